@@ -1,0 +1,74 @@
+"""The `ambiseg` command: gathers the commands, and is the one place where an error becomes an exit code."""
+
+import os
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from ambiseg.preprocessing.errors import AmbisegError
+
+from .console import complain, console
+from .version import __version__
+
+app = typer.Typer(
+    name="ambiseg",
+    help="Ranked, plausible segmentation masks, each with a probability. For research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
+app.add_typer(preprocess, name="preprocess")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ambiseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes, errors only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the command's name."""
+    console.quiet = quiet
+    os.environ["AMBISEG_DEBUG"] = "1" if debug else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
+    try:
+        app(arguments)
+    except SystemExit as leaving:
+        if leaving.code == 130:
+            complain("Interrupted. What was finished is kept; the same command goes on from there or starts afresh.")
+        raise
+    except Exception as error:
+        raise SystemExit(_report(error)) from None
+    raise SystemExit(0)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong and return the exit code."""
+    if os.environ.get("AMBISEG_DEBUG"):
+        complain(escape(traceback.format_exc()))
+    if isinstance(error, AmbisegError):
+        complain(f"[bold red]Error:[/] {escape(str(error))}")
+        return error.exit_code
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        complain("[bold red]Error:[/] Out of memory: use a smaller batch or fewer draws, or another device.")
+        return 6
+    complain(
+        f"[bold red]Unexpected error:[/] {type(error).__name__}: {escape(str(error))}\n"
+        "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`."
+    )
+    return 1

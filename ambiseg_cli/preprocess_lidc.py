@@ -1,0 +1,114 @@
+"""`ambiseg preprocess lidc`: LIDC-IDRI's DICOM to a dataset store."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .console import Meter, console, emit_json, out, progress
+
+if TYPE_CHECKING:
+    from ambiseg.preprocessing.sources.lidc import Failure, LidcReport
+
+SHOWN = 20  # failures in the table; the CSV has them all
+
+
+class Slices(StrEnum):
+    """Which slices of a nodule become crops."""
+
+    any_reader = "any-reader"
+    all = "all"
+
+
+def lidc(
+    dicom_root: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder with LIDC-IDRI's DICOM, in any layout. Default: $AMBISEG_LIDC_ROOT, the path in ~/.pylidcrc, "
+            "or ./LIDC-IDRI.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to make.")] = Path(
+        "data/lidc"
+    ),
+    root: Annotated[Path | None, typer.Option("--root", help="The same as DICOM_ROOT.", show_default=False)] = None,
+    size: Annotated[int, typer.Option("--size", min=1, help="Height and width of a crop, in pixels.")] = 180,
+    spacing: Annotated[float, typer.Option("--spacing", help="Pixel size of a crop, in mm.")] = 0.5,
+    slices: Annotated[
+        Slices,
+        typer.Option("--slices", help="Slices in which any reader drew, or all over the nodule's height."),
+    ] = Slices.any_reader,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
+    splits: Annotated[
+        Path | None,
+        typer.Option("--splits", help="CSV with the columns patient,split instead of --seed.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Crop LIDC-IDRI's nodules with the masks of their four readers into a dataset store.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    from ambiseg.preprocessing.errors import PartialError, UsageError
+    from ambiseg.preprocessing.sources.lidc import default_root, preprocess_lidc
+
+    if dicom_root is not None and root is not None:
+        raise UsageError("Both DICOM_ROOT and --root are given: give one.")
+    with progress() as display:
+        searching, cropping = Meter(display, "Looking for series", "files"), Meter(display, "Cropping", "scans")
+        report = preprocess_lidc(
+            dicom_root or root or default_root(),
+            output,
+            size=size,
+            spacing_mm=spacing,
+            slices=slices.value,
+            seed=seed,
+            split_file=splits,
+            workers=workers,
+            on_file=searching,
+            on_progress=cropping,
+        )
+    if report.failures:
+        console.print(_table(report.failures))
+    if as_json:
+        emit_json(_as_json(report))
+    else:
+        out(_summary(report))
+    if report.failures:
+        raise PartialError(
+            f"{len(report.failures)} inputs could not be used, see {report.failures_file}; the others are in "
+            f"{report.store}. Mend them and run the same command again."
+        )
+
+
+def _table(failures: "list[Failure]") -> Table:
+    table = Table("case", "reason", title=f"{len(failures)} inputs could not be used")
+    for failure in failures[:SHOWN]:
+        table.add_row(failure.case or "-", escape(failure.reason))
+    if len(failures) > SHOWN:
+        table.add_row("...", f"and {len(failures) - SHOWN} more")
+    return table
+
+
+def _summary(report: "LidcReport") -> str:
+    counts = report.counts
+    return (
+        f"{report.crops} crops of {counts['nodules']} nodules in {counts['scans used']} scans of "
+        f"{counts['patients used']} patients: {report.store}"
+    )
+
+
+def _as_json(report: "LidcReport") -> dict[str, object]:
+    return {
+        "store": str(report.store),
+        "crops": report.crops,
+        "counts": dict(report.counts),
+        "failures": [vars(failure) for failure in report.failures],
+    }

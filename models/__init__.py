@@ -1,0 +1,1 @@
+"""Generative segmentation models: methods, training, ranking, metrics, prediction."""

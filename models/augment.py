@@ -1,0 +1,114 @@
+"""Batches made on the device: readers drawn, crops cut, mirrored, warped and jittered, all from one generator.
+
+Without rotation, zoom or elastic warping a crop is cut exactly, pixel by pixel; with them image (bilinear) and masks
+(nearest) are sampled on one smooth grid.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .batch import Batch
+from .config import AugmentSettings, DataSettings
+from .normalise import Window, normalise
+from .randomness import normal, uniform
+
+ELASTIC_KNOTS = 6  # control points a side of the smooth displacement
+
+
+def make_batch(
+    images: Tensor,
+    masks: Tensor,
+    present: Tensor,
+    data: DataSettings,
+    augment: AugmentSettings,
+    window: Window,
+    generator: torch.Generator,
+    progress: float = 0.0,
+) -> Batch:
+    """A training batch from stored crops: images [B, C, H, W], masks [B, R, H, W], present [B, R]."""
+    chosen = choose_readers(present, data.readers, generator)
+    masks = masks.gather(1, chosen[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
+    warp = augment.rotate_deg or augment.scale or augment.elastic_px
+    cut = _warped_crop if warp else _exact_crop
+    image, mask = cut(images, masks, data.crop, augment, generator)
+    if augment.flip:
+        image, mask = _mirror(image, mask, generator)
+    return Batch(_jitter(normalise(image, window), augment, generator), mask.long(), progress)
+
+
+def choose_readers(present: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """For each image `count` of its present readers [B, count], without repetition as far as there are enough."""
+    scores = uniform(present.shape, generator, present).masked_fill(~present, -1.0)
+    order = scores.argsort(1, descending=True)
+    turn = torch.arange(count, device=present.device)[None] % present.sum(1, keepdim=True)
+    return order.gather(1, turn)
+
+
+def centre(size: int, crop: int) -> int:
+    """First pixel of the central `crop` pixels of `size`."""
+    return (size - crop) // 2
+
+
+def _exact_crop(
+    images: Tensor, masks: Tensor, crop: int, augment: AugmentSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cut whole pixels, shifted from the centre as far as asked and as the stored crop allows."""
+    batch = len(images)
+    index = []
+    for size in images.shape[-2:]:
+        first = centre(size, crop)
+        reach = min(round(augment.shift_px), first)
+        shift = (uniform((batch,), generator, images) * (2 * reach + 1)).long() - reach
+        index.append(first + shift[:, None] + torch.arange(crop, device=images.device))
+    which = torch.arange(batch, device=images.device)[:, None, None]
+    rows, columns = index[0][:, :, None], index[1][:, None, :]
+    image, mask = (stack.movedim(1, -1)[which, rows, columns].movedim(-1, 1) for stack in (images, masks))
+    return image, mask
+
+
+def _warped_crop(
+    images: Tensor, masks: Tensor, crop: int, augment: AugmentSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Sample crops on a rotated, zoomed, shifted and smoothly displaced grid; beyond the border the image repeats."""
+    batch = len(images)
+    random = uniform((batch, 4), generator, images) * 2 - 1
+    angle, zoom = random[:, 0] * math.radians(augment.rotate_deg), 1 + random[:, 1] * augment.scale
+    shift = random[:, 2:] * augment.shift_px
+    axis = torch.arange(crop, device=images.device, dtype=torch.float32) - (crop - 1) / 2
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    turn = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), 1)
+    offset = shift[:, None, None] + _elastic(batch, crop, augment.elastic_px, generator, images)
+    pixels = torch.einsum("hwi,bij->bhwj", grid, turn) + offset
+    height, width = images.shape[-2:]
+    grid = pixels * 2 / torch.tensor([width, height], device=images.device)
+    image = F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False)
+    mask = F.grid_sample(masks.float(), grid, "nearest", "zeros", align_corners=False)
+    return image, mask
+
+
+def _elastic(batch: int, crop: int, pixels: float, generator: torch.Generator, like: Tensor) -> Tensor:
+    """A smooth random displacement [B, crop, crop, 2] with that standard deviation at its knots."""
+    knots = normal((batch, 2, ELASTIC_KNOTS, ELASTIC_KNOTS), generator, like) * pixels
+    return F.interpolate(knots, size=(crop, crop), mode="bicubic", align_corners=True).movedim(1, -1)
+
+
+def _mirror(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    rows, columns, swap = (uniform((3, len(image)), generator, image) < 0.5)[..., None, None, None]
+
+    def mirrored(stack: Tensor) -> Tensor:
+        stack = torch.where(rows, stack.flip(-2), stack)
+        stack = torch.where(columns, stack.flip(-1), stack)
+        return torch.where(swap, stack.transpose(-1, -2), stack)
+
+    return mirrored(image), mirrored(mask)
+
+
+def _jitter(image: Tensor, augment: AugmentSettings, generator: torch.Generator) -> Tensor:
+    if not (augment.gain or augment.offset):
+        return image
+    gain, offset = normal((2, len(image), 1, 1, 1), generator, image)
+    return image * (gain * augment.gain).exp() + offset * augment.offset

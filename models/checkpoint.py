@@ -1,0 +1,63 @@
+"""The state of a training run between two steps, saved and restored to the bit."""
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from ambiseg.preprocessing.errors import DataError
+from ambiseg.preprocessing.files import whole_file
+
+from .method import Method
+
+SCHEMA = 1
+
+
+@dataclass
+class TrainingState:
+    """All that changes during training. Random numbers are seeded by the step's number, so none need to be kept.
+
+    `averaged` is the exponential moving average of the method's weights, or the method itself when there is none;
+    `best` is the monitored score of the best weights, `stale` the validations since; `seconds` the time spent.
+    """
+
+    method: Method
+    averaged: Method
+    optimisers: dict[str, torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    best: float = float("inf")
+    stale: int = 0
+    seconds: float = 0.0
+    parts: tuple[str, ...] = field(default=("step", "best", "stale", "seconds"), repr=False)
+
+    def save(self, path: Path) -> None:
+        """Write the state, whole or not at all."""
+        content: dict[str, Any] = {"schema": SCHEMA, **{part: getattr(self, part) for part in self.parts}}
+        content["method"] = self.method.state_dict()
+        content["averaged"] = self.averaged.state_dict() if self.averaged is not self.method else None
+        content["optimisers"] = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
+        content["scaler"] = self.scaler.state_dict()
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with whole_file(path) as file:
+            file.write_bytes(buffer.getbuffer())
+
+    def load(self, path: Path, device: torch.device) -> None:
+        """Restore a saved state; no code in the file is ever executed."""
+        try:
+            content = torch.load(path, map_location=device, weights_only=True)
+            self.method.load_state_dict(content["method"])
+            if content["averaged"] is not None:
+                self.averaged.load_state_dict(content["averaged"])
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(content["optimisers"][name])
+            self.scaler.load_state_dict(content["scaler"])
+            for part in self.parts:
+                setattr(self, part, content[part])
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
+            raise DataError(
+                f"{path} is corrupt or of another version: restore it from a copy, or train again from the start."
+            ) from error

@@ -1,0 +1,176 @@
+"""What a training run is told: presets, the user's TOML file, `--set` and flags, in this order, each bad key one sentence."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+
+from .method import check_options, find_method, first_problem
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Section):
+    """What of the data set each training step sees."""
+
+    crop: int = Field(128, ge=8, description="side of the training crop in pixels")
+    readers: int = Field(1, ge=1, description="readers drawn for each image of a batch")
+    window: tuple[float, float] | Literal["auto", "crop"] = Field(
+        "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
+    )
+    memory: Literal["auto", "device", "mapped"] = Field("auto", description="data on the device, or read from disk")
+
+
+class AugmentSettings(Section):
+    """Random changes of image and masks; zero means none."""
+
+    flip: bool = Field(True, description="mirror rows, columns, and swap the axes, each at even odds")
+    rotate_deg: float = Field(0.0, ge=0, description="rotation up to this angle")
+    scale: float = Field(0.0, ge=0, lt=1, description="zoom by up to this fraction")
+    shift_px: float = Field(0.0, ge=0, description="translation up to this many pixels")
+    elastic_px: float = Field(0.0, ge=0, description="standard deviation of a smooth displacement")
+    gain: float = Field(0.0, ge=0, description="standard deviation of the log of an intensity factor")
+    offset: float = Field(0.0, ge=0, description="standard deviation of an intensity offset (image in 0..1)")
+
+
+class OptimiserSettings(Section):
+    """Adam and its schedule."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate over the steps")
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are evaluated; 0: none")
+
+
+class ValidationSettings(Section):
+    """How often and how the run is judged, and when it stops early."""
+
+    every: int = Field(1000, ge=1, description="steps between validations")
+    limit: int = Field(200, ge=1, description="validation crops used, drawn once by the seed")
+    samples: int = Field(16, ge=2, description="draws an image for GED")
+    monitor: Literal["ged", "loss"] = Field("ged", description="what decides which weights are best")
+    patience: int = Field(0, ge=0, description="validations without improvement before stopping; 0: never")
+
+
+class HardwareSettings(Section):
+    """How the arithmetic is done."""
+
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field("auto", description="autocast on CUDA; auto: bf16")
+    channels_last: bool | Literal["auto"] = Field("auto", description="memory format; auto: on CUDA")
+    compile: bool = Field(False, description="torch.compile the networks")
+
+
+class TrainConfig(Section):
+    """Everything that decides what a run learns."""
+
+    method: str
+    preset: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    steps: int = Field(10000, ge=1)
+    batch: int = Field(32, ge=1, description="images a step, over all processes")
+    seed: int = Field(0, ge=0)
+    data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    validation: ValidationSettings = ValidationSettings()
+    hardware: HardwareSettings = HardwareSettings()
+
+
+def presets() -> dict[str, str]:
+    """Names of the presets and what each is for."""
+    files = sorted(resources.files("ambiseg.models.presets").iterdir(), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))["description"]
+        for file in files
+        if file.name.endswith(".toml")
+    }
+
+
+def make_config(
+    method: str,
+    preset: str,
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> TrainConfig:
+    """The settings of a run: the preset, overlaid by a TOML file, by `a.b=value` settings and by flags (None: not given).
+
+    A preset's table `options.<method>` holds what it changes for that method alone.
+    """
+    find_method(method)
+    merged = _preset(preset, method)
+    layers = [_read_toml(file) if file else {}, *(_setting(text) for text in settings)]
+    layers += [_nested(key.split("."), value) for key, value in (flags or {}).items() if value is not None]
+    for layer in layers:
+        merged = _overlay(merged, layer)
+    merged |= {"method": method, "preset": preset}
+    merged["options"] = check_options(method, merged.get("options", {}))
+    try:
+        return TrainConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(first_problem(error, "train", _known_keys(error))) from error
+
+
+def _known_keys(error: ValidationError) -> list[str]:
+    section: Any = TrainConfig
+    for part in error.errors()[0]["loc"][:-1]:
+        section = section.model_fields[part].annotation
+    return sorted(section.model_fields) if hasattr(section, "model_fields") else []
+
+
+def _preset(name: str, method: str) -> dict[str, Any]:
+    if name not in presets():
+        raise UsageError(f"No preset {name!r}: expected one of {', '.join(presets())}.")
+    text = (resources.files("ambiseg.models.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    values = tomllib.loads(text)
+    del values["description"]
+    values["options"] = values.get("options", {}).get(method, {})
+    return values
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise InputError(
+            f"No settings file {file}: expected a TOML file with the keys of `ambiseg train --print-config`."
+        )
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not TOML: {error}.") from error
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """`a.b=value` as nested tables; the value is read as TOML, or as text where it is none."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"Setting {text!r} cannot be read: expected KEY=VALUE, e.g. optimiser.learning_rate=3e-4.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    return _nested(key.split("."), parsed)
+
+
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,72 @@
+"""Training on several processes (torchrun): each computes a share of every batch, gradients are averaged by hand."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from ambiseg.preprocessing.errors import UsageError
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's number `rank` among `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that validates, logs and saves."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> int:
+        """Images of a batch that this process computes."""
+        if batch % self.world:
+            raise UsageError(f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple.")
+        return batch // self.world
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace the gradients by their mean over all processes, in one message."""
+        if self.world == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = (flat / self.world).split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def same(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def agree(self, flag: bool, device: torch.device) -> bool:
+        """The first process's flag, in all processes."""
+        if self.world == 1:
+            return flag
+        tensor = torch.tensor(int(flag), device=device)
+        dist.broadcast(tensor, 0)
+        return bool(tensor.item())
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the group that torchrun started, if any; yields this process's place in it and its device."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes(), device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), world), device
+    finally:
+        dist.destroy_process_group()

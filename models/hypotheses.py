@@ -1,0 +1,138 @@
+"""Hypotheses: a short ranked list of distinct masks with probabilities, and the one ranking that makes it.
+
+Why masks are merged by k-medoids around the densest masks: docs/decisions/0003-merging-hypotheses.md.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.errors import DataError, UsageError
+
+from .metrics.overlap import marked_pixels, pairwise_iou
+
+ROUNDS = 100  # of k-medoids; a few are enough in practice
+DIGITS = 12  # sums that agree to so many decimals are ties
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """Distinct masks of one image or volume, the most probable first.
+
+    masks [N, ...] uint8 class labels, each one that the model really produced; probabilities [N], descending;
+    intervals [N, 2]: 95 % intervals of the probabilities when they were counted from draws, else None;
+    residual: the probability of everything left out, so that sum(probabilities) + residual = 1;
+    draws: how many draws were counted, None when the probabilities are exact.
+    """
+
+    masks: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+    intervals: NDArray[np.float64] | None
+    residual: float
+    draws: int | None
+
+
+def rank(
+    labels: NDArray[np.uint8],
+    weights: NDArray[np.float64],
+    *,
+    top: int = 8,
+    merge: float = 0.3,
+    draws: int | None = None,
+) -> Hypotheses:
+    """Rank a weighted set of masks: labels [S, ...] with weights [S] that sum to 1.
+
+    Exact duplicates are added up; masks closer than `merge` (1 - IoU, see `metrics.overlap`) become one hypothesis, the
+    empty mask always stands alone; each hypothesis is its cluster's weighted medoid and has its cluster's mass: the
+    probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept.
+    Ties are broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they
+    speak of the number of draws, not of the choice of the clusters or of the model. Raises UsageError for a `top` or
+    `merge` out of range, DataError for weights that are no probabilities.
+    """
+    _check(labels, weights, top, merge)
+    pixels = marked_pixels(labels)
+    distinct, mass = _distinct(pixels, weights)
+    medoids, probabilities = _clusters(pixels[distinct], mass, merge)
+    order = np.lexsort((medoids, -np.round(probabilities, DIGITS)))[:top]
+    kept = probabilities[order]
+    return Hypotheses(
+        masks=labels[distinct[medoids[order]]],
+        probabilities=kept,
+        intervals=None if draws is None else wilson_intervals(kept, draws),
+        residual=max(0.0, 1 - math.fsum(kept)) if len(order) < len(medoids) else 0.0,
+        draws=draws,
+    )
+
+
+def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """95 % intervals [N, 2] of probabilities estimated by shares [N] of n draws (Wilson 1927)."""
+    z = 1.959963984540054
+    centre = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2))
+    return np.clip(np.stack((centre - half, centre + half), 1), 0, 1)
+
+
+def _check(labels: NDArray, weights: NDArray, top: int, merge: float) -> None:
+    if top < 1:
+        raise UsageError(f"The number of hypotheses to keep must be at least 1, came {top}.")
+    if not 0 <= merge <= 1:
+        raise UsageError(f"Masks are merged below a distance 1 - IoU between 0 and 1, came {merge}.")
+    if len(labels) == 0 or weights.shape != (len(labels),):
+        raise DataError(f"Expected one weight for each of at least one mask, came {len(labels)} and {weights.shape}.")
+    if not np.isfinite(weights).all() or weights.min() < 0 or not math.isclose(math.fsum(weights), 1, abs_tol=1e-3):
+        raise DataError("The masks' weights are no probabilities (negative, not finite, or their sum is not 1).")
+
+
+def _distinct(pixels: NDArray, weights: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Where each distinct mask of positive mass lies in pixels [S, P], sorted by the masks' bytes, and its mass.
+
+    The sums are exactly rounded, so that they do not depend on the order of the draws.
+    """
+    keys = [row.tobytes() for row in pixels]
+    order = sorted(np.flatnonzero(weights > 0), key=keys.__getitem__)
+    groups = [list(group) for _, group in groupby(order, keys.__getitem__)]
+    mass = np.array([math.fsum(weights[group]) for group in groups])
+    return np.array([group[0] for group in groups]), mass / math.fsum(mass)
+
+
+def _clusters(pixels: NDArray, mass: NDArray, merge: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Medoids of the clusters of distinct masks [S, P] with their masses [S], and the clusters' masses.
+
+    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks. The empty mask is
+    infinitely far from all others.
+    """
+    distance = 1 - pairwise_iou(pixels)
+    empty = ~pixels.any(1)
+    distance[empty[:, None] != empty] = np.inf
+    medoids = _densest(distance < merge, mass)
+    for _ in range(ROUNDS):
+        nearest = distance[:, medoids].argmin(1)
+        moved = np.array([_medoid(distance, mass, np.flatnonzero(nearest == k)) for k in range(len(medoids))])
+        if np.array_equal(moved, medoids):
+            break
+        medoids = moved
+    nearest = distance[:, medoids].argmin(1)
+    return medoids, np.bincount(nearest, mass, minlength=len(medoids))
+
+
+def _densest(near: NDArray[np.bool_], mass: NDArray) -> NDArray[np.intp]:
+    """Masks chosen one by one, each with the most yet uncovered mass near it [S, S], until all mass is covered."""
+    near = near | np.eye(len(mass), dtype=bool)
+    uncovered = np.ones(len(mass), bool)
+    density = near @ mass
+    chosen = []
+    while uncovered.any():
+        chosen.append(int(np.where(uncovered, np.round(density, DIGITS), -1).argmax()))
+        covered = np.flatnonzero(near[chosen[-1]] & uncovered)
+        density -= near[:, covered] @ mass[covered]
+        uncovered[covered] = False
+    return np.array(chosen)
+
+
+def _medoid(distance: NDArray, mass: NDArray, members: NDArray[np.intp]) -> int:
+    """The member with the least mean distance to all members, weighted by their masses."""
+    cost = distance[np.ix_(members, members)] @ mass[members]
+    return int(members[np.round(cost, DIGITS).argmin()])

@@ -1,0 +1,137 @@
+"""From a scan and a place in it to ranked hypotheses on the scan's own voxels (docs/decisions/0004).
+
+The slices about the lesion are cut out as in training; one latent draw is shared by all of them, so that each draw is
+one consistent volume; what lies apart from the lesion is taken off each draw; the volumes are ranked as wholes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.volume import Volume
+
+from .hypotheses import Hypotheses, rank
+from .lesion import Lesion
+from .neighbourhood import Box, neighbourhood
+from .randomness import generator_for
+
+if TYPE_CHECKING:
+    from .run import Trained
+
+
+NEAR_MM = 5.0  # pieces of a draw that come this close to the point or mask belong to the lesion
+SEARCH_MM = 15.0  # without any, the nearest piece does, if it is no farther than this
+DEPTH_MM = 20.0  # slices looked at on either side of the point, where the crop is not smaller
+
+
+@dataclass(frozen=True)
+class LesionHypotheses:
+    """What a model says of one lesion, on the scan's voxels in `box` (z, y, x); outside it everything is background.
+
+    `hypotheses.masks` [N, Z, Y, X] class labels; `probability` [Z, Y, X]: of any foreground class, the mean over the
+    model's draws; `entropy` [Z, Y, X] of the classes' mean probabilities, in nats; `no_lesion`: the probability that
+    nothing is marked.
+    """
+
+    lesion: Lesion
+    box: Box
+    hypotheses: Hypotheses
+    probability: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    no_lesion: float
+
+
+def predict_volume(
+    trained: "Trained",
+    volume: Volume,
+    lesions: Sequence[Lesion],
+    *,
+    top: int = 8,
+    draws: int = 256,
+    merge: float = 0.3,
+    depth_mm: float | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LesionHypotheses]:
+    """The `top` hypotheses of each lesion from `draws` draws (a finite model gives at most as many masks instead).
+
+    Slices within `depth_mm` of a lesion's centre are looked at (default: half the crop's width, 20 mm at most).
+    A lesion's result depends on the scan, the model, the seed and these settings, not on the other lesions.
+    """
+    if trained.method.channels != 1:
+        raise UsageError(f"The model reads {trained.method.channels} channels, a scan has one: give another --model.")
+    results = []
+    for lesion in lesions:
+        on_progress(len(results), len(lesions))
+        results.append(_predict(trained, volume, lesion, top, draws, merge, depth_mm, seed))
+    on_progress(len(results), len(lesions))
+    return results
+
+
+def _predict(
+    trained: "Trained",
+    volume: Volume,
+    lesion: Lesion,
+    top: int,
+    draws: int,
+    merge: float,
+    depth_mm: float | None,
+    seed: int,
+) -> LesionHypotheses:
+    data, crop = trained.record.data, trained.record.crop
+    reach = min(DEPTH_MM, crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2) if depth_mm is None else depth_mm
+    place = neighbourhood(volume, lesion, crop, data.spacing_mm, reach)
+    predictive = trained.predictive(place.images(volume, data.intensity))
+    atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True)
+    crops = atoms.labels.cpu().numpy()
+    classes = len(data.class_names)
+    labels = np.stack([place.labels_back(slices, classes) for slices in crops], 1)  # [S, Z, Y, X]
+    if not lesion.whole:
+        _keep_lesion(labels, place.distance(volume, lesion))
+    weights = atoms.weights[0].double().cpu().numpy()
+    weights /= weights.sum()
+    marginal = place.marginal_back(atoms.marginal.float().cpu().numpy())
+    return LesionHypotheses(
+        lesion,
+        place.box,
+        rank(labels, weights, top=top, merge=merge, draws=atoms.draws),
+        marginal[:, 1:].sum(1),
+        _entropy(marginal),
+        float(weights[~labels.any((1, 2, 3))].sum()),
+    )
+
+
+def _keep_lesion(labels: NDArray[np.uint8], distance_mm: NDArray[np.float32]) -> None:
+    """Take off each draw [S, Z, Y, X] the pieces (26 neighbours) that are not the lesion's, in place.
+
+    The pieces within `NEAR_MM` stay; without any, the nearest one, if it lies within `SEARCH_MM`.
+    """
+    from scipy import ndimage
+
+    for draw in labels:
+        pieces, count = ndimage.label(draw, np.ones((3, 3, 3)))
+        if count:
+            nearest = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
+            limit = max(NEAR_MM, min(SEARCH_MM, nearest.min()))
+            draw[~np.concatenate(([False], nearest <= limit))[pieces]] = 0
+
+
+def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Entropy in nats [Z, Y, X] of class probabilities [Z, K, Y, X]."""
+    return -(marginal * np.log(np.where(marginal > 0, marginal, 1))).sum(1).astype(np.float32)
+
+
+def doubts(trained: "Trained", volume: Volume) -> list[str]:
+    """Why the model may not be made for this scan: sentences, none when nothing is amiss."""
+    intensity = trained.record.data.intensity
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if intensity.unit == "HU" and (low > -200 or high < 100):
+        return [
+            f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
+            "air or without tissue: is it a CT in HU?"
+        ]
+    return []

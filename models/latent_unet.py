@@ -1,0 +1,127 @@
+"""The Gaussian-latent family: a U-Net whose segmentation is varied by a low-dimensional z.
+
+One class serves the Probabilistic U-Net (Kohl et al. 2018), its generalisation to other latent distributions (Bhat et al.
+2022) and the ablations of the former: the options say which.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .batch import Batch, Loss
+from .combine import Combine
+from .latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
+from .method import Method
+from .predictive import SampledPredictive
+from .unet import UNet, VectorEncoder
+
+DRAWS_A_CHUNK = 16
+
+Prior = Literal["learned", "fixed"]
+Posterior = Literal["image-and-mask", "mask"]
+Injection = Literal["late", "early"]
+Decode = Callable[[Tensor], Tensor]
+
+
+class LatentUNet(Method):
+    """U-Net, prior p(z|x), posterior q(z|x, y).
+
+    prior "fixed" is N(0, I); posterior "mask" does not see the image; injection "late" combines z with the U-Net's last
+    features (the U-Net runs once for all draws), "early" gives z to the U-Net as further input channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        widths: Sequence[int],
+        convs: int,
+        norm: bool,
+        latent: LatentShape,
+        beta: float,
+        kl_draws: int,
+        prior: Prior,
+        posterior: Posterior,
+        injection: Injection,
+    ):
+        super().__init__()
+        self.channels, self.classes = channels, classes
+        self.latent, self.beta, self.kl_draws = latent, beta, kl_draws
+        self.sees_image, self.early = posterior == "image-and-mask", injection == "early"
+        self.unet = UNet(channels + (latent.dim if self.early else 0), widths, convs, norm)
+        self.combine = None if self.early else Combine(widths[0], latent.dim, classes)
+        self.output = nn.Conv2d(widths[0], classes, 1) if self.early else None
+        self.prior = _latent_net(channels, widths, convs, norm, latent) if prior == "learned" else None
+        posterior_channels = classes + (channels if self.sees_image else 0)
+        self.posterior = _latent_net(posterior_channels, widths, convs, norm, latent)
+
+    def forward(self, image: Tensor) -> "LatentPredictive":
+        """The predictive distribution for images [B, C, H, W]; U-Net and prior run once, however many the draws."""
+        return LatentPredictive(self.prior_of(image), self._decoder(image))
+
+    def prior_of(self, image: Tensor) -> Latent:
+        """p(z|x), or N(0, I) when the prior is fixed."""
+        if self.prior is None:
+            return standard_normal(self.latent, len(image), image)
+        return self.prior(image)
+
+    def posterior_of(self, image: Tensor, mask: Tensor) -> Latent:
+        """q(z|x, y) for images [B, C, H, W] and masks [B, H, W]: the one-hot mask goes in as -1/2 and 1/2."""
+        evidence = F.one_hot(mask, self.classes).permute(0, 3, 1, 2).to(image.dtype) - 0.5
+        return self.posterior(torch.cat((image, evidence), 1) if self.sees_image else evidence)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """Cross-entropy summed over pixels + beta KL(q || p), mean over images and readers (Kohl et al. 2018, eq. 4)."""
+        readers = batch.mask.shape[1]
+        q = self.posterior_of(batch.image.repeat_interleave(readers, 0), batch.mask.flatten(0, 1))
+        p = _repeat(self.prior_of(batch.image), readers)
+        z = q.draw(q.noise(1, generator)).unflatten(0, (-1, readers)).squeeze(2)
+        logits = self._decoder(batch.image)(z).flatten(0, 1)
+        cross_entropy = F.cross_entropy(logits.float(), batch.mask.flatten(0, 1), reduction="sum") / len(logits)
+        divergence = kl(q, p, generator, self.kl_draws).mean()
+        by_dimension = kl_by_dimension(q, p).detach()
+        terms = {"cross_entropy": cross_entropy.detach(), "kl": divergence.detach()}
+        terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
+        return Loss(cross_entropy + self.beta * divergence, terms)
+
+    def _decoder(self, image: Tensor) -> Decode:
+        """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""
+        if self.combine is None:
+            return lambda z: self._decode_early(image, z)
+        combine = self.combine
+        prepared = combine.prepare(self.unet(image))
+        return lambda z: combine(prepared, z)
+
+    def _decode_early(self, image: Tensor, z: Tensor) -> Tensor:
+        draws = z.shape[1]
+        planes = z.flatten(0, 1)[..., None, None].expand(-1, -1, *image.shape[-2:]).to(image.dtype)
+        features = self.unet(torch.cat((image.repeat_interleave(draws, 0), planes), 1))
+        assert self.output is not None
+        return self.output(features).unflatten(0, (-1, draws))
+
+
+class LatentPredictive(SampledPredictive):
+    """Masks decoded from draws of the prior."""
+
+    def __init__(self, prior: Latent, decode: Decode):
+        self.prior, self.decode = prior, decode
+
+    def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[Tensor]:
+        """Logits of n draws, some at a time; all noise is drawn first, so the chunks' size changes nothing."""
+        z = self.prior.draw(self.prior.noise(n, generator, tied=tied))
+        for some in z.split(DRAWS_A_CHUNK, 1):
+            yield self.decode(some)
+
+
+def _latent_net(channels: int, widths: Sequence[int], convs: int, norm: bool, latent: LatentShape) -> nn.Module:
+    return nn.Sequential(VectorEncoder(channels, widths, convs, norm), LatentHead(widths[-1], latent))
+
+
+def _repeat(latent: Latent, times: int) -> Latent:
+    """Each image's distribution `times` times in a row."""
+    parts = (part.repeat_interleave(times, 0) for part in (latent.loc, latent.factor, latent.logits))
+    return Latent(latent.shape, *parts)

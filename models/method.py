@@ -1,0 +1,126 @@
+"""Method: what every generative segmentation model is, and how methods are found by name.
+
+To add one: a file in `models/methods/` with one subclass of `Method`. Its constructor's keyword arguments are its options
+(annotated with `Annotated[type, Field(...)]`); types, defaults, errors for unknown keys and the command line's help follow.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from torch import Tensor, nn
+
+from ambiseg.preprocessing.errors import UsageError
+
+from .batch import Batch, Loss
+from .predictive import Predictive
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters with a loss of their own and their own optimiser: one in most stages, two in adversarial ones.
+
+    `loss(batch, generator)` draws all its randomness from the generator. `active(step)` says whether the player moves
+    in that step of its stage. `learning_rate` multiplies the run's.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    loss: Callable[[Batch, torch.Generator], Loss]
+    learning_rate: float = 1.0
+    active: Callable[[int], bool] = lambda step: True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the schedule, `share` of its steps, in which the `players` move in turn."""
+
+    name: str
+    players: tuple[Player, ...]
+    share: float = 1.0
+
+
+class Method(nn.Module, ABC):
+    """A network that gives a distribution over whole masks.
+
+    Nothing of a batch is kept on `self`. `channels` is C of the image, `classes` is K, background included.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    channels: int
+    classes: int
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Predictive:
+        """The predictive distribution for images [B, C, H, W], normalised as in training."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """The training loss of a batch; all randomness comes from `generator`, on the batch's device."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage with one player unless a method says else."""
+        return (Stage("train", (Player("model", list(self.parameters()), self.loss),)),)
+
+
+@cache
+def methods() -> Mapping[str, type[Method]]:
+    """All methods by name, in alphabetical order."""
+    from . import methods as package
+
+    found = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        for value in vars(importlib.import_module(f"{package.__name__}.{module}")).values():
+            if inspect.isclass(value) and issubclass(value, Method) and "name" in vars(value):
+                found[value.name] = value
+    return found
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of that name."""
+    if name not in methods():
+        raise UsageError(f"No method {name!r}: expected one of {', '.join(methods())}.")
+    return methods()[name]
+
+
+@cache
+def options_model(method: type[Method]) -> type[BaseModel]:
+    """The method's options as a pydantic model, read off its constructor."""
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.name not in ("channels", "classes"):
+            fields[parameter.name] = (parameter.annotation, parameter.default)
+    return create_model(f"{method.__name__}Options", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
+
+
+def build(name: str, channels: int, classes: int, options: Mapping[str, Any]) -> Method:
+    """Construct a method from its name and options, checked against its signature."""
+    method = find_method(name)
+    checked = check_options(name, options)
+    return method(channels=channels, classes=classes, **checked)
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a method, defaults filled in; one line naming the first bad key otherwise."""
+    model = options_model(find_method(name))
+    try:
+        return model(**options).model_dump()
+    except ValidationError as error:
+        raise UsageError(first_problem(error, f"method {name}", list(model.model_fields))) from error
+
+
+def first_problem(error: ValidationError, where: str, known: Sequence[str]) -> str:
+    """One sentence for the first thing that pydantic found wrong."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"Unknown option {key!r} of {where}: expected one of {', '.join(known)}."
+    return f"Option {key!r} of {where}: {first['msg'].lower()}, came {first['input']!r}."

@@ -1,0 +1,1 @@
+"""One method a file; `method.methods()` finds them by name."""

@@ -1,0 +1,74 @@
+"""Generalized Probabilistic U-Net (Bhat et al. 2022): any of six families of latent distributions."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from ..latent_unet import Injection, LatentUNet, Posterior, Prior
+from ..latents import Family, LatentShape
+
+# Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
+PAPER: dict[Family, LatentShape] = {
+    "axis": LatentShape("axis", dim=6),
+    "full": LatentShape("full", dim=2),
+    "low-rank": LatentShape("low-rank", dim=6, rank=2),
+    "mixture-axis": LatentShape("mixture-axis", dim=4, components=5, tau=0.36),
+    "mixture-full": LatentShape("mixture-full", dim=2, components=9, tau=0.28),
+    "mixture-low-rank": LatentShape("mixture-low-rank", dim=6, components=5, rank=2, tau=0.36),
+}
+
+
+class Generalized(LatentUNet):
+    """The paper's net: widths 32-64-128 and a bottleneck of 512, three convolutions and one BatchNorm a block.
+
+    `latent_dim`, `components`, `rank` and `tau` left out take the paper's values for the family.
+    """
+
+    name = "generalized"
+    summary = "Generalized Probabilistic U-Net: full, low-rank and mixture latents (Bhat et al. 2022)"
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        family: Annotated[Family, Field(description="latent distribution of prior and posterior")] = "mixture-full",
+        widths: Annotated[Sequence[int], Field(min_length=1, description="channels of each level")] = (
+            32,
+            64,
+            128,
+            512,
+        ),
+        convs: Annotated[int, Field(ge=1, description="3x3 convolutions a block")] = 3,
+        norm: Annotated[bool, Field(description="one BatchNorm a block")] = True,
+        latent_dim: Annotated[int | None, Field(ge=1, description="dimensions of z")] = None,
+        components: Annotated[int | None, Field(ge=1, description="Gaussians in a mixture")] = None,
+        rank: Annotated[int | None, Field(ge=1, description="rank of low-rank covariances")] = None,
+        tau: Annotated[float | None, Field(gt=0, description="Gumbel-softmax temperature")] = None,
+        beta: Annotated[float, Field(ge=0, description="weight of the KL divergence")] = 1.0,
+        kl_draws: Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")] = 8,
+        prior: Annotated[Prior, Field(description="learned p(z|x), or fixed N(0, I)")] = "learned",
+        posterior: Annotated[Posterior, Field(description="what the posterior sees")] = "image-and-mask",
+        injection: Annotated[Injection, Field(description="z after the U-Net (late) or at its input (early)")] = "late",
+    ):
+        paper = PAPER[family]
+        super().__init__(
+            channels,
+            classes,
+            widths=widths,
+            convs=convs,
+            norm=norm,
+            latent=LatentShape(
+                family,
+                dim=latent_dim or paper.dim,
+                components=components or paper.components,
+                rank=rank or paper.rank,
+                tau=tau or paper.tau,
+            ),
+            beta=beta,
+            kl_draws=kl_draws,
+            prior=prior,
+            posterior=posterior,
+            injection=injection,
+        )

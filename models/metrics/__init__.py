@@ -1,0 +1,1 @@
+"""Metrics for sets of masks: overlap, distances between distributions, the evaluation of a run."""

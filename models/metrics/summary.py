@@ -1,0 +1,47 @@
+"""From figures of cases to a figure of the data set, with an interval that respects patients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Mean and standard deviation over `cases` cases, and the mean's 95 % bootstrap interval by patient.
+
+    `low` and `high` are nan with fewer than two patients; all are nan without a case in which the figure is defined.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    cases: int
+
+
+def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:
+    """The figure of cases' `values` [N] (nan where not defined) of `patients` [N]."""
+    defined = ~np.isnan(values)
+    values, groups = values[defined], np.array(patients)[defined]
+    if len(values) == 0:
+        return Figure(*[float("nan")] * 4, cases=0)
+    sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return Figure(float(values.mean()), sd, *bootstrap_interval(values, groups, rng), cases=len(values))
+
+
+def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `values` [N] when whole patients are drawn again with replacement.
+
+    Crops of one patient resemble each other, so drawing crops would give too narrow an interval.
+    """
+    _, member = np.unique(patients, return_inverse=True)
+    sums, counts = np.bincount(member, values), np.bincount(member)
+    if len(counts) < 2:
+        return float("nan"), float("nan")
+    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
+    low, high = np.quantile(times @ sums / (times @ counts), (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,117 @@
+"""The slices about a lesion, cut out as the training crops were, and masks of these crops put back on the scan."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.resample import PlaneGrid
+from ambiseg.preprocessing.store import Intensity
+from ambiseg.preprocessing.volume import Volume
+
+from .lesion import Lesion
+
+Box = tuple[slice, slice, slice]
+TIE = 2e-5  # rounding must not decide a voxel that is exactly half covered
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The scan's slices `box[0]`, the crop's grid `plane` laid on each, and the voxels `box[1:]` that it covers."""
+
+    plane: PlaneGrid
+    box: Box
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (Z, Y, X) of the scan in the box."""
+        depth, height, width = (side.stop - side.start for side in self.box)
+        return depth, height, width
+
+    @property
+    def local(self) -> PlaneGrid:
+        """The crop's grid over the box alone."""
+        y, x = self.plane.centre
+        return PlaneGrid(self.plane.size, (y - self.box[1].start, x - self.box[2].start), self.plane.step)
+
+    def images(self, volume: Volume, intensity: Intensity) -> NDArray[np.float32]:
+        """The slices as training crops [Z, 1, H, W] in the unit of the training set.
+
+        HU are clipped to the training range, with air outside the scan; relative units have each crop's own minimum
+        and maximum at the range's ends, as crops have whose absolute values are lost.
+        """
+        slices = volume.array[self.box[0]].astype(np.float32)
+        if intensity.unit == "HU":
+            crops = self.plane.image(np.clip(slices, intensity.low, intensity.high), fill=intensity.low)
+            return np.rint(crops)[:, None]
+        crops = np.stack([self.plane.image(plane, fill=float(plane[self.box[1:]].min())) for plane in slices])
+        low = crops.min((1, 2), keepdims=True)
+        range_ = crops.max((1, 2), keepdims=True) - low
+        share = np.divide(crops - low, range_, out=np.zeros_like(crops), where=range_ > 0)
+        return (intensity.low + share * (intensity.high - intensity.low))[:, None]
+
+    def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
+        """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: the class that covers most of each."""
+        local, (_, height, width) = self.local, self.shape
+        most = np.zeros((*labels.shape[:-2], height, width), np.float32)
+        covered = np.zeros_like(most)
+        result = np.zeros(most.shape, np.uint8)
+        for label in range(1, classes):
+            share = local.coverage_back(labels == label, (height, width))
+            result[share > most] = label
+            np.maximum(most, share, out=most)
+            covered += share
+        result[most < 1 - covered - TIE] = 0
+        return result
+
+    def marginal_back(self, marginal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class probabilities of the crops [Z, K, H, W] on the scan's voxels [Z, K, Y, X]; background outside."""
+        foreground = self.local.coverage_back(marginal[:, 1:], self.shape[1:])
+        return np.concatenate((np.clip(1 - foreground.sum(1, keepdims=True), 0, 1), foreground), 1)
+
+    def distance(self, volume: Volume, lesion: Lesion) -> NDArray[np.float32]:
+        """Distance in mm [Z, Y, X] of the box's voxels from the lesion's mask, or from its centre without one."""
+        from scipy import ndimage
+
+        corner = np.array([side.start for side in self.box])
+        drawn = np.empty((0, 3), np.intp) if lesion.roi is None else lesion.roi - corner
+        drawn = drawn[((drawn >= 0) & (drawn < self.shape)).all(1)]
+        if len(drawn):
+            outside = np.ones(self.shape, bool)
+            outside[tuple(drawn.T)] = False
+            return ndimage.distance_transform_edt(outside, volume.spacing_mm).astype(np.float32)
+        offsets = np.indices(self.shape).T + corner - volume.voxel(lesion.centre_mm)
+        return np.linalg.norm(offsets * volume.spacing_mm, axis=-1).T.astype(np.float32)
+
+
+def neighbourhood(
+    volume: Volume, lesion: Lesion, crop: int, spacing_mm: float | None, depth_mm: float
+) -> Neighbourhood:
+    """The crop of `crop` pixels of `spacing_mm` (None: the scan's own) about the lesion, on every slice within
+    `depth_mm` of its centre or through its mask; all slices when the scan is the lesion's crop.
+
+    The centre is rounded to a thousandth of a voxel, so that a turned copy of the scan gives the same crop to the bit.
+    """
+    z, y, x = (round(index, 3) for index in volume.voxel(lesion.centre_mm))
+    depth, height, width = volume.array.shape
+    step_z, step_y, step_x = volume.spacing_mm
+    if spacing_mm is None:
+        y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in (y, x))  # pixel on pixel
+        step_y = step_x = spacing_mm = 1.0
+    plane = PlaneGrid(crop, (y, x), (spacing_mm / step_y, spacing_mm / step_x))
+    low, high = z - depth_mm / step_z, z + depth_mm / step_z
+    if lesion.roi is not None:
+        low, high = min(low, lesion.roi[:, 0].min()), max(high, lesion.roi[:, 0].max())
+    nearest = min(max(round(z), 0), depth - 1)
+    slices = slice(min(max(math.ceil(low), 0), nearest), max(min(math.floor(high), depth - 1), nearest) + 1)
+    if lesion.whole:
+        slices = slice(0, depth)
+    return Neighbourhood(plane, (slices, _reach(plane, 0, height), _reach(plane, 1, width)))
+
+
+def _reach(plane: PlaneGrid, axis: int, count: int) -> slice:
+    """The pixels of the plane that the grid touches along an axis."""
+    half = plane.size * plane.step[axis] / 2
+    low, high = plane.centre[axis] - half, plane.centre[axis] + half
+    return slice(max(math.floor(low + 0.5), 0), min(math.ceil(high - 0.5) + 1, count))

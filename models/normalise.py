@@ -1,0 +1,33 @@
+"""From stored intensities to the numbers that networks see."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from ambiseg.preprocessing.store import Intensity
+
+LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for lung nodules
+
+Window = tuple[float, float] | Literal["crop"]
+
+
+def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Window:
+    """The window of a run: as asked, or for "auto" the lung window for HU and the data's whole range otherwise."""
+    if isinstance(asked, tuple):
+        return asked
+    if asked == "crop":
+        return "crop"
+    return LUNG_WINDOW if intensity.unit == "HU" else (intensity.low, intensity.high)
+
+
+def normalise(images: Tensor, window: Window) -> Tensor:
+    """Images [B, C, H, W] in the stored unit to float32 in [0, 1]: `window` becomes 0 and 1, what lies outside is clipped.
+
+    "crop" takes each image's own minimum and maximum, over all its channels.
+    """
+    images = images.float()
+    if window == "crop":
+        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        return (images - low) / (high - low).clamp_min(1e-6)
+    low, high = window
+    return ((images - low) / (high - low)).clamp(0, 1)

@@ -1,0 +1,194 @@
+"""A picture of one lesion's hypotheses: what the scan shows, how likely each voxel is, and each mask's outline."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.volume import Volume
+
+from .hypotheses import Hypotheses
+from .inference import LesionHypotheses
+from .measure import measure
+
+COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")
+LUNG = (-1000, 400)
+COLUMNS = 4
+SHOWN = 8
+MARGIN_MM = 8.0
+SIDE_MM = 24.0  # the smallest field of view
+INK, PALE = "#22252b", "#7a808c"
+
+
+def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str) -> None:
+    """Write a PNG of the slice on which the hypotheses mark most; `unit` "HU" chooses the lung window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = result.hypotheses
+    number = best_slice(result)
+    field = _field_of_view(result, number, volume.spacing_mm)
+    scan = volume.array[result.box][number]
+    window = LUNG if unit == "HU" else tuple(np.percentile(scan, (0.5, 99.5)))
+    shown = min(len(found.masks), SHOWN)
+    rows = 1 + -(-shown // COLUMNS)
+    figure = Figure(figsize=(3.1 * COLUMNS, 3.45 * rows + 0.75), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, COLUMNS, squeeze=False)
+    figure.subplots_adjust(0.02, 0.35 / figure.get_figheight(), 0.98, 1 - 0.95 / figure.get_figheight(), 0.08, 0.24)
+    step = volume.spacing_mm[1:]
+    for panel in axes.flat[:3]:
+        _image(panel, scan, step, window, field)
+    for panel in axes.flat[COLUMNS : COLUMNS + shown]:
+        _image(panel, scan, step, window, field)
+    _overview(axes[0, 0], found, number, step, shown)
+    _map(axes[0, 1], result.probability[number], step, "magma", 1.0, "Probability of lesion")
+    _map(axes[0, 2], result.entropy[number], step, "viridis", _most_entropy(result), "Entropy (nats)")
+    _bars(axes[0, 3], found, shown)
+    for index in range(shown):
+        _hypothesis(axes.flat[COLUMNS + index], found, index, number, volume.spacing_mm)
+    for panel in axes.flat[COLUMNS + shown :]:
+        panel.axis("off")
+    _heading(figure, result, volume, number)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def best_slice(result: LesionHypotheses) -> int:
+    """The slice (index in the box) on which the hypotheses mark most, by their probabilities; else the likeliest one."""
+    found = result.hypotheses
+    marked = np.tensordot(found.probabilities, (found.masks > 0).sum((2, 3)), 1)
+    if not marked.any():
+        marked = result.probability.sum((1, 2))
+    return int(marked.argmax())
+
+
+def _field_of_view(
+    result: LesionHypotheses, number: int, spacing_mm: tuple[float, float, float]
+) -> tuple[float, float, float, float]:
+    """A square (left, right, bottom, top) in mm of the plane about everything that is marked in the slice."""
+    _, step_y, step_x = spacing_mm
+    marked = (result.hypotheses.masks[:, number] > 0).any(0) | (result.probability[number] > 0.1)
+    height, width = marked.shape
+    rows, columns = np.nonzero(marked) if marked.any() else (np.array([height // 2]), np.array([width // 2]))
+    y = (rows.min() + rows.max()) / 2 * step_y
+    x = (columns.min() + columns.max()) / 2 * step_x
+    side = max(np.ptp(rows) * step_y, np.ptp(columns) * step_x) + 2 * MARGIN_MM
+    half = min(max(side, SIDE_MM), height * step_y, width * step_x) / 2
+    y = min(max(y, half - step_y / 2), (height - 0.5) * step_y - half)
+    x = min(max(x, half - step_x / 2), (width - 0.5) * step_x - half)
+    return x - half, x + half, y + half, y - half
+
+
+def _extent(plane: NDArray, step: tuple[float, float]) -> tuple[float, float, float, float]:
+    height, width = plane.shape
+    return -step[1] / 2, (width - 0.5) * step[1], (height - 0.5) * step[0], -step[0] / 2
+
+
+def _image(panel: Any, scan: NDArray, step: tuple[float, float], window: tuple[float, float], field: Any) -> None:
+    panel.imshow(scan, cmap="gray", vmin=window[0], vmax=window[1], extent=_extent(scan, step), interpolation="nearest")
+    panel.set(xlim=field[:2], ylim=field[2:], xticks=[], yticks=[])
+    for side in panel.spines.values():
+        side.set_visible(False)
+
+
+def _outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], colour: str, width: float) -> None:
+    """The outlines of all classes of a mask [Y, X]."""
+    padded = np.pad(mask, 1)
+    y, x = ((np.arange(-1, count + 1)) * size for count, size in zip(mask.shape, step, strict=True))
+    for label in np.unique(mask[mask > 0]):
+        panel.contour(x, y, padded == label, [0.5], colors=[colour], linewidths=width)
+
+
+def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, float], shown: int) -> None:
+    for index in reversed(range(shown)):
+        _outline(panel, found.masks[index, number], step, COLOURS[index], 1.3)
+    left, right = panel.get_xlim()
+    bottom, top = panel.get_ylim()
+    x, y = left + 0.06 * (right - left), bottom - 0.06 * (bottom - top)
+    panel.plot([x, x + 10], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
+    panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom")
+    panel.set_title("All outlines", fontsize=10, color=INK, loc="left")
+
+
+def _map(
+    panel: Any, values: NDArray[np.float32], step: tuple[float, float], colours: str, most: float, title: str
+) -> None:
+    image = panel.imshow(
+        np.ma.masked_less(values, 0.02 * most), cmap=colours, vmin=0, vmax=most, extent=_extent(values, step), alpha=0.8
+    )
+    bar = panel.inset_axes((0.93, 0.08, 0.03, 0.45))
+    panel.figure.colorbar(image, cax=bar, ticks=[0, most])
+    bar.yaxis.set_ticks_position("left")
+    bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8)
+    bar.tick_params(length=0)
+    bar.set_frame_on(False)
+    panel.set_title(title, fontsize=10, color=INK, loc="left")
+
+
+def _most_entropy(result: LesionHypotheses) -> float:
+    """The largest entropy that the classes allow: ln 2 unless more than one class is marked."""
+    return float(max(np.log(2), result.entropy.max()))
+
+
+def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
+    """Probabilities with their intervals, and what is left over."""
+    values = [*found.probabilities[:shown], max(0.0, 1 - found.probabilities[:shown].sum())]
+    names = [str(index + 1) for index in range(shown)] + ["rest"]
+    places = np.arange(len(values))
+    panel.barh(places, values, 0.68, color=[*COLOURS[:shown], "#d5d8de"])
+    if found.intervals is not None:
+        low, high = found.intervals[:shown].T
+        panel.hlines(places[:shown], low, high, color=INK, linewidth=1)
+    for place, value in zip(places, values, strict=True):
+        reach = value if found.intervals is None or place == shown else max(value, found.intervals[place, 1])
+        panel.text(reach + 0.015, place, _percent(value), va="center", fontsize=8.5, color=INK)
+    panel.set(ylim=(max(len(values), 5) - 0.4, -0.6), yticks=places, yticklabels=names, xticks=[])
+    panel.set_xlim(0, 1.25 * max(0.2, *values))
+    panel.tick_params(length=0, labelsize=8.5, labelcolor=INK)
+    for side in ("top", "right", "bottom"):
+        panel.spines[side].set_visible(False)
+    panel.spines["left"].set_color(PALE)
+    panel.set_title("Probability", fontsize=10, color=INK, loc="left")
+    place = panel.get_position()
+    panel.set_position((place.x0 + 0.025, place.y0, place.width - 0.025, place.height))
+
+
+def _hypothesis(panel: Any, found: Hypotheses, index: int, number: int, spacing_mm: tuple[float, float, float]) -> None:
+    mask = found.masks[index]
+    _outline(panel, mask[number], spacing_mm[1:], COLOURS[index], 2)
+    panel.set_title(f"{index + 1}   {_percent(found.probabilities[index])}", fontsize=11, color=INK, loc="left")
+    note = _size(mask, spacing_mm)
+    panel.text(0.99, 1.025, note, transform=panel.transAxes, ha="right", va="bottom", fontsize=8.5, color=PALE)
+    panel.plot([0, 1], [1.0, 1.0], transform=panel.transAxes, color=COLOURS[index], linewidth=5, clip_on=True)
+    if not mask[number].any():
+        text = "not in this slice" if mask.any() else "no lesion"
+        panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10)
+
+
+def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> str:
+    size = measure(mask, spacing_mm)
+    if not size.slices:
+        return "empty"
+    extent = f"{size.area_mm2:.0f} mm²" if len(mask) == 1 else f"{size.volume_mm3:.0f} mm³"
+    return f"{extent}, {size.long_axis_mm:.1f} mm"
+
+
+def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int) -> None:
+    found = result.hypotheses
+    x, y, z = result.lesion.centre_mm
+    height = figure.get_figheight()
+    title = f"{len(found.masks)} hypotheses" if len(found.masks) != 1 else "1 hypothesis"
+    if result.lesion.name:
+        title = f"{result.lesion.name}: {title}"
+    figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold")
+    source = "exact probabilities" if found.draws is None else f"{found.draws} draws"
+    facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {_percent(result.no_lesion)}   ·   {source}"
+    if len(volume.array) > 1:
+        facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"
+    figure.text(0.02, 1 - 0.52 / height, facts, fontsize=9.5, color=PALE, va="top")
+    figure.text(0.98, 0.1 / height, "For research use only", fontsize=8, color=PALE, ha="right")
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %" if probability >= 0.0095 else f"{100 * probability:.1f} %"

@@ -1,0 +1,40 @@
+"""Where random numbers come from: explicit generators, seeded by what they are for, so that every draw replays.
+
+Numbers are drawn on the generator's own device and then moved: a CPU generator gives the same draws everywhere.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+TINY = 1e-20
+
+
+def seed_of(*parts: int | str) -> int:
+    """A 63-bit seed that depends on all parts and on nothing else, e.g. (run seed, "step", 17)."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def generator_for(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on `device` seeded by `seed_of(*parts)`."""
+    return torch.Generator(device).manual_seed(seed_of(*parts))
+
+
+def normal(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Standard normal numbers of a shape, on the device of `like`, float32."""
+    device = generator.device if generator is not None else like.device
+    return torch.randn(tuple(shape), generator=generator, device=device).to(like.device)
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) of a shape, on the device of `like`, float32."""
+    device = generator.device if generator is not None else like.device
+    return torch.rand(tuple(shape), generator=generator, device=device).to(like.device)
+
+
+def gumbel(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Standard Gumbel numbers of a shape: adding them to logits and taking the argmax draws from the softmax."""
+    return -(-(uniform(shape, generator, like).clamp_min(TINY)).log()).clamp_min(TINY).log()

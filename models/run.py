@@ -1,0 +1,217 @@
+"""The run folder: everything needed to repeat a run, to go on with it, or to predict with it.
+
+run.json               version, settings, method and options, the data's name and content hash, seed
+metrics.jsonl          a line a log entry: {"kind": "train" | "validation", "step": ..., ...}
+model.safetensors      the best weights so far
+checkpoint.pt          the last state, to go on from; loads without executing code
+progress.png           the curves
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.files import disk_errors, whole_file
+from ambiseg.preprocessing.store import Intensity, Store
+
+from .config import TrainConfig
+from .method import Method, build
+from .normalise import Window, normalise, resolve_window
+from .predictive import Predictive
+
+RUNS = Path("runs")
+SCHEMA = 1
+
+
+class DataRecord(BaseModel):
+    """What a run remembers of its data set; `path` is where it lay."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    name: str
+    content_hash: str
+    channels: int
+    class_names: tuple[str, ...]
+    spacing_mm: float | None
+    unit: str
+    low: float
+    high: float
+
+    @property
+    def intensity(self) -> Intensity:
+        """What the images' numbers are."""
+        return Intensity(self.unit, self.low, self.high)
+
+    @classmethod
+    def of(cls, store: Store) -> "DataRecord":
+        """The record of an open store."""
+        return cls(
+            path=str(store.path),
+            name=store.manifest["name"],
+            content_hash=store.content_hash,
+            channels=store.channels,
+            class_names=store.class_names,
+            spacing_mm=store.spacing_mm,
+            **vars(store.intensity),
+        )
+
+
+class RunRecord(BaseModel):
+    """The content of run.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_number: int = SCHEMA
+    version: str
+    torch: str
+    device: str
+    config: TrainConfig
+    data: DataRecord
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.config.method
+
+    @property
+    def crop(self) -> int:
+        """Side of the training crop in pixels."""
+        return self.config.data.crop
+
+    @property
+    def window(self) -> Window:
+        """Intensities that become 0 and 1."""
+        return resolve_window(self.config.data.window, self.data.intensity)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An existing run folder and its record."""
+
+    path: Path
+    record: RunRecord
+
+    @classmethod
+    def create(cls, path: Path, record: RunRecord) -> "Run":
+        """Start a new run folder; it must not exist."""
+        if path.exists():
+            raise UsageError(f"{path} exists already: go on with --resume {path}, or choose another name with -o.")
+        with whole_file(path / "run.json") as file:
+            file.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return cls(path, record)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open a run folder."""
+        file = path / "run.json"
+        if not file.is_file():
+            raise InputError(f"No run at {path}: expected a folder with run.json, as `ambiseg train` makes it.")
+        try:
+            return cls(path, RunRecord.model_validate_json(file.read_text(encoding="utf-8")))
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} is damaged or of another version: train again, or restore it.") from error
+
+    @property
+    def weights(self) -> Path:
+        """The best weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last training state."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log(self) -> Path:
+        """The metrics log."""
+        return self.path / "metrics.jsonl"
+
+    def write_log(self, entry: Mapping[str, Any]) -> None:
+        """Append one entry to the metrics log."""
+        with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """All entries of the metrics log; a last line cut short by a kill is left out."""
+        entries = []
+        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.is_file() else []:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break
+        return entries
+
+    def cut_log(self, step: int) -> None:
+        """Drop the entries of steps after `step`: they will be made again."""
+        kept = [entry for entry in self.read_log() if entry["step"] <= step]
+        with whole_file(self.log) as file:
+            file.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+
+    def save_weights(self, method: Method, step: int) -> None:
+        """Keep these weights as the best ones."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
+        content = safetensors.torch.save(tensors, {"method": self.record.method, "step": str(step)})
+        with whole_file(self.weights) as file:
+            file.write_bytes(content)
+
+
+def new_run_path(method: str, root: Path = RUNS) -> Path:
+    """The first free folder `<method>-001`, `<method>-002`, ... under `root`."""
+    return next(path for number in range(1, 10**6) if not (path := root / f"{method}-{number:03d}").exists())
+
+
+def newest_run(root: Path = RUNS) -> Path:
+    """The run under `root` whose weights were written last."""
+    found = sorted(root.glob("*/model.safetensors"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
+    if not found:
+        raise InputError(f"No trained model under {root}/: train one with `ambiseg train`, or name one.")
+    return found[-1].parent
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method with what it needs to read images; made by `load_trained`.
+
+    `name` is the run folder's name and `weights_hash` the SHA-256 of its weights.
+    """
+
+    method: Method
+    record: RunRecord
+    device: torch.device
+    name: str
+    weights_hash: str
+
+    @torch.inference_mode()
+    def predictive(self, images: NDArray) -> Predictive:
+        """The predictive distribution for images [B, C, H, W] in the data's unit (HU for CT)."""
+        stored = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        predictive: Predictive = self.method(normalise(stored, self.record.window))
+        return predictive
+
+
+def load_trained(path: Path, device: torch.device) -> Trained:
+    """The best weights of a run, in evaluation mode on `device`."""
+    run = Run.open(path)
+    if not run.weights.is_file():
+        raise InputError(f"{path} has no weights yet: its training stopped before the first validation; resume it.")
+    content = run.weights.read_bytes()
+    data, config = run.record.data, run.record.config
+    method = build(config.method, data.channels, len(data.class_names), config.options)
+    try:
+        method.load_state_dict(safetensors.torch.load(content))
+    except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
+        raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
+    method.to(device).eval()
+    return Trained(method, run.record, device, path.resolve().name, hashlib.sha256(content).hexdigest())

@@ -1,0 +1,272 @@
+"""The one training loop, all of it visible: stages, players, autocast, averaged weights, validation, resume.
+
+All randomness of step n comes from generators seeded by (run seed, n): a run that is stopped and resumed makes the same
+weights to the bit as one that is not (on one device and one number of processes).
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.store import Store
+from torch import Tensor, nn
+
+from .augment import make_batch
+from .batch import Batch
+from .checkpoint import TrainingState
+from .config import HardwareSettings, OptimiserSettings, TrainConfig
+from .crop_source import crop_source, positions_of_step
+from .distributed import Processes, joined_processes
+from .interrupt import stop_requests
+from .method import Method, Player, Stage, build
+from .progress_figure import draw_progress
+from .randomness import generator_for, seed_of
+from .run import Run
+from .validation import Validation
+
+LOG_EVERY = 25  # steps; reading the losses makes the host wait for the device, so it is done rarely
+SAVE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer is told after some steps, and after each validation (`scores` not empty).
+
+    `terms` are the losses' mean over the steps since the last report, `speed` in steps a second.
+    """
+
+    step: int
+    steps: int
+    stage: str
+    terms: Mapping[str, float]
+    scores: Mapping[str, float]
+    speed: float
+
+
+Observer = Callable[[Progress], None]
+
+
+def train(run: Run, store: Store, device: torch.device, observe: Observer = lambda progress: None) -> bool:
+    """Train a run from where it stands to its end; False when it stopped early for want of improvement.
+
+    Raises KeyboardInterrupt when asked to stop, after saving the state; `train` again goes on from there.
+    """
+    config = run.record.config
+    if store.content_hash != run.record.data.content_hash:
+        raise InputError(f"{store.path} is not the data set that {run.path} was started on: name the right one with --data.")
+    for split in ("train", "val"):
+        if not len(store.rows(split)):
+            raise InputError(f"{store.path} has no {split} crops: preprocess more patients, or give a split file.")
+    if config.data.crop > min(store.size):
+        raise UsageError(f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that.")
+    with joined_processes(device) as (processes, device), stop_requests() as stop:
+        return _Loop(run, store, device, processes, observe).go(stop)
+
+
+class _Loop:
+    """The state and the constant parts of one `train` call."""
+
+    def __init__(self, run: Run, store: Store, device: torch.device, processes: Processes, observe: Observer):
+        self.run, self.device, self.processes, self.observe = run, device, processes, observe
+        self.config = config = run.record.config
+        rows = store.rows("train")
+        self.count, self.batch = len(rows), processes.share(config.batch)
+        self.source = crop_source(store, rows, device, config.data.memory)
+        self.state = initial_state(config, store, device)
+        self.stages = _placed(self.state.method.stages(), config.steps)
+        if run.checkpoint.is_file():
+            self.state.load(run.checkpoint, device)
+        run.cut_log(self.state.step)
+        self.processes.same(self.state.method.state_dict().values())
+        self.validation = Validation(store, run.record, device) if processes.first else None
+        self.sums: dict[str, Tensor] = {}
+        self.since = self.saved = time.monotonic()
+        self.counted = 0
+
+    def go(self, stop: Callable[[], bool]) -> bool:
+        config, state = self.config, self.state
+        while state.step < config.steps:
+            self._step()
+            state.step += 1
+            last = state.step == config.steps
+            if last or state.step % LOG_EVERY == 0:
+                self._report({})
+            if last or state.step % config.validation.every == 0:
+                self._validate()
+            stopping = self.processes.agree(stop(), self.device) if state.step % LOG_EVERY == 0 else stop()
+            if stopping and self.processes.world == 1 or stopping and state.step % LOG_EVERY == 0:
+                self._save()
+                raise KeyboardInterrupt
+            if time.monotonic() - self.saved > SAVE_SECONDS:
+                self._save()
+            patience = config.validation.patience
+            if patience and self.processes.agree(state.stale >= patience, self.device):
+                return False
+        return True
+
+    def _step(self) -> None:
+        """One step: a batch, and a move of each active player of the stage."""
+        state, config = self.state, self.config
+        stage, begun, end = next(placed for placed in self.stages if state.step < placed[2])
+        batch = self._batch(state.step)
+        torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
+        state.method.train()
+        for player in stage.players:
+            if not player.active(state.step - begun):
+                continue
+            generator = generator_for(config.seed, player.name, state.step, self.processes.rank, device=self.device)
+            optimiser = state.optimisers[f"{stage.name}/{player.name}"]
+            for group in optimiser.param_groups:
+                group["lr"] = player.learning_rate * learning_rate(config.optimiser, state.step, config.steps)
+            optimiser.zero_grad(set_to_none=True)
+            with _autocast(config.hardware, self.device):
+                loss = player.loss(batch, generator)
+            state.scaler.scale(loss.total).backward()
+            self.processes.average_gradients(player.parameters)
+            if config.optimiser.clip:
+                state.scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(player.parameters, config.optimiser.clip)
+            state.scaler.step(optimiser)
+            self._add({"loss": loss.total.detach(), **loss.terms}, "" if len(stage.players) == 1 else f"{player.name}/")
+        state.scaler.update()
+        if state.averaged is not state.method:
+            update_average(state.averaged, state.method, config.optimiser.ema, state.step)
+        self.counted += 1
+
+    def _batch(self, step: int) -> Batch:
+        config, mine = self.config, slice(self.processes.rank, None, self.processes.world)
+        now, ahead = (positions_of_step(n, self.count, config.batch, config.seed)[mine] for n in (step, step + 1))
+        generator = generator_for(config.seed, "batch", step, self.processes.rank, device=self.device)
+        crops = self.source.fetch(now, ahead)
+        batch = make_batch(
+            *crops, config.data, config.augment, self.run.record.window, generator, progress=step / config.steps
+        )
+        if _channels_last(config.hardware, self.device):
+            batch = replace(batch, image=batch.image.to(memory_format=torch.channels_last))
+        return batch
+
+    def _add(self, terms: Mapping[str, Tensor], prefix: str) -> None:
+        for name, value in terms.items():
+            self.sums[prefix + name] = self.sums.get(prefix + name, torch.zeros((), device=self.device)) + value.float()
+
+    def _report(self, scores: Mapping[str, float]) -> None:
+        """Log the mean losses since the last report, refuse to go on with a loss that is no number."""
+        terms = {name: value.item() / self.counted for name, value in self.sums.items()} if self.counted else {}
+        elapsed = time.monotonic() - self.since
+        speed = self.counted / max(elapsed, 1e-9)
+        self.state.seconds += elapsed
+        step = self.state.step
+        if self.processes.first and terms:
+            self.run.write_log({"kind": "train", "step": step, **terms, "steps_per_second": speed})
+        if not all(math.isfinite(value) for value in terms.values()):
+            raise UsageError(
+                f"The loss is no finite number at step {step}: lower --learning-rate, or set optimiser.clip; the last "
+                f"state before it is kept in {self.run.path}."
+            )
+        stage = next(stage.name for stage, _, end in self.stages if step <= end)
+        self.sums, self.counted, self.since = {}, 0, time.monotonic()
+        if self.processes.first:
+            self.observe(Progress(step, self.config.steps, stage, terms, scores, speed))
+
+    def _validate(self) -> None:
+        """Score the averaged weights, keep them when they are the best, save the state."""
+        self._report({})
+        if self.validation is not None:
+            state, monitor = self.state, self.config.validation.monitor
+            scores = self.validation.scores(state.averaged)
+            self.run.write_log({"kind": "validation", "step": state.step, **scores})
+            state.stale += 1
+            if scores[monitor] < state.best:
+                state.best, state.stale = scores[monitor], 0
+                self.run.save_weights(state.averaged, state.step)
+            draw_progress(self.run)
+            self.observe(Progress(state.step, self.config.steps, "", {}, scores, 0.0))
+        self.since = time.monotonic()
+        self._save()
+
+    def _save(self) -> None:
+        if self.processes.first:
+            self.state.save(self.run.checkpoint)
+        self.saved = time.monotonic()
+
+
+def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:
+    """A freshly initialised method with its optimisers; the seed alone decides the weights."""
+    torch.manual_seed(seed_of(config.seed, "initialise"))
+    method = build(config.method, store.channels, len(store.class_names), config.options).to(device)
+    if _channels_last(config.hardware, device):
+        method = method.to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
+    if config.hardware.compile:
+        for child in method.children():
+            child.compile()
+    optimisers = {
+        f"{stage.name}/{player.name}": _optimiser(player, config.optimiser, device)
+        for stage in method.stages()
+        for player in stage.players
+    }
+    scaler = torch.amp.GradScaler(device.type, enabled=_precision(config.hardware, device) is torch.float16)
+    return TrainingState(method, averaged, optimisers, scaler)
+
+
+def _optimiser(player: Player, settings: OptimiserSettings, device: torch.device) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        list(player.parameters),
+        lr=settings.learning_rate * player.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda",
+    )
+
+
+def _placed(stages: tuple[Stage, ...], steps: int) -> list[tuple[Stage, int, int]]:
+    """Each stage with its first step and the step after its last one."""
+    total, placed, begun, done = sum(stage.share for stage in stages), [], 0, 0.0
+    for stage in stages:
+        done += stage.share
+        end = round(steps * done / total)
+        placed.append((stage, begun, end))
+        begun = end
+    return placed
+
+
+def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
+    """The learning rate of a step: linear warm-up, then constant, or a half cosine down to a hundredth."""
+    rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup + 1))
+    if settings.schedule == "cosine":
+        rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return rate
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, method: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards the method's; early on faster, so that the start is forgotten. Buffers copy."""
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(averaged.parameters()), list(method.parameters()), share)
+    for kept, current in zip(averaged.buffers(), method.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def _precision(hardware: HardwareSettings, device: torch.device) -> torch.dtype:
+    """The autocast type: half precision only where the hardware has units for it."""
+    if hardware.precision == "float32" or (device.type != "cuda" and hardware.precision == "auto"):
+        return torch.float32
+    if device.type != "cuda":
+        raise UsageError(f"hardware.precision = {hardware.precision!r} needs CUDA: use auto or float32.")
+    if hardware.precision == "fp16":
+        return torch.float16
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _autocast(hardware: HardwareSettings, device: torch.device) -> AbstractContextManager[Any]:
+    precision = _precision(hardware, device)
+    return nullcontext() if precision is torch.float32 else torch.autocast(device.type, precision)
+
+
+def _channels_last(hardware: HardwareSettings, device: torch.device) -> bool:
+    return device.type == "cuda" if hardware.channels_last == "auto" else hardware.channels_last

@@ -1,0 +1,83 @@
+"""The one U-Net core: an encoder, a decoder with skips, and an encoder that ends in one vector.
+
+Blocks of 3x3 convolutions with ReLU; average pooling down (an odd size rounds up), bilinear up, He initialisation
+(Ronneberger et al. 2015; sizes as in Kohl et al. 2018 and Bhat et al. 2022).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Sequential):
+    """`convs` 3x3 convolutions with ReLU, one BatchNorm at the end when `norm` (Bhat et al. use one a block)."""
+
+    def __init__(self, inputs: int, outputs: int, convs: int, norm: bool):
+        layers: list[nn.Module] = []
+        for number in range(convs):
+            layers += [nn.Conv2d(inputs if number == 0 else outputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+        if norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        super().__init__(*layers)
+
+
+class Encoder(nn.Module):
+    """Blocks of the given `widths`, each but the first after halving the resolution; [B, C, H, W] to all their outputs."""
+
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+        super().__init__()
+        inputs = [channels, *widths[:-1]]
+        self.blocks = nn.ModuleList(Block(i, o, convs, norm) for i, o in zip(inputs, widths, strict=True))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features of every level, finest first."""
+        levels = []
+        for number, block in enumerate(self.blocks):
+            image = block(F.avg_pool2d(image, 2, ceil_mode=True, count_include_pad=False) if number else image)
+            levels.append(image)
+        return levels
+
+
+class UNet(nn.Module):
+    """Encoder and decoder; [B, C, H, W] to features [B, widths[0], H, W]."""
+
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+        super().__init__()
+        self.encoder = Encoder(channels, widths, convs, norm)
+        self.decoder = nn.ModuleList(
+            Block(low + high, high, convs, norm)
+            for low, high in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True)
+        )
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features at the image's own resolution."""
+        *skips, features = self.encoder(image)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            up = F.interpolate(features, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            features = block(torch.cat((up, skip), 1))
+        return features
+
+
+class VectorEncoder(nn.Module):
+    """Encoder and global average pooling; [B, C, H, W] to [B, widths[-1]]: the shape of prior and posterior nets."""
+
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+        super().__init__()
+        self.encoder = Encoder(channels, widths, convs, norm)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """One feature vector an image."""
+        return self.encoder(image)[-1].mean((2, 3))
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation of all convolutions (normal, fan in), biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

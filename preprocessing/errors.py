@@ -1,0 +1,40 @@
+"""Every error that a user can cause: one sentence of what was expected, what came and what to do.
+
+The command line catches `AmbisegError` alone and leaves with its `exit_code`; anything else is a bug of ours.
+"""
+
+
+class AmbisegError(Exception):
+    """Base of all errors meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(AmbisegError):
+    """An unknown method, option or value."""
+
+    exit_code = 2
+
+
+class InputError(AmbisegError):
+    """The input named does not exist, or holds nothing that can be used."""
+
+    exit_code = 3
+
+
+class DataError(AmbisegError):
+    """A file is corrupt, of another format, or its geometry cannot be used."""
+
+    exit_code = 4
+
+
+class PartialError(AmbisegError):
+    """Some cases failed; the others are done."""
+
+    exit_code = 5
+
+
+class ResourceError(AmbisegError):
+    """The machine lacks something: a device, memory, room on the disk."""
+
+    exit_code = 6

@@ -1,0 +1,255 @@
+"""LIDC-IDRI: from the archive's DICOM to a dataset store of lesion-centred crops with four readers' masks.
+
+The recipe is that of Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018, section 4.1:
+axial slices resampled to 0.5 mm, 180 x 180 pixels about the lesion, one image for every slice on which a reader drew.
+All crops of a nodule have one centre, that of the box about all its contours, so that they stack.
+"""
+
+import configparser
+import csv
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from ..annotations import READERS, ScanRecord, marks, nodules, scans
+from ..dicom import SeriesIndex, find_series
+from ..errors import DataError, InputError, UsageError
+from ..files import whole_file
+from ..parts import load_notes, load_part, part_name, save_part
+from ..splits import read_splits, split_patients
+from ..store import HOUNSFIELD
+from ..store_writer import StoreInfo, check_place, write_store
+from ..workers import spread, usable_cores
+from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
+
+ROOT_VARIABLE = "AMBISEG_LIDC_ROOT"
+ATTRIBUTION = (
+    "LIDC-IDRI is CC BY 3.0. Data: Armato et al., The Cancer Imaging Archive 2015, doi:10.7937/K9/TCIA.2015.LO9QL9SX; "
+    "Armato et al., Medical Physics 38(2), 2011, 915-931; Clark et al., Journal of Digital Imaging 26(6), 2013, 1045-1057."
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan, or a file without one, that could not be used, and why."""
+
+    case: str
+    series_uid: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LidcReport:
+    """What `preprocess_lidc` did; `failures` are also in `failures_file`, which is absent when there are none."""
+
+    store: Path
+    crops: int
+    counts: Mapping[str, Any]
+    failures: Sequence[Failure]
+    failures_file: Path
+
+
+def default_root() -> Path:
+    """The DICOM root when none is given: $AMBISEG_LIDC_ROOT, the path in an existing pylidc configuration, ./LIDC-IDRI."""
+    variable = os.environ.get(ROOT_VARIABLE)
+    if variable:
+        return Path(variable)
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read([Path.home() / ".pylidcrc", Path.home() / "pylidc.conf"], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        parser.clear()
+    configured = parser.get("dicom", "path", fallback="")
+    for path in (Path(configured) if configured else None, Path("LIDC-IDRI")):
+        if path is not None and path.is_dir():
+            return path
+    raise InputError(
+        f"No DICOM folder given: expected `ambiseg preprocess lidc DICOM_ROOT`, the variable {ROOT_VARIABLE}, "
+        "a path in ~/.pylidcrc, or a folder LIDC-IDRI here; the data are at https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX."
+    )
+
+
+def preprocess_lidc(
+    root: Path,
+    out: Path,
+    *,
+    size: int = 180,
+    spacing_mm: float = 0.5,
+    slices: Slices = "any-reader",
+    seed: int = 0,
+    split_file: Path | None = None,
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LidcReport:
+    """Make the dataset store `out` from every LIDC-IDRI scan whose DICOM series lies anywhere under `root`.
+
+    Crops have `size` x `size` pixels of `spacing_mm`; for `slices` see `CropSettings`. Patients are split by `seed` in
+    the proportions of Kohl et al., or as `split_file` says. Scans are spread over `workers` processes; each finished
+    scan is kept in `<out>.partial` until the store stands, so that a killed run goes on where it was, to the same bytes.
+    A scan that cannot be used is reported in `<out>-failures.csv`, and the rest goes on. `on_file(done, files)` is
+    called while the folder is searched, `on_progress(done, scans)` while scans are cropped.
+    """
+    settings = _settings(size, spacing_mm, slices)
+    check_place(out)
+    assigned = None if split_file is None else read_splits(split_file)
+    index = find_series(root, on_file)
+    tasks, counts = _plan(root, index, settings, out.with_name(f"{out.name}.partial"))
+    _check_assigned(tasks, assigned)
+    failures = _crop_scans(tasks, workers, on_progress) + [_broken(path) for path in index.broken]
+    failures_file = out.with_name(f"{out.name}-failures.csv")
+    _write_failures(failures_file, failures)
+    failed = {failure.series_uid for failure in failures}
+    done = [task for task in tasks if task.scan.series_uid not in failed]
+    if not done:
+        raise InputError(
+            f"None of the {len(tasks)} scans with nodules under {root} could be used; the first: {failures[0].reason} "
+            f"All reasons are in {failures_file}."
+        )
+    counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
+    splits = assigned or split_patients([task.scan.patient for task in done], seed)
+    info = StoreInfo(
+        name="lidc",
+        source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
+        intensity=HOUNSFIELD,
+        spacing_mm=spacing_mm,
+        settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
+        counts=counts,
+        attribution=ATTRIBUTION,
+    )
+    with write_store(out, info, splits) as writer:
+        for task in done:
+            for crop in load_part(task.part):
+                writer.add(crop)
+        rows = len(writer.rows)
+    shutil.rmtree(tasks[0].part.parent)
+    return LidcReport(out, rows, counts, failures, failures_file)
+
+
+def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
+    if size < 1 or not 0 < spacing_mm < 100:
+        raise UsageError(f"Crops of {size} pixels of {spacing_mm:g} mm are no crops: give a size and spacing above 0.")
+    if slices not in get_args(Slices):
+        raise UsageError(f"No choice of slices {slices!r}: expected {' or '.join(get_args(Slices))}.")
+    return CropSettings(size, spacing_mm, slices)
+
+
+def _plan(
+    root: Path, index: SeriesIndex, settings: CropSettings, partial: Path
+) -> tuple[list[ScanTask], dict[str, Any]]:
+    """The scans that have nodules, by id, and counts of what was found."""
+    records = scans()
+    names = case_names(records)
+    found = [scan for scan in records if scan.series_uid in index.files]
+    if not found:
+        raise InputError(
+            f"No LIDC-IDRI scan under {root}: found {len(index.files)} other DICOM series and {index.other} files that are "
+            "not DICOM images; give the folder that holds LIDC-IDRI's CT series."
+        )
+    tasks = []
+    for scan in found:
+        grouped = nodules(scan, marks(scan.id))
+        if grouped:
+            files = tuple(index.files[scan.series_uid])
+            part = partial / part_name(scan.series_uid, vars(settings), _fingerprint(files, root))
+            tasks.append(ScanTask(scan, tuple(grouped), files, names[scan.id], settings, part))
+    if not tasks:
+        raise InputError(f"None of the {len(found)} LIDC-IDRI scans under {root} has a nodule of 3 mm or more: add scans.")
+    return tasks, {
+        "scans found": len(found),
+        "scans of LIDC-IDRI not found": len(records) - len(found),
+        "scans without a nodule": len(found) - len(tasks),
+        "series not of LIDC-IDRI": len(index.files) - len(found),
+        "files that are not DICOM images": index.other,
+    }
+
+
+def case_names(records: Sequence[ScanRecord]) -> dict[int, str]:
+    """A name for every scan id: the patient's, with a number where the patient has more than one scan."""
+    by_patient = defaultdict(list)
+    for scan in records:
+        by_patient[scan.patient].append(scan.id)
+    return {
+        scan_id: patient if len(ids) == 1 else f"{patient}-{number}"
+        for patient, ids in by_patient.items()
+        for number, scan_id in enumerate(ids, 1)
+    }
+
+
+def _fingerprint(files: Sequence[Path], root: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of a scan's files: when they change, the scan is done again."""
+    stats = [(path, path.stat()) for path in files]
+    return [(path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _check_assigned(tasks: Sequence[ScanTask], assigned: Mapping[str, str] | None) -> None:
+    """Before hours of work: whether the split file names every patient."""
+    missing = {task.scan.patient for task in tasks} - set(assigned or ())
+    if assigned is not None and missing:
+        raise DataError(
+            f"The split file names no split for {len(missing)} patients, such as {min(missing)}: add them to it."
+        )
+
+
+def _crop_scans(
+    tasks: Sequence[ScanTask], workers: int | None, on_progress: Callable[[int, int], None] | None
+) -> list[Failure]:
+    """Make the parts that are not there yet; the failures come in the order of the tasks."""
+    waiting = [task for task in tasks if not task.part.is_file()]
+    reasons: dict[str, str] = {}
+    workers = min(workers or usable_cores(), max(len(waiting), 1))
+    for count, (task, reason) in enumerate(spread(_crop_scan, waiting, workers), len(tasks) - len(waiting) + 1):
+        if reason is not None:
+            reasons[task.scan.series_uid] = reason
+        if on_progress is not None:
+            on_progress(count, len(tasks))
+    return [
+        Failure(task.case, task.scan.series_uid, reasons[task.scan.series_uid])
+        for task in tasks
+        if task.scan.series_uid in reasons
+    ]
+
+
+def _crop_scan(task: ScanTask) -> str | None:
+    """Crop a scan and save its part; the reason when its data cannot be used."""
+    try:
+        crops, notes = scan_crops(task)
+    except DataError as error:
+        return str(error)
+    save_part(task.part, crops, notes)
+    return None
+
+
+def _broken(path: Path) -> Failure:
+    return Failure("", "", f"{path.name} is a DICOM file whose header cannot be read: get it again.")
+
+
+def _counts(done: Sequence[ScanTask]) -> dict[str, Any]:
+    """Counts of what went into the store."""
+    sizes = [len(nodule.marks) for task in done for nodule in task.nodules]
+    by_readers = Counter(min(size, READERS) for size in sizes)
+    notes = [load_notes(task.part) for task in done]
+    return {
+        "scans used": len(done),
+        "patients used": len({task.scan.patient for task in done}),
+        "nodules": len(sizes),
+        **{f"nodules marked by {readers} readers": by_readers[readers] for readers in range(1, READERS + 1)},
+        "nodules with more than four marks, joined by reader": sum(size > READERS for size in sizes),
+        "slices left out, their outlines enclose no pixel": sum(note["empty"] for note in notes),
+        "synthetic pixels": "yes" if any(note["synthetic"] for note in notes) else "no",
+    }
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """A CSV with a row a failure; without failures, an earlier run's is removed."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["case", "series_uid", "reason"])
+        writer.writerows([failure.case, failure.series_uid, failure.reason] for failure in failures)

@@ -1,0 +1,77 @@
+"""`ambiseg evaluate` on a small untrained run: what it prints, what it writes, and its defaults."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from ambiseg.evaluate import evaluate
+from ambiseg.models.config import TrainConfig
+from ambiseg.models.method import build, check_options
+from ambiseg.models.run import DataRecord, Run, RunRecord
+from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.store import HOUNSFIELD, Store
+from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+
+app = typer.Typer()
+app.command()(evaluate)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder runs/probunet-001 below the current folder, and its data."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    with write_store(tmp_path / "data", StoreInfo("blobs", "test", HOUNSFIELD), {"p": "test", "q": "test"}) as writer:
+        for number in range(4):
+            masks = np.zeros((4, 32, 32), np.uint8)
+            masks[:, 8 : 16 + number, 8:20] = 1
+            image = rng.normal(0, 100, (1, 32, 32)).astype(np.int16)
+            writer.add(Crop(image, masks, "pq"[number % 2], f"c{number}"))
+    options = check_options("probunet", {"widths": [4, 8]})
+    config = TrainConfig(method="probunet", options=options, data={"crop": 32})
+    data = DataRecord.of(Store.open(tmp_path / "data"))
+    record = RunRecord(version="0", torch=torch.__version__, device="cpu", config=config, data=data)
+    run = Run.create(tmp_path / "runs" / "probunet-001", record)
+    torch.manual_seed(0)
+    run.save_weights(build("probunet", 1, 2, options), step=0)
+    return run.path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_newest_run_gives_a_table_and_two_files(run):
+    result = invoke()
+    assert result.exit_code == 0
+    assert "GED16 (V-statistic, as in papers)" in result.stdout
+    assert "probunet-001 (probunet) on blobs, test: 4 cases" in result.stdout
+    assert sorted(os.listdir(run / "evaluation-test")) == ["cases.csv", "summary.json"]
+
+
+def test_json_is_what_is_written(run, tmp_path):
+    result = invoke(run, "--json", "--samples", 20, "--limit", 2, "-o", tmp_path / "here")
+    printed = json.loads(result.stdout)
+    assert printed == json.loads((tmp_path / "here" / "summary.json").read_text())
+    assert (printed["samples"], printed["cases"], printed["cases_in_split"]) == (20, 2, 4)
+
+
+def test_other_data_are_noted(run, tmp_path):
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert "is not the data" not in invoke(run, "--data", tmp_path / "moved").stderr
+    with write_store(tmp_path / "other", StoreInfo("other", "test", HOUNSFIELD), {"p": "test"}) as writer:
+        writer.add(Crop(np.zeros((1, 32, 32), np.int16), np.ones((2, 32, 32), np.uint8), "p", "c"))
+    assert "is not the data that probunet-001 was trained on" in " ".join(
+        invoke(run, "--data", tmp_path / "other").stderr.split()
+    )
+
+
+def test_no_run_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="No trained model under runs/"):
+        invoke()

@@ -1,0 +1,168 @@
+"""The ranking: hand-computed lists, known modes, and that neither the draws' order nor their number moves it."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ambiseg.models.hypotheses import rank, wilson_intervals
+from ambiseg.models.metrics.overlap import pairwise_iou
+from ambiseg.preprocessing.errors import DataError, UsageError
+
+ROWS, COLUMNS = np.mgrid[:64, :64]
+
+
+def disc(row, column, radius):
+    return (np.hypot(ROWS - row, COLUMNS - column) < radius).astype(np.uint8)
+
+
+def equal(n):
+    return np.full(n, 1 / n)
+
+
+def draws_of_known_modes(rng, n):
+    """Empty (.2), a small disc (.45), a large disc (.25), a disc elsewhere (.1), each a little different every time."""
+    mode = rng.choice(4, n, p=[0.2, 0.45, 0.25, 0.1])
+    centres, radii = [(0, 0), (32, 32), (32, 32), (16, 48)], [0, 8, 16, 8]
+    return np.stack([disc(*rng.normal(centres[k], 0.4), radii[k] * rng.normal(1, 0.03)) for k in mode])
+
+
+def test_duplicates_are_added_and_ranked():
+    a, b, empty = disc(20, 20, 6), disc(44, 44, 9), disc(0, 0, 0)
+    found = rank(np.stack((b, a, empty, a, b, a)), equal(6), draws=6)
+    np.testing.assert_array_equal(found.masks, np.stack((a, b, empty)))
+    np.testing.assert_allclose(found.probabilities, [3 / 6, 2 / 6, 1 / 6])
+    assert found.residual == 0
+    assert found.draws == 6
+
+
+def test_near_masks_merge_into_their_weighted_medoid():
+    a, b, c = disc(32, 32, 14), disc(32, 32, 15), disc(32, 32, 16)
+    assert 1 - pairwise_iou(np.stack((a, c)))[0, 1] < 0.3
+    merged = rank(np.stack((a, b, c)), np.array([0.3, 0.3, 0.4]))
+    np.testing.assert_array_equal(merged.masks, [b])
+    np.testing.assert_allclose(merged.probabilities, [1])
+    heavy = rank(np.stack((a, b, c)), np.array([0.8, 0.1, 0.1]))
+    np.testing.assert_array_equal(heavy.masks, [a])
+    apart = rank(np.stack((a, b, c)), np.array([0.3, 0.3, 0.4]), merge=0)
+    np.testing.assert_array_equal(apart.probabilities.round(12), [0.4, 0.3, 0.3])
+
+
+@pytest.mark.parametrize("merge", [0.0, 0.3, 0.9, 1.0])
+def test_the_empty_mask_always_stands_alone(merge):
+    rng = np.random.default_rng(0)
+    labels = draws_of_known_modes(rng, 60)
+    share = np.mean(~labels.any((1, 2)))
+    found = rank(labels, equal(60), top=60, merge=merge)
+    empty = np.flatnonzero(~found.masks.any((1, 2)))
+    assert len(empty) == 1
+    assert found.probabilities[empty[0]] == pytest.approx(share)
+
+
+def test_known_modes_are_recovered():
+    found = rank(draws_of_known_modes(np.random.default_rng(1), 1000), equal(1000), draws=1000)
+    np.testing.assert_allclose(found.probabilities[:4], [0.45, 0.25, 0.2, 0.1], atol=0.05)
+    assert found.probabilities[4:].sum() + found.residual < 0.01
+    truth = np.stack((disc(32, 32, 8), disc(32, 32, 16), disc(0, 0, 0), disc(16, 48, 8)))
+    assert np.diag(pairwise_iou(found.masks[:4], truth)).min() > 0.85
+
+
+def test_probability_is_the_mass_nearest_to_a_hypothesis():
+    labels = draws_of_known_modes(np.random.default_rng(2), 300)
+    found = rank(labels, equal(300), top=300)
+    nearest = pairwise_iou(labels, found.masks).argmax(1)
+    np.testing.assert_allclose(found.probabilities, np.bincount(nearest, minlength=len(found.masks)) / 300, atol=1e-12)
+
+
+def test_order_and_splitting_of_draws_change_nothing():
+    rng = np.random.default_rng(3)
+    labels, weights = draws_of_known_modes(rng, 80), rng.dirichlet(np.ones(80))
+    expected = rank(labels, weights)
+    for _ in range(5):
+        order = rng.permutation(80)
+        found = rank(labels[order], weights[order])
+        assert found.masks.tobytes() == expected.masks.tobytes()
+        assert found.probabilities.tobytes() == expected.probabilities.tobytes()
+    twice = rank(np.concatenate((labels, labels)), np.concatenate((weights, weights)) / 2)
+    assert twice.masks.tobytes() == expected.masks.tobytes()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_small_set_is_ranked_the_same_in_any_order(data):
+    """Tiny masks with equal weights: ties everywhere."""
+    count = data.draw(st.integers(1, 12))
+    bits = data.draw(st.lists(st.integers(0, 15), min_size=count, max_size=count))
+    order = data.draw(st.permutations(range(count)))
+    merge = data.draw(st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]))
+    labels = np.array([[value >> i & 1 for i in range(4)] for value in bits], np.uint8).reshape(count, 2, 2)
+    found, again = (rank(set_, equal(count), top=3, merge=merge) for set_ in (labels, labels[list(order)]))
+    assert found.masks.tobytes() == again.masks.tobytes()
+    np.testing.assert_array_equal(found.probabilities, again.probabilities)
+    assert np.all(np.diff(found.probabilities) <= 1e-12)
+    assert found.probabilities.sum() + found.residual == pytest.approx(1)
+    assert {mask.tobytes() for mask in found.masks} <= {mask.tobytes() for mask in labels}
+
+
+def test_what_is_beyond_the_top_is_the_residual():
+    labels = np.stack([disc(8, 8 + 12 * i, 4) for i in range(4)])
+    found = rank(labels, np.array([0.1, 0.4, 0.3, 0.2]), top=2)
+    np.testing.assert_allclose(found.probabilities, [0.4, 0.3])
+    assert found.residual == pytest.approx(0.3)
+
+
+def test_volumes_are_ranked_as_wholes():
+    flat = draws_of_known_modes(np.random.default_rng(4), 30)
+    volumes = np.stack((flat, flat * 0, flat), 1)
+    images, stacks = rank(flat, equal(30)), rank(volumes, equal(30))
+    assert stacks.masks.shape[1:] == (3, 64, 64)
+    np.testing.assert_array_equal(stacks.probabilities, images.probabilities)
+    np.testing.assert_array_equal(stacks.masks[:, 0], images.masks)
+
+
+def test_classes_are_told_apart():
+    one = disc(32, 32, 8)
+    found = rank(np.stack((one, one, 2 * one)), equal(3))
+    np.testing.assert_allclose(found.probabilities, [2 / 3, 1 / 3])
+
+
+def test_masks_of_no_weight_are_no_hypotheses():
+    found = rank(np.stack((disc(32, 32, 8), disc(9, 9, 4))), np.array([1.0, 0.0]))
+    np.testing.assert_array_equal(found.probabilities, [1])
+
+
+def test_wilson_intervals_by_hand():
+    """10 of 100: the textbook's .0552 to .1744; none and all of the draws keep a one-sided width."""
+    np.testing.assert_allclose(wilson_intervals(np.array([0.1]), 100), [[0.0552, 0.1744]], atol=5e-5)
+    np.testing.assert_allclose(wilson_intervals(np.array([0.0, 1.0]), 16), [[0, 0.1936], [0.8064, 1]], atol=5e-5)
+
+
+def test_intervals_only_for_draws():
+    labels = np.stack((disc(32, 32, 8), disc(9, 9, 4)))
+    assert rank(labels, np.array([0.7, 0.3])).intervals is None
+    intervals = rank(labels, np.array([0.7, 0.3]), draws=10).intervals
+    assert intervals.shape == (2, 2)
+
+
+def test_bad_input_is_told():
+    labels = np.zeros((2, 4, 4), np.uint8)
+    with pytest.raises(UsageError, match="at least 1, came 0"):
+        rank(labels, equal(2), top=0)
+    with pytest.raises(UsageError, match="between 0 and 1, came 2"):
+        rank(labels, equal(2), merge=2)
+    with pytest.raises(DataError, match="one weight for each"):
+        rank(labels, equal(3))
+    for weights in ([np.nan, 1.0], [-0.5, 1.5], [0.2, 0.2]):
+        with pytest.raises(DataError, match="no probabilities"):
+            rank(labels, np.array(weights))
+
+
+def test_a_thousand_draws_take_less_than_a_second():
+    """Measured: about 0.1 s; the limit is loose for busy machines."""
+    rng = np.random.default_rng(6)
+    labels = np.pad(draws_of_known_modes(rng, 1000), ((0, 0), (32, 32), (32, 32)))
+    start = time.perf_counter()
+    rank(labels, equal(1000))
+    assert time.perf_counter() - start < 1
