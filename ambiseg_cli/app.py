@@ -8,9 +8,11 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from ambiseg.preprocessing.errors import AmbisegError
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 
 from .console import complain, console
+from .methods import methods
+from .train import train
 from .version import __version__
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 app.add_typer(preprocess, name="preprocess")
+for command in (train, methods):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:
@@ -50,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(arguments)
     except SystemExit as leaving:
         if leaving.code == 130:
-            complain("Interrupted. What was finished is kept; the same command goes on from there or starts afresh.")
+            complain("Interrupted: nothing half-written was kept; run the same command again.")
         raise
     except Exception as error:
         raise SystemExit(_report(error)) from None
@@ -61,6 +65,9 @@ def _report(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
     if os.environ.get("AMBISEG_DEBUG"):
         complain(escape(traceback.format_exc()))
+    if isinstance(error, Interrupted):
+        complain(escape(str(error)))
+        return error.exit_code
     if isinstance(error, AmbisegError):
         complain(f"[bold red]Error:[/] {escape(str(error))}")
         return error.exit_code

@@ -105,14 +105,9 @@ def _table(evaluation: "Evaluation") -> "Table":
         title=f"{about['run']} ({about['method']}) on {about['data']}, {about['split']}: {about['cases']} cases",
         caption=f"data {about['data_hash'][:12]}, seed {about['seed']}; 95 % bootstrap intervals of the mean by patient",
     )
-    for heading, side in (
-        ("figure", "left"),
-        ("mean", "right"),
-        ("sd", "right"),
-        ("95 % interval", "right"),
-        ("cases", "right"),
-    ):
-        table.add_column(heading, justify=side)
+    table.add_column("figure")
+    for heading in ("mean", "sd", "95 % interval", "cases"):
+        table.add_column(heading, justify="right")
     for block in (AT_16, AT_ALL, OTHERS) if exact or about["samples"] > 16 else (AT_16, OTHERS):
         for name, label in block.items():
             table.add_row(label.format(weights=weights), *_cells(evaluation.figures[name]))

@@ -1,5 +1,6 @@
 """`ambiseg preprocess lidc`: LIDC-IDRI's DICOM to a dataset store."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +58,8 @@ def lidc(
     A run that was stopped goes on where it was when it is started again.
     """
     from ambiseg.preprocessing.errors import PartialError, UsageError
-    from ambiseg.preprocessing.sources.lidc import default_root, preprocess_lidc
+    from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+    from ambiseg.preprocessing.sources.lidc_plan import default_root
 
     if dicom_root is not None and root is not None:
         raise UsageError("Both DICOM_ROOT and --root are given: give one.")
@@ -88,7 +90,7 @@ def lidc(
         )
 
 
-def _table(failures: "list[Failure]") -> Table:
+def _table(failures: "Sequence[Failure]") -> Table:
     table = Table("case", "reason", title=f"{len(failures)} inputs could not be used")
     for failure in failures[:SHOWN]:
         table.add_row(failure.case or "-", escape(failure.reason))

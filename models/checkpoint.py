@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.files import whole_file
 

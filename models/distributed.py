@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from ambiseg.preprocessing.errors import UsageError
 from torch import Tensor, nn
+
+from ambiseg.preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Processes:
     def share(self, batch: int) -> int:
         """Images of a batch that this process computes."""
         if batch % self.world:
-            raise UsageError(f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple.")
+            raise UsageError(
+                f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple."
+            )
         return batch // self.world
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

@@ -105,7 +105,7 @@ def _clusters(pixels: NDArray, mass: NDArray, merge: float) -> tuple[NDArray[np.
     infinitely far from all others.
     """
     distance = 1 - pairwise_iou(pixels)
-    empty = ~pixels.any(1)
+    empty = np.asarray(~pixels.any(1))
     distance[empty[:, None] != empty] = np.inf
     medoids = _densest(distance < merge, mass)
     for _ in range(ROUNDS):
@@ -115,7 +115,7 @@ def _clusters(pixels: NDArray, mass: NDArray, merge: float) -> tuple[NDArray[np.
             break
         medoids = moved
     nearest = distance[:, medoids].argmin(1)
-    return medoids, np.bincount(nearest, mass, minlength=len(medoids))
+    return medoids, np.bincount(nearest, mass, len(medoids)).astype(np.float64)
 
 
 def _densest(near: NDArray[np.bool_], mass: NDArray) -> NDArray[np.intp]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.store import Store
-from torch import Tensor, nn
 
 from .augment import make_batch
 from .batch import Batch
@@ -24,7 +25,7 @@ from .config import HardwareSettings, OptimiserSettings, TrainConfig
 from .crop_source import crop_source, positions_of_step
 from .distributed import Processes, joined_processes
 from .interrupt import stop_requests
-from .method import Method, Player, Stage, build
+from .method import Player, Stage, build
 from .progress_figure import draw_progress
 from .randomness import generator_for, seed_of
 from .run import Run
@@ -56,15 +57,20 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
     """Train a run from where it stands to its end; False when it stopped early for want of improvement.
 
     Raises KeyboardInterrupt when asked to stop, after saving the state; `train` again goes on from there.
+    Raises InputError or UsageError when run, data and settings do not fit, or the loss is no finite number.
     """
     config = run.record.config
     if store.content_hash != run.record.data.content_hash:
-        raise InputError(f"{store.path} is not the data set that {run.path} was started on: name the right one with --data.")
+        raise InputError(
+            f"{store.path} is not the data set that {run.path} was started on: name the right one with --data."
+        )
     for split in ("train", "val"):
         if not len(store.rows(split)):
             raise InputError(f"{store.path} has no {split} crops: preprocess more patients, or give a split file.")
     if config.data.crop > min(store.size):
-        raise UsageError(f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that.")
+        raise UsageError(
+            f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that."
+        )
     with joined_processes(device) as (processes, device), stop_requests() as stop:
         return _Loop(run, store, device, processes, observe).go(stop)
 
@@ -82,7 +88,8 @@ class _Loop:
         self.stages = _placed(self.state.method.stages(), config.steps)
         if run.checkpoint.is_file():
             self.state.load(run.checkpoint, device)
-        run.cut_log(self.state.step)
+        if processes.first:
+            run.cut_log(self.state.step)
         self.processes.same(self.state.method.state_dict().values())
         self.validation = Validation(store, run.record, device) if processes.first else None
         self.sums: dict[str, Tensor] = {}
@@ -96,24 +103,26 @@ class _Loop:
             state.step += 1
             last = state.step == config.steps
             if last or state.step % LOG_EVERY == 0:
-                self._report({})
-            if last or state.step % config.validation.every == 0:
-                self._validate()
-            stopping = self.processes.agree(stop(), self.device) if state.step % LOG_EVERY == 0 else stop()
-            if stopping and self.processes.world == 1 or stopping and state.step % LOG_EVERY == 0:
+                self._report()
+            if (last or state.step % config.validation.every == 0) and self._validate():
+                return False
+            if self._asked(stop) and not last:
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - self.saved > SAVE_SECONDS:
                 self._save()
-            patience = config.validation.patience
-            if patience and self.processes.agree(state.stale >= patience, self.device):
-                return False
         return True
+
+    def _asked(self, stop: Callable[[], bool]) -> bool:
+        """Whether to stop now; several processes must stop after the same step, so they agree now and then."""
+        if self.processes.world == 1:
+            return stop()
+        return self.state.step % LOG_EVERY == 0 and self.processes.agree(stop(), self.device)
 
     def _step(self) -> None:
         """One step: a batch, and a move of each active player of the stage."""
         state, config = self.state, self.config
-        stage, begun, end = next(placed for placed in self.stages if state.step < placed[2])
+        stage, begun, _ = next(placed for placed in self.stages if state.step < placed[2])
         batch = self._batch(state.step)
         torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
         state.method.train()
@@ -155,40 +164,38 @@ class _Loop:
         for name, value in terms.items():
             self.sums[prefix + name] = self.sums.get(prefix + name, torch.zeros((), device=self.device)) + value.float()
 
-    def _report(self, scores: Mapping[str, float]) -> None:
-        """Log the mean losses since the last report, refuse to go on with a loss that is no number."""
-        terms = {name: value.item() / self.counted for name, value in self.sums.items()} if self.counted else {}
-        elapsed = time.monotonic() - self.since
+    def _report(self) -> None:
+        """Log the mean losses since the last report; refuse to go on with a loss that is no number."""
+        terms = {name: value.item() / self.counted for name, value in self.sums.items()}
+        elapsed, step = time.monotonic() - self.since, self.state.step
         speed = self.counted / max(elapsed, 1e-9)
         self.state.seconds += elapsed
-        step = self.state.step
-        if self.processes.first and terms:
-            self.run.write_log({"kind": "train", "step": step, **terms, "steps_per_second": speed})
+        self.sums, self.counted, self.since = {}, 0, time.monotonic()
         if not all(math.isfinite(value) for value in terms.values()):
             raise UsageError(
-                f"The loss is no finite number at step {step}: lower --learning-rate, or set optimiser.clip; the last "
-                f"state before it is kept in {self.run.path}."
+                f"The loss is no finite number at step {step}: lower optimiser.learning_rate, or set optimiser.clip; "
+                f"the weights from before are kept in {self.run.path}."
             )
-        stage = next(stage.name for stage, _, end in self.stages if step <= end)
-        self.sums, self.counted, self.since = {}, 0, time.monotonic()
         if self.processes.first:
-            self.observe(Progress(step, self.config.steps, stage, terms, scores, speed))
+            self.run.write_log({"kind": "train", "step": step, **terms, "steps_per_second": speed})
+            stage = next(stage.name for stage, _, end in self.stages if step <= end)
+            self.observe(Progress(step, self.config.steps, stage, terms, {}, speed))
 
-    def _validate(self) -> None:
-        """Score the averaged weights, keep them when they are the best, save the state."""
-        self._report({})
+    def _validate(self) -> bool:
+        """Score the averaged weights, keep them when they are the best, save the state; True when patience is spent."""
+        state, settings = self.state, self.config.validation
         if self.validation is not None:
-            state, monitor = self.state, self.config.validation.monitor
             scores = self.validation.scores(state.averaged)
             self.run.write_log({"kind": "validation", "step": state.step, **scores})
             state.stale += 1
-            if scores[monitor] < state.best:
-                state.best, state.stale = scores[monitor], 0
+            if scores[settings.monitor] < state.best:
+                state.best, state.stale = scores[settings.monitor], 0
                 self.run.save_weights(state.averaged, state.step)
             draw_progress(self.run)
             self.observe(Progress(state.step, self.config.steps, "", {}, scores, 0.0))
-        self.since = time.monotonic()
         self._save()
+        self.since = time.monotonic()
+        return self.processes.agree(0 < settings.patience <= state.stale, self.device)
 
     def _save(self) -> None:
         if self.processes.first:
@@ -201,7 +208,7 @@ def initial_state(config: TrainConfig, store: Store, device: torch.device) -> Tr
     torch.manual_seed(seed_of(config.seed, "initialise"))
     method = build(config.method, store.channels, len(store.class_names), config.options).to(device)
     if _channels_last(config.hardware, device):
-        method = method.to(memory_format=torch.channels_last)
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
     if config.hardware.compile:
         for child in method.children():

@@ -97,7 +97,7 @@ def scans() -> list[ScanRecord]:
         "SELECT id, patient_id, study_instance_uid, series_instance_uid, pixel_spacing, slice_thickness, contrast_used"
         " FROM scans ORDER BY id"
     )
-    return [ScanRecord(*row[:6], contrast=bool(row[6]), z_mm=np.sort(heights[row[0]])) for row in rows]
+    return [ScanRecord(*row[:6], bool(row[6]), np.sort(heights[row[0]])) for row in rows]
 
 
 def marks(scan_id: int) -> list[Mark]:
@@ -130,7 +130,7 @@ def nodules(scan: ScanRecord, marks: Sequence[Mark]) -> list[Nodule]:
             break
     groups = [np.flatnonzero(label == group) for group in range(count)]
     groups.sort(key=lambda group: np.mean([points[mark][:, 2].mean() for mark in group]))
-    return [Nodule(number, tuple(marks[mark] for mark in group)) for number, group in enumerate(groups)]
+    return [Nodule(number, tuple(marks[int(mark)] for mark in group)) for number, group in enumerate(groups)]
 
 
 def _indices(scan: ScanRecord, mark: Mark) -> NDArray[np.intp]:

@@ -34,6 +34,12 @@ class PartialError(AmbisegError):
     exit_code = 5
 
 
+class Interrupted(AmbisegError):
+    """The user stopped the work; the message says what is kept and how to go on."""
+
+    exit_code = 130
+
+
 class ResourceError(AmbisegError):
     """The machine lacks something: a device, memory, room on the disk."""
 

@@ -23,7 +23,7 @@ def part_name(case: str, *made_from: Any) -> str:
 def save_part(path: Path, crops: Sequence[Crop], notes: Mapping[str, Any]) -> None:
     """Write a case's crops (binary masks, images of one shape) and what else is to be kept of it."""
     rows = [{key: value for key, value in vars(crop).items() if key not in ("image", "masks")} for crop in crops]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     if crops:
         masks = np.stack([crop.masks for crop in crops])
         arrays = {"images": np.stack([crop.image for crop in crops]), "masks": np.packbits(masks, axis=-1)}

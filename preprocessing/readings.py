@@ -31,7 +31,7 @@ def readings(nodule: Nodule) -> list[Reading]:
 
     def merit(cut: Sequence[slice]) -> tuple[int, float]:
         styles = sum(len({len(mark.nodule_id) for mark in nodule.marks[part]}) for part in cut)
-        return -styles, _agreement([volumes[part].any(0) for part in cut])
+        return -styles, _agreement([np.logical_or.reduce(volumes[part]) for part in cut])
 
     best = max(_cuts(len(nodule.marks)), key=merit)
     return [nodule.marks[part] for part in best]

@@ -15,7 +15,8 @@ LIDC_SPLIT = (722, 144, 144)  # patients, Kohl et al. 2018, section 4.1
 def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, int] = LIDC_SPLIT) -> dict[str, str]:
     """Assign each patient to train, val or test by a seeded shuffle, in proportion to `sizes`.
 
-    The sizes are met exactly when they add up to the patients. Independent of the patients' order. Three or more patients leave no split empty.
+    The sizes are met exactly when they add up to the patients. Independent of the patients' order; three or more
+    patients leave no split empty.
     """
     unique = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(unique))

@@ -189,3 +189,15 @@ class Store:
             path = self.path / name
             if not path.is_file() or sha256(path) != expected:
                 yield name
+
+
+def default_store(root: Path = Path("data")) -> Path:
+    """The data set meant when none is named: `data/lidc`, else the only store under `root`."""
+    found = sorted(file.parent for file in root.glob("*/manifest.json"))
+    if root / "lidc" in found:
+        return root / "lidc"
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"Several data sets under {root}/: choose one with --data: {', '.join(map(str, found))}.")
+    raise InputError(f"No data set under {root}/: make one with `ambiseg preprocess lidc`, or name one with --data.")

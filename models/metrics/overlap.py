@@ -12,6 +12,7 @@ restricted to the pixels that any mask marks; counts below 2^24 are exact in flo
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def _pairwise(a: NDArray, b: NDArray | None, ratio: Ratio) -> Matrix:
 def _areas(rows: NDArray[np.bool_], columns: NDArray[np.bool_] | None) -> tuple[Matrix, Matrix]:
     """Intersections [N, M] and sums of areas [N, M], in pixels, of binary masks [N, P] and [M, P] (None: the same)."""
     exact = np.float32 if rows.shape[1] < 2**24 else np.float64
-    left = rows.astype(exact)
-    right = left if columns is None else columns.astype(exact)  # numpy halves the work of x @ x.T
+    left: NDArray[Any] = rows.astype(exact)
+    right: NDArray[Any] = left if columns is None else columns.astype(exact)  # numpy halves the work of x @ x.T
     total = left.sum(1, dtype=np.float64)[:, None] + right.sum(1, dtype=np.float64)
     return (left @ right.T).astype(np.float64), total

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.rand
     defined = ~np.isnan(values)
     values, groups = values[defined], np.array(patients)[defined]
     if len(values) == 0:
-        return Figure(*[float("nan")] * 4, cases=0)
-    sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        return Figure(NAN, NAN, NAN, NAN, cases=0)
+    sd = float(values.std(ddof=1)) if len(values) > 1 else NAN
     return Figure(float(values.mean()), sd, *bootstrap_interval(values, groups, rng), cases=len(values))
 
 
@@ -41,7 +42,7 @@ def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.r
     _, member = np.unique(patients, return_inverse=True)
     sums, counts = np.bincount(member, values), np.bincount(member)
     if len(counts) < 2:
-        return float("nan"), float("nan")
+        return NAN, NAN
     times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
     low, high = np.quantile(times @ sums / (times @ counts), (0.025, 0.975))
     return float(low), float(high)

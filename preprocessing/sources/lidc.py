@@ -5,28 +5,26 @@ axial slices resampled to 0.5 mm, 180 x 180 pixels about the lesion, one image f
 All crops of a nodule have one centre, that of the box about all its contours, so that they stack.
 """
 
-import configparser
 import csv
-import os
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..annotations import READERS, ScanRecord, marks, nodules, scans
-from ..dicom import SeriesIndex, find_series
+from ..annotations import READERS
+from ..dicom import find_series
 from ..errors import DataError, InputError, UsageError
 from ..files import whole_file
-from ..parts import load_notes, load_part, part_name, save_part
+from ..parts import load_notes, load_part, save_part
 from ..splits import read_splits, split_patients
 from ..store import HOUNSFIELD
 from ..store_writer import StoreInfo, check_place, write_store
 from ..workers import spread, usable_cores
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
+from .lidc_plan import plan
 
-ROOT_VARIABLE = "AMBISEG_LIDC_ROOT"
 ATTRIBUTION = (
     "LIDC-IDRI is CC BY 3.0. Data: Armato et al., The Cancer Imaging Archive 2015, doi:10.7937/K9/TCIA.2015.LO9QL9SX; "
     "Armato et al., Medical Physics 38(2), 2011, 915-931; Clark et al., Journal of Digital Imaging 26(6), 2013, 1045-1057."
@@ -53,26 +51,6 @@ class LidcReport:
     failures_file: Path
 
 
-def default_root() -> Path:
-    """The DICOM root when none is given: $AMBISEG_LIDC_ROOT, the path in an existing pylidc configuration, ./LIDC-IDRI."""
-    variable = os.environ.get(ROOT_VARIABLE)
-    if variable:
-        return Path(variable)
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read([Path.home() / ".pylidcrc", Path.home() / "pylidc.conf"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        parser.clear()
-    configured = parser.get("dicom", "path", fallback="")
-    for path in (Path(configured) if configured else None, Path("LIDC-IDRI")):
-        if path is not None and path.is_dir():
-            return path
-    raise InputError(
-        f"No DICOM folder given: expected `ambiseg preprocess lidc DICOM_ROOT`, the variable {ROOT_VARIABLE}, "
-        "a path in ~/.pylidcrc, or a folder LIDC-IDRI here; the data are at https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX."
-    )
-
-
 def preprocess_lidc(
     root: Path,
     out: Path,
@@ -88,17 +66,17 @@ def preprocess_lidc(
 ) -> LidcReport:
     """Make the dataset store `out` from every LIDC-IDRI scan whose DICOM series lies anywhere under `root`.
 
-    Crops have `size` x `size` pixels of `spacing_mm`; for `slices` see `CropSettings`. Patients are split by `seed` in
-    the proportions of Kohl et al., or as `split_file` says. Scans are spread over `workers` processes; each finished
-    scan is kept in `<out>.partial` until the store stands, so that a killed run goes on where it was, to the same bytes.
-    A scan that cannot be used is reported in `<out>-failures.csv`, and the rest goes on. `on_file(done, files)` is
-    called while the folder is searched, `on_progress(done, scans)` while scans are cropped.
+    Crops have `size` x `size` pixels of `spacing_mm`; for `slices` see `CropSettings`. The patients who have nodules are
+    split by `seed` in the proportions of Kohl et al., or as `split_file` says. Scans are spread over `workers`
+    processes; each finished scan is kept in `<out>.partial` until the store stands, so that a killed run goes on where
+    it was, to the same bytes. A scan that cannot be used is reported in `<out>-failures.csv`, and the rest goes on.
+    `on_file(done, files)` is called while the folder is searched, `on_progress(done, scans)` while scans are cropped.
     """
     settings = _settings(size, spacing_mm, slices)
     check_place(out)
     assigned = None if split_file is None else read_splits(split_file)
     index = find_series(root, on_file)
-    tasks, counts = _plan(root, index, settings, out.with_name(f"{out.name}.partial"))
+    tasks, counts = plan(root, index, settings, out.with_name(f"{out.name}.partial"))
     _check_assigned(tasks, assigned)
     failures = _crop_scans(tasks, workers, on_progress) + [_broken(path) for path in index.broken]
     failures_file = out.with_name(f"{out.name}-failures.csv")
@@ -138,54 +116,6 @@ def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
     return CropSettings(size, spacing_mm, slices)
 
 
-def _plan(
-    root: Path, index: SeriesIndex, settings: CropSettings, partial: Path
-) -> tuple[list[ScanTask], dict[str, Any]]:
-    """The scans that have nodules, by id, and counts of what was found."""
-    records = scans()
-    names = case_names(records)
-    found = [scan for scan in records if scan.series_uid in index.files]
-    if not found:
-        raise InputError(
-            f"No LIDC-IDRI scan under {root}: found {len(index.files)} other DICOM series and {index.other} files that are "
-            "not DICOM images; give the folder that holds LIDC-IDRI's CT series."
-        )
-    tasks = []
-    for scan in found:
-        grouped = nodules(scan, marks(scan.id))
-        if grouped:
-            files = tuple(index.files[scan.series_uid])
-            part = partial / part_name(scan.series_uid, vars(settings), _fingerprint(files, root))
-            tasks.append(ScanTask(scan, tuple(grouped), files, names[scan.id], settings, part))
-    if not tasks:
-        raise InputError(f"None of the {len(found)} LIDC-IDRI scans under {root} has a nodule of 3 mm or more: add scans.")
-    return tasks, {
-        "scans found": len(found),
-        "scans of LIDC-IDRI not found": len(records) - len(found),
-        "scans without a nodule": len(found) - len(tasks),
-        "series not of LIDC-IDRI": len(index.files) - len(found),
-        "files that are not DICOM images": index.other,
-    }
-
-
-def case_names(records: Sequence[ScanRecord]) -> dict[int, str]:
-    """A name for every scan id: the patient's, with a number where the patient has more than one scan."""
-    by_patient = defaultdict(list)
-    for scan in records:
-        by_patient[scan.patient].append(scan.id)
-    return {
-        scan_id: patient if len(ids) == 1 else f"{patient}-{number}"
-        for patient, ids in by_patient.items()
-        for number, scan_id in enumerate(ids, 1)
-    }
-
-
-def _fingerprint(files: Sequence[Path], root: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of a scan's files: when they change, the scan is done again."""
-    stats = [(path, path.stat()) for path in files]
-    return [(path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-
-
 def _check_assigned(tasks: Sequence[ScanTask], assigned: Mapping[str, str] | None) -> None:
     """Before hours of work: whether the split file names every patient."""
     missing = {task.scan.patient for task in tasks} - set(assigned or ())
@@ -202,11 +132,12 @@ def _crop_scans(
     waiting = [task for task in tasks if not task.part.is_file()]
     reasons: dict[str, str] = {}
     workers = min(workers or usable_cores(), max(len(waiting), 1))
+    tell = on_progress or (lambda done, total: None)
+    tell(len(tasks) - len(waiting), len(tasks))
     for count, (task, reason) in enumerate(spread(_crop_scan, waiting, workers), len(tasks) - len(waiting) + 1):
         if reason is not None:
             reasons[task.scan.series_uid] = reason
-        if on_progress is not None:
-            on_progress(count, len(tasks))
+        tell(count, len(tasks))
     return [
         Failure(task.case, task.scan.series_uid, reasons[task.scan.series_uid])
         for task in tasks

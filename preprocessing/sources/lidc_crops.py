@@ -1,6 +1,6 @@
 """One scan of LIDC-IDRI: from its DICOM files and its readers' marks to crops about its nodules."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,10 +11,11 @@ from scipy.spatial.distance import pdist
 
 from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from ..contours import Box, bounding_box, contours_mask
-from ..dicom import AIR, SAME_PLACE, Slice, check_alike, one_a_place, read_hounsfield, read_slices
+from ..dicom import AIR, SAME_PLACE, Slice, read_hounsfield, read_slices
 from ..errors import DataError
 from ..readings import Reading, readings
 from ..resample import PlaneGrid, majority
+from ..series import check_alike, one_a_place
 from ..store import HOUNSFIELD
 from ..store_writer import Crop
 
@@ -89,13 +90,18 @@ def _outlined(nodule: Nodule, task: ScanTask) -> _Outlined:
 
 def _about(readers: Sequence[Reading], spacing_mm: float) -> dict[str, str]:
     """Mark ids, diameters and ratings of a nodule: readers parted by `;`, the pieces of one reader by `+`."""
+    marks = [mark for reading in readers for mark in reading]
+    columns: dict[str, list[object]] = {
+        "marks": [mark.id for mark in marks],
+        "diameter_mm": [f"{diameter_px(mark) * spacing_mm:.2f}" for mark in marks],
+    }
+    columns |= {name: [mark.ratings[name] for mark in marks] for name in RATINGS}
+    return {name: _by_reader(readers, values) for name, values in columns.items()}
 
-    def by_reader(value: Callable[[Mark], object]) -> str:
-        return ";".join("+".join(str(value(mark)) for mark in marks) for marks in readers)
 
-    ratings = {name: by_reader(lambda mark, name=name: mark.ratings[name]) for name in RATINGS}
-    diameters = by_reader(lambda mark: f"{diameter_px(mark) * spacing_mm:.2f}")
-    return {"marks": by_reader(lambda mark: mark.id), "diameter_mm": diameters} | ratings
+def _by_reader(readers: Sequence[Reading], values: Sequence[object]) -> str:
+    following = iter(values)
+    return ";".join("+".join(str(next(following)) for _ in reading) for reading in readers)
 
 
 def diameter_px(mark: Mark) -> float:
@@ -112,8 +118,10 @@ def reader_masks(readers: Sequence[Reading], z: float, box: Box) -> NDArray[np.b
     return masks
 
 
-def _images(task: ScanTask, heights: Iterable[float]) -> dict[float, Slice]:
+def _images(task: ScanTask, heights: Set[float]) -> dict[float, Slice]:
     """The images at the given heights, found by ImagePositionPatient; raises `DataError` unless each has just one."""
+    if not heights:
+        return {}
     slices = read_slices(task.files)
     places = np.array([each.position_mm[2] for each in slices])
     found = {z: [slices[i] for i in np.flatnonzero(np.abs(places - z) < SAME_PLACE)] for z in sorted(heights)}
@@ -147,10 +155,10 @@ def _crop(task: ScanTask, outlined: _Outlined, z: float, image: Slice, plane: ND
     pixels = _resampled(plane, PlaneGrid(settings.size, centre, step))
     masks = reader_masks(outlined.readers, z, box)
     corner = PlaneGrid(settings.size, (centre[0] - box[0].start, centre[1] - box[1].start), step)
-    turn = (..., *(slice(None, None, direction) for direction in _flips(image)))
+    y, x = _flips(image)
     return Crop(
-        image=np.rint(pixels).clip(HOUNSFIELD.low, HOUNSFIELD.high).astype(np.int16)[None][turn],
-        masks=majority(corner.coverage(masks)).astype(np.uint8)[turn],
+        image=np.rint(pixels).clip(HOUNSFIELD.low, HOUNSFIELD.high).astype(np.int16)[None, ::y, ::x],
+        masks=majority(corner.coverage(masks)).astype(np.uint8)[:, ::y, ::x],
         patient=task.scan.patient,
         case=task.case,
         lesion=outlined.lesion,

@@ -12,6 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord, scans
 
+
 @pytest.fixture(scope="session")
 def records() -> dict[int, ScanRecord]:
     return {scan.id: scan for scan in scans()}
@@ -32,7 +33,7 @@ def slice_pixels() -> Callable[[tuple[int, int], float], NDArray[np.int16]]:
 def _pixels(shape: tuple[int, int], z: float) -> NDArray[np.int16]:
     """A smooth pattern, another one at every height."""
     y, x = np.indices(shape)
-    return np.rint(-600 + 300 * np.sin(x / 17 + z) + 300 * np.cos(y / 23 - z)).astype(np.int16)
+    return np.rint(-400 + 300 * np.sin(x / 17 + z) + 300 * np.cos(y / 23 - z)).astype(np.int16)
 
 
 def _write_series(

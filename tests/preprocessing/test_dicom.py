@@ -10,8 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless, generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import AIR, find_series, one_a_place, read_hounsfield, read_series, read_slices
+from ambiseg.preprocessing.dicom import AIR, find_series, read_hounsfield, read_slices
 from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.series import one_a_place, read_series
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (20, 24)
@@ -70,7 +71,7 @@ def test_a_header_cut_short_is_broken_and_a_directory_file_is_not(
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No folder .*nowhere"):
+    with pytest.raises(InputError, match=r"No folder .*nowhere"):
         find_series(tmp_path / "nowhere")
 
 

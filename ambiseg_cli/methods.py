@@ -1,0 +1,39 @@
+"""`ambiseg methods`: what can be trained, and each method's options."""
+
+from typing import Annotated
+
+import typer
+
+from .console import emit_json, out
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, to see its options.", show_default="list all")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON (with a name: the options' JSON schema).")
+    ] = False,
+) -> None:
+    """List the methods, or one method's options with their defaults."""
+    from rich.table import Table
+
+    from ambiseg.models.method import find_method, options_model
+    from ambiseg.models.method import methods as all_methods
+
+    if name is None:
+        summaries = {key: method.summary for key, method in all_methods().items()}
+        if as_json:
+            emit_json(summaries)
+            return
+        table = Table("method", "what it is", box=None)
+        for key, summary in summaries.items():
+            table.add_row(key, summary)
+        out(table)
+        return
+    model = options_model(find_method(name))
+    if as_json:
+        emit_json(model.model_json_schema())
+        return
+    table = Table("option", "default", "what it does", title=find_method(name).summary, title_justify="left", box=None)
+    for key, field in model.model_fields.items():
+        table.add_row(key, str(field.default), field.description or "")
+    out(table)

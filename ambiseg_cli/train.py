@@ -1,0 +1,129 @@
+"""`ambiseg train`: start a training run, or go on with one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ambiseg.preprocessing.errors import Interrupted, UsageError
+
+from .console import console, emit_json, out
+from .version import __version__
+
+if TYPE_CHECKING:
+    from ambiseg.models.config import TrainConfig
+
+
+def train(
+    method: Annotated[
+        str | None,
+        typer.Option("--method", "-m", help="Which method; `ambiseg methods` lists them.", show_default="generalized"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "-d", help="The dataset store.", show_default="data/lidc, or the only one in data/"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The run folder to make.", show_default="runs/<method>-<number>"),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from.", show_default="paper on CUDA, small on a CPU")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings, over the preset's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. optimiser.learning_rate=3e-4; repeatable.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", help="One of the method's options, e.g. family=full; repeatable."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and draws.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder; its settings are kept.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and leave.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON to stdout.")] = False,
+) -> None:
+    """Train a model on a data set. Ctrl-C stops between two steps; --resume goes on from there, to the same weights."""
+    from ambiseg.models.config import make_config
+    from ambiseg.models.device import resolve_device
+    from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
+    from ambiseg.models.training import train as run_training
+    from ambiseg.preprocessing.store import Store, default_store
+
+    from .train_display import TrainDisplay
+
+    flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
+    asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
+    chosen = resolve_device(device)
+    if resume is not None:
+        _refuse_with_resume(
+            {**flags, "method": method, "preset": preset, "config": config, "output": output, "set": asked or None}
+        )
+        run = Run.open(resume)
+        store = Store.open(data or Path(run.record.data.path))
+    else:
+        default = "paper" if chosen.type == "cuda" else "small"
+        made = make_config(method or "generalized", preset or default, config, asked, flags)
+        if print_config:
+            out(_toml(made))
+            return
+        store = Store.open(data or default_store())
+        record = RunRecord(
+            version=__version__, torch=_torch_version(), device=str(chosen), config=made, data=DataRecord.of(store)
+        )
+        run = Run.create(output or new_run_path(made.method), record)
+        if preset is None and chosen.type == "cpu":
+            console.print(
+                f"No CUDA device: preset [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
+                "Choose otherwise with --preset paper, --config or --set."
+            )
+    console.print(
+        f"Training [bold]{run.record.method}[/] on {store.path} ({len(store.rows('train'))} crops), device {chosen}."
+    )
+    with TrainDisplay(run) as display:
+        try:
+            finished = run_training(run, store, chosen, display.observe)
+        except KeyboardInterrupt:
+            raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
+    _report(run.path, display.best, finished, as_json)
+
+
+def _refuse_with_resume(given: dict[str, Any]) -> None:
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(f"A resumed run keeps its settings: leave out {', '.join(wrong)}, or start a new run.")
+
+
+def _report(path: Path, best: dict[str, float], finished: bool, as_json: bool) -> None:
+    if as_json:
+        emit_json({"run": str(path), "finished": finished, "best": best})
+        return
+    how = "Finished" if finished else "Stopped early (no improvement)"
+    scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
+    console.print(f"{how}. Best on validation, at step {best['step']}: {scores}. Curves: {path / 'progress.png'}")
+    console.print(f"Next: [bold]ambiseg evaluate {path}[/] or [bold]ambiseg predict scan.nii --top 8[/]")
+    out(str(path))
+
+
+def _toml(config: "TrainConfig") -> str:
+    import tomlkit
+
+    return tomlkit.dumps(
+        {key: value for key, value in _without_none(config.model_dump(mode="json")).items() if value != ""}
+    )
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return value
+
+
+def _torch_version() -> str:
+    import torch
+
+    return torch.__version__

