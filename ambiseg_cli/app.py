@@ -11,6 +11,7 @@ from rich.markup import escape
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 
 from .console import complain, console
+from .evaluate import evaluate
 from .methods import methods
 from .train import train
 from .version import __version__
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 app.add_typer(preprocess, name="preprocess")
-for command in (train, methods):
+for command in (train, evaluate, methods):
     app.command()(command)
 
 

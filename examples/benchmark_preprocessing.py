@@ -2,9 +2,9 @@
 
     python examples/benchmark_preprocessing.py DICOM_ROOT [--workers N]
 
-DICOM_ROOT holds a folder a patient, as pylidc wants it. Both make the same crops (180 x 180 pixels of 0.5 mm, four
-masks, every slice on which a reader drew); ambiseg writes its store as well. The second pass of each is timed, so that
-both find the files in the system's cache.
+DICOM_ROOT holds a folder a patient with whole scans, as pylidc wants it. Both make the same crops (180 x 180 pixels of
+0.5 mm, four masks, every slice on which a reader drew); ambiseg writes its store as well. The second pass of each is
+timed, so that both find the files in the system's cache.
 """
 
 import argparse

@@ -156,12 +156,19 @@ class Latent:
 
 def _gaussians(shape: LatentShape, loc: Tensor, factor: Tensor) -> td.Distribution:
     """Gaussians with means [..., D] and factors [..., D, E] as one torch distribution: batch [...], event [D]."""
-    if shape.covariance == "full":
-        return td.MultivariateNormal(loc, scale_tril=factor, validate_args=False)
-    scale = factor[..., -shape.dim :].diagonal(dim1=-2, dim2=-1)
-    if shape.covariance == "low-rank":
-        return td.LowRankMultivariateNormal(loc, factor[..., : shape.rank], scale.square(), validate_args=False)
-    return td.Independent(td.Normal(loc, scale, validate_args=False), 1, validate_args=False)
+    if shape.covariance == "axis":
+        return td.Independent(td.Normal(loc, factor.diagonal(dim1=-2, dim2=-1), validate_args=False), 1)
+    triangle = factor if shape.covariance == "full" else _triangle(factor)
+    return td.MultivariateNormal(loc, scale_tril=triangle, validate_args=False)
+
+
+def _triangle(factor: Tensor) -> Tensor:
+    """The lower triangle L [..., D, D] with L L^T = T T^T, by QR: it never squares T, as torch's low-rank Gaussian does,
+    whose factorisation fails in float32 when the diagonal is small against the low-rank part.
+    """
+    upper = torch.linalg.qr(factor.mT).R
+    sign = torch.where(upper.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
+    return (upper * sign.unsqueeze(-1)).mT
 
 
 def standard_normal(shape: LatentShape, batch: int, like: Tensor) -> Latent:

@@ -162,7 +162,8 @@ class Run:
     def save_weights(self, method: Method, step: int) -> None:
         """Keep these weights as the best ones."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
-        content = safetensors.torch.save(tensors, {"method": self.record.method, "step": str(step)})
+        # One key: safetensors writes several in no fixed order, and the same run should give the same bytes.
+        content = safetensors.torch.save(tensors, {"ambiseg": json.dumps({"method": self.record.method, "step": step})})
         with whole_file(self.weights) as file:
             file.write_bytes(content)
 

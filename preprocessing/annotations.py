@@ -97,7 +97,10 @@ def scans() -> list[ScanRecord]:
         "SELECT id, patient_id, study_instance_uid, series_instance_uid, pixel_spacing, slice_thickness, contrast_used"
         " FROM scans ORDER BY id"
     )
-    return [ScanRecord(*row[:6], bool(row[6]), np.sort(heights[row[0]])) for row in rows]
+    return [
+        ScanRecord(scan_id, patient, study, series, spacing, thickness, bool(contrast), np.sort(heights[scan_id]))
+        for scan_id, patient, study, series, spacing, thickness, contrast in rows
+    ]
 
 
 def marks(scan_id: int) -> list[Mark]:

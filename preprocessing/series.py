@@ -15,22 +15,24 @@ SHEAR = 0.01  # largest sine of the angle between the slices' normal and the way
 
 
 def one_a_place(slices: Sequence[Slice]) -> list[Slice]:
-    """Drop repeated images from slices sorted by place.
+    """Drop repeated images from slices sorted by place, as `one_image` does."""
+    groups = groupby(slices, key=lambda each: round(each.height_mm / SAME_PLACE))
+    return [one_image(list(group)) for _, group in groups]
 
-    Images at one place that show the same are one image, of which the lowest InstanceNumber is kept. When they
-    differ nobody can say which one was read, and a `DataError` is raised.
+
+def one_image(same_place: Sequence[Slice]) -> Slice:
+    """The first of some images at one place, if all of them show the same.
+
+    When they differ nobody can say which one was read, and a `DataError` is raised.
     """
-    kept = []
-    for _, group in groupby(slices, key=lambda each: round(each.height_mm / SAME_PLACE)):
-        first, *others = group
-        for other in others:
-            if not np.array_equal(read_hounsfield(first.path), read_hounsfield(other.path)):
-                raise DataError(
-                    f"Two different images lie at one place, z = {first.position_mm[2]:g} mm ({first.path.name} and "
-                    f"{other.path.name}): remove the one that does not belong to the scan."
-                )
-        kept.append(first)
-    return kept
+    first, *others = same_place
+    for other in others:
+        if not np.array_equal(read_hounsfield(first.path), read_hounsfield(other.path)):
+            raise DataError(
+                f"Two different images lie at one place, z = {first.position_mm[2]:g} mm ({first.path.name} and "
+                f"{other.path.name}): remove the one that does not belong to the scan."
+            )
+    return first
 
 
 def check_alike(slices: Sequence[Slice]) -> None:

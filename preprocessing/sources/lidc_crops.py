@@ -15,7 +15,7 @@ from ..dicom import AIR, SAME_PLACE, Slice, read_hounsfield, read_slices
 from ..errors import DataError
 from ..readings import Reading, readings
 from ..resample import PlaneGrid, majority
-from ..series import check_alike, one_a_place
+from ..series import check_alike, one_image
 from ..store import HOUNSFIELD
 from ..store_writer import Crop
 
@@ -132,7 +132,7 @@ def _images(task: ScanTask, heights: Set[float]) -> dict[float, Slice]:
             f"{len(slices)} of the scan's {len(task.scan.z_mm)} slices are there): get the series again."
         )
     check_alike([each for here in found.values() for each in here])
-    images = {z: one_a_place(here)[0] for z, here in found.items()}
+    images = {z: one_image(here) for z, here in found.items()}
     _flips(next(iter(images.values())))
     return images
 
