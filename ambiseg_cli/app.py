@@ -13,6 +13,7 @@ from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 from .console import complain, console
 from .evaluate import evaluate
 from .methods import methods
+from .preprocess_lidc import lidc
 from .train import train
 from .version import __version__
 
@@ -28,6 +29,8 @@ preprocess = typer.Typer(help="Turn images and readers' masks into a dataset sto
 app.add_typer(preprocess, name="preprocess")
 for command in (train, evaluate, methods):
     app.command()(command)
+for source in (lidc,):
+    preprocess.command()(source)
 
 
 def _version(wanted: bool) -> None:

@@ -60,5 +60,5 @@ class TrainingState:
                 setattr(self, part, content[part])
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
             raise DataError(
-                f"{path} is corrupt or of another version: restore it from a copy, or train again from the start."
+                f"{path} is corrupt or of another version: restore it from a copy, or delete it to train from the start."
             ) from error

@@ -18,7 +18,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     When the block raises, the temporary file is removed and `path` is as it was. A full disk becomes a `ResourceError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    aside = path.with_name(f".writing-{path.name}")
     try:
         with disk_errors(path):
             yield aside
@@ -31,10 +31,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, whatever stood there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    old = path.with_name(f".old-{os.getpid()}-{path.name}")
+    aside, old = path.with_name(f".writing-{path.name}"), path.with_name(f".old-{path.name}")
     try:
         with disk_errors(path):
+            shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
             aside.mkdir()
             yield aside
             if path.exists():

@@ -89,7 +89,7 @@ def preprocess_lidc(
             f"All reasons are in {failures_file}."
         )
     counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
-    splits = assigned or split_patients([task.scan.patient for task in done], seed)
+    splits = assigned or split_patients([task.scan.patient for task in tasks], seed)  # a failed scan moves no other
     info = StoreInfo(
         name="lidc",
         source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",

@@ -78,7 +78,9 @@ def test_any_channels_classes_readers_and_odd_sizes(
     name: str, options: dict[str, Any], channels: int, classes: int, readers: int
 ) -> None:
     method = make(name, options, channels, classes)
-    loss = method.loss(Batch(make_images(channels=channels), make_masks(readers=readers, classes=classes)), generator_for(0))
+    loss = method.loss(
+        Batch(make_images(channels=channels), make_masks(readers=readers, classes=classes)), generator_for(0)
+    )
     assert loss.total.isfinite()
     assert loss.terms
     predictive = method.eval()(make_images(2, channels, 17, 23))
@@ -158,7 +160,9 @@ class StopAfter:
 
 
 @every_variant
-def test_a_resumed_run_ends_with_the_same_bits(name: str, options: dict[str, Any], known_truth: Store, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(
+    name: str, options: dict[str, Any], known_truth: Store, tmp_path: Path
+) -> None:
     whole, parted = (new_run(tmp_path / path, known_truth, name, options) for path in ("whole", "parted"))
     assert train(whole, known_truth, CPU)
     with pytest.raises(KeyboardInterrupt):

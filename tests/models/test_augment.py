@@ -1,0 +1,76 @@
+"""Batches: readers, crops, mirrors and warps, on tiny arrays whose every pixel is known."""
+
+import torch
+
+from ambiseg.models.augment import choose_readers, make_batch
+from ambiseg.models.config import AugmentSettings, DataSettings
+from ambiseg.models.randomness import generator_for
+
+PLAIN = AugmentSettings(flip=False)
+
+
+def crops(batch: int = 4, size: int = 12, readers: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images in which every pixel is its own number, masks that mark where that number is even (reader r: times r)."""
+    image = torch.arange(size * size, dtype=torch.float32).view(1, 1, size, size).expand(batch, 1, -1, -1)
+    mask = (image[:, 0] % 2 == 0).to(torch.uint8)
+    masks = torch.stack([mask * number for number in range(readers)], 1)
+    return image.clone(), masks, torch.ones(batch, readers, dtype=torch.bool)
+
+
+def batch_of(data: DataSettings, augment: AugmentSettings, seed: int = 0, batch: int = 4, readers: int = 3):
+    images, masks, present = crops(batch, readers=readers)
+    return make_batch(images, masks, present, data, augment, (0.0, 143.0), generator_for(seed))
+
+
+def test_without_augmentation_the_centre_is_cut() -> None:
+    made = batch_of(DataSettings(crop=8), PLAIN)
+    whole = crops()[0][:, :, 2:10, 2:10] / 143
+    assert torch.equal(made.image, whole)
+    assert made.mask.shape == (4, 1, 8, 8)
+
+
+def test_image_and_masks_move_together() -> None:
+    augment = AugmentSettings(flip=True, shift_px=2)
+    made = batch_of(DataSettings(crop=8, readers=3), augment, batch=32)
+    number = (made.image[:, 0] * 143).round().long()
+    marked = made.mask.amax(1)
+    assert torch.equal(marked, (number % 2 == 0).long() * 2)
+    assert len({picture.numpy().tobytes() for picture in made.image}) > 16
+
+
+def test_a_warp_moves_image_and_masks_together() -> None:
+    """A disc stays where the image is bright, whatever the rotation, zoom, shift and displacement."""
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    disc = ((y - 20) ** 2 + (x - 27) ** 2 < 64).float()
+    images = disc.expand(16, 1, -1, -1).clone()
+    masks = disc.to(torch.uint8).expand(16, 2, -1, -1).clone()
+    augment = AugmentSettings(flip=True, rotate_deg=30, scale=0.2, shift_px=4, elastic_px=2)
+    made = make_batch(
+        images, masks, torch.ones(16, 2, dtype=torch.bool), DataSettings(crop=40), augment, (0.0, 1.0), generator_for(3)
+    )
+    differ = ((made.image[:, 0] > 0.5) != made.mask[:, 0].bool()).sum((1, 2))
+    areas = made.mask[:, 0].sum((1, 2))
+    assert (differ <= 12).all()
+    assert areas.min() > 100
+    assert areas.float().std() > 5
+
+
+def test_readers_are_drawn_among_those_present_without_repetition() -> None:
+    present = torch.tensor([[True, False, True, True, False]]).expand(300, -1)
+    chosen = choose_readers(present, 2, generator_for(0))
+    assert set(chosen.flatten().tolist()) == {0, 2, 3}
+    assert (chosen[:, 0] != chosen[:, 1]).all()
+    counts = torch.bincount(chosen.flatten(), minlength=5)
+    assert counts[[0, 2, 3]].min() > 150
+
+
+def test_too_few_readers_repeat() -> None:
+    chosen = choose_readers(torch.tensor([[False, True, True]]), 4, generator_for(0))
+    assert sorted(chosen[0].tolist()) == [1, 1, 2, 2]
+
+
+def test_jitter_changes_intensities_and_no_mask() -> None:
+    plain = batch_of(DataSettings(crop=8), PLAIN)
+    jittered = batch_of(DataSettings(crop=8), AugmentSettings(flip=False, gain=0.2, offset=0.1))
+    assert torch.equal(plain.mask, jittered.mask)
+    assert (plain.image - jittered.image).abs().amax((1, 2, 3)).min() > 1e-3

@@ -1,0 +1,72 @@
+"""Settings: which layer wins, and what is said of a bad key."""
+
+from pathlib import Path
+
+import pytest
+
+from ambiseg.models.config import make_config, presets
+from ambiseg.models.method import methods
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+
+
+@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("method", methods())
+def test_every_preset_fits_every_method(preset: str, method: str) -> None:
+    assert make_config(method, preset).method == method
+
+
+def test_file_below_settings_below_flags(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("steps = 1\nbatch = 1\nseed = 1\n[data]\ncrop = 32\n")
+    made = make_config("probunet", "small", file, ["batch=2", "seed=2", "data.readers=3"], {"seed": 3, "steps": None})
+    assert (made.steps, made.batch, made.seed) == (1, 2, 3)
+    assert (made.data.crop, made.data.readers) == (32, 3)
+    assert made.optimiser.learning_rate == make_config("probunet", "small").optimiser.learning_rate
+
+
+def test_options_are_filled_in_from_the_signature() -> None:
+    made = make_config("generalized", "paper", settings=["options.family=full"])
+    assert made.options["family"] == "full"
+    assert made.options["widths"] == (32, 64, 128, 512)
+
+
+def test_the_papers_settings() -> None:
+    """Bhat et al. 2022, table 3, and Kohl et al. 2018."""
+    from ambiseg.models.methods.generalized import PAPER
+
+    assert (PAPER["mixture-full"].dim, PAPER["mixture-full"].components, PAPER["mixture-full"].tau) == (2, 9, 0.28)
+    assert (PAPER["mixture-axis"].dim, PAPER["mixture-axis"].components, PAPER["mixture-axis"].tau) == (4, 5, 0.36)
+    assert (PAPER["axis"].dim, PAPER["full"].dim) == (6, 2)
+    made = make_config("probunet", "paper")
+    assert (made.batch, made.optimiser.learning_rate, made.steps, made.data.crop) == (32, 1e-4, 240_000, 128)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["stepps=3"], r"Unknown option 'stepps' of train: expected one of .*steps"),
+        (["optimiser.lr=3"], r"Unknown option 'optimiser.lr' of train: expected one of .*learning_rate"),
+        (["options.dim=3"], r"Unknown option 'dim' of method probunet: expected one of .*latent_dim"),
+        (["options.beta=-1"], r"Option 'beta' of method probunet: .*greater than or equal to 0, came -1"),
+        (["steps=many"], r"Option 'steps' of train: .*integer.*came 'many'"),
+        (["steps"], r"Setting 'steps' cannot be read: expected KEY=VALUE"),
+    ],
+)
+def test_a_bad_setting_is_named(settings: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_config("probunet", "small", settings=settings)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"No method 'unet': expected one of .*generalized.*probunet"):
+        make_config("unet", "small")
+    with pytest.raises(UsageError, match=r"No preset 'big': expected one of .*paper.*small"):
+        make_config("probunet", "big")
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"No settings file .*none\.toml"):
+        make_config("probunet", "small", tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("steps = = 3")
+    with pytest.raises(DataError, match=r"bad\.toml is not TOML"):
+        make_config("probunet", "small", tmp_path / "bad.toml")

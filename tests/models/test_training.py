@@ -1,0 +1,233 @@
+"""The training loop: what it learns, what it keeps, how it stops."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ambiseg.models.config import OptimiserSettings, make_config
+from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained, new_run_path, newest_run
+from ambiseg.models.training import Progress, initial_state, learning_rate, train, update_average
+from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
+from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.preprocessing.store import Store
+
+CPU = torch.device("cpu")
+TINY = [
+    "data.crop=16",
+    "options.widths=[6,8]",
+    "options.convs=1",
+    "steps=20",
+    "batch=4",
+    "validation.every=10",
+    "optimiser.warmup=0",
+]
+
+
+def make_run(path: Path, store: Store, *settings: str, method: str = "probunet") -> Run:
+    config = make_config(method, "small", None, [*TINY, *settings])
+    record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))
+    return Run.create(path, record)
+
+
+def test_the_loss_falls_and_everything_is_kept(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth, "steps=60", "optimiser.learning_rate=3e-3")
+    seen: list[Progress] = []
+    assert train(run, known_truth, CPU, seen.append)
+    losses = [entry["loss"] for entry in run.read_log() if entry["kind"] == "validation"]
+    assert losses[-1] < 0.5 * losses[0]
+    assert {"cross_entropy", "kl", "kl_dim_0", "kl_dim_5", "ged", "ged_u", "hm_iou"} <= run.read_log()[-1].keys()
+    assert {file.name for file in run.path.iterdir()} == {
+        "run.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "checkpoint.pt",
+        "progress.png",
+    }
+    assert seen[-1].step == 60
+    best = min((entry for entry in run.read_log() if entry["kind"] == "validation"), key=lambda entry: entry["ged"])
+    state = torch.load(run.checkpoint, weights_only=True)
+    assert state["best"] == best["ged"]
+
+
+def test_the_same_seed_gives_the_same_weights(known_truth: Store, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / str(n), known_truth, f"seed={seed}") for n, seed in enumerate((1, 1, 2))]
+    for run in runs:
+        train(run, known_truth, CPU)
+    first, again, other = (run.weights.read_bytes() for run in runs)
+    assert first == again
+    assert first != other
+
+
+def test_patience_stops_early(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run",
+        known_truth,
+        "steps=200",
+        "validation.every=1",
+        "validation.patience=3",
+        "optimiser.learning_rate=1e-9",
+    )
+    assert not train(run, known_truth, CPU)
+    assert torch.load(run.checkpoint, weights_only=True)["step"] < 50
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", known_truth, "optimiser.learning_rate=1e30", "optimiser.clip=0", "optimiser.warmup=0"
+    )
+    with pytest.raises(UsageError, match=r"no finite number at step 20: lower optimiser.learning_rate"):
+        train(run, known_truth, CPU)
+
+
+def test_a_high_learning_rate_stays_finite(known_truth: Store, tmp_path: Path) -> None:
+    """At 1e-2 without clipping, where an unbounded exp(log sigma) goes to infinity."""
+    run = make_run(tmp_path / "run", known_truth, "optimiser.learning_rate=1e-2", "optimiser.clip=0", "steps=40")
+    assert train(run, known_truth, CPU)
+
+
+def test_other_data_is_refused(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    other = write_known_truth(tmp_path / "other", crops=60, size=24, seed=1)
+    with pytest.raises(InputError, match="is not the data set that .* was started on"):
+        train(run, other, CPU)
+
+
+def test_data_without_validation_is_refused(tmp_path: Path) -> None:
+    store = write_known_truth(tmp_path / "store", crops=4, size=24)
+    with pytest.raises(InputError, match="has no val crops"):
+        train(make_run(tmp_path / "run", store), store, CPU)
+
+
+def test_a_crop_larger_than_the_data_is_refused(known_truth: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.crop is 32 pixels, but the stored crops are \(24, 24\)"):
+        train(make_run(tmp_path / "run", known_truth, "data.crop=32"), known_truth, CPU)
+
+
+def test_half_precision_without_cuda_is_refused(known_truth: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"hardware\.precision = 'bf16' needs CUDA"):
+        train(make_run(tmp_path / "run", known_truth, "hardware.precision=bf16"), known_truth, CPU)
+
+
+def test_a_corrupt_checkpoint_is_named(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    train(run, known_truth, CPU)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"checkpoint\.pt is corrupt or of another version"):
+        train(run, known_truth, CPU)
+
+
+class Malicious:
+    def __reduce__(self):
+        return (Path.touch, (Path("executed"),))
+
+
+def test_a_checkpoint_executes_no_code(known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "run", known_truth)
+    torch.save({"schema": 1, "method": Malicious()}, run.checkpoint)
+    with pytest.raises(DataError):
+        train(run, known_truth, CPU)
+    assert not Path("executed").exists()
+
+
+def test_corrupt_weights_are_named(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    with pytest.raises(InputError, match="has no weights yet"):
+        load_trained(run.path, CPU)
+    run.weights.write_bytes(b"\x10" * 100)
+    with pytest.raises(DataError, match=r"model\.safetensors is corrupt or not of this model"):
+        load_trained(run.path, CPU)
+
+
+def test_a_damaged_run_is_named(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    record = json.loads((run.path / "run.json").read_text())
+    record["config"]["steps"] = "many"
+    (run.path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"run\.json is damaged"):
+        Run.open(run.path)
+    with pytest.raises(UsageError, match="exists already: go on with --resume"):
+        make_run(run.path, known_truth)
+    with pytest.raises(InputError, match="No run at"):
+        Run.open(tmp_path / "none")
+
+
+def test_runs_are_numbered_and_the_newest_is_found(known_truth: Store, tmp_path: Path) -> None:
+    assert new_run_path("probunet", tmp_path).name == "probunet-001"
+    with pytest.raises(InputError, match="No trained model under"):
+        newest_run(tmp_path)
+    first, second = (make_run(new_run_path("probunet", tmp_path), known_truth) for _ in range(2))
+    assert (first.path.name, second.path.name) == ("probunet-001", "probunet-002")
+    state = initial_state(first.record.config, known_truth, CPU)
+    first.save_weights(state.method, 0)
+    assert newest_run(tmp_path) == first.path
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    run = make_run(tmp_path / "run", known_truth)
+    train(run, known_truth, CPU)
+    kept = run.checkpoint.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    state = initial_state(run.record.config, known_truth, CPU)
+    with pytest.raises(AmbisegError, match=r"No room left on the disk while writing .*checkpoint\.pt"):
+        state.save(run.checkpoint)
+    assert run.checkpoint.read_bytes() == kept
+    assert not list(run.path.glob(".writing*"))
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    settings = OptimiserSettings(learning_rate=1.0, schedule="cosine", warmup=10)
+    rates = [learning_rate(settings, step, 100) for step in range(100)]
+    assert rates[0] < 0.1
+    assert max(rates) == rates[10]
+    assert rates[-1] < 0.02
+
+
+def test_the_average_forgets_its_start() -> None:
+    averaged, method = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(averaged.weight, 100.0)
+    torch.nn.init.constant_(method.weight, 1.0)
+    for step in range(200):
+        update_average(averaged, method, 0.99, step)
+    assert abs(averaged.weight.item() - 1.0) < 1.5
+
+
+TWO_PROCESSES = """
+import sys, torch
+from pathlib import Path
+from ambiseg.models.run import Run
+from ambiseg.models.training import train
+from ambiseg.preprocessing.store import Store
+torch.set_num_threads(1)
+train(Run.open(Path(sys.argv[1])), Store.open(sys.argv[2]), torch.device("cpu"))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, str(tmp_path / "script.py"), str(run.path), str(known_truth.path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    validations = [entry for entry in run.read_log() if entry["kind"] == "validation"]
+    assert [entry["step"] for entry in validations] == [10, 20]
+    assert validations[1]["loss"] < validations[0]["loss"]
+    assert load_trained(run.path, CPU).method.name == "probunet"
