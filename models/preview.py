@@ -36,7 +36,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     figure = Figure(figsize=(3.1 * COLUMNS, 3.45 * rows + 0.75), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
-    figure.subplots_adjust(0.02, 0.35 / figure.get_figheight(), 0.98, 1 - 0.95 / figure.get_figheight(), 0.08, 0.24)
+    figure.subplots_adjust(0.02, 0.35 / figure.get_figheight(), 0.98, 1 - 0.95 / figure.get_figheight(), 0.08, 0.2)
     step = volume.spacing_mm[1:]
     for panel in axes.flat[:3]:
         _image(panel, scan, step, window, field)
@@ -114,11 +114,11 @@ def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, flo
 def _map(
     panel: Any, values: NDArray[np.float32], step: tuple[float, float], colours: str, most: float, title: str
 ) -> None:
-    image = panel.imshow(
-        np.ma.masked_less(values, 0.02 * most), cmap=colours, vmin=0, vmax=most, extent=_extent(values, step), alpha=0.8
-    )
+    clear = np.clip(2 * values / most, 0, 0.85)  # the scan shows through where there is little to say
+    image = panel.imshow(values, cmap=colours, vmin=0, vmax=most, extent=_extent(values, step), alpha=clear)
+    key = ScalarMappable(image.norm, image.cmap)
     bar = panel.inset_axes((0.93, 0.08, 0.03, 0.45))
-    panel.figure.colorbar(image, cax=bar, ticks=[0, most])
+    panel.figure.colorbar(key, cax=bar, ticks=[0, most])
     bar.yaxis.set_ticks_position("left")
     bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8)
     bar.tick_params(length=0)
@@ -133,18 +133,18 @@ def _most_entropy(result: LesionHypotheses) -> float:
 
 def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
     """Probabilities with their intervals, and what is left over."""
-    values = [*found.probabilities[:shown], max(0.0, 1 - found.probabilities[:shown].sum())]
-    names = [str(index + 1) for index in range(shown)] + ["rest"]
-    places = np.arange(len(values))
+    values = np.append(found.probabilities[:shown], max(0.0, 1 - found.probabilities[:shown].sum()))
+    places = np.arange(shown + 1)
+    reach = values.copy()
     panel.barh(places, values, 0.68, color=[*COLOURS[:shown], "#d5d8de"])
     if found.intervals is not None:
         low, high = found.intervals[:shown].T
+        reach[:shown] = high
         panel.hlines(places[:shown], low, high, color=INK, linewidth=1)
-    for place, value in zip(places, values, strict=True):
-        reach = value if found.intervals is None or place == shown else max(value, found.intervals[place, 1])
-        panel.text(reach + 0.015, place, _percent(value), va="center", fontsize=8.5, color=INK)
-    panel.set(ylim=(max(len(values), 5) - 0.4, -0.6), yticks=places, yticklabels=names, xticks=[])
-    panel.set_xlim(0, 1.25 * max(0.2, *values))
+    for place, value, end in zip(places, values, reach, strict=True):
+        panel.text(end + 0.04 * reach.max(), place, _percent(value), va="center", fontsize=8.5, color=INK)
+    names = [str(number) for number in places[1:]] + ["rest"]
+    panel.set(ylim=(max(shown, 4) + 0.6, -0.6), xlim=(0, 1.3 * reach.max()), yticks=places, yticklabels=names, xticks=[])
     panel.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     for side in ("top", "right", "bottom"):
         panel.spines[side].set_visible(False)
@@ -191,4 +191,5 @@ def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int)
 
 
 def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %" if probability >= 0.0095 else f"{100 * probability:.1f} %"
+    few = 0.0005 <= probability < 0.0095
+    return f"{100 * probability:.1f} %" if few else f"{100 * probability:.0f} %"

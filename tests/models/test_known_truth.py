@@ -61,8 +61,8 @@ def test_a_mixture_recovers_the_mode_probabilities(store: Store, tmp_path: Path)
 
 
 def test_a_collapsed_model_is_caught(store: Store, tmp_path: Path) -> None:
-    """With a weight of 1000 on the KL divergence z carries nothing: all draws are one mask, and the check above fails."""
+    """With a weight of 1000 on the KL divergence z carries nothing: the log shows it, and the check above fails."""
     trained = trained_on(store, tmp_path, "options.beta=1000", "steps=250")
-    found = frequencies(trained, store)
-    assert worst_error(found) > 0.3
-    assert all(row.max() > 0.9 for row in found.values())
+    assert worst_error(frequencies(trained, store)) > 0.3
+    last = Run.open(tmp_path / "run").read_log()[-1]
+    assert max(last["kl"], last["kl_dim_0"], last["kl_dim_1"]) < 0.05
