@@ -13,6 +13,7 @@ from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 from .console import complain, console
 from .evaluate import evaluate
 from .methods import methods
+from .predict import predict
 from .preprocess_lidc import lidc
 from .train import train
 from .version import __version__
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 app.add_typer(preprocess, name="preprocess")
-for command in (train, evaluate, methods):
+for command in (train, evaluate, predict, methods):
     app.command()(command)
 for source in (lidc,):
     preprocess.command()(source)
@@ -55,7 +56,7 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
     try:
-        app(arguments)
+        app(arguments, prog_name="ambiseg")
     except SystemExit as leaving:
         if leaving.code == 130:
             complain("Interrupted: nothing half-written was kept; run the same command again.")

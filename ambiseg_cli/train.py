@@ -51,6 +51,7 @@ def train(
     from ambiseg.models.config import make_config
     from ambiseg.models.device import resolve_device
     from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
+    from ambiseg.models.training import check_data
     from ambiseg.models.training import train as run_training
     from ambiseg.preprocessing.store import Store, default_store
 
@@ -72,6 +73,7 @@ def train(
             out(_toml(made))
             return
         store = Store.open(data or default_store())
+        check_data(made, store)
         record = RunRecord(
             version=__version__, torch=_torch_version(), device=str(chosen), config=made, data=DataRecord.of(store)
         )

@@ -6,9 +6,9 @@ one consistent volume; what lies apart from the lesion is taken off each draw; t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import UsageError
@@ -16,12 +16,9 @@ from ambiseg.preprocessing.volume import Volume
 
 from .hypotheses import Hypotheses, rank
 from .lesion import Lesion
-from .neighbourhood import Box, neighbourhood
+from .neighbourhood import Box, in_range, neighbourhood
 from .randomness import generator_for
-
-if TYPE_CHECKING:
-    from .run import Trained
-
+from .run import Trained
 
 NEAR_MM = 5.0  # pieces of a draw that come this close to the point or mask belong to the lesion
 SEARCH_MM = 15.0  # without any, the nearest piece does, if it is no farther than this
@@ -46,7 +43,7 @@ class LesionHypotheses:
 
 
 def predict_volume(
-    trained: "Trained",
+    trained: Trained,
     volume: Volume,
     lesions: Sequence[Lesion],
     *,
@@ -64,7 +61,7 @@ def predict_volume(
     """
     if trained.method.channels != 1:
         raise UsageError(f"The model reads {trained.method.channels} channels, a scan has one: give another --model.")
-    results = []
+    results: list[LesionHypotheses] = []
     for lesion in lesions:
         on_progress(len(results), len(lesions))
         results.append(_predict(trained, volume, lesion, top, draws, merge, depth_mm, seed))
@@ -73,7 +70,7 @@ def predict_volume(
 
 
 def _predict(
-    trained: "Trained",
+    trained: Trained,
     volume: Volume,
     lesion: Lesion,
     top: int,
@@ -85,8 +82,9 @@ def _predict(
     data, crop = trained.record.data, trained.record.crop
     reach = min(DEPTH_MM, crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2) if depth_mm is None else depth_mm
     place = neighbourhood(volume, lesion, crop, data.spacing_mm, reach)
-    predictive = trained.predictive(place.images(volume, data.intensity))
-    atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True)
+    images = place.images(volume, data.intensity)
+    with torch.inference_mode():
+        atoms = trained.predictive(images).atoms(draws, generator_for(seed, "predict"), tied=True)
     crops = atoms.labels.cpu().numpy()
     classes = len(data.class_names)
     labels = np.stack([place.labels_back(slices, classes) for slices in crops], 1)  # [S, Z, Y, X]
@@ -125,7 +123,7 @@ def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:
     return -(marginal * np.log(np.where(marginal > 0, marginal, 1))).sum(1).astype(np.float32)
 
 
-def doubts(trained: "Trained", volume: Volume) -> list[str]:
+def doubts(trained: Trained, volume: Volume) -> list[str]:
     """Why the model may not be made for this scan: sentences, none when nothing is amiss."""
     intensity = trained.record.data.intensity
     low, high = float(volume.array.min()), float(volume.array.max())
@@ -133,5 +131,10 @@ def doubts(trained: "Trained", volume: Volume) -> list[str]:
         return [
             f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
             "air or without tissue: is it a CT in HU?"
+        ]
+    if intensity.unit != "HU" and not in_range(volume, intensity):
+        return [
+            f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
+            f"reach from {low:g} to {high:g}: each crop was scaled to that range by its own minimum and maximum."
         ]
     return []

@@ -1,22 +1,20 @@
 """Where the lesions are: points, tables of points, masks, or a scan that is little more than a lesion itself."""
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.nifti import read_volume
 from ambiseg.preprocessing.volume import Volume
 
-Point = tuple[float, float, float]
+from .lesion_points import Point, parse_point, read_points
 
 CROP_LIKE = 1.5  # a scan at most this many crops wide and high is taken to be one lesion's crop
 CROP_SLICES = 64
-OWN_COLUMNS = {"x", "y", "z"}
-LUNA_COLUMNS = {"coordX", "coordY", "coordZ"}
 WAYS = (
     "--at X,Y,Z (mm in RAS, or the file's voxel i,j,k with --voxel), --points FILE.csv (columns x,y,z) or "
     "--roi MASK.nii.gz"
@@ -37,16 +35,41 @@ class Lesion:
     whole: bool = False
 
 
-def at_points(volume: Volume, points: Iterable[Point | Lesion]) -> list[Lesion]:
-    """Lesions at points in mm RAS; `InputError` when one lies outside the scan."""
-    lesions = [point if isinstance(point, Lesion) else Lesion(point) for point in points]
-    for lesion in lesions:
-        if not volume.contains(volume.voxel(lesion.centre_mm)):
-            raise InputError(
-                f"Point {_millimetres(lesion.centre_mm)} lies outside the scan, which reaches {bounds(volume)} (mm in "
-                "RAS): give a point within, or use --voxel for the file's voxel indices."
-            )
-    return lesions
+def find_lesions(
+    volume: Volume,
+    *,
+    scan: str,
+    crop: int,
+    spacing_mm: float | None,
+    at: Sequence[str] = (),
+    points: Path | None = None,
+    roi: Path | None = None,
+    voxels: NDArray[np.float64] | None = None,
+) -> list[Lesion]:
+    """The lesions that the user names: `at` "X,Y,Z", a table of `points`, a mask `roi`; else the centre of a crop.
+
+    Points are mm in RAS, or voxel indices of the file with the affine [4, 4] `voxels`. `scan` is the scan's name, for
+    LUNA16's tables; `crop` (pixels) and `spacing_mm` are the model's. Raises `InputError` when nothing names a place.
+    """
+    named = [(parse_point(text), "") for text in at]
+    if points is not None:
+        named += read_points(points, scan, voxels is not None)
+    if voxels is not None:
+        named = [(tuple((voxels @ [*point, 1.0])[:3].tolist()), name) for point, name in named]
+    lesions = [at_point(volume, point, name) for point, name in named]
+    if roi is not None:
+        lesions += roi_lesions(volume, read_volume(roi), roi.name)
+    return lesions or [centre(volume, crop, spacing_mm)]
+
+
+def at_point(volume: Volume, point_mm: Point, name: str = "") -> Lesion:
+    """The lesion at a point in mm RAS; `InputError` when it lies outside the scan."""
+    if not volume.contains(volume.voxel(point_mm)):
+        raise InputError(
+            f"Point ({', '.join(f'{value:.1f}' for value in point_mm)}) lies outside the scan, which reaches from "
+            f"{bounds(volume)} (mm in RAS): give a point within, or use --voxel for the file's voxel indices."
+        )
+    return Lesion(point_mm, name)
 
 
 def bounds(volume: Volume) -> str:
@@ -57,69 +80,6 @@ def bounds(volume: Volume) -> str:
     places = (corners @ volume.affine.T)[:, :3]
     ranges = zip("xyz", places.min(0), places.max(0), strict=True)
     return ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in ranges)
-
-
-def parse_point(text: str) -> Point:
-    """Three numbers "X,Y,Z"; `UsageError` otherwise."""
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"Point {text!r}: expected three numbers X,Y,Z, as in --at -42.5,18,120.") from error
-    if not np.isfinite([x, y, z]).all():
-        raise UsageError(f"Point {text!r}: expected three finite numbers X,Y,Z.")
-    return x, y, z
-
-
-def read_points(path: Path, scan: str) -> list[Lesion]:
-    """Points of a CSV file, one a row: columns x, y, z (and name), in mm RAS, or LUNA16's.
-
-    LUNA16's tables (`seriesuid, coordX, coordY, coordZ`, and `diameter_mm`, `class` or `probability`) give the world
-    coordinates of ITK, which are LPS: x and y change their signs. With `seriesuid`, the rows of the scan named `scan`
-    count; a table of a single series needs no such match.
-    """
-    rows, columns = _rows(path)
-    if columns >= OWN_COLUMNS and columns <= OWN_COLUMNS | {"name"}:
-        return [Lesion(_point(path, row, "x", "y", "z"), row.get("name") or "") for row in rows]
-    if columns >= LUNA_COLUMNS and columns <= LUNA_COLUMNS | {"seriesuid", "diameter_mm", "class", "probability"}:
-        places = (_point(path, row, "coordX", "coordY", "coordZ") for row in _of_scan(path, rows, scan))
-        return [Lesion((-left, -back, head)) for left, back, head in places]
-    raise DataError(
-        f"{path.name} has the columns {', '.join(sorted(columns))}: expected x, y, z (and name), or LUNA16's coordX, "
-        "coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
-    )
-
-
-def _rows(path: Path) -> tuple[list[dict[str, str]], set[str]]:
-    if not path.is_file():
-        raise InputError(f"No file {path}: expected a CSV table of points; check the path.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, skipinitialspace=True)
-            rows = list(table)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} is not a CSV table: expected column names, then a point a row.") from error
-    if not rows:
-        raise InputError(f"{path.name} has no points: expected a line of column names, then a point a row.")
-    return rows, {name.strip() for name in table.fieldnames or ()}
-
-
-def _of_scan(path: Path, rows: list[dict[str, str]], scan: str) -> list[dict[str, str]]:
-    series = {row.get("seriesuid", "") for row in rows}
-    own = [row for row in rows if row.get("seriesuid", "") == scan] if len(series) > 1 else rows
-    if not own:
-        raise InputError(
-            f"{path.name} has points of {len(series)} series, none of them named as the scan: name the scan's file by "
-            "its series UID, or keep only its rows."
-        )
-    return own
-
-
-def _point(path: Path, row: Mapping[str, str], *columns: str) -> Point:
-    texts = [row.get(column) for column in columns]
-    try:
-        return parse_point(",".join(text or "" for text in texts))
-    except UsageError as error:
-        raise DataError(f"{path.name} has a row without a number in each of {', '.join(columns)}: {texts}.") from error
 
 
 def roi_lesions(volume: Volume, mask: Volume, name: str) -> list[Lesion]:
@@ -165,7 +125,3 @@ def centre(volume: Volume, crop: int, spacing_mm: float | None) -> Lesion:
 
 def _shape(volume: Volume) -> str:
     return " x ".join(str(count) for count in volume.array.shape[::-1])
-
-
-def _millimetres(point: Point) -> str:
-    return f"({', '.join(f'{value:.1f}' for value in point)})"

@@ -38,18 +38,19 @@ class Neighbourhood:
     def images(self, volume: Volume, intensity: Intensity) -> NDArray[np.float32]:
         """The slices as training crops [Z, 1, H, W] in the unit of the training set.
 
-        HU are clipped to the training range, with air outside the scan; relative units have each crop's own minimum
-        and maximum at the range's ends, as crops have whose absolute values are lost.
+        HU are clipped to the training range, with air outside the scan. Relative values are taken as they are where the
+        scan has the training range, else each crop's own minimum and maximum are put at that range's ends.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
             crops = self.plane.image(np.clip(slices, intensity.low, intensity.high), fill=intensity.low)
             return np.rint(crops)[:, None]
         crops = np.stack([self.plane.image(plane, fill=float(plane[self.box[1:]].min())) for plane in slices])
-        low = crops.min((1, 2), keepdims=True)
-        range_ = crops.max((1, 2), keepdims=True) - low
-        share = np.divide(crops - low, range_, out=np.zeros_like(crops), where=range_ > 0)
-        return (intensity.low + share * (intensity.high - intensity.low))[:, None]
+        if not in_range(volume, intensity):
+            low, high = crops.min((1, 2), keepdims=True), crops.max((1, 2), keepdims=True)
+            share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
+            crops = intensity.low + share * (intensity.high - intensity.low)
+        return crops[:, None]
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
         """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: the class that covers most of each."""
@@ -83,6 +84,12 @@ class Neighbourhood:
             return ndimage.distance_transform_edt(outside, volume.spacing_mm).astype(np.float32)
         offsets = np.indices(self.shape).T + corner - volume.voxel(lesion.centre_mm)
         return np.linalg.norm(offsets * volume.spacing_mm, axis=-1).T.astype(np.float32)
+
+
+def in_range(volume: Volume, intensity: Intensity) -> bool:
+    """Whether the scan's values lie within the range of the training set and fill at least half of it."""
+    low, high = float(volume.array.min()), float(volume.array.max())
+    return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
 
 
 def neighbourhood(

@@ -87,7 +87,7 @@ def _extent(plane: NDArray, step: tuple[float, float]) -> tuple[float, float, fl
 
 def _image(panel: Any, scan: NDArray, step: tuple[float, float], window: tuple[float, float], field: Any) -> None:
     panel.imshow(scan, cmap="gray", vmin=window[0], vmax=window[1], extent=_extent(scan, step), interpolation="nearest")
-    panel.set(xlim=field[:2], ylim=field[2:], xticks=[], yticks=[])
+    panel.set(xlim=field[:2], ylim=field[2:], xticks=[], yticks=[], anchor="N")
     for side in panel.spines.values():
         side.set_visible(False)
 
@@ -114,6 +114,8 @@ def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, flo
 def _map(
     panel: Any, values: NDArray[np.float32], step: tuple[float, float], colours: str, most: float, title: str
 ) -> None:
+    from matplotlib.cm import ScalarMappable
+
     clear = np.clip(2 * values / most, 0, 0.85)  # the scan shows through where there is little to say
     image = panel.imshow(values, cmap=colours, vmin=0, vmax=most, extent=_extent(values, step), alpha=clear)
     key = ScalarMappable(image.norm, image.cmap)
@@ -144,7 +146,9 @@ def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
     for place, value, end in zip(places, values, reach, strict=True):
         panel.text(end + 0.04 * reach.max(), place, _percent(value), va="center", fontsize=8.5, color=INK)
     names = [str(number) for number in places[1:]] + ["rest"]
-    panel.set(ylim=(max(shown, 4) + 0.6, -0.6), xlim=(0, 1.3 * reach.max()), yticks=places, yticklabels=names, xticks=[])
+    panel.set(
+        ylim=(max(shown, 4) + 0.6, -0.6), xlim=(0, 1.3 * reach.max()), yticks=places, yticklabels=names, xticks=[]
+    )
     panel.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     for side in ("top", "right", "bottom"):
         panel.spines[side].set_visible(False)

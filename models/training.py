@@ -59,11 +59,17 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
     Raises KeyboardInterrupt when asked to stop, after saving the state; `train` again goes on from there.
     Raises InputError or UsageError when run, data and settings do not fit, or the loss is no finite number.
     """
-    config = run.record.config
     if store.content_hash != run.record.data.content_hash:
         raise InputError(
             f"{store.path} is not the data set that {run.path} was started on: name the right one with --data."
         )
+    check_data(run.record.config, store)
+    with joined_processes(device) as (processes, device), stop_requests() as stop:
+        return _Loop(run, store, device, processes, observe).go(stop)
+
+
+def check_data(config: TrainConfig, store: Store) -> None:
+    """Raise InputError or UsageError when a store cannot serve a run with these settings."""
     for split in ("train", "val"):
         if not len(store.rows(split)):
             raise InputError(f"{store.path} has no {split} crops: preprocess more patients, or give a split file.")
@@ -71,8 +77,6 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
         raise UsageError(
             f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that."
         )
-    with joined_processes(device) as (processes, device), stop_requests() as stop:
-        return _Loop(run, store, device, processes, observe).go(stop)
 
 
 class _Loop:

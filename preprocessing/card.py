@@ -25,12 +25,9 @@ def dataset_card(store: Store) -> str:
         "",
         "| readers who marked the crop | crops |",
         "|---|---|",
-        *(
-            f"| {marked} | {count} |"
-            for marked, count in sorted(Counter(int(row["marked"]) for row in store.index).items())
-        ),
+        *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
-        *_spacing_lines(store),
+        *_spacing_line(store),
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest["counts"].items()),
         "",
         "Settings: " + ", ".join(f"{name} = {value}" for name, value in manifest["settings"].items()) + ".",
@@ -40,16 +37,35 @@ def dataset_card(store: Store) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _split_line(store: Store, split: str) -> str:
+def split_counts(store: Store, split: str) -> tuple[int, int, int]:
+    """Patients, lesions and crops of a split ("train", "val", "test" or "all")."""
     rows = [row for row in store.index if split in (row["split"], "all")]
-    patients = len({row["patient"] for row in rows})
-    lesions = len({(row["patient"], row["case"], row["lesion"]) for row in rows})
-    return f"| {split} | {patients} | {lesions} | {len(rows)} |"
+    patients = {row["patient"] for row in rows}
+    lesions = {(row["patient"], row["case"], row["lesion"]) for row in rows}
+    return len(patients), len(lesions), len(rows)
 
 
-def _spacing_lines(store: Store) -> list[str]:
+def crops_by_marks(store: Store) -> dict[int, int]:
+    """How many crops were marked by how many readers."""
+    return dict(sorted(Counter(int(row["marked"]) for row in store.index).items()))
+
+
+def scan_spacing(store: Store) -> tuple[float, float, float] | None:
+    """Least, median and largest pixel spacing of the scans along x, in mm; None where no crop has one."""
     spacing = [float(value) for value in store.column("spacing_x_mm") if value]
     if not spacing:
-        return []
+        return None
     low, middle, high = np.percentile(spacing, [0, 50, 100])
-    return [f"- pixel spacing of the scans (min, median, max): {low:.3f}, {middle:.3f}, {high:.3f} mm"]
+    return float(low), float(middle), float(high)
+
+
+def _split_line(store: Store, split: str) -> str:
+    patients, lesions, crops = split_counts(store, split)
+    return f"| {split} | {patients} | {lesions} | {crops} |"
+
+
+def _spacing_line(store: Store) -> list[str]:
+    spacing = scan_spacing(store)
+    if spacing is None:
+        return []
+    return ["- pixel spacing of the scans (min, median, max): {:.3f}, {:.3f}, {:.3f} mm".format(*spacing)]

@@ -1,6 +1,35 @@
-"""Cropping arrays that are already on the training grid."""
+"""Crops of planes, resampled onto a square grid, and of arrays that are already on one."""
 
+from dataclasses import replace
+
+import numpy as np
 from numpy.typing import NDArray
+
+from .resample import PlaneGrid, majority
+
+
+def crop_image(plane: NDArray, grid: PlaneGrid, fill: float) -> NDArray[np.float32]:
+    """`grid.image` [size, size] of the plane [Y, X], computed from the part of the plane that the grid can see."""
+    window = []
+    for axis in (0, 1):
+        first, last = grid.positions(axis)[[0, -1]]
+        margin = grid.step[axis] + 2
+        window.append(slice(max(int(first - margin), 0), min(int(last + margin), plane.shape[axis])))
+    shifted = (grid.centre[0] - window[0].start, grid.centre[1] - window[1].start)
+    return replace(grid, centre=shifted).image(plane[tuple(window)], fill)
+
+
+def crop_labels(labels: NDArray, grid: PlaneGrid, classes: int) -> NDArray[np.uint8]:
+    """Label maps [R, Y, X] on the grid [R, size, size]: the label that covers most of a pixel, background if it does.
+
+    With two classes a pixel at least half covered is lesion, so that regions keep their area.
+    """
+    coverage = np.stack([grid.coverage(labels == label) for label in range(1, classes)])
+    if classes == 2:
+        return majority(coverage[0]).astype(np.uint8)
+    background = 1 - coverage.sum(0)
+    best = coverage.argmax(0) + 1
+    return np.where(coverage.max(0) >= background - 1e-5, best, 0).astype(np.uint8)
 
 
 def centre_crop(array: NDArray, size: int) -> NDArray:

@@ -6,60 +6,25 @@ own voxel order. A file with neither sform nor qform has the place that nibabel 
 
 import gzip
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from .errors import DataError, InputError
 from .files import whole_file
+from .nifti_grid import Grid, grid_of, times
 from .volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
-DISPLAY = axcodes2ornt("LPS")
-SHEAR = 0.01  # largest cosine between two voxel axes; a gantry tilt of one degree is 0.017
-PLACE = 0.5  # largest distance between sform and qform, in voxels
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
-MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
-PLACE_FIELDS = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d")
-PLACE_FIELDS += ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The voxels of a NIfTI file in its own order: `shape` (i, j, k), `affine` [4, 4] from (i, j, k, 1) to mm in RAS.
-
-    `written` is the shape as the file has it, (i, j) or (i, j, k); `header` the file's own.
-    """
-
-    header: nib.Nifti1Header
-    shape: tuple[int, int, int]
-    written: tuple[int, ...]
-    affine: NDArray[np.float64]
-
-    @property
-    def display_affine(self) -> NDArray[np.float64]:
-        """The affine [4, 4] of an array turned by `display`: from (x, y, z, 1) to mm in RAS."""
-        return self.affine @ inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
-
-    def display(self, array: NDArray) -> NDArray:
-        """An array in the file's order [i, j, k] turned to [Z, Y, X]."""
-        turned = apply_orientation(array.reshape(self.shape), ornt_transform(self._own, DISPLAY))
-        return turned.transpose(2, 1, 0)
-
-    def back(self, array: NDArray) -> NDArray:
-        """The inverse of `display`, in the shape that the file has."""
-        own = apply_orientation(array.transpose(2, 1, 0), ornt_transform(DISPLAY, self._own))
-        return own.reshape(self.written)
-
-    @property
-    def _own(self) -> NDArray[np.float64]:
-        return io_orientation(self.affine)
+PLACE_FIELDS = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
 
 
 def read_volume(path: Path) -> Volume:
@@ -69,14 +34,20 @@ def read_volume(path: Path) -> Volume:
     when there is no such file, `DataError` when it is broken or its geometry or voxels cannot be used.
     """
     image = _open(path)
-    grid = _grid(path, image)
+    grid = grid_of(path.name, image)
     array = _voxels(path, image)
     return Volume(np.ascontiguousarray(grid.display(array)), grid.display_affine)
 
 
+def scan_name(path: Path) -> str:
+    """The file's name without .nii or .nii.gz."""
+    name = path.name
+    return next((name[: -len(end)] for end in reversed(SUFFIXES) if name.lower().endswith(end)), path.stem)
+
+
 def read_grid(path: Path) -> Grid:
     """The place of the voxels of a .nii or .nii.gz file, checked as by `read_volume`; no voxel is read."""
-    return _grid(path, _open(path))
+    return grid_of(path.name, _open(path))
 
 
 def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: str = "", comment: str = "") -> None:
@@ -111,12 +82,12 @@ def _save(image: nib.Nifti1Image, path: Path) -> None:
 
 
 def _check_written(aside: Path, path: Path, grid: Grid) -> None:
-    written = nib.load(aside)
+    written = _open(aside)
     expected = grid.header.get_best_affine()
     if written.shape != grid.written or not np.array_equal(written.header.get_best_affine(), expected):
         raise DataError(
-            f"{path.name} would not lie on the scan's grid (expected {_times(grid.written)}, came "
-            f"{_times(written.shape)}, or another affine): it was not kept; please report this."
+            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came "
+            f"{times(written.shape)}, or another affine): it was not kept; please report this."
         )
 
 
@@ -140,77 +111,23 @@ def _broken(path: Path) -> str:
     return f"{path.name} is not a whole NIfTI file (wrong format, or cut short or damaged): copy or export it again."
 
 
-def _grid(path: Path, image: nib.Nifti1Image) -> Grid:
-    shape = tuple(int(count) for count in image.shape)
-    if len(shape) < 2 or min(shape) < 1:
-        raise DataError(f"{path.name} holds no image: expected two or three axes, came {_times(shape) or 'none'}.")
-    if any(count > 1 for count in shape[3:]):
-        raise DataError(
-            f"{path.name} holds several volumes ({_times(shape)}): expected one volume (X x Y x Z); "
-            "save the one that is meant as a file of its own."
-        )
-    i, j, k = (*shape, 1)[:3]
-    header = image.header
-    affine = header.get_best_affine() @ np.eye(4)
-    affine[:3] *= MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-    _check_affine(path, affine)
-    _check_forms(path, header, (i, j, k))
-    return Grid(header, (i, j, k), shape[:3], affine)
-
-
-def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
-    axes = affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or lengths.min() < 1e-6 or abs(np.linalg.det(axes / lengths)) < 1e-6:
-        raise DataError(
-            f"The affine of {path.name} is singular: expected three independent voxel axes in mm; "
-            "correct its sform or qform, or export the scan again."
-        )
-    cosines = np.abs((axes / lengths).T @ (axes / lengths) - np.eye(3))
-    if cosines.max() > SHEAR:
-        angle = np.degrees(np.arcsin(min(cosines.max(), 1.0)))
-        raise DataError(
-            f"The affine of {path.name} is sheared by {angle:.1f} degrees (a tilted gantry?): expected voxel axes at "
-            "right angles; resample the scan on a straight grid first."
-        )
-
-
-def _check_forms(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> None:
-    if header["sform_code"] <= 0 or header["qform_code"] <= 0:
-        return
-    try:
-        difference = header.get_sform() - header.get_qform()
-    except (ValueError, HeaderDataError) as error:
-        raise DataError(f"The qform of {path.name} is no rotation: correct it, or set its code to 0.") from error
-    corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
-    apart = np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max()
-    smallest = np.linalg.norm(header.get_sform()[:3, :3], axis=0).min()
-    if not apart <= PLACE * smallest:
-        raise DataError(
-            f"The sform and qform of {path.name} place its voxels up to {apart:.1f} mm apart: expected one place; "
-            "set the code of the wrong one to 0."
-        )
-
-
 def _voxels(path: Path, image: nib.Nifti1Image) -> NDArray:
-    stored = image.header.get_data_dtype()
-    if stored.kind not in "iuf":
-        kind = "colours" if stored.names else f"{stored} voxels"
-        raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
     try:
+        stored = image.header.get_data_dtype()
+        if stored.kind not in "iuf":
+            kind = "colours" if stored.names else f"{stored} voxels"
+            raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
         array = np.asanyarray(image.dataobj)
     except BROKEN as error:
         raise DataError(_broken(path)) from error
-    if array.dtype.kind == "f":
+    if array.dtype.kind != "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
         array = array.astype(np.float32)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
         raise DataError(
             f"{path.name} holds {bad} voxels that are not numbers (NaN or infinite): expected a value in every voxel; "
             "replace them, by -1024 for air in a CT for instance."
         )
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(count) for count in shape)
+    return array

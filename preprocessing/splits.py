@@ -28,6 +28,24 @@ def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, in
     return {unique[patient]: name for patient, name in zip(order, names, strict=True)}
 
 
+def assign_splits(
+    patients: Sequence[str], seed: int, sizes: tuple[int, int, int] = LIDC_SPLIT, split_file: Path | None = None
+) -> dict[str, str]:
+    """Each patient's split: as `split_file` says, where one is given, else `split_patients`.
+
+    Raises `DataError` unless the file names every patient; worth asking before long work.
+    """
+    if split_file is None:
+        return split_patients(patients, seed, sizes)
+    assigned = read_splits(split_file)
+    missing = set(patients) - set(assigned)
+    if missing:
+        raise DataError(
+            f"The split file names no split for {len(missing)} patients, such as {min(missing)}: add them to it."
+        )
+    return assigned
+
+
 def read_splits(path: Path) -> dict[str, str]:
     """Patients' splits from a CSV with the columns `patient` and `split` (train, val or test)."""
     if not path.is_file():

@@ -12,7 +12,7 @@ The store is written aside and renamed: it is whole or absent. The same rows in 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -180,15 +180,20 @@ class Store:
         """Readers' label maps [N, R, H, W] of the given rows; see `present`."""
         return self._read("masks", rows)
 
-    def damaged(self) -> Iterable[str]:
-        """Names of the files that are missing or do not have the hash that the manifest gives."""
+    def damaged(self, on_progress: Callable[[int, int], None] | None = None) -> Iterable[str]:
+        """Names of the files that are missing or do not have the hash that the manifest gives.
+
+        `on_progress(done, files)` is called after each file.
+        """
         files = {"index.csv": self.manifest["index_sha256"]}
         for number, shard in enumerate(self.manifest["shards"]):
             files |= {f"{kind}_{number:03d}.npy": shard[f"{kind}_sha256"] for kind in ("images", "masks")}
-        for name, expected in files.items():
+        for done, (name, expected) in enumerate(files.items(), 1):
             path = self.path / name
             if not path.is_file() or sha256(path) != expected:
                 yield name
+            if on_progress is not None:
+                on_progress(done, len(files))
 
 
 def default_store(root: Path = Path("data")) -> Path:

@@ -5,7 +5,6 @@ axial slices resampled to 0.5 mm, 180 x 180 pixels about the lesion, one image f
 All crops of a nodule have one centre, that of the box about all its contours, so that they stack.
 """
 
-import csv
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,9 @@ from typing import Any, get_args
 from ..annotations import READERS
 from ..dicom import find_series
 from ..errors import DataError, InputError, UsageError
-from ..files import whole_file
+from ..failures import write_failures
 from ..parts import load_notes, load_part, save_part
-from ..splits import read_splits, split_patients
+from ..splits import assign_splits
 from ..store import HOUNSFIELD
 from ..store_writer import StoreInfo, check_place, write_store
 from ..workers import spread, usable_cores
@@ -74,13 +73,12 @@ def preprocess_lidc(
     """
     settings = _settings(size, spacing_mm, slices)
     check_place(out)
-    assigned = None if split_file is None else read_splits(split_file)
     index = find_series(root, on_file)
     tasks, counts = plan(root, index, settings, out.with_name(f"{out.name}.partial"))
-    _check_assigned(tasks, assigned)
+    splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
     failures = _crop_scans(tasks, workers, on_progress) + [_broken(path) for path in index.broken]
     failures_file = out.with_name(f"{out.name}-failures.csv")
-    _write_failures(failures_file, failures)
+    write_failures(failures_file, failures)
     failed = {failure.series_uid for failure in failures}
     done = [task for task in tasks if task.scan.series_uid not in failed]
     if not done:
@@ -89,7 +87,6 @@ def preprocess_lidc(
             f"All reasons are in {failures_file}."
         )
     counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
-    splits = assigned or split_patients([task.scan.patient for task in tasks], seed)  # a failed scan moves no other
     info = StoreInfo(
         name="lidc",
         source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
@@ -114,15 +111,6 @@ def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
     if slices not in get_args(Slices):
         raise UsageError(f"No choice of slices {slices!r}: expected {' or '.join(get_args(Slices))}.")
     return CropSettings(size, spacing_mm, slices)
-
-
-def _check_assigned(tasks: Sequence[ScanTask], assigned: Mapping[str, str] | None) -> None:
-    """Before hours of work: whether the split file names every patient."""
-    missing = {task.scan.patient for task in tasks} - set(assigned or ())
-    if assigned is not None and missing:
-        raise DataError(
-            f"The split file names no split for {len(missing)} patients, such as {min(missing)}: add them to it."
-        )
 
 
 def _crop_scans(
@@ -173,14 +161,3 @@ def _counts(done: Sequence[ScanTask]) -> dict[str, Any]:
         "slices left out, their outlines enclose no pixel": sum(note["empty"] for note in notes),
         "synthetic pixels": "yes" if any(note["synthetic"] for note in notes) else "no",
     }
-
-
-def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """A CSV with a row a failure; without failures, an earlier run's is removed."""
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["case", "series_uid", "reason"])
-        writer.writerows([failure.case, failure.series_uid, failure.reason] for failure in failures)

@@ -1,7 +1,7 @@
 """One scan of LIDC-IDRI: from its DICOM files and its readers' marks to crops about its nodules."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist
 
 from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from ..contours import Box, bounding_box, contours_mask
+from ..crops import crop_image
 from ..dicom import AIR, SAME_PLACE, Slice, read_hounsfield, read_slices
 from ..errors import DataError
 from ..readings import Reading, readings
@@ -152,7 +153,7 @@ def _crop(task: ScanTask, outlined: _Outlined, z: float, image: Slice, plane: ND
         raise DataError(f"The images have {plane.shape[0]} x {plane.shape[1]} pixels, but readers drew beyond them.")
     centre = ((box[0].start + box[0].stop - 1) / 2, (box[1].start + box[1].stop - 1) / 2)
     step = (settings.spacing_mm / image.spacing_mm[0], settings.spacing_mm / image.spacing_mm[1])
-    pixels = _resampled(plane, PlaneGrid(settings.size, centre, step))
+    pixels = crop_image(plane, PlaneGrid(settings.size, centre, step), AIR)
     masks = reader_masks(outlined.readers, z, box)
     corner = PlaneGrid(settings.size, (centre[0] - box[0].start, centre[1] - box[1].start), step)
     y, x = _flips(image)
@@ -173,14 +174,3 @@ def _crop(task: ScanTask, outlined: _Outlined, z: float, image: Slice, plane: ND
             **outlined.about,
         },
     )
-
-
-def _resampled(plane: NDArray[np.int16], grid: PlaneGrid) -> NDArray[np.float32]:
-    """`grid.image` of the plane in HU, computed from the part of the plane that the grid can see."""
-    window = []
-    for axis in (0, 1):
-        first, last = grid.positions(axis)[[0, -1]]
-        margin = grid.step[axis] + 2
-        window.append(slice(max(int(first - margin), 0), min(int(last + margin), plane.shape[axis])))
-    shifted = (grid.centre[0] - window[0].start, grid.centre[1] - window[1].start)
-    return replace(grid, centre=shifted).image(plane[tuple(window)], AIR)

@@ -1,0 +1,83 @@
+"""Points as users write them: three numbers on the command line, or a table."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+
+Point = tuple[float, float, float]
+NamedPoint = tuple[Point, str]
+
+OWN_COLUMNS = {"x", "y", "z"}
+LUNA_COLUMNS = {"coordX", "coordY", "coordZ"}
+LUNA_EXTRAS = {"seriesuid", "diameter_mm", "class", "probability"}
+
+
+def parse_point(text: str) -> Point:
+    """Three numbers "X,Y,Z"; `UsageError` otherwise."""
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"Point {text!r}: expected three numbers X,Y,Z, as in --at -42.5,18,120.") from error
+    if not np.isfinite([x, y, z]).all():
+        raise UsageError(f"Point {text!r}: expected three finite numbers X,Y,Z.")
+    return x, y, z
+
+
+def read_points(path: Path, scan: str, voxels: bool = False) -> list[NamedPoint]:
+    """Points of a CSV file, one a row: columns x, y, z (and name), as they stand there, or LUNA16's, in mm RAS.
+
+    LUNA16's tables (`seriesuid, coordX, coordY, coordZ`, and `diameter_mm`, `class` or `probability`) give the world
+    coordinates of ITK, which are LPS: x and y change their signs. With `seriesuid`, the rows of the scan named `scan`
+    count; a table of a single series needs no such match. With `voxels` only x, y, z are read, LUNA16's refused.
+    """
+    rows, columns = _rows(path)
+    if OWN_COLUMNS <= columns <= OWN_COLUMNS | {"name"}:
+        return [(_point(path, row, "x", "y", "z"), row.get("name") or "") for row in rows]
+    if (
+        not voxels
+        and columns >= LUNA_COLUMNS
+        and columns <= LUNA_COLUMNS | {"seriesuid", "diameter_mm", "class", "probability"}
+    ):
+        places = (_point(path, row, "coordX", "coordY", "coordZ") for row in _of_scan(path, rows, scan))
+        return [((-left, -back, head), "") for left, back, head in places]
+    raise DataError(
+        f"{path.name} has the columns {', '.join(sorted(columns))}: expected x, y, z (and name), or, in mm, LUNA16's "
+        "coordX, coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
+    )
+
+
+def _rows(path: Path) -> tuple[list[dict[str, str]], set[str]]:
+    if not path.is_file():
+        raise InputError(f"No file {path}: expected a CSV table of points; check the path.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            rows = list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path.name} is not a CSV table: expected column names, then a point a row.") from error
+    if not rows:
+        raise InputError(f"{path.name} has no points: expected a line of column names, then a point a row.")
+    return rows, {name.strip() for name in table.fieldnames or ()}
+
+
+def _of_scan(path: Path, rows: list[dict[str, str]], scan: str) -> list[dict[str, str]]:
+    series = {row.get("seriesuid", "") for row in rows}
+    own = [row for row in rows if row.get("seriesuid", "") == scan] if len(series) > 1 else rows
+    if not own:
+        raise InputError(
+            f"{path.name} has points of {len(series)} series, none of them named as the scan: name the scan's file by "
+            "its series UID, or keep only its rows."
+        )
+    return own
+
+
+def _point(path: Path, row: Mapping[str, str], *columns: str) -> Point:
+    texts = [row.get(column) for column in columns]
+    try:
+        return parse_point(",".join(text or "" for text in texts))
+    except UsageError as error:
+        raise DataError(f"{path.name} has a row without a number in each of {', '.join(columns)}: {texts}.") from error

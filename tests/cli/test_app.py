@@ -1,0 +1,145 @@
+"""The command line as a whole: help of every command, versions, and what is said and left behind when things go wrong."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from ambiseg import __version__
+from ambiseg.app import app
+from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.preprocessing.store import Store
+
+Ambiseg = Callable[..., tuple[int, str, str]]
+TINY = ("--preset", "demo", "--set", "data.crop=16", "--steps", "20", "--set", "validation.every=10")
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """The words of every command there is."""
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        yield (name,)
+        yield from ((name, key) for key in inner or ())
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_explains_itself(ambiseg: Ambiseg, words: tuple[str, ...]) -> None:
+    code, out, _ = ambiseg(*words, "--help")
+    assert code == 0
+    assert "Usage: ambiseg" in out
+
+
+def test_every_option_is_explained() -> None:
+    group = typer.main.get_command(app)
+    for command in [
+        c for top in group.commands.values() for c in (getattr(top, "commands", None) or {"": top}).values()
+    ]:  # type: ignore[attr-defined]
+        assert command.help
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{command.name}: {parameter.name}"
+
+
+def test_version(ambiseg: Ambiseg) -> None:
+    assert ambiseg("--version") == (0, f"ambiseg {__version__}\n", "")
+
+
+def test_an_unknown_command_is_a_usage_error(ambiseg: Ambiseg) -> None:
+    code, _, err = ambiseg("trian")
+    assert code == 2
+    assert "No such command" in err
+
+
+def test_train_then_resume_then_list(
+    ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ambiseg("train", "--method", "probunet", "--data", known_truth.path, *TINY)
+    assert code == 0, err
+    assert out == "runs/probunet-001\n"
+    assert "Best on validation" in err
+    code, out, err = ambiseg("train", "--resume", "runs/probunet-001", "--json")
+    assert (code, '"finished": true' in out) == (0, True)
+    code, _, err = ambiseg("train", "--resume", "runs/probunet-001", "--seed", "3")
+    assert code == 2
+    assert "A resumed run keeps its settings: leave out seed" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--data", "none"), 3, "No dataset store at none: expected a folder with manifest.json"),
+        ((), 3, "No data set under data/: make one with `ambiseg preprocess lidc`"),
+        (("--method", "unet"), 2, "No method 'unet': expected one of"),
+        (("-O", "familly=full"), 2, "Unknown option 'familly' of method generalized: expected one of family"),
+        (("--set", "optimiser.lr=1"), 2, "Unknown option 'optimiser.lr' of train"),
+        (("--device", "tpu"), 2, "No device 'tpu': expected auto, cpu, cuda or cuda:N"),
+        (("--resume", "none"), 3, "No run at none: expected a folder with run.json"),
+        (("--config", "none.toml"), 3, "No settings file none.toml"),
+    ],
+)
+def test_train_says_what_is_wrong(
+    ambiseg: Ambiseg,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    came, out, err = ambiseg("train", *arguments)
+    assert came == code
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_data_leaves_nothing(ambiseg: Ambiseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data has no validation crops: said before a run folder is made."""
+    monkeypatch.chdir(tmp_path)
+    write_known_truth(Path("data/lidc"), crops=4, size=24)
+    code, _, err = ambiseg("train", *TINY)
+    assert code == 3
+    assert "has no val crops" in err
+    assert not Path("runs").exists()
+
+
+def test_a_full_disk_is_said(
+    ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def full(self: Path, *args: object, **kwargs: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, err = ambiseg("train", "--data", known_truth.path, *TINY)
+    assert code == 6
+    assert "No room left on the disk while writing" in err
+    assert not list(tmp_path.rglob(".writing*"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(known_truth: Store, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ambiseg", "train", "--data", str(known_truth.path), *TINY, "--steps", "100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    run = tmp_path / "runs" / "generalized-001"
+    for _ in range(600):
+        if (run / "model.safetensors").exists():
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Stopped; nothing is lost. Go on with: ambiseg train --resume runs/generalized-001" in err
+    assert "Traceback" not in err
+    assert not list(run.glob(".writing*"))
+    assert (run / "checkpoint.pt").is_file()

@@ -1,0 +1,258 @@
+"""NIfTI in and out: orientation, scaling, the written grid, and what is refused."""
+
+import gzip
+from collections.abc import Callable
+from itertools import permutations, product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
+from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name, write_on_grid
+
+RNG = np.random.default_rng(5)
+VOXELS = RNG.integers(-1000, 400, (6, 5, 4)).astype(np.int16)
+RAS = np.array([[0.7, 0, 0, -20.0], [0, 0.8, 0, 11.0], [0, 0, 2.5, -7.5], [0, 0, 0, 1]])
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray = RAS, qform: int = 1, sform: int = 1) -> Path:
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine if qform else None, qform)
+    image.set_sform(affine if sform else None, sform)
+    nib.save(image, path)
+    return path
+
+
+def test_array_is_turned_so_that_z_is_up_y_is_back_and_x_is_left(tmp_path: Path) -> None:
+    volume = read_volume(save(tmp_path / "scan.nii.gz", VOXELS))
+    assert np.array_equal(volume.array, VOXELS.transpose(2, 1, 0)[:, ::-1, ::-1])
+    assert volume.array.dtype == np.int16
+    assert volume.spacing_mm == pytest.approx((2.5, 0.8, 0.7))
+    assert np.all(np.diag(volume.affine)[:3] * [-1, -1, 1] > 0)
+
+
+@pytest.mark.parametrize(("order", "signs"), list(product(permutations(range(3)), [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])))
+def test_every_orientation_of_a_file_gives_the_same_volume_and_takes_it_back(
+    tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
+) -> None:
+    turn = np.stack([order, signs], 1)
+    turned = nib.orientations.apply_orientation(VOXELS, turn)
+    affine = RAS @ nib.orientations.inv_ornt_aff(turn, VOXELS.shape)
+    path = save(tmp_path / "turned.nii", turned, affine)
+    volume, upright = read_volume(path), read_volume(save(tmp_path / "upright.nii", VOXELS))
+    assert np.array_equal(volume.array, upright.array)
+    assert np.allclose(volume.affine, upright.affine, atol=1e-5)
+    write_on_grid(tmp_path / "back.nii.gz", volume.array.astype(np.float32), path)
+    assert np.array_equal(nib.load(tmp_path / "back.nii.gz").get_fdata(), turned)
+
+
+def test_world_and_voxel_agree_with_the_file_on_an_oblique_grid(tmp_path: Path) -> None:
+    angle = np.radians(20)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    path = save(tmp_path / "oblique.nii.gz", VOXELS, turn @ RAS)
+    volume, stored = read_volume(path), nib.load(path)
+    for index in ((0, 0, 0), (5, 4, 3), (2, 1, 3)):
+        place = (stored.affine @ [*index, 1])[:3]
+        z, y, x = (round(value) for value in volume.voxel(tuple(place)))
+        assert volume.array[z, y, x] == VOXELS[index]
+
+
+def test_world_positions_agree_with_simpleitk(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii.gz", VOXELS, RAS @ np.diag([-1, 1, -1, 1]))
+    volume, other = read_volume(path), sitk.ReadImage(str(path))
+    for index in ((0, 0, 0), (5, 4, 3), (1, 3, 2)):
+        left, back, head = other.TransformIndexToPhysicalPoint(index)
+        z, y, x = (round(value) for value in volume.voxel((-left, -back, head)))
+        assert volume.array[z, y, x] == other[index]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_a_2d_file_is_one_slice_and_is_written_back_in_its_own_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = save(tmp_path / "slice.nii", VOXELS[..., 0].reshape(shape))
+    volume = read_volume(path)
+    assert volume.array.shape == (1, 5, 6)
+    write_on_grid(tmp_path / "mask.nii", (volume.array > 0).astype(np.uint8), path)
+    written = nib.load(tmp_path / "mask.nii")
+    assert written.shape == shape
+    assert np.array_equal(np.asarray(written.dataobj), (VOXELS[..., 0] > 0).reshape(shape))
+    assert np.array_equal(written.affine, nib.load(path).affine)
+
+
+def test_a_2d_file_of_another_program_is_read(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(VOXELS[..., 0])
+    image.SetSpacing((0.5, 0.6))
+    sitk.WriteImage(image, str(tmp_path / "slice.nii.gz"))
+    volume = read_volume(tmp_path / "slice.nii.gz")
+    assert volume.array.shape == (1, 6, 5)
+    assert volume.spacing_mm[1:] == pytest.approx((0.6, 0.5))
+
+
+def test_one_volume_in_a_4d_file_is_read(tmp_path: Path) -> None:
+    assert read_volume(save(tmp_path / "scan.nii", VOXELS[..., None])).array.shape == (4, 5, 6)
+
+
+def test_big_endian_and_scaled_voxels_are_right(tmp_path: Path) -> None:
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.int16)
+    header.set_slope_inter(2.0, -1024)
+    image = nib.Nifti1Image(VOXELS * 2.0 - 1024, RAS, header)
+    image.header.set_slope_inter(2.0, -1024)
+    nib.save(image, tmp_path / "scan.nii.gz")
+    assert nib.load(tmp_path / "scan.nii.gz").header.endianness == ">"
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    upright = VOXELS.transpose(2, 1, 0)[:, ::-1, ::-1]
+    assert volume.array.dtype == np.float32
+    assert np.array_equal(volume.array, upright * 2.0 - 1024)
+    nib.save(nib.Nifti1Image(VOXELS, RAS, nib.Nifti1Header(endianness=">")), tmp_path / "whole.nii")
+    whole = read_volume(tmp_path / "whole.nii").array
+    assert whole.dtype.isnative
+    assert np.array_equal(whole, upright)
+
+
+def test_units_other_than_mm_become_mm(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, RAS)
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "cells.nii")
+    assert read_volume(tmp_path / "cells.nii").spacing_mm == pytest.approx((0.0025, 0.0008, 0.0007))
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(1, 1), (2, 0), (0, 4), (3, 1), (0, 0)])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_written_files_have_the_same_place_and_form_codes(tmp_path: Path, qform: int, sform: int, suffix: str) -> None:
+    path = save(tmp_path / f"scan{suffix}", VOXELS, qform=qform, sform=sform)
+    mask = (read_volume(path).array > 0).astype(np.uint8)
+    write_on_grid(tmp_path / f"mask{suffix}", mask, path, "a mask", '{"rank": 1}')
+    written, scan = nib.load(tmp_path / f"mask{suffix}"), nib.load(path)
+    assert written.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(written.dataobj), VOXELS > 0)
+    for field in ("qform_code", "sform_code", "pixdim", "srow_x", "quatern_b", "qoffset_z", "xyzt_units"):
+        assert np.array_equal(written.header[field], scan.header[field]), field
+    assert bytes(written.header["descrip"]).rstrip(b"\0") == b"a mask"
+    assert [extension.get_content() for extension in written.header.extensions] == [b'{"rank": 1}']
+
+
+def test_nifti2_stays_nifti2(tmp_path: Path) -> None:
+    nib.save(nib.Nifti2Image(VOXELS, RAS), tmp_path / "scan.nii")
+    volume = read_volume(tmp_path / "scan.nii")
+    write_on_grid(tmp_path / "map.nii", volume.array.astype(np.float32), tmp_path / "scan.nii")
+    assert isinstance(nib.load(tmp_path / "map.nii"), nib.Nifti2Image)
+
+
+def test_nothing_personal_travels_along(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, RAS)
+    image.header["descrip"] = b"JANE DOE"
+    image.header["db_name"] = b"JANE DOE"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"JANE DOE"))
+    nib.save(image, tmp_path / "scan.nii")
+    write_on_grid(tmp_path / "mask.nii", np.zeros((4, 5, 6), np.uint8), tmp_path / "scan.nii")
+    assert b"JANE" not in (tmp_path / "mask.nii").read_bytes()
+
+
+def test_same_array_same_bytes_under_any_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii.gz", VOXELS)
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_on_grid(tmp_path / name, np.ones((4, 5, 6), np.uint8), read_grid(path))
+    content = (tmp_path / "a.nii.gz").read_bytes()
+    assert content == (tmp_path / "b.nii.gz").read_bytes()
+    assert content[3:8] == bytes(5)  # neither a name nor a time in the gzip header
+
+
+def test_a_full_disk_leaves_nothing_and_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "scan.nii.gz", VOXELS)
+    (tmp_path / "mask.nii.gz").write_bytes(b"old")
+
+    def full(self: gzip.GzipFile, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    with pytest.raises(ResourceError, match="No room left on the disk"):
+        write_on_grid(tmp_path / "mask.nii.gz", np.ones((4, 5, 6), np.uint8), read_grid(path))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mask.nii.gz", "scan.nii.gz"]
+    assert (tmp_path / "mask.nii.gz").read_bytes() == b"old"
+
+
+def not_nifti(path: Path) -> None:
+    path.write_bytes(b"This is a text about lungs. " * 40)
+
+
+def cut_short(path: Path) -> None:
+    save(path, np.repeat(VOXELS, 20, 0))
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def several_volumes(path: Path) -> None:
+    save(path, np.stack([VOXELS, VOXELS], -1))
+
+
+def colours(path: Path) -> None:
+    save(path, np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+
+
+def complex_numbers(path: Path) -> None:
+    save(path, VOXELS.astype(np.complex64))
+
+
+def sheared(path: Path) -> None:
+    save(path, VOXELS, np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), qform=0)
+
+
+def singular(path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, None)
+    image.header["sform_code"] = 1
+    image.header["srow_x"], image.header["srow_y"] = [1, 0, 0, 0], [0, 1, 0, 0]
+    nib.save(image, path)
+
+
+def two_places(path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, RAS)
+    image.set_qform(RAS + np.array([[0, 0, 0, 12.0]] + [[0] * 4] * 3), 1)
+    image.set_sform(RAS, 2)
+    nib.save(image, path)
+
+
+def not_a_number(path: Path) -> None:
+    array = VOXELS.astype(np.float32)
+    array[1, 2, 3], array[0, 0, 0] = np.nan, np.inf
+    save(path, array)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (not_nifti, "is not a whole NIfTI file"),
+        (cut_short, "is not a whole NIfTI file"),
+        (several_volumes, r"several volumes \(6 x 5 x 4 x 2\): expected one volume .* save the one"),
+        (colours, "holds colours: expected one grey value"),
+        (complex_numbers, "holds complex64 voxels"),
+        (sheared, "sheared by 11.3 degrees"),
+        (singular, "is singular"),
+        (two_places, "sform and qform of .* up to 12.0 mm apart"),
+        (not_a_number, "holds 2 voxels that are not numbers"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    tmp_path: Path, damage: Callable[[Path], None], message: str, suffix: str
+) -> None:
+    damage(tmp_path / f"scan{suffix}")
+    with pytest.raises(DataError, match=message):
+        read_volume(tmp_path / f"scan{suffix}")
+
+
+def test_missing_files_folders_and_other_formats_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"No file .*scan.nii"):
+        read_volume(tmp_path / "scan.nii")
+    with pytest.raises(InputError, match="expected a .nii or .nii.gz file"):
+        read_volume(tmp_path / "scan.nrrd")
+    (tmp_path / "folder.nii").mkdir()
+    with pytest.raises(InputError, match="No file"):
+        read_volume(tmp_path / "folder.nii")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.b.nii.gz", "a.b"), ("A.NII", "A"), ("x.mha", "x")])
+def test_scan_name(name: str, expected: str) -> None:
+    assert scan_name(Path("somewhere") / name) == expected
