@@ -1,20 +1,16 @@
 """`ambiseg preprocess lidc`: LIDC-IDRI's DICOM to a dataset store."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from .console import Meter, console, emit_json, out, progress
+from .failures import failures_table
 
 if TYPE_CHECKING:
-    from ambiseg.preprocessing.sources.lidc import Failure, LidcReport
-
-SHOWN = 20  # failures in the table; the CSV has them all
+    from ambiseg.preprocessing.sources.lidc import LidcReport
 
 
 class Slices(StrEnum):
@@ -78,7 +74,7 @@ def lidc(
             on_progress=cropping,
         )
     if report.failures:
-        console.print(_table(report.failures))
+        console.print(failures_table(report.failures))
     if as_json:
         emit_json(_as_json(report))
     else:
@@ -88,15 +84,6 @@ def lidc(
             f"{len(report.failures)} inputs could not be used, see {report.failures_file}; the others are in "
             f"{report.store}. Mend them and run the same command again."
         )
-
-
-def _table(failures: "Sequence[Failure]") -> Table:
-    table = Table("case", "reason", title=f"{len(failures)} inputs could not be used")
-    for failure in failures[:SHOWN]:
-        table.add_row(failure.case or "-", escape(failure.reason))
-    if len(failures) > SHOWN:
-        table.add_row("...", f"and {len(failures) - SHOWN} more")
-    return table
 
 
 def _summary(report: "LidcReport") -> str:

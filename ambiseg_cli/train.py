@@ -50,6 +50,7 @@ def train(
     """Train a model on a data set. Ctrl-C stops between two steps; --resume goes on from there, to the same weights."""
     from ambiseg.models.config import make_config
     from ambiseg.models.device import resolve_device
+    from ambiseg.models.distributed import launched_rank
     from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
     from ambiseg.models.training import check_data
     from ambiseg.models.training import train as run_training
@@ -60,6 +61,8 @@ def train(
     flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
     chosen = resolve_device(device)
+    rank = launched_rank()
+    console.quiet = console.quiet or bool(rank)  # of several processes only the first speaks
     if resume is not None:
         _refuse_with_resume(
             {**flags, "method": method, "preset": preset, "config": config, "output": output, "set": asked or None}
@@ -74,10 +77,13 @@ def train(
             return
         store = Store.open(data or default_store())
         check_data(made, store)
+        if rank is not None and output is None:
+            raise UsageError("Several processes need one run folder: name it with -o.")
+        path = output or new_run_path(made.method)
         record = RunRecord(
             version=__version__, torch=_torch_version(), device=str(chosen), config=made, data=DataRecord.of(store)
         )
-        run = Run.create(output or new_run_path(made.method), record)
+        run = Run.wait_for(path) if rank else Run.create(path, record)
         if preset is None and chosen.type == "cpu":
             console.print(
                 f"No CUDA device: preset [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
@@ -91,7 +97,8 @@ def train(
             finished = run_training(run, store, chosen, display.observe)
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
-    _report(run.path, display.best, finished, as_json)
+    if not rank:
+        _report(run.path, display.best, finished, as_json)
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:

@@ -58,11 +58,15 @@ class Processes:
         return bool(tensor.item())
 
 
+def launched_rank() -> int | None:
+    """This process's number as torchrun gave it, None when it was started alone."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+
+
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """Join the group that torchrun started, if any; yields this process's place in it and its device."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if launched_rank() is None:
         yield Processes(), device
         return
     if device.type == "cuda":
@@ -70,6 +74,6 @@ def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.de
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), world), device
+        yield Processes(dist.get_rank(), dist.get_world_size()), device
     finally:
         dist.destroy_process_group()

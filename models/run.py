@@ -9,6 +9,7 @@ progress.png           the curves
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,14 @@ class Run:
         with whole_file(path / "run.json") as file:
             file.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return cls(path, record)
+
+    @classmethod
+    def wait_for(cls, path: Path, seconds: float = 120.0) -> "Run":
+        """Open a run folder that another process is making."""
+        begun = time.monotonic()
+        while not (path / "run.json").is_file() and time.monotonic() - begun < seconds:
+            time.sleep(0.1)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> "Run":

@@ -6,6 +6,8 @@ import numpy as np
 
 from .store import Store
 
+_UNITS = {"HU": "intensity in HU", "relative": "relative grey values"}
+
 
 def dataset_card(store: Store) -> str:
     """Markdown text of the card of an open store."""
@@ -15,7 +17,7 @@ def dataset_card(store: Store) -> str:
         "",
         f"Source: {manifest['source']}. Content hash `{store.content_hash}`.",
         f"{len(store)} crops of {store.size[0]} x {store.size[1]} pixels, {store.channels} channel(s), "
-        f"intensity in {store.intensity.unit}, "
+        f"{_UNITS[store.intensity.unit]}, "
         + (f"resampled to {store.spacing_mm:g} mm a pixel." if store.spacing_mm else "pixel spacing as acquired."),
         f"{store.readers} readers' masks a crop; classes: {', '.join(store.class_names)}.",
         "",

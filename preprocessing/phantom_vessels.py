@@ -61,7 +61,7 @@ def draw_vessels(plane: Plane, lung: Plane, vessels: Vessels, z_mm: float, pixel
         if inside.size and inside[inside.shape[0] // 2].max() > 0:
             distance = _distance(here, start[tube], end[tube], z_mm, pixel_mm)
             share = np.clip((vessels.radius[tube] - distance) / np.float32(BLUR_MM) + np.float32(0.5), 0, 1)
-            paint(plane[here], share * inside, blood)
+            paint(plane[here], share * inside, min(blood, 40 + 60 * float(vessels.radius[tube])))
 
 
 def _clip(vessels: Vessels, z_mm: float, reach: Plane) -> tuple[Plane, Plane]:

@@ -1,12 +1,17 @@
-"""What all tests share: one thread for torch, a place for real data, and small stores made once."""
+"""What all tests share: one thread for torch, a place for real data, small stores made once, a model that is known."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from ambiseg.models.batch import Batch, Loss
+from ambiseg.models.config import make_config
+from ambiseg.models.method import Method
+from ambiseg.models.predictive import SampledPredictive
+from ambiseg.models.run import DataRecord, RunRecord, Trained
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
 
@@ -40,3 +45,65 @@ def ambiseg(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         return int(leaving.value.code or 0), captured.out, captured.err
 
     return run
+
+
+class Thresholds(SampledPredictive):
+    """Draws that mark what is brighter than a level between .3 and .6, or nothing in one of five."""
+
+    def __init__(self, image: torch.Tensor, classes: int):
+        self.image, self.classes = image[:, 0, None, None], classes
+
+    def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[torch.Tensor]:
+        """All n at once."""
+        chance = torch.rand((1 if tied else len(self.image), n, 2), generator=generator)[..., None, None, None]
+        level = torch.where(chance[:, :, 1] < 0.2, 2.0, 0.3 + 0.3 * chance[:, :, 0])
+        lesion = (self.image - level) * 1000
+        yield torch.cat([torch.zeros_like(lesion), lesion] + [lesion - 1e6] * (self.classes - 2), 2)
+
+
+class ThresholdModel(Method):
+    """A method whose distribution over masks is known by construction; nothing in it is trained."""
+
+    def __init__(self, channels: int = 1, classes: int = 2):
+        super().__init__()
+        self.channels, self.classes = channels, classes
+
+    def forward(self, image: torch.Tensor) -> Thresholds:
+        """Thresholds of the first channel."""
+        return Thresholds(image, self.classes)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """There is nothing to train."""
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="session")
+def threshold_model() -> Callable[..., Trained]:
+    """A function that gives a `Trained` threshold model for crops of a size, pixel spacing and intensity unit."""
+
+    def make(
+        crop: int = 64,
+        spacing_mm: float | None = 0.5,
+        unit: str = "HU",
+        low: float = -1024,
+        high: float = 3071,
+        classes: tuple[str, ...] = ("background", "lesion"),
+        channels: int = 1,
+    ) -> Trained:
+        config = make_config("probunet", "demo", flags={"data.crop": crop})
+        data = DataRecord(
+            path="data",
+            name="made",
+            content_hash="0" * 64,
+            channels=channels,
+            class_names=classes,
+            spacing_mm=spacing_mm,
+            unit=unit,
+            low=low,
+            high=high,
+        )
+        record = RunRecord(version="0", torch="0", device="cpu", config=config, data=data)
+        method = ThresholdModel(channels, len(classes))
+        return Trained(method, record, torch.device("cpu"), "threshold-001", "f" * 64)
+
+    return make

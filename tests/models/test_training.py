@@ -204,29 +204,29 @@ def test_the_average_forgets_its_start() -> None:
     assert abs(averaged.weight.item() - 1.0) < 1.5
 
 
-TWO_PROCESSES = """
-import sys, torch
-from pathlib import Path
-from ambiseg.models.run import Run
-from ambiseg.models.training import train
-from ambiseg.preprocessing.store import Store
-torch.set_num_threads(1)
-train(Run.open(Path(sys.argv[1])), Store.open(sys.argv[2]), torch.device("cpu"))
-"""
-
-
 @pytest.mark.slow
 def test_two_processes_train_one_model(known_truth: Store, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", known_truth)
-    (tmp_path / "script.py").write_text(TWO_PROCESSES)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "ambiseg",
+        "train",
+    ]
+    settings = [word for setting in TINY for word in ("--set", setting)]
     done = subprocess.run(
-        [*launcher, str(tmp_path / "script.py"), str(run.path), str(known_truth.path)],
+        [*launcher, "-m", "probunet", "--data", str(known_truth.path), "--preset", "small", "-o", "run", *settings],
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "run\n"
+    run = Run.open(tmp_path / "run")
     validations = [entry for entry in run.read_log() if entry["kind"] == "validation"]
     assert [entry["step"] for entry in validations] == [10, 20]
     assert validations[1]["loss"] < validations[0]["loss"]

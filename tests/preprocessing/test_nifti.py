@@ -34,7 +34,9 @@ def test_array_is_turned_so_that_z_is_up_y_is_back_and_x_is_left(tmp_path: Path)
     assert np.all(np.diag(volume.affine)[:3] * [-1, -1, 1] > 0)
 
 
-@pytest.mark.parametrize(("order", "signs"), list(product(permutations(range(3)), [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])))
+@pytest.mark.parametrize(
+    ("order", "signs"), list(product(permutations(range(3)), [(1, 1, 1), (-1, 1, -1), (1, -1, -1)]))
+)
 def test_every_orientation_of_a_file_gives_the_same_volume_and_takes_it_back(
     tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
 ) -> None:
@@ -98,9 +100,8 @@ def test_one_volume_in_a_4d_file_is_read(tmp_path: Path) -> None:
 def test_big_endian_and_scaled_voxels_are_right(tmp_path: Path) -> None:
     header = nib.Nifti1Header(endianness=">")
     header.set_data_dtype(np.int16)
-    header.set_slope_inter(2.0, -1024)
-    image = nib.Nifti1Image(VOXELS * 2.0 - 1024, RAS, header)
-    image.header.set_slope_inter(2.0, -1024)
+    image = nib.Nifti1Image(VOXELS, RAS, header)
+    image.header.set_slope_inter(2.0, -1024)  # nibabel then stores the array as it is
     nib.save(image, tmp_path / "scan.nii.gz")
     assert nib.load(tmp_path / "scan.nii.gz").header.endianness == ">"
     volume = read_volume(tmp_path / "scan.nii.gz")
@@ -246,7 +247,7 @@ def test_what_cannot_be_used_is_refused(
 def test_missing_files_folders_and_other_formats_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No file .*scan.nii"):
         read_volume(tmp_path / "scan.nii")
-    with pytest.raises(InputError, match="expected a .nii or .nii.gz file"):
+    with pytest.raises(InputError, match=r"expected a \.nii or \.nii\.gz file"):
         read_volume(tmp_path / "scan.nrrd")
     (tmp_path / "folder.nii").mkdir()
     with pytest.raises(InputError, match="No file"):

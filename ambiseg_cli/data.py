@@ -1,0 +1,136 @@
+"""`ambiseg data info|verify|export`: look into a dataset store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Meter, console, emit_json, out, progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ambiseg.preprocessing.store import Store
+
+data = typer.Typer(help="Look into a dataset store: counts, hashes, pictures.", no_args_is_help=True)
+
+StorePath = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="PATH", help="Dataset store. Default: data/lidc, else the only one in data/.", show_default=False
+    ),
+]
+
+
+@data.command()
+def info(
+    path: StorePath = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON instead of tables.")] = False,
+) -> None:
+    """Say what a store holds: patients, lesions and crops by split, readers, sizes, spacing, intensity, hash."""
+    facts = _facts(_open(path))
+    if as_json:
+        emit_json(facts)
+        return
+    for table in _tables(facts):
+        out(table)
+
+
+@data.command()
+def verify(path: StorePath = None) -> None:
+    """Check every file of a store against its hash."""
+    from ambiseg.preprocessing.errors import DataError
+
+    store = _open(path)
+    with progress() as display:
+        damaged = list(store.damaged(Meter(display, "Checking", "files")))
+    if damaged:
+        raise DataError(
+            f"{store.path}: {len(damaged)} files are missing or damaged ({', '.join(damaged)}): make the dataset again."
+        )
+    out(f"{store.path}: all files are as written, {len(store)} crops, hash {store.content_hash}")
+
+
+@data.command()
+def export(
+    path: StorePath = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")] = Path("mosaic.png"),
+    split: Annotated[str, typer.Option("--split", help="Split to draw from: train, val, test or all.")] = "all",
+    count: Annotated[int, typer.Option("--count", min=1, max=400, help="Crops to show.")] = 24,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the choice of crops.")] = 0,
+) -> None:
+    """Draw a mosaic of crops with the outline of every reader; the picture names no patient."""
+    from ambiseg.preprocessing.mosaic import choose_rows, draw_mosaic
+
+    store = _open(path)
+    draw_mosaic(store, choose_rows(store, split, count, seed), output)
+    console.print(f"Written: {output}", markup=False)
+
+
+def _open(path: Path | None) -> "Store":
+    from ambiseg.preprocessing.store import Store, default_store
+
+    return Store.open(path or default_store())
+
+
+def _facts(store: "Store") -> dict[str, Any]:
+    from ambiseg.preprocessing.card import crops_by_marks, scan_spacing, split_counts
+
+    manifest = store.manifest
+    counts = {split: split_counts(store, split) for split in ("train", "val", "test", "all")}
+    return {
+        "path": str(store.path),
+        "name": manifest["name"],
+        "source": manifest["source"],
+        "splits": {
+            split: dict(zip(("patients", "lesions", "crops"), count, strict=True)) for split, count in counts.items()
+        },
+        "readers": store.readers,
+        "crops_by_readers_who_marked": {str(marked): crops for marked, crops in crops_by_marks(store).items()},
+        "crops_with_absent_readers": int((~store.present).any(1).sum()),
+        "size": list(store.size),
+        "channels": store.channels,
+        "classes": list(store.class_names),
+        "intensity": vars(store.intensity),
+        "spacing_mm": store.spacing_mm,
+        "scan_spacing_mm": scan_spacing(store),
+        "hash": store.content_hash,
+    }
+
+
+def _tables(facts: dict[str, Any]) -> "list[Table]":
+    from rich.markup import escape
+    from rich.table import Table
+
+    about = Table(title=escape(f"{facts['name']} ({facts['path']})"), show_header=False, title_justify="left")
+    about.add_column(no_wrap=True)
+    about.add_column(overflow="fold")
+    for name, value in _lines(facts).items():
+        about.add_row(name, escape(value))
+    splits = Table("split", title="Crops by split", title_justify="left")
+    marks = Table("readers who marked", title="Crops by readers who marked them", title_justify="left")
+    for table, headings in ((splits, ("patients", "lesions", "crops")), (marks, ("crops", "share"))):
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for split, counts in facts["splits"].items():
+        splits.add_row(split, *(f"{value:,}" for value in counts.values()), end_section=split == "test")
+    crops = facts["splits"]["all"]["crops"]
+    for marked, count in facts["crops_by_readers_who_marked"].items():
+        marks.add_row(marked, f"{count:,}", f"{100 * count / crops:.1f} %")
+    return [about, splits, marks]
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts that are one line each, as text."""
+    spacing, scans, intensity = facts["spacing_mm"], facts["scan_spacing_mm"], facts["intensity"]
+    absent = facts["crops_with_absent_readers"]
+    return {
+        "source": facts["source"],
+        "size": f"{facts['size'][0]} x {facts['size'][1]} pixels, {facts['channels']} channel(s)",
+        "spacing": f"{spacing:g} mm" if spacing else "as acquired",
+        "scans' spacing": f"{scans[0]:.3f} to {scans[2]:.3f} mm, median {scans[1]:.3f}" if scans else "-",
+        "intensity": f"{intensity['unit']}, {intensity['low']:g} to {intensity['high']:g}",
+        "readers": f"{facts['readers']}" + (f", some absent in {absent} crops" if absent else ""),
+        "classes": ", ".join(facts["classes"]),
+        "hash": facts["hash"],
+    }

@@ -1,0 +1,19 @@
+"""The table of inputs that could not be used."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+SHOWN = 20  # failures in the table; the CSV has them all
+
+
+def failures_table(failures: Sequence[Any]) -> Table:
+    """A table of failures (each with `case` and `reason`), the first of them when there are many."""
+    table = Table("case", "reason", title=f"{len(failures)} inputs could not be used")
+    for failure in failures[:SHOWN]:
+        table.add_row(escape(failure.case) or "-", escape(failure.reason))
+    if len(failures) > SHOWN:
+        table.add_row("...", f"and {len(failures) - SHOWN} more")
+    return table

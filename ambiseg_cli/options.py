@@ -1,0 +1,37 @@
+"""Values of options that several commands read."""
+
+from ambiseg.preprocessing.errors import UsageError
+
+
+def split_sizes(text: str) -> tuple[int, int, int]:
+    """Shares of train, val and test from text such as "70,10,20"."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise UsageError(
+            f"--split {text!r} is not understood: expected shares of train, val and test such as 70,10,20."
+        )
+    train, val, test = map(int, parts)
+    return train, val, test
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    """Names of classes, background first, from text such as "background,lesion"."""
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise UsageError(
+            f"--class-names {text!r} is not understood: expected two or more different names, background first."
+        )
+    return names
+
+
+def spacing_mm(text: str) -> float | None:
+    """A pixel size in mm from text such as "0.5"; None from "native"."""
+    if text == "native":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise UsageError(f"--spacing {text!r} is not understood: expected a pixel size in mm above 0, or native.")
+    return value

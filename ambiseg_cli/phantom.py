@@ -1,0 +1,69 @@
+"""`ambiseg phantom`: a simulated LIDC cohort."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Meter, emit_json, out, progress
+
+
+class PhantomSlices(StrEnum):
+    """Which slices of a scan are made."""
+
+    all = "all"
+    nodules = "nodules"
+
+
+def phantom(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make the cohort in.")] = Path(
+        "data/phantom-dicom"
+    ),
+    patients: Annotated[int, typer.Option("--patients", help="How many patients, of LIDC's 875 with nodules.")] = 12,
+    slices: Annotated[
+        PhantomSlices,
+        typer.Option(
+            "--slices",
+            help="Whole scans, which pylidc needs (about 65 MB each, short scans preferred), or only the slices about nodules.",
+        ),
+    ] = PhantomSlices.all,
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults",
+            help="Spoil a scan each, by a list parted by commas: missing-slices, duplicate-z, truncated, foreign-series, "
+            "compressed, unreadable-syntax.",
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the patients and of their pixels.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Simulate CT scans around LIDC-IDRI's real contours: DICOM with invented pixels, to try everything without the data.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    from ambiseg.preprocessing.phantom import write_phantom
+
+    wanted = [fault.strip() for fault in faults.split(",") if fault.strip()]
+    with progress() as display:
+        manifest = write_phantom(
+            output,
+            patients,
+            seed=seed,
+            slices=slices.value,
+            faults=wanted,
+            workers=workers,
+            on_progress=Meter(display, "Simulating", "slices"),
+        )
+    if as_json:
+        emit_json(manifest)
+    else:
+        faulty = f", {len(manifest['faults'])} of them spoilt (see phantom.json)" if manifest["faults"] else ""
+        out(
+            f"{manifest['images']} synthetic slices of {len(manifest['scans'])} scans{faulty}: {output}\n"
+            f"Next: ambiseg preprocess lidc {output}"
+        )

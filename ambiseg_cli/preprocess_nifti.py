@@ -1,0 +1,103 @@
+"""`ambiseg preprocess nifti`: NIfTI images with readers' masks to a dataset store."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Meter, console, emit_json, out, progress
+from .failures import failures_table
+from .options import class_names as parse_classes
+from .options import spacing_mm, split_sizes
+
+
+class Slices(StrEnum):
+    """Which slices of a case become crops."""
+
+    any_reader = "any-reader"
+    all = "all"
+
+
+class Unit(StrEnum):
+    """What the numbers of the images are."""
+
+    hu = "hu"
+    relative = "relative"
+
+
+def nifti(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="A folder with CASE/image.nii.gz and CASE/reader_1.nii.gz, CASE/reader_2.nii.gz, ..., each case a patient; "
+            "or a CSV with the columns case, patient (optional), image, mask_1, mask_2, ... (paths relative to the CSV, an "
+            "empty cell for an absent reader).",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder of the dataset store. Default: data/ and IN's name.", show_default=False
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=1, help="Height and width of a crop, in pixels.")] = 128,
+    spacing: Annotated[str, typer.Option("--spacing", help="Pixel size of a crop in mm, or native.")] = "native",
+    slices: Annotated[
+        Slices, typer.Option("--slices", help="Slices in which any reader marked the lesion, or all of the image.")
+    ] = Slices.any_reader,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="One crop about the image's centre instead of one about each lesion.")
+    ] = False,
+    class_names: Annotated[
+        str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")
+    ] = "background,lesion",
+    intensity: Annotated[
+        Unit, typer.Option("--intensity", help="What the images' numbers are: HU (CT), or relative grey values.")
+    ] = Unit.hu,
+    split: Annotated[
+        str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
+    ] = "70,10,20",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")] = 0,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--split-file", help="CSV with the columns patient,split instead of --split and --seed.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Crop 2D or 3D images and the masks of their readers into a dataset store."""
+    from ambiseg.preprocessing.errors import PartialError
+    from ambiseg.preprocessing.sources.nifti import preprocess_nifti
+    from ambiseg.preprocessing.sources.nifti_crops import NiftiSettings
+
+    settings = NiftiSettings(
+        size, spacing_mm(spacing), slices.value, whole, parse_classes(class_names), intensity.value
+    )
+    sizes = split_sizes(split)
+    with progress() as display:
+        report = preprocess_nifti(
+            source,
+            output or Path("data") / source.resolve().stem,
+            settings,
+            seed=seed,
+            sizes=sizes,
+            split_file=split_file,
+            on_progress=Meter(display, "Cropping", "cases"),
+        )
+    if report.failures:
+        console.print(failures_table(report.failures))
+    if as_json:
+        failures = [vars(failure) for failure in report.failures]
+        emit_json(
+            {"store": str(report.store), "crops": report.crops, "counts": dict(report.counts), "failures": failures}
+        )
+    else:
+        out(f"{report.crops} crops of {report.counts['cases']} cases: {report.store}")
+    if report.failures:
+        raise PartialError(
+            f"{len(report.failures)} cases could not be used, see {report.failures_file}; the others are in "
+            f"{report.store}. Mend them and run the same command again."
+        )

@@ -1,0 +1,93 @@
+"""`ambiseg preprocess packed`: crops that were cut by others to a dataset store."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Meter, console, emit_json, out, progress
+from .options import class_names as parse_classes
+from .options import split_sizes
+
+
+class Unit(StrEnum):
+    """What the numbers of the images are."""
+
+    relative = "relative"
+    hu = "hu"
+
+
+def packed(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN...",
+            help="A folder of npz files, npz files (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
+            "lesion, slice, present), or a folder with images/ and mask-0/, mask-1/, ... of PNG files, also one such for "
+            "every lesion as PATIENT/LESION/images/.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the dataset store. Default: data/NAME.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the data set. Default: the input's.", show_default=False)
+    ] = None,
+    intensity: Annotated[
+        Unit, typer.Option("--intensity", help="What the images' numbers are: relative grey values, or HU.")
+    ] = Unit.relative,
+    class_names: Annotated[
+        str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")
+    ] = "background,lesion",
+    absent_when_empty: Annotated[
+        bool,
+        typer.Option("--absent-when-empty", help="An empty mask is an absent reader, not one who saw no lesion."),
+    ] = False,
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--patient-pattern",
+            help="Regular expression that finds the patient in a PNG file's path. Default: patients.csv (file,patient) "
+            "in the folder, else the patient's folder.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
+    ] = "70,10,20",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")] = 0,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--split-file", help="CSV with the columns patient,split instead of --split and --seed.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Import crops that are already cut, with any number of readers' masks, as they are."""
+    from ambiseg.preprocessing.sources.pack import PackSettings
+    from ambiseg.preprocessing.sources.packed import open_pack, write_packed
+
+    sizes = split_sizes(split)
+    settings = PackSettings(parse_classes(class_names), intensity.value, patient_pattern)
+    pack = open_pack(inputs, settings)
+    with progress() as display:
+        report = write_packed(
+            pack,
+            output or Path("data") / (name or pack.name),
+            settings,
+            name=name,
+            seed=seed,
+            sizes=sizes,
+            split_file=split_file,
+            absent_when_empty=absent_when_empty,
+            on_progress=Meter(display, "Importing", "crops"),
+        )
+    for note in report.notes:
+        console.print(f"Note: {note}", markup=False)
+    if as_json:
+        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
+    else:
+        out(f"{report.crops} crops of {report.counts['patients']} patients: {report.store}")

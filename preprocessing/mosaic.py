@@ -1,0 +1,194 @@
+"""A mosaic of a store's crops beside their readers' outlines, to look at what a model will learn from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .files import whole_file
+from .store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, distinct to the colour blind, those that are bright on grey first
+COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#0072B2")
+LINES = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind of line for every seven readers
+WIDEST, NARROWEST = (
+    2.4,
+    0.9,
+)  # points; the first reader's line is the widest, so that equal outlines lie inside each other
+LUNG = (-1000.0, 400.0)  # HU
+SMALLEST = 0.25  # of the crop: the least side of the field about the marks
+TILE, GAP, LINE = 1.75, 0.16, 0.22  # inches: side of a panel, room between crops, height of a line of text
+SHEET, INK, PALE = "#15171c", "#f1f3f6", "#9aa1ad"
+
+Field = tuple[float, float, float]
+
+
+def choose_rows(store: Store, split: str, count: int, seed: int) -> NDArray[np.intp]:
+    """Up to `count` rows of a split ("all" for any), drawn by `seed`, ascending; one a lesion while lesions last."""
+    rows = store.rows(split)
+    if not len(rows):
+        raise InputError(f"The split {split} of {store.path} is empty: choose another with --split.")
+    shuffled = np.random.default_rng(seed).permutation(rows)
+    seen: set[tuple[str, ...]] = set()
+    first, later = [], []
+    for number in shuffled.tolist():
+        lesion = tuple(store.index[number][name] for name in ("patient", "case", "lesion"))
+        (later if lesion in seen else first).append(number)
+        seen.add(lesion)
+    return np.sort(np.array((first + later)[:count], np.intp))
+
+
+def draw_mosaic(store: Store, rows: NDArray[np.intp], path: Path, columns: int | None = None) -> None:
+    """Write a PNG of the crops `rows`, each beside its marked part with all readers' outlines; it names no patient or case.
+
+    HU are shown in the lung window, relative values over each crop's own range. Below a crop stand its row in the store and
+    how many of its readers marked it, and a square a reader: filled where he marked, empty where not, none where absent.
+    """
+    columns = columns or min(len(rows), max(2, round(float(np.sqrt(0.75 * len(rows))))))
+    figure, panels = _sheet(-(-len(rows) // columns), columns, store.readers)
+    for (whole, part), row, image, mask in zip(panels, rows, store.images(rows), store.masks(rows), strict=False):
+        present = store.present[row]
+        field = _field(mask[present].any(0))
+        for panel in (whole, part):
+            _image(panel, image, store.intensity.unit)
+        _frame(whole, field)
+        for reader in np.flatnonzero(present):
+            _outline(part, mask[reader], int(reader), store.readers)
+        y, x, half = field
+        part.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+        _scale_bar(part, field, store.spacing_mm or store.index[row]["spacing_x_mm"])
+        _caption(whole, part, int(row), mask.any((1, 2)), present)
+    _legend(figure, store, len(rows))
+    with whole_file(path) as aside:
+        figure.savefig(aside, dpi=110, format="png", metadata={"Software": None})
+
+
+def _sheet(lines: int, columns: int, readers: int) -> tuple["Figure", list[tuple["Axes", "Axes"]]]:
+    """A figure with two square panels side by side for each crop, line by line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width = max(columns, 2) * (2 * TILE + GAP) + GAP
+    head = GAP + LINE * (1.5 + -(-readers // _legend_columns(width, readers)))
+    height = head + lines * (TILE + LINE + GAP)
+    figure = Figure(figsize=(width, height), facecolor=SHEET)
+    FigureCanvasAgg(figure)
+    panels = []
+    for number in range(lines * columns):
+        line, column = divmod(number, columns)
+        left, bottom = GAP + column * (2 * TILE + GAP), height - head - line * (TILE + LINE + GAP) - TILE
+        places = [(each / width, bottom / height, TILE / width, TILE / height) for each in (left, left + TILE)]
+        panels.append((figure.add_axes(places[0]), figure.add_axes(places[1])))
+    for pair in panels:
+        for panel in pair:
+            panel.axis("off")
+    return figure, panels
+
+
+def _field(marked: NDArray[np.bool_]) -> Field:
+    """Centre (y, x) and half the side of a square about what is marked in a crop [H, W], within it; all if nothing is."""
+    side = float(min(marked.shape))
+    if not marked.any():
+        return (marked.shape[0] - 1) / 2, (marked.shape[1] - 1) / 2, side / 2
+    ends = [(np.flatnonzero(marked.any(1 - axis))[[0, -1]]) for axis in (0, 1)]
+    half = min(max(0.75 * max(np.ptp(end) + 1 for end in ends), SMALLEST * side / 2), side / 2)
+    y, x = (
+        float(np.clip(end.mean(), half - 0.5, length - 0.5 - half))
+        for end, length in zip(ends, marked.shape, strict=True)
+    )
+    return y, x, float(half)
+
+
+def _image(panel: "Axes", image: NDArray, unit: str) -> None:
+    """An image [C, H, W]: three channels as colours, else the first in grey."""
+    low, high = LUNG if unit == "HU" else (float(image.min()), max(float(image.max()), float(image.min()) + 1e-6))
+    shown = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
+    pixels = shown.transpose(1, 2, 0) if len(shown) == 3 else shown[0]
+    panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def _frame(panel: "Axes", field: Field) -> None:
+    """A thin square where the panel beside it looks."""
+    from matplotlib.patches import Rectangle
+
+    y, x, half = field
+    panel.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, fill=False, ec=INK, lw=0.6, alpha=0.8))
+
+
+def _style(reader: int, readers: int) -> dict[str, Any]:
+    """Colour, kind and width of a reader's line."""
+    return {
+        "color": COLOURS[reader % len(COLOURS)],
+        "linestyle": LINES[reader // len(COLOURS) % len(LINES)],
+        "linewidth": WIDEST - (WIDEST - NARROWEST) * reader / max(readers - 1, 1),
+    }
+
+
+def _outline(panel: "Axes", mask: NDArray[np.uint8], reader: int, readers: int) -> None:
+    """The outlines of all classes of a mask [H, W]; it is padded, so that they close at the border."""
+    style = {f"{name}s": [value] for name, value in _style(reader, readers).items()}
+    y, x = (np.arange(-1, length + 1) for length in mask.shape)
+    for label in np.unique(mask[mask > 0]):
+        panel.contour(x, y, np.pad(mask, 1) == label, [0.5], **style)
+
+
+def _caption(whole: "Axes", part: "Axes", row: int, marked: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
+    from matplotlib.patches import Rectangle
+
+    text = f"row {row}   \u00b7   marked by {int((marked & present).sum())} of {int(present.sum())}"
+    whole.text(0, -0.035, text, transform=whole.transAxes, fontsize=7.5, color=PALE, va="top")
+    side, step = 0.04, 0.058
+    first = 1 - side - step * (int(present.sum()) - 1)
+    for place, reader in enumerate(np.flatnonzero(present)):
+        colour = COLOURS[reader % len(COLOURS)]
+        part.add_patch(
+            Rectangle(
+                (first + step * place, -0.085),
+                side,
+                side,
+                transform=part.transAxes,
+                clip_on=False,
+                fc=colour if marked[reader] else "none",
+                ec=colour,
+                lw=0.8,
+            )
+        )
+
+
+def _scale_bar(panel: "Axes", field: Field, spacing: float | str | None) -> None:
+    """A bar of 10 mm (5 or 1 mm in a small field) where the pixel size is known."""
+    if not spacing:
+        return
+    y, x, half = field
+    length_mm = next((mm for mm in (10, 5, 1) if mm / float(spacing) < half), None)
+    if length_mm is None:
+        return
+    left, low = x - 0.9 * half, y + 0.88 * half
+    panel.plot([left, left + length_mm / float(spacing)], [low, low], color="white", linewidth=2, solid_capstyle="butt")
+    panel.text(left, low - 0.06 * half, f"{length_mm} mm", color="white", fontsize=6.5, va="bottom")
+
+
+def _legend_columns(width: float, readers: int) -> int:
+    """Entries in a line of the legend: all lines alike."""
+    lines = -(-readers // max(1, int(width / 0.95)))
+    return -(-readers // lines)
+
+
+def _legend(figure: "Figure", store: Store, count: int) -> None:
+    from matplotlib.lines import Line2D
+
+    width, height = figure.get_size_inches()
+    name = f"{store.manifest['name']}: {count:,} of {len(store):,} crops"
+    figure.text(GAP / width, 1 - GAP / height, name, fontsize=11, weight="bold", color=INK, va="top")
+    columns = _legend_columns(width, store.readers)
+    for reader in range(store.readers):
+        line, column = divmod(reader, columns)
+        x, y = (GAP + 0.95 * column) / width, 1 - (GAP + LINE * (1.55 + line)) / height
+        figure.add_artist(Line2D([x, x + 0.25 / width], [y, y], **_style(reader, store.readers)))
+        figure.text(x + 0.32 / width, y, f"reader {reader + 1}", fontsize=8, color=INK, va="center")

@@ -1,0 +1,186 @@
+"""A simulated LIDC cohort: real UIDs, geometry and readers' contours, invented pixels, in the archive's own layout.
+
+    <folder>/phantom.json                                         what was made, and which faults were planted
+    <folder>/LIDC-IDRI-0001/<study uid>/<series uid>/000001.dcm   named by InstanceNumber, 1 at the head
+
+The image of a lesion follows the mean of its readers' masks (see `phantom_lesions`). All is drawn from the seed: the same
+call gives the same bytes. A patient's folder is whole or absent, so that a stopped call goes on where it was.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .annotations import ScanRecord, marks, nodules, scans
+from .errors import InputError, UsageError
+from .files import whole_file, whole_folder
+from .phantom_dicom import slice_dataset, write_slice
+from .phantom_faults import FAULTS, describe
+from .phantom_scan import make_scan, slice_pixels
+from .workers import spread, usable_cores
+
+Slices = Literal["all", "nodules"]
+AROUND = 2  # slices kept below and above a nodule by `nodules`
+FORMAT = 1  # raise it when the same seed gives other pixels
+
+
+@dataclass(frozen=True)
+class PatientTask:
+    """A patient to be made in `folder`: the scans with the indices of their slices, and the fault of the first."""
+
+    folder: Path
+    scans: tuple[tuple[ScanRecord, tuple[int, ...]], ...]
+    seed: int
+    fault: str | None
+
+    @property
+    def images(self) -> int:
+        """How many slices are made."""
+        return sum(len(indices) for _, indices in self.scans)
+
+
+def write_phantom(
+    folder: Path,
+    patients: int,
+    *,
+    seed: int = 0,
+    slices: Slices = "all",
+    faults: Sequence[str] = (),
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Mapping[str, Any]:
+    """Make the scans of `patients` of LIDC-IDRI's patients with nodules in `folder`, and return the manifest.
+
+    `slices` "all" writes whole scans, and, since these are large, prefers short ones (the shortest third of a draw);
+    "nodules" writes only the slices about nodules, which is enough wherever contours are mapped by z (pylidc maps them by
+    index and needs "all"). Each of `faults` (see `phantom_faults`) spoils one patient's first scan.
+    `on_progress(done, total)` counts slices. Raises `UsageError` for impossible choices, and `InputError` when something
+    other than this very cohort lies in the folder.
+    """
+    _check(slices, faults, patients)
+    chosen = choose_patients(patients, seed, slices)
+    spoilt = dict(zip(reversed(chosen), faults, strict=False))
+    tasks = [
+        PatientTask(folder / patient, tuple((scan, _indices(scan, slices)) for scan in own), seed, spoilt.get(patient))
+        for patient, own in chosen.items()
+    ]
+    manifest = _manifest(tasks, slices, seed)
+    _claim(folder, manifest)
+    waiting = [task for task in tasks if not task.folder.exists()]
+    total = sum(task.images for task in tasks)
+    done = total - sum(task.images for task in waiting)
+    tell = on_progress or (lambda done, total: None)
+    tell(done, total)
+    for task, _ in spread(_write_patient, waiting, min(workers or usable_cores(), max(len(waiting), 1))):
+        done += task.images
+        tell(done, total)
+    return manifest
+
+
+def choose_patients(count: int, seed: int, slices: Slices) -> dict[str, list[ScanRecord]]:
+    """`count` patients with nodules, by name, with their scans that have nodules."""
+    own = defaultdict(list)
+    for scan in scans():
+        if marks(scan.id):
+            own[scan.patient].append(scan)
+    if not 1 <= count <= len(own):
+        raise UsageError(f"No cohort of {count} patients: LIDC-IDRI has 1 to {len(own)} patients with nodules.")
+    drawn = [sorted(own)[index] for index in np.random.default_rng(seed).permutation(len(own))]
+    if slices == "all":
+        drawn = sorted(drawn[: 3 * count], key=lambda patient: sum(len(scan.z_mm) for scan in own[patient]))
+    return {patient: own[patient] for patient in sorted(drawn[:count])}
+
+
+def _check(slices: str, faults: Sequence[str], patients: int) -> None:
+    if slices not in get_args(Slices):
+        raise UsageError(f"No choice of slices {slices!r}: expected {' or '.join(get_args(Slices))}.")
+    unknown = [fault for fault in faults if fault not in FAULTS]
+    if unknown:
+        raise UsageError(f"No fault {unknown[0]!r}: expected {', '.join(FAULTS)}.")
+    if len(set(faults)) < len(faults) or len(faults) > patients:
+        raise UsageError(
+            f"{len(faults)} faults for {patients} patients: name each once, and make a patient or more for each."
+        )
+
+
+def _indices(scan: ScanRecord, slices: Slices) -> tuple[int, ...]:
+    """The slices to write, counted from the feet."""
+    if slices == "all":
+        return tuple(range(len(scan.z_mm)))
+    kept = {
+        index
+        for drawn in _drawn(scan)
+        for index in range(drawn - AROUND, drawn + AROUND + 1)
+        if 0 <= index < len(scan.z_mm)
+    }
+    return tuple(sorted(kept))
+
+
+def _drawn(scan: ScanRecord) -> Iterable[int]:
+    """The slices on which a reader drew."""
+    heights = {line.z_mm for mark in marks(scan.id) for line in mark.contours}
+    return sorted({int(np.abs(scan.z_mm - z).argmin()) for z in heights})
+
+
+def _manifest(tasks: Sequence[PatientTask], slices: str, seed: int) -> dict[str, Any]:
+    return {
+        "what": "SYNTHETIC images by ambiseg phantom about real LIDC-IDRI geometry and contours; not for any diagnosis",
+        "format": FORMAT,
+        "seed": seed,
+        "slices": slices,
+        "patients": len(tasks),
+        "images": sum(task.images for task in tasks),
+        "scans": [
+            {"patient": scan.patient, "series_uid": scan.series_uid, "images": len(indices)}
+            for task in tasks
+            for scan, indices in task.scans
+        ],
+        "faults": [
+            {
+                "fault": task.fault,
+                "patient": task.folder.name,
+                "series_uid": task.scans[0][0].series_uid,
+                "what": describe(task.fault),
+            }
+            for task in tasks
+            if task.fault
+        ],
+    }
+
+
+def _claim(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, unless it is there already; refuse a folder that holds anything else."""
+    text = json.dumps(manifest, indent=1) + "\n"
+    path = folder / "phantom.json"
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise InputError(f"{folder} holds another simulated cohort: choose another place with -o, or remove it.")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is no simulated cohort: choose another place with -o.")
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _write_patient(task: PatientTask) -> None:
+    with whole_folder(task.folder) as folder:
+        for scan, indices in task.scans:
+            series = folder / scan.study_uid / scan.series_uid
+            series.mkdir(parents=True)
+            phantom = make_scan(scan, nodules(scan, marks(scan.id)), task.seed)
+            for index in indices:
+                number = len(scan.z_mm) - index
+                write_slice(series, slice_dataset(scan, number, slice_pixels(phantom, index)), f"{number:06d}")
+        if task.fault:
+            FAULTS[task.fault](_drawn_files(folder, task.scans[0][0]))
+
+
+def _drawn_files(folder: Path, scan: ScanRecord) -> list[Path]:
+    """The files of the slices on which a reader drew, from the feet."""
+    series = folder / scan.study_uid / scan.series_uid
+    return [series / f"{len(scan.z_mm) - index:06d}.dcm" for index in _drawn(scan)]

@@ -1,0 +1,113 @@
+"""NIfTI files with any number of readers' masks, 2D or 3D, as a dataset store of crops about the lesions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+from ..errors import DataError, InputError, UsageError
+from ..failures import CaseFailure, write_failures
+from ..splits import assign_splits
+from ..store import BYTES, HOUNSFIELD
+from ..store_writer import Crop, StoreInfo, check_place
+from .crop_values import SourceReport, Unit, write_crops
+from .nifti_cases import NiftiCase, find_cases
+from .nifti_crops import NiftiSettings, Slices, case_crops
+
+SPLIT = (70, 10, 20)
+
+
+def preprocess_nifti(
+    source: Path,
+    out: Path,
+    settings: NiftiSettings,
+    *,
+    seed: int = 0,
+    sizes: tuple[int, int, int] = SPLIT,
+    split_file: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SourceReport:
+    """Make the dataset store `out` from a folder of cases or a CSV (see `nifti_cases`).
+
+    Patients are split by `seed` in the proportions `sizes`, or as `split_file` says. A case that cannot be used is
+    reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised.
+    `on_progress(done, cases)` is called after each case.
+    """
+    _check(settings)
+    check_place(out)
+    cases = find_cases(source)
+    splits = assign_splits([case.patient for case in cases], seed, sizes, split_file)  # a failed case moves no other
+    info = StoreInfo(
+        name=source.resolve().stem,
+        source="NIfTI images with readers' masks",
+        intensity=HOUNSFIELD if settings.unit == "hu" else BYTES,
+        class_names=settings.class_names,
+        spacing_mm=settings.spacing_mm,
+        settings={
+            "size": settings.size,
+            "spacing": "native" if settings.spacing_mm is None else f"{settings.spacing_mm:g} mm",
+            "slices": settings.slices,
+            "whole": settings.whole,
+            "seed": seed,
+            "split": split_file.name if split_file else "/".join(map(str, sizes)),
+        },
+    )
+    failures: list[CaseFailure] = []
+    unmarked: list[str] = []
+    failures_file = out.with_name(f"{out.name}-failures.csv")
+    try:
+        rows = write_crops(out, info, splits, _crops(cases, settings, failures, unmarked, on_progress))
+    except InputError as error:
+        raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
+    finally:
+        write_failures(failures_file, failures)
+    failed = {failure.case for failure in failures}
+    counts = {
+        "cases": len(cases) - len(failed),
+        "cases that failed": len(failed),
+        "cases left out, no reader marked a lesion": len(unmarked),
+        "patients": len({case.patient for case in cases if case.name not in failed}),
+    }
+    return SourceReport(out, rows, counts, failures=failures, failures_file=failures_file)
+
+
+def _check(settings: NiftiSettings) -> None:
+    if settings.size < 1 or not (settings.spacing_mm is None or 0 < settings.spacing_mm < 100):
+        raise UsageError(
+            f"Crops of {settings.size} pixels of {settings.spacing_mm} mm are no crops: give values above 0."
+        )
+    if settings.slices not in get_args(Slices) or settings.unit not in get_args(Unit):
+        raise UsageError(
+            f"No choice {settings.slices!r}, {settings.unit!r}: expected slices {' or '.join(get_args(Slices))} and "
+            f"intensity {' or '.join(get_args(Unit))}."
+        )
+
+
+def _crops(
+    cases: Sequence[NiftiCase],
+    settings: NiftiSettings,
+    failures: list[CaseFailure],
+    unmarked: list[str],
+    on_progress: Callable[[int, int], None] | None,
+) -> Iterator[Crop]:
+    """The crops of all cases, one case at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
+    for done, case in enumerate(cases, 1):
+        try:
+            crops = case_crops(case, settings)
+        except (DataError, InputError) as error:
+            failures.append(CaseFailure(case.name, str(error)))
+        else:
+            yield from crops
+            unmarked += [] if crops else [case.name]
+        if on_progress is not None:
+            on_progress(done, len(cases))
+
+
+def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures_file: Path) -> str:
+    if not failures:
+        return (
+            f"No reader marked anything in the {cases} cases of {source}: give --whole --slices all to take all slices."
+        )
+    return (
+        f"None of the {cases} cases of {source} gave a crop; the first that failed: {failures[0].reason} "
+        f"All reasons are in {failures_file}."
+    )

@@ -1,0 +1,90 @@
+"""Cases given as NIfTI files: an image and its readers' masks, by a folder convention or a CSV.
+
+    ROOT/CASE/image.nii.gz, ROOT/CASE/reader_1.nii.gz, ROOT/CASE/reader_2.nii.gz, ...     (.nii too)
+
+A reader has the same name in all cases; where a reader's file is not there, that reader did not read the case. Each case is
+a patient of its own. A CSV says the same, and whose cases they are: columns `case`, `patient` (optional), `image`,
+`mask_1`, `mask_2`, ...; paths are relative to the CSV, and an empty cell is an absent reader.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError, InputError
+from ..nifti import SUFFIXES
+from .pack import natural
+
+
+@dataclass(frozen=True)
+class NiftiCase:
+    """An image with its readers' masks, in the same order for all cases, None for an absent reader.
+
+    `image` is None when a folder lacks it.
+    """
+
+    name: str
+    patient: str
+    image: Path | None
+    masks: tuple[Path | None, ...]
+
+
+def find_cases(source: Path) -> list[NiftiCase]:
+    """The cases of a folder or a CSV, in their natural order; raises `InputError` or `DataError` when there are none."""
+    if source.is_dir():
+        return _folder_cases(source)
+    if not source.is_file():
+        raise InputError(f"No such file or folder: {source}; expected a folder of cases or a CSV.")
+    if source.suffix.lower() != ".csv":
+        raise InputError(f"{source} is neither a folder of cases nor a CSV: see `ambiseg preprocess nifti --help`.")
+    return _csv_cases(source)
+
+
+def _folder_cases(root: Path) -> list[NiftiCase]:
+    folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found = {folder: _by_stem(folder) for folder in sorted(folders, key=lambda path: natural(path.name))}
+    found = {folder: files for folder, files in found.items() if files}
+    readers = sorted({stem for files in found.values() for stem in files if stem.startswith("reader")}, key=natural)
+    if not any("image" in files for files in found.values()) or not readers:
+        raise InputError(
+            f"No cases in {root}: expected CASE/image.nii.gz and CASE/reader_1.nii.gz, ... in it, or a CSV."
+        )
+    return [
+        NiftiCase(folder.name, folder.name, files.get("image"), tuple(files.get(reader) for reader in readers))
+        for folder, files in found.items()
+    ]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The NIfTI files of a folder by their names without suffix."""
+    files = sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIXES))
+    return {file.name.removesuffix(".gz").removesuffix(".nii"): file for file in files}
+
+
+def _csv_cases(path: Path) -> list[NiftiCase]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        names = reader.fieldnames or ()
+        masks = sorted((name for name in names if name.startswith("mask_")), key=natural)
+        if not {"case", "image"} <= set(names) or not masks:
+            raise DataError(f"{path} has the columns {', '.join(names)}: expected case,image,mask_1,mask_2,...")
+        cases = [_csv_case(path.parent, row, masks) for row in reader]
+    if not cases:
+        raise InputError(f"{path} has no rows: expected one for each case.")
+    seen: set[str] = set()
+    for case in cases:
+        if not case.name or case.name in seen:
+            raise DataError(f"{path}: case {case.name!r} is empty or given twice: give each case a name of its own.")
+        seen.add(case.name)
+    return cases
+
+
+def _csv_case(folder: Path, row: dict[str, str | None], masks: Sequence[str]) -> NiftiCase:
+    def file(column: str) -> Path | None:
+        cell = (row.get(column) or "").strip()
+        return folder / cell if cell else None
+
+    name = (row["case"] or "").strip()
+    patient = (row.get("patient") or "").strip() or name
+    return NiftiCase(name, patient, file("image"), tuple(file(mask) for mask in masks))

@@ -1,0 +1,127 @@
+"""One case of NIfTI files: from its image and its readers' masks to crops about its lesions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..crops import crop_image, crop_labels
+from ..errors import DataError
+from ..nifti import read_volume
+from ..resample import PlaneGrid
+from ..store import HOUNSFIELD
+from ..store_writer import Crop
+from ..volume import Volume
+from .crop_values import Unit, image_values, label_values
+from .nifti_cases import NiftiCase
+
+Slices = Literal["any-reader", "all"]
+SAME_GRID = 0.1  # largest distance between the corners of an image and its mask, in voxels
+
+
+@dataclass(frozen=True)
+class NiftiSettings:
+    """Crops of `size` x `size` pixels of `spacing_mm`, None for the scan's own pixels.
+
+    A lesion is a connected part (voxels that touch, also by a corner) of what any reader marked; its crops have the centre
+    of the box about it, and show all marks that lie in them. With `whole` a case is one crop a slice about the image's
+    centre. `slices` "any-reader": the slices on which a reader marked the lesion; "all": every slice of the image.
+    """
+
+    size: int = 128
+    spacing_mm: float | None = None
+    slices: Slices = "any-reader"
+    whole: bool = False
+    class_names: tuple[str, ...] = ("background", "lesion")
+    unit: Unit = "hu"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A lesion's name, the centre (y, x) of its crops in pixels of the image, and their slices."""
+
+    lesion: str
+    centre: tuple[float, float]
+    slices: list[int]
+
+
+def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
+    """The crops of a case by lesion and slice; none where no reader marked anything and nothing else is asked for.
+
+    Raises `InputError` or `DataError` when a file is missing, damaged, on another grid or holds other labels.
+    """
+    if case.image is None:
+        raise DataError("There is no image: expected image.nii.gz in the case's folder, or a path in the column image.")
+    if not any(case.masks):
+        raise DataError("There is no mask: expected at least one reader's.")
+    volume = read_volume(case.image)
+    masks = np.stack([_labels(mask, case.image, volume, len(settings.class_names)) for mask in case.masks])
+    return [
+        _crop(case, settings, volume, masks, place, number)
+        for place in _places(np.asarray(masks.any(0)), settings)
+        for number in place.slices
+    ]
+
+
+def _labels(path: Path | None, image: Path, volume: Volume, classes: int) -> NDArray[np.uint8]:
+    """A reader's labels [Z, Y, X] on the image's grid; an absent reader's are 0."""
+    if path is None:
+        return np.zeros(volume.array.shape, np.uint8)
+    mask = read_volume(path)
+    _check_grid(path, mask, image, volume)
+    return label_values(mask.array, classes, path.name)
+
+
+def _check_grid(path: Path, mask: Volume, image: Path, volume: Volume) -> None:
+    if mask.array.shape != volume.array.shape:
+        came, expected = (" x ".join(map(str, each.array.shape[::-1])) for each in (mask, volume))
+        raise DataError(
+            f"{path.name} is not on the grid of {image.name}: it has {came} voxels, the image {expected}; resample it."
+        )
+    depth, height, width = volume.array.shape
+    corners = [(z, y, x) for z in (0, depth - 1) for y in (0, height - 1) for x in (0, width - 1)]
+    apart = max(np.linalg.norm(np.subtract(mask.world(corner), volume.world(corner))) for corner in corners)
+    if apart > SAME_GRID * min(volume.spacing_mm):
+        raise DataError(
+            f"{path.name} is not on the grid of {image.name}: their voxels lie up to {apart:.1f} mm apart; resample it."
+        )
+
+
+def _places(marked: NDArray[np.bool_], settings: NiftiSettings) -> Iterator[_Place]:
+    """Where to crop an image of which [Z, Y, X] voxels are marked by any reader."""
+    every = list(range(len(marked)))
+    if settings.whole:
+        _, height, width = marked.shape
+        drawn = np.flatnonzero(marked.any((1, 2))).tolist()
+        yield _Place("", ((height - 1) / 2, (width - 1) / 2), every if settings.slices == "all" else drawn)
+        return
+    lesions, _ = ndimage.label(marked, np.ones((3, 3, 3)))
+    for number, (z, y, x) in enumerate(ndimage.find_objects(lesions), 1):
+        centre = ((y.start + y.stop - 1) / 2, (x.start + x.stop - 1) / 2)
+        yield _Place(str(number), centre, every if settings.slices == "all" else every[z])
+
+
+def _crop(
+    case: NiftiCase, settings: NiftiSettings, volume: Volume, masks: NDArray[np.uint8], place: _Place, number: int
+) -> Crop:
+    _, *spacing = volume.spacing_mm
+    y, x = (1.0 if settings.spacing_mm is None else settings.spacing_mm / step for step in spacing)
+    grid = PlaneGrid(settings.size, place.centre, (y, x))
+    fill = HOUNSFIELD.low if settings.unit == "hu" else float(volume.array.min())
+    solid = len(volume.array) > 1
+    return Crop(
+        image=image_values(crop_image(volume.array[number], grid, fill), settings.unit)[None],
+        masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
+        patient=case.patient,
+        case=case.name,
+        present=np.array([mask is not None for mask in case.masks]),
+        lesion=place.lesion,
+        slice=number,
+        z_mm=round(volume.world((number, *place.centre))[2], 4) if solid else None,
+        spacing_mm=(spacing[0], spacing[1]),
+        provenance={"centre_y_px": place.centre[0], "centre_x_px": place.centre[1]},
+    )

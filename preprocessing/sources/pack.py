@@ -1,0 +1,58 @@
+"""A pack: crops that somebody else cut, whatever files they lie in."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..store_writer import Crop
+from .crop_values import Unit
+
+
+@dataclass(frozen=True)
+class PackSettings:
+    """How to read a pack: `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it)."""
+
+    class_names: tuple[str, ...] = ("background", "lesion")
+    unit: Unit = "relative"
+    patient_pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Already cut crops. `patients` has the patient of each, in order; `crops()` reads them one after the other.
+
+    `name` and `source` say what they are; `notes` what the user should know.
+    """
+
+    name: str
+    source: str
+    patients: Sequence[str]
+    crops: Callable[[], Iterator[Crop]]
+    notes: Sequence[str] = ()
+    attribution: str = ""
+
+
+def natural(text: str) -> list[Any]:
+    """A key that sorts slice-2 before slice-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def load_npz(path: Path) -> Any:
+    """An open npz file; raises `DataError` when it is none."""
+    try:
+        opened = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise broken_npz(path) from error
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise broken_npz(path)
+    return opened
+
+
+def broken_npz(path: Path) -> DataError:
+    """The error that says that a file is no npz, or a damaged one."""
+    return DataError(f"{path} is not a whole npz file of plain arrays (damaged, or another format): get it again.")

@@ -1,0 +1,118 @@
+"""Crops in plain npz files.
+
+    images   [N, H, W] or [N, C, H, W]
+    masks    [N, R, H, W]  a mask a reader: bool or class labels
+    patient, case (or names), lesion, slice   [N], optional
+    present  [N, R] bool, optional: which readers read which image
+
+Other arrays [N] of text or numbers go into the store's index under their own names.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..store_writer import COLUMNS, Crop
+from .crop_values import image_values, label_values
+from .pack import Pack, PackSettings, broken_npz, load_npz
+
+OWN = {"images", "masks", "patient", "case", "names", "lesion", "slice", "present", *COLUMNS}
+
+Columns = Mapping[str, NDArray]
+
+
+def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
+    """The crops of all files, in their order; without a key `patient`, each image is a patient of its own."""
+    columns = {path: _columns(path) for path in paths}
+    alone = sum(len(found["case"]) for found in columns.values() if "patient" not in found)
+
+    def crops() -> Iterator[Crop]:
+        for path in paths:
+            yield from _crops(path, columns[path], settings)
+
+    return Pack(
+        name=name,
+        source="packed crops (npz)",
+        patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
+        crops=crops,
+        notes=[f"No key patient for {alone} images: each counts as a patient of its own in the split."] * bool(alone),
+    )
+
+
+def _columns(path: Path) -> dict[str, NDArray]:
+    """All arrays [N] of a file, with the key `case` at least, whatever it is called in the file."""
+    count = len(_array(path, "patient", "images"))
+    with load_npz(path) as opened:
+        names = [name for name in opened.files if name not in ("images", "masks", "present")]
+    columns = {name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUb"}
+    for name, array in columns.items():
+        if len(array) != count:
+            raise DataError(f"{path}: {name} has {len(array)} entries for {count} images; correct the file.")
+    numbers = np.array([f"{path.stem}-{number:05d}" for number in range(count)])
+    return {"case": columns.get("names", numbers), **columns}
+
+
+def _array(path: Path, *names: str) -> NDArray:
+    """The first of the named arrays that the file has."""
+    with load_npz(path) as opened:
+        name = next((name for name in names if name in opened.files), None)
+        if name is None:
+            found = ", ".join(opened.files) or "none"
+            raise DataError(f"{path} has no array {names[-1]}, only {found}: expected the keys images and masks.")
+        try:
+            return opened[name]
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise broken_npz(path) from error
+
+
+def _patient(columns: Columns, row: int) -> str:
+    return str(columns.get("patient", columns["case"])[row])
+
+
+def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Crop]:
+    images, masks = _array(path, "images"), _array(path, "masks")
+    if images.ndim == 3:
+        images = images[:, None]
+    _check(path, images, masks, settings)
+    with load_npz(path) as opened:
+        present = opened["present"].astype(bool) if "present" in opened.files else np.ones(masks.shape[:2], bool)
+    if present.shape != masks.shape[:2]:
+        raise DataError(f"{path}: present has shape {list(present.shape)}, expected {list(masks.shape[:2])}.")
+    for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        case = str(columns["case"][row])
+        yield Crop(
+            image=image_values(image, settings.unit),
+            masks=label_values(mask, len(settings.class_names), f"A mask of {case} in {path}"),
+            patient=_patient(columns, row),
+            case=case,
+            present=present[row],
+            lesion=str(columns["lesion"][row]) if "lesion" in columns else "",
+            slice=int(columns["slice"][row]) if "slice" in columns else 0,
+            provenance=_others(columns, row),
+        )
+
+
+def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) -> None:
+    if (
+        images.ndim != 4
+        or masks.ndim != 4
+        or (images.shape[0], *images.shape[2:]) != (masks.shape[0], *masks.shape[2:])
+    ):
+        raise DataError(
+            f"{path}: images {list(images.shape)} and masks {list(masks.shape)} do not fit; expected images [N, H, W] or "
+            "[N, C, H, W] and masks [N, R, H, W]."
+        )
+    if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
+        raise DataError(f"{path}: images must be finite numbers, came {images.dtype}; correct the file.")
+    if settings.unit == "hu" and images.dtype == np.uint8:
+        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave --intensity hu away.")
+
+
+def _others(columns: Columns, row: int) -> dict[str, Any]:
+    return {name: array[row].item() for name, array in columns.items() if name not in OWN}

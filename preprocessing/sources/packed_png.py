@@ -1,0 +1,161 @@
+"""Crops in folders of PNG files: `images/` and `mask-0/`, `mask-1/`, ... with the same file names.
+
+Such folders may lie at the top, or one for every lesion below a folder for every patient
+(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0; a reader whose file or folder is not
+there did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
+searched in the file's path below the top, or from the patient's folder.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import DataError, InputError, UsageError
+from ..store_writer import Crop
+from .crop_values import image_values, label_values
+from .pack import Pack, PackSettings, natural
+
+PLAIN = {"1": "L", "P": "RGB", "LA": "L", "RGBA": "RGB"}  # modes of images that are converted
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One image `file` in the folder `top`, with its readers' mask files, None for an absent reader."""
+
+    top: Path
+    file: Path
+    masks: tuple[Path | None, ...]
+
+    @property
+    def place(self) -> Path:
+        """The path below the top."""
+        return self.file.relative_to(self.top)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders between the top and `images`: patient, lesion."""
+        return self.place.parts[:-2]
+
+
+def png_pack(tops: Sequence[Path], settings: PackSettings, name: str) -> Pack:
+    """The crops of all folders in their natural order."""
+    if settings.unit == "hu":
+        raise UsageError("PNG files hold no numbers below 0, so no HU: leave --intensity hu away.")
+    pictures = _pictures(tops)
+    patients, notes = _patients(pictures, settings.patient_pattern)
+    missing = sum(mask is None for picture in pictures for mask in picture.masks)
+    if missing:
+        notes.append(f"{missing} mask files are not there: those readers count as absent for those images.")
+
+    def crops() -> Iterator[Crop]:
+        for picture, patient in zip(pictures, patients, strict=True):
+            yield _crop(picture, patient, len(settings.class_names))
+
+    return Pack(name=name, source="packed crops (PNG)", patients=patients, crops=crops, notes=notes)
+
+
+def image_folders(top: Path) -> list[Path]:
+    """All folders called `images` at or below `top`, in their natural order."""
+    return sorted((path for path in top.rglob("images") if path.is_dir()), key=lambda path: natural(path.as_posix()))
+
+
+def _pictures(tops: Sequence[Path]) -> list[_Picture]:
+    folders = [(top, images) for top in tops for images in image_folders(top)]
+    readers = sorted({mask.name for _, images in folders for mask in images.parent.glob("mask-*")}, key=natural)
+    if not readers:
+        raise InputError(f"No folder mask-0 beside {folders[0][1]}: expected images/ and mask-0/, mask-1/, ...")
+    pictures = []
+    for top, images in folders:
+        for file in sorted(images.glob("*.png"), key=lambda path: natural(path.name)):
+            masks = [images.parent / reader / file.name for reader in readers]
+            pictures.append(_Picture(top, file, tuple(mask if mask.is_file() else None for mask in masks)))
+    if not pictures:
+        raise InputError(f"No PNG file in {folders[0][1]}: expected images as .png.")
+    return pictures
+
+
+def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[str], list[str]]:
+    """The patient of every picture, and what is to be told about it."""
+    if pattern is not None:
+        return [_by_pattern(picture, pattern) for picture in pictures], []
+    tables = {top: _table(top / "patients.csv") for top in {picture.top for picture in pictures}}
+    patients = [_by_table(picture, tables[picture.top]) for picture in pictures]
+    alone = sum(not picture.folders and not tables[picture.top] for picture in pictures)
+    note = f"Nothing tells the patients of {alone} images (patients.csv, --patient-pattern): each counts as one of its own."
+    return patients, [note] * bool(alone)
+
+
+def _by_pattern(picture: _Picture, pattern: str) -> str:
+    try:
+        found = re.search(pattern, picture.place.as_posix())
+    except re.error as error:
+        raise UsageError(f"--patient-pattern {pattern!r} is no regular expression: {error}.") from error
+    if found is None:
+        raise DataError(f"--patient-pattern {pattern!r} finds no patient in {picture.place}: correct it.")
+    return found.group(1) if found.groups() else found.group()
+
+
+def _by_table(picture: _Picture, table: Mapping[str, str]) -> str:
+    if not table:
+        return picture.folders[0] if picture.folders else picture.file.stem
+    place = picture.place.as_posix()
+    patient = table.get(place) or table.get(picture.file.name)
+    if not patient:
+        raise DataError(f"{picture.top / 'patients.csv'} has no patient for {place}: add a row for it.")
+    return patient
+
+
+def _table(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"file", "patient"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{path} has the columns {', '.join(reader.fieldnames or ())}: expected file,patient.")
+        return {row["file"]: row["patient"] for row in reader}
+
+
+def _crop(picture: _Picture, patient: str, classes: int) -> Crop:
+    pixels = _image(picture.file)
+    size = pixels.shape[1:]
+    masks = [np.zeros(size, np.uint8) if mask is None else _mask(mask, classes, size) for mask in picture.masks]
+    numbers = re.findall(r"\d+", picture.file.stem)
+    return Crop(
+        image=image_values(pixels, "relative"),
+        masks=np.stack(masks),
+        patient=patient,
+        case=picture.folders[0] if picture.folders else picture.file.stem,
+        present=np.array([mask is not None for mask in picture.masks]),
+        lesion="/".join(picture.folders[1:]),
+        slice=int(numbers[-1]) if picture.folders and numbers else 0,
+    )
+
+
+def _image(path: Path) -> NDArray:
+    """The pixels [C, H, W] of an image, one channel or three."""
+    pixels = _pixels(path, PLAIN)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _mask(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    pixels = _pixels(path, {"LA": "L"})
+    if pixels.shape != size:
+        raise DataError(
+            f"{path} has the shape {list(pixels.shape)}, its image {list(size)}: expected one grey mask of it."
+        )
+    return label_values(pixels, classes, str(path))
+
+
+def _pixels(path: Path, converted: Mapping[str, str]) -> NDArray:
+    try:
+        with Image.open(path) as picture:
+            mode = converted.get(picture.mode, picture.mode)
+            return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not a whole PNG file (damaged, or another format): get it again.") from error

@@ -1,0 +1,149 @@
+"""Shards of the repackaged LIDC-IDRI crops: npz files whose images and masks are compressed with bz2.
+
+    images                  bz2 of uint8 [N, S, S], each the differences along rows, then columns, modulo 256
+    masks                   bz2 of bits [N, R, S * S]
+    patient, nodule, slice  [N] numbers
+
+`slices.csv` or `slices.csv.gz` beside them has a row a crop with what LIDC's database says of it.
+"""
+
+import bz2
+import csv
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, UsageError
+from ..store_writer import Crop
+from .lidc import ATTRIBUTION
+from .pack import Pack, PackSettings, broken_npz, load_npz
+
+NAME = "lidc-128-repack"
+READERS = 4
+KEYS = ("patient", "nodule", "slice")
+BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+Key = tuple[str, int, int]
+Facts = Mapping[Key, Mapping[str, str]]
+
+
+def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
+    """The crops of all shards, in their order."""
+    if settings.unit == "hu":
+        raise UsageError("These crops are scaled to 0..255 one by one, so that no HU are left: give no --intensity hu.")
+    if len(settings.class_names) != 2:
+        raise UsageError("These crops have the classes background and lesion: give two names with --class-names.")
+    keys = {path: _keys(path) for path in paths}
+    facts = {folder: _facts(folder) for folder in {path.parent for path in paths}}
+    missing = sum(key not in facts[path.parent] for path in paths for key in keys[path])
+    count = sum(map(len, keys.values()))
+
+    def crops() -> Iterator[Crop]:
+        for path in paths:
+            yield from _crops(path, keys[path], facts[path.parent])
+
+    return Pack(
+        name=NAME,
+        source="LIDC-IDRI, lesion-centred crops with four readers' masks, repackaged",
+        patients=[patient for path in paths for patient, _, _ in keys[path]],
+        crops=crops,
+        notes=[f"No table slices.csv(.gz) says where {missing} of {count} crops come from: no spacing, z or ratings."]
+        * bool(missing),
+        attribution=f"{ATTRIBUTION} These crops are a repackaging of it: each is min-max scaled to 0..255 by itself, at the "
+        "scan's own pixel spacing; the order of the masks does not identify readers, those missing are empty.",
+    )
+
+
+def _keys(path: Path) -> list[Key]:
+    """Patient, nodule and slice of each crop of a shard."""
+    with load_npz(path) as shard:
+        try:
+            columns = [shard[key].tolist() for key in KEYS]
+        except BROKEN as error:
+            raise broken_npz(path) from error
+    if len({len(column) for column in columns}) > 1:
+        raise DataError(f"{path}: patient, nodule and slice have different lengths; get it again.")
+    return [(f"LIDC-IDRI-{patient:04d}", nodule, number) for patient, nodule, number in zip(*columns, strict=True)]
+
+
+def _facts(folder: Path) -> Facts:
+    """The rows of the CSV beside the shards by patient, nodule and slice; none where there is no CSV."""
+    path = next((folder / name for name in ("slices.csv.gz", "slices.csv") if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            (row["patient_id"], int(row["nodule"]), int(row["slice"])): row
+            for row in rows
+            if row["series_instance_uid"]
+        }
+    except BROKEN as error:
+        raise DataError(
+            f"{path} is not the table of these shards (a row a crop): get it again, or remove it."
+        ) from error
+
+
+def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
+    images, masks = _arrays(path, len(keys))
+    shape = (READERS, *images.shape[1:])
+    for (patient, nodule, number), image, bits in zip(keys, images, masks, strict=True):
+        yield Crop(
+            image=image[None],
+            masks=np.unpackbits(bits).reshape(shape),
+            patient=patient,
+            case=patient,
+            lesion=str(nodule),
+            slice=number,
+            **_place(facts.get((patient, nodule, number))),
+        )
+
+
+def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images [N, S, S] and packed masks [N, R * S * S / 8] of a shard."""
+    with load_npz(path) as shard:
+        try:
+            differences, masks = (
+                np.frombuffer(bz2.decompress(shard[key].tobytes()), np.uint8) for key in ("images", "masks")
+            )
+        except BROKEN as error:
+            raise broken_npz(path) from error
+    side = isqrt(len(differences) // count)
+    if len(differences) != count * side**2 or len(masks) * 8 != count * READERS * side**2:
+        raise DataError(f"{path}: images and masks do not fit {count} crops with {READERS} masks; get it again.")
+    images = np.cumsum(np.cumsum(differences.reshape(count, side, side), 1, np.uint8), 2, np.uint8)
+    return images, masks.reshape(count, -1)
+
+
+def _place(row: Mapping[str, str] | None) -> dict[str, Any]:
+    """What the table says of a crop, under the names that `preprocess lidc` gives it too."""
+    if row is None:
+        return {}
+    spacing = float(row["pixel_spacing_mm"])
+    return {
+        "z_mm": float(row["z_position_mm"]),
+        "spacing_mm": (spacing, spacing),
+        "provenance": {
+            "series_uid": row["series_instance_uid"],
+            "slice_thickness_mm": row["slice_thickness_mm"],
+            "crop_row0": row["crop_row0"],
+            "crop_col0": row["crop_col0"],
+            "marks": _by_mask(row, "pylidc_ann"),
+            "malignancy": _by_mask(row, "malignancy"),
+        },
+    }
+
+
+def _by_mask(row: Mapping[str, str], name: str) -> str:
+    """The values of the masks that there are, parted by `;`."""
+    return ";".join(takewhile(bool, (row[f"{name}_{number}"] for number in range(READERS))))
