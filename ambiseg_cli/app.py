@@ -11,10 +11,15 @@ from rich.markup import escape
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 
 from .console import complain, console
+from .data import data
+from .demo import demo
 from .evaluate import evaluate
 from .methods import methods
+from .phantom import phantom
 from .predict import predict
 from .preprocess_lidc import lidc
+from .preprocess_nifti import nifti
+from .preprocess_packed import packed
 from .train import train
 from .version import __version__
 
@@ -27,11 +32,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
-app.add_typer(preprocess, name="preprocess")
-for command in (train, evaluate, predict, methods):
-    app.command()(command)
-for source in (lidc,):
+for source in (lidc, nifti, packed):
     preprocess.command()(source)
+app.add_typer(preprocess, name="preprocess")
+app.add_typer(data, name="data")
+for command in (train, evaluate, predict, methods, phantom, demo):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

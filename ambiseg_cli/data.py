@@ -46,7 +46,7 @@ def verify(path: StorePath = None) -> None:
         damaged = list(store.damaged(Meter(display, "Checking", "files")))
     if damaged:
         raise DataError(
-            f"{store.path}: {len(damaged)} files are missing or damaged ({', '.join(damaged)}): make the dataset again."
+            f"{store.path} is damaged, files missing or changed: {', '.join(damaged)}; make the dataset again."
         )
     out(f"{store.path}: all files are as written, {len(store)} crops, hash {store.content_hash}")
 

@@ -40,9 +40,9 @@ def lidc(
         typer.Option("--slices", help="Slices in which any reader drew, or all over the nodule's height."),
     ] = Slices.any_reader,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
-    splits: Annotated[
+    split_file: Annotated[
         Path | None,
-        typer.Option("--splits", help="CSV with the columns patient,split instead of --seed.", show_default=False),
+        typer.Option("--split-file", help="CSV with the columns patient,split instead of --seed.", show_default=False),
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
@@ -68,7 +68,7 @@ def lidc(
             spacing_mm=spacing,
             slices=slices.value,
             seed=seed,
-            split_file=splits,
+            split_file=split_file,
             workers=workers,
             on_file=searching,
             on_progress=cropping,

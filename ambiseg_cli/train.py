@@ -12,6 +12,8 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from ambiseg.models.config import TrainConfig
+    from ambiseg.models.run import Run
+    from ambiseg.preprocessing.store import Store
 
 
 def train(
@@ -51,8 +53,7 @@ def train(
     from ambiseg.models.config import make_config
     from ambiseg.models.device import resolve_device
     from ambiseg.models.distributed import launched_rank
-    from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
-    from ambiseg.models.training import check_data
+    from ambiseg.models.run import Run
     from ambiseg.models.training import train as run_training
     from ambiseg.preprocessing.store import Store, default_store
 
@@ -60,8 +61,7 @@ def train(
 
     flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
-    chosen = resolve_device(device)
-    rank = launched_rank()
+    chosen, rank = resolve_device(device), launched_rank()
     console.quiet = console.quiet or bool(rank)  # of several processes only the first speaks
     if resume is not None:
         _refuse_with_resume(
@@ -76,14 +76,7 @@ def train(
             out(_toml(made))
             return
         store = Store.open(data or default_store())
-        check_data(made, store)
-        if rank is not None and output is None:
-            raise UsageError("Several processes need one run folder: name it with -o.")
-        path = output or new_run_path(made.method)
-        record = RunRecord(
-            version=__version__, torch=_torch_version(), device=str(chosen), config=made, data=DataRecord.of(store)
-        )
-        run = Run.wait_for(path) if rank else Run.create(path, record)
+        run = _new_run(made, store, output, str(chosen), rank)
         if preset is None and chosen.type == "cpu":
             console.print(
                 f"No CUDA device: preset [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
@@ -99,6 +92,25 @@ def train(
             raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
     if not rank:
         _report(run.path, display.best, finished, as_json)
+
+
+def _new_run(config: "TrainConfig", store: "Store", output: Path | None, device: str, rank: int | None) -> "Run":
+    """Make the run folder; of several processes the first one makes it and the others wait for it."""
+    import torch
+
+    from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
+    from ambiseg.models.training import check_data
+
+    check_data(config, store)
+    if rank is not None and output is None:
+        raise UsageError("Several processes need one run folder: name it with -o.")
+    path = output or new_run_path(config.method)
+    if rank:
+        return Run.wait_for(path)
+    data = DataRecord.of(store)
+    return Run.create(
+        path, RunRecord(version=__version__, torch=torch.__version__, device=device, config=config, data=data)
+    )
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:
@@ -130,9 +142,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(part) for key, part in value.items() if part is not None}
     return value
-
-
-def _torch_version() -> str:
-    import torch
-
-    return torch.__version__

@@ -54,16 +54,19 @@ class Neighbourhood:
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
         """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: the class that covers most of each."""
-        local, (_, height, width) = self.local, self.shape
-        most = np.zeros((*labels.shape[:-2], height, width), np.float32)
-        covered = np.zeros_like(most)
-        result = np.zeros(most.shape, np.uint8)
+        shape = self.shape[1:]
+        result = np.zeros((*labels.shape[:-2], *shape), np.uint8)
+        marked = labels.any((-2, -1))  # most slices of most draws are empty
+        some = labels[marked]
+        most = np.zeros((len(some), *shape), np.float32)
+        covered, best = np.zeros_like(most), np.zeros(most.shape, np.uint8)
         for label in range(1, classes):
-            share = local.coverage_back(labels == label, (height, width))
-            result[share > most] = label
+            share = self.local.coverage_back(some == label, shape)
+            best[share > most] = label
             np.maximum(most, share, out=most)
             covered += share
-        result[most < 1 - covered - TIE] = 0
+        best[most < 1 - covered - TIE] = 0
+        result[marked] = best
         return result
 
     def marginal_back(self, marginal: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ def normalise(images: Tensor, window: Window) -> Tensor:
     """
     images = images.float()
     if window == "crop":
-        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-        return (images - low) / (high - low).clamp_min(1e-6)
+        least, most = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        return (images - least) / (most - least).clamp_min(1e-6)
     low, high = window
     return ((images - low) / (high - low)).clamp(0, 1)

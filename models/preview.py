@@ -11,13 +11,14 @@ from ambiseg.preprocessing.volume import Volume
 from .hypotheses import Hypotheses
 from .inference import LesionHypotheses
 from .measure import measure
+from .normalise import LUNG_WINDOW
 
 COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")
-LUNG = (-1000, 400)
 COLUMNS = 4
 SHOWN = 8
 MARGIN_MM = 8.0
 SIDE_MM = 24.0  # the smallest field of view
+FINE = 6  # points a voxel side, from which outlines are traced
 INK, PALE = "#22252b", "#7a808c"
 
 
@@ -30,7 +31,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     number = best_slice(result)
     field = _field_of_view(result, number, volume.spacing_mm)
     scan = volume.array[result.box][number]
-    window = LUNG if unit == "HU" else tuple(np.percentile(scan, (0.5, 99.5)))
+    window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(scan, (0.5, 99.5)))
     shown = min(len(found.masks), SHOWN)
     rows = 1 + -(-shown // COLUMNS)
     figure = Figure(figsize=(3.1 * COLUMNS, 3.45 * rows + 0.75), dpi=110, facecolor="white")
@@ -38,9 +39,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
     figure.subplots_adjust(0.02, 0.35 / figure.get_figheight(), 0.98, 1 - 0.95 / figure.get_figheight(), 0.08, 0.2)
     step = volume.spacing_mm[1:]
-    for panel in axes.flat[:3]:
-        _image(panel, scan, step, window, field)
-    for panel in axes.flat[COLUMNS : COLUMNS + shown]:
+    for panel in (*axes.flat[:3], *axes.flat[COLUMNS : COLUMNS + shown]):
         _image(panel, scan, step, window, field)
     _overview(axes[0, 0], found, number, step, shown)
     _map(axes[0, 1], result.probability[number], step, "magma", 1.0, "Probability of lesion")
@@ -93,11 +92,11 @@ def _image(panel: Any, scan: NDArray, step: tuple[float, float], window: tuple[f
 
 
 def _outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], colour: str, width: float) -> None:
-    """The outlines of all classes of a mask [Y, X]."""
-    padded = np.pad(mask, 1)
-    y, x = ((np.arange(-1, count + 1)) * size for count, size in zip(mask.shape, step, strict=True))
+    """The outlines of all classes of a mask [Y, X], along the borders of its voxels."""
+    fine = np.pad(mask, 1).repeat(FINE, 0).repeat(FINE, 1)
+    y, x = ((np.arange(n) + 0.5) / FINE * size - 1.5 * size for n, size in zip(fine.shape, step, strict=True))
     for label in np.unique(mask[mask > 0]):
-        panel.contour(x, y, padded == label, [0.5], colors=[colour], linewidths=width)
+        panel.contour(x, y, fine == label, [0.5], colors=[colour], linewidths=width)
 
 
 def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, float], shown: int) -> None:
@@ -107,7 +106,7 @@ def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, flo
     bottom, top = panel.get_ylim()
     x, y = left + 0.06 * (right - left), bottom - 0.06 * (bottom - top)
     panel.plot([x, x + 10], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
-    panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom")
+    _legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom"))
     panel.set_title("All outlines", fontsize=10, color=INK, loc="left")
 
 
@@ -122,7 +121,8 @@ def _map(
     bar = panel.inset_axes((0.93, 0.08, 0.03, 0.45))
     panel.figure.colorbar(key, cax=bar, ticks=[0, most])
     bar.yaxis.set_ticks_position("left")
-    bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8)
+    for label in bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8):
+        _legible(label)
     bar.tick_params(length=0)
     bar.set_frame_on(False)
     panel.set_title(title, fontsize=10, color=INK, loc="left")
@@ -167,7 +167,7 @@ def _hypothesis(panel: Any, found: Hypotheses, index: int, number: int, spacing_
     panel.plot([0, 1], [1.0, 1.0], transform=panel.transAxes, color=COLOURS[index], linewidth=5, clip_on=True)
     if not mask[number].any():
         text = "not in this slice" if mask.any() else "no lesion"
-        panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10)
+        _legible(panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10))
 
 
 def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> str:
@@ -192,6 +192,13 @@ def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int)
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"
     figure.text(0.02, 1 - 0.52 / height, facts, fontsize=9.5, color=PALE, va="top")
     figure.text(0.98, 0.1 / height, "For research use only", fontsize=8, color=PALE, ha="right")
+
+
+def _legible(text: Any) -> None:
+    """A dark rim about light letters."""
+    from matplotlib.patheffects import withStroke
+
+    text.set_path_effects([withStroke(linewidth=2, foreground=INK)])
 
 
 def _percent(probability: float) -> str:

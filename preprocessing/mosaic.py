@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, distinct to the colour blind, those that are bright on grey first
-COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#0072B2")
+COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 LINES = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind of line for every seven readers
-WIDEST, NARROWEST = (
-    2.4,
-    0.9,
-)  # points; the first reader's line is the widest, so that equal outlines lie inside each other
+WIDEST, NARROWEST = 2.6, 1.0  # points: from the first reader to the last, so that equal outlines lie inside each other
 LUNG = (-1000.0, 400.0)  # HU
 SMALLEST = 0.25  # of the crop: the least side of the field about the marks
-TILE, GAP, LINE = 1.75, 0.16, 0.22  # inches: side of a panel, room between crops, height of a line of text
+TILE, SEAM, GAP, LINE = 1.75, 0.03, 0.16, 0.22  # inches: a panel, between its two, between crops, a line of text
 SHEET, INK, PALE = "#15171c", "#f1f3f6", "#9aa1ad"
 
 Field = tuple[float, float, float]
@@ -36,7 +33,8 @@ def choose_rows(store: Store, split: str, count: int, seed: int) -> NDArray[np.i
         raise InputError(f"The split {split} of {store.path} is empty: choose another with --split.")
     shuffled = np.random.default_rng(seed).permutation(rows)
     seen: set[tuple[str, ...]] = set()
-    first, later = [], []
+    first: list[int] = []
+    later: list[int] = []
     for number in shuffled.tolist():
         lesion = tuple(store.index[number][name] for name in ("patient", "case", "lesion"))
         (later if lesion in seen else first).append(number)
@@ -66,7 +64,7 @@ def draw_mosaic(store: Store, rows: NDArray[np.intp], path: Path, columns: int |
         _caption(whole, part, int(row), mask.any((1, 2)), present)
     _legend(figure, store, len(rows))
     with whole_file(path) as aside:
-        figure.savefig(aside, dpi=110, format="png", metadata={"Software": None})
+        figure.savefig(aside, dpi=140, format="png", metadata={"Software": None})
 
 
 def _sheet(lines: int, columns: int, readers: int) -> tuple["Figure", list[tuple["Axes", "Axes"]]]:
@@ -74,7 +72,7 @@ def _sheet(lines: int, columns: int, readers: int) -> tuple["Figure", list[tuple
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width = max(columns, 2) * (2 * TILE + GAP) + GAP
+    width = max(columns, 2) * (2 * TILE + SEAM + GAP) + GAP
     head = GAP + LINE * (1.5 + -(-readers // _legend_columns(width, readers)))
     height = head + lines * (TILE + LINE + GAP)
     figure = Figure(figsize=(width, height), facecolor=SHEET)
@@ -82,8 +80,8 @@ def _sheet(lines: int, columns: int, readers: int) -> tuple["Figure", list[tuple
     panels = []
     for number in range(lines * columns):
         line, column = divmod(number, columns)
-        left, bottom = GAP + column * (2 * TILE + GAP), height - head - line * (TILE + LINE + GAP) - TILE
-        places = [(each / width, bottom / height, TILE / width, TILE / height) for each in (left, left + TILE)]
+        left, bottom = GAP + column * (2 * TILE + SEAM + GAP), height - head - line * (TILE + LINE + GAP) - TILE
+        places = [(each / width, bottom / height, TILE / width, TILE / height) for each in (left, left + TILE + SEAM)]
         panels.append((figure.add_axes(places[0]), figure.add_axes(places[1])))
     for pair in panels:
         for panel in pair:
@@ -97,7 +95,8 @@ def _field(marked: NDArray[np.bool_]) -> Field:
     if not marked.any():
         return (marked.shape[0] - 1) / 2, (marked.shape[1] - 1) / 2, side / 2
     ends = [(np.flatnonzero(marked.any(1 - axis))[[0, -1]]) for axis in (0, 1)]
-    half = min(max(0.75 * max(np.ptp(end) + 1 for end in ends), SMALLEST * side / 2), side / 2)
+    half = max(0.75 * max(np.ptp(end) + 1 for end in ends), SMALLEST * side / 2)
+    half = side / 2 if half > 0.45 * side else half
     y, x = (
         float(np.clip(end.mean(), half - 0.5, length - 0.5 - half))
         for end, length in zip(ends, marked.shape, strict=True)
@@ -114,25 +113,28 @@ def _image(panel: "Axes", image: NDArray, unit: str) -> None:
 
 
 def _frame(panel: "Axes", field: Field) -> None:
-    """A thin square where the panel beside it looks."""
+    """A thin square where the panel beside it looks, unless that is everything."""
     from matplotlib.patches import Rectangle
 
     y, x, half = field
+    if 2 * half >= abs(np.subtract(*panel.get_xlim())):
+        return
     panel.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, fill=False, ec=INK, lw=0.6, alpha=0.8))
 
 
 def _style(reader: int, readers: int) -> dict[str, Any]:
     """Colour, kind and width of a reader's line."""
+    widest = WIDEST if readers <= 5 else (WIDEST + NARROWEST) / 2
     return {
         "color": COLOURS[reader % len(COLOURS)],
         "linestyle": LINES[reader // len(COLOURS) % len(LINES)],
-        "linewidth": WIDEST - (WIDEST - NARROWEST) * reader / max(readers - 1, 1),
+        "linewidth": widest - (widest - NARROWEST) * reader / max(readers - 1, 1),
     }
 
 
 def _outline(panel: "Axes", mask: NDArray[np.uint8], reader: int, readers: int) -> None:
     """The outlines of all classes of a mask [H, W]; it is padded, so that they close at the border."""
-    style = {f"{name}s": [value] for name, value in _style(reader, readers).items()}
+    style: dict[str, Any] = {f"{name}s": [value] for name, value in _style(reader, readers).items()}
     y, x = (np.arange(-1, length + 1) for length in mask.shape)
     for label in np.unique(mask[mask > 0]):
         panel.contour(x, y, np.pad(mask, 1) == label, [0.5], **style)

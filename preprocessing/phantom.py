@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,8 +26,9 @@ from .phantom_scan import make_scan, slice_pixels
 from .workers import spread, usable_cores
 
 Slices = Literal["all", "nodules"]
+PATIENTS = 875  # of LIDC-IDRI's 1010 have nodules
 AROUND = 2  # slices kept below and above a nodule by `nodules`
-FORMAT = 1  # raise it when the same seed gives other pixels
+FORMAT = 1  # raise it when the same seed gives other images
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,17 @@ def write_phantom(
 
 def choose_patients(count: int, seed: int, slices: Slices) -> dict[str, list[ScanRecord]]:
     """`count` patients with nodules, by name, with their scans that have nodules."""
+    if not 1 <= count <= PATIENTS:
+        raise UsageError(f"No cohort of {count} patients: LIDC-IDRI has 1 to {PATIENTS} patients with nodules.")
     own = defaultdict(list)
     for scan in scans():
-        if marks(scan.id):
-            own[scan.patient].append(scan)
-    if not 1 <= count <= len(own):
-        raise UsageError(f"No cohort of {count} patients: LIDC-IDRI has 1 to {len(own)} patients with nodules.")
-    drawn = [sorted(own)[index] for index in np.random.default_rng(seed).permutation(len(own))]
+        own[scan.patient].append(scan)
+    shuffled = [sorted(own)[index] for index in np.random.default_rng(seed).permutation(len(own))]
+    marked = ((patient, [scan for scan in own[patient] if marks(scan.id)]) for patient in shuffled)
+    drawn = list(islice((pair for pair in marked if pair[1]), count if slices == "nodules" else 3 * count))
     if slices == "all":
-        drawn = sorted(drawn[: 3 * count], key=lambda patient: sum(len(scan.z_mm) for scan in own[patient]))
-    return {patient: own[patient] for patient in sorted(drawn[:count])}
+        drawn.sort(key=lambda pair: sum(len(scan.z_mm) for scan in pair[1]))
+    return dict(sorted(drawn[:count], key=lambda pair: pair[0]))
 
 
 def _check(slices: str, faults: Sequence[str], patients: int) -> None:

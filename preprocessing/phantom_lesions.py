@@ -1,4 +1,4 @@
-"""The phantom's lesions: as opaque at every pixel as the share of the four readers who called it lesion.
+"""The phantom's lesions: the more of the four readers called a pixel lesion, the more opaque it is.
 
 Where readers agreed, an edge is clear; where they did not, the pixels are as undecided as they were. So what can be
 learnt from the image about the readers' disagreement is really in the image.
@@ -13,15 +13,16 @@ from scipy.ndimage import gaussian_filter
 
 from .annotations import READERS, Nodule, ScanRecord
 from .contours import Box, bounding_box, mark_volume
-from .phantom_chest import Room
+from .phantom_lungs import Room
 from .phantom_shapes import PIXELS, paint
 from .phantom_texture import Plane
 from .readings import readings
 
-BLUR_MM = 0.7
+BLUR_MM = 0.5
+VISIBLE = 0.75  # opacity is this power of the share of readers: what a single reader saw can still be seen
 THROUGH = (0.12, 0.76, 0.12)  # what a slice shows of the one below, itself, and the one above
 EDGE = 12  # pixels about the contours
-DENSITY = ((1, 2, 3, 4, 5), (-560, -430, -260, -90, 35))  # readers' rating of texture, ground glass to solid, and HU
+DENSITY = ((1, 2, 3, 4, 5), (-500, -390, -230, -80, 35))  # readers' rating of texture, ground glass to solid, and HU
 CALCIUM = 330  # HU added where all readers saw calcification
 UNCALCIFIED = 6  # the rating that says so
 
@@ -35,7 +36,7 @@ class Lesion:
 
     z_mm: NDArray[np.float64]
     box: Box
-    opacity: NDArray[np.float32]
+    opacity: NDArray[np.floating]
     density: float
     calcium: float
 
@@ -44,22 +45,41 @@ def make_lesion(scan: ScanRecord, nodule: Nodule) -> Lesion:
     """The lesion that a nodule's marks describe, on the scan's own slices."""
     tight = bounding_box(line for mark in nodule.marks for line in mark.contours)
     rows, columns = (slice(max(part.start - EDGE, 0), min(part.stop + EDGE, PIXELS)) for part in tight)
-    drawn = np.array([np.abs(scan.z_mm - line.z_mm).argmin() for mark in nodule.marks for line in mark.contours])
-    first, last = max(drawn.min() - 1, 0), min(drawn.max() + 2, len(scan.z_mm))
-    opacity = np.zeros((last - first, rows.stop - rows.start, columns.stop - columns.start), np.float32)
-    for reading in readings(nodule):
-        mask = np.zeros(opacity.shape, bool)
-        for mark in reading:
-            for z, outlined in mark_volume(mark, (rows, columns)).items():
-                mask[np.abs(scan.z_mm[first:last] - z).argmin()] |= outlined
-        opacity += mask / np.float32(READERS)
-    sigma = BLUR_MM / scan.pixel_spacing_mm
-    ends = np.pad(gaussian_filter(opacity, (0, sigma, sigma)), ((1, 1), (0, 0), (0, 0)))
-    opacity = sum(np.float32(share) * ends[step : step + last - first] for step, share in enumerate(THROUGH))
+    drawn = [_nearest(scan.z_mm, line.z_mm) for mark in nodule.marks for line in mark.contours]
+    z_mm = scan.z_mm[max(min(drawn) - 1, 0) : max(drawn) + 2]
     ratings = [mark.ratings for mark in nodule.marks]
     calcified = np.mean([rating["calcification"] != UNCALCIFIED for rating in ratings])
-    density = np.interp(np.mean([rating["texture"] for rating in ratings]), *DENSITY)
-    return Lesion(scan.z_mm[first:last], (rows, columns), opacity, float(density), CALCIUM * float(calcified))
+    return Lesion(
+        z_mm=z_mm,
+        box=(rows, columns),
+        opacity=_blurred(_agreement(nodule, z_mm, (rows, columns)) ** VISIBLE, scan.pixel_spacing_mm),
+        density=float(np.interp(np.mean([rating["texture"] for rating in ratings]), *DENSITY)),
+        calcium=CALCIUM * float(calcified),
+    )
+
+
+def _agreement(nodule: Nodule, z_mm: NDArray[np.float64], box: Box) -> NDArray[np.float32]:
+    """Share [slices, rows, columns] of the four readers who called a pixel lesion."""
+    shape = (len(z_mm), box[0].stop - box[0].start, box[1].stop - box[1].start)
+    agreement = np.zeros(shape, np.float32)
+    for reading in readings(nodule):
+        mask = np.zeros(shape, bool)
+        for mark in reading:
+            for z, outlined in mark_volume(mark, box).items():
+                mask[_nearest(z_mm, z)] |= outlined
+        agreement += mask / READERS
+    return agreement
+
+
+def _blurred(opacity: NDArray[np.floating], pixel_mm: float) -> NDArray[np.floating]:
+    sigma = BLUR_MM / pixel_mm
+    padded = np.pad(gaussian_filter(opacity, (0, sigma, sigma)), ((1, 1), (0, 0), (0, 0)))
+    below, here, above = THROUGH
+    return below * padded[:-2] + here * padded[1:-1] + above * padded[2:]
+
+
+def _nearest(z_mm: NDArray[np.float64], z: float) -> int:
+    return int(np.abs(z_mm - z).argmin())
 
 
 def lesion_room(scan: ScanRecord, lesion: Lesion) -> Room:
@@ -81,7 +101,7 @@ def draw_lesions(plane: Plane, tissue: Plane, lesions: Sequence[Lesion], z_mm: f
         for index in slices:
             opacity, texture = lesion.opacity[index], tissue[lesion.box]
             unsure = opacity * (1 - opacity)
-            share = np.clip(opacity + np.float32(0.45) * unsure * texture, 0, 1)
+            share = np.clip(opacity + 0.45 * unsure * texture, 0, 1)
             density = lesion.density + 25 * texture + lesion.calcium * opacity**4
             part = plane[lesion.box]
             paint(part, share, np.maximum(density, part))

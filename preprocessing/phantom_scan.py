@@ -10,11 +10,11 @@ from .annotations import Nodule, ScanRecord
 from .phantom_chest import Chest, chest_plane, make_chest
 from .phantom_dicom import INTERCEPT, PADDING
 from .phantom_lesions import Lesion, draw_lesions, lesion_room, make_lesion
-from .phantom_shapes import PIXELS, axes
+from .phantom_shapes import FIELD, PIXELS
 from .phantom_texture import Plane, scanner_noise
 from .phantom_vessels import Vessels, draw_vessels, grow_vessels
 
-LUNG_NOISE, TISSUE_NOISE, AIR_NOISE = (np.float32(hu) for hu in (24, 14, 9))
+LUNG_NOISE, TISSUE_NOISE, AIR_NOISE = (24, 14, 9)
 LOWEST, HIGHEST = -1024, 3071  # HU that a scanner stores
 
 
@@ -37,7 +37,7 @@ def make_scan(record: ScanRecord, nodules: Sequence[Nodule], seed: int) -> Phant
     chest = make_chest(record, [lesion_room(record, lesion) for lesion in lesions], rng)
     unit_mm = record.pixel_spacing_mm * PIXELS / 2
     vessels = grow_vessels(unit_mm, chest.low_mm, chest.high_mm, rng)
-    u, v = axes()
+    u, v = FIELD.axes()
     return PhantomScan(record, chest, vessels, lesions, seed, u**2 + v**2 > 1)
 
 
@@ -45,7 +45,7 @@ def slice_hounsfield(scan: PhantomScan, index: int) -> Plane:
     """HU [512, 512] of slice `index`, counted from the feet; without the padding outside the scanner's circle."""
     z_mm = float(scan.record.z_mm[index])
     plane, lung, tissue = chest_plane(scan.chest, z_mm)
-    draw_vessels(plane, lung, scan.vessels, z_mm, scan.record.pixel_spacing_mm, float(scan.chest.blood))
+    draw_vessels(plane, lung, scan.vessels, z_mm, scan.record.pixel_spacing_mm, scan.chest.blood)
     draw_lesions(plane, tissue, scan.lesions, z_mm)
     level = np.where(plane > -980, TISSUE_NOISE + (LUNG_NOISE - TISSUE_NOISE) * lung, AIR_NOISE)
     rng = np.random.default_rng([scan.seed, scan.record.id, index])

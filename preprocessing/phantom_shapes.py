@@ -1,10 +1,12 @@
 """Shapes in a slice: functions that are positive inside, and fall by about one per unit length outwards.
 
-Lengths are in units of the radius of the field of view: u to the patient's left, v to the back, zero in the centre.
+Lengths are in units of the radius of the field of view: u to the patient's left, v to the back. A `Frame` places a body in
+the field of view; its coordinates have their zero in the middle of the chest.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
 
 from .phantom_texture import Plane
 
@@ -14,61 +16,74 @@ Point = tuple[float, float]
 Window = tuple[slice, slice]
 
 
-def axes() -> tuple[Plane, Plane]:
-    """The coordinates u [1, pixels] and v [pixels, 1] of a slice's pixels."""
-    line = ((np.arange(PIXELS) - (PIXELS - 1) / 2) / (PIXELS / 2)).astype(np.float32)
-    return line[None], line[:, None]
+@dataclass(frozen=True)
+class Frame:
+    """Where a body lies in the field of view: its coordinates are stretched by `stretch` and moved by `shift` (u, v)."""
+
+    stretch: Point = (1.0, 1.0)
+    shift: Point = (0.0, 0.0)
+
+    def axes(self) -> tuple[Plane, Plane]:
+        """The coordinates u [1, pixels] and v [pixels, 1] of a slice's pixels."""
+        line = (np.arange(PIXELS, dtype=np.float32) - (PIXELS - 1) / 2) / (PIXELS / 2)
+        u, v = ((line - self.shift[axis]) / self.stretch[axis] for axis in (0, 1))
+        return u[None], v[:, None]
+
+    def window(self, centre: Point, reach: Point) -> Window:
+        """Rows and columns within `reach` (u, v) of a point, maybe none."""
+        columns, rows = (
+            span(
+                ((centre[axis] - reach[axis]) * self.stretch[axis] + self.shift[axis] + 1) * PIXELS / 2,
+                ((centre[axis] + reach[axis]) * self.stretch[axis] + self.shift[axis] + 1) * PIXELS / 2,
+            )
+            for axis in (0, 1)
+        )
+        return rows, columns
+
+
+FIELD = Frame()  # the field of view itself
 
 
 def ellipse(u: Plane, v: Plane, centre: Point, size: Point) -> Plane:
     """An ellipse with the half axes `size`, drawn towards its box's corners as bodies are."""
-    across = ((u - np.float32(centre[0])) / np.float32(size[0])) ** 2
-    down = ((v - np.float32(centre[1])) / np.float32(size[1])) ** 2
-    radius = np.sqrt(np.sqrt(across**2 + down**2 + np.float32(1.3) * across * down))
-    return (1 - radius) * np.float32(min(size))
+    across = ((u - centre[0]) / size[0]) ** 2
+    down = ((v - centre[1]) / size[1]) ** 2
+    radius = np.sqrt(np.sqrt(across**2 + down**2 + 1.3 * across * down))
+    return (1 - radius) * min(size)
 
 
 def nothing() -> Plane:
     """A shape [pixels, pixels] that covers nothing, to unite others with."""
-    return np.full((PIXELS, PIXELS), np.float32(-1))
+    return np.full((PIXELS, PIXELS), -1, np.float32)
 
 
-def unite(shape: Plane, centre: Point, size: Point) -> None:
+def unite(shape: Plane, frame: Frame, centre: Point, size: Point) -> None:
     """Unite a shape in place with an ellipse."""
-    here, part = _placed(centre, size)
+    here, part = _placed(frame, centre, size)
     np.maximum(shape[here], part, out=shape[here])
 
 
-def cut(shape: Plane, centre: Point, size: Point) -> None:
+def cut(shape: Plane, frame: Frame, centre: Point, size: Point) -> None:
     """Take an ellipse out of a shape in place."""
-    here, part = _placed(centre, size)
+    here, part = _placed(frame, centre, size)
     np.minimum(shape[here], -part, out=shape[here])
 
 
-def _placed(centre: Point, size: Point) -> tuple[Window, Plane]:
+def _placed(frame: Frame, centre: Point, size: Point) -> tuple[Window, Plane]:
     """An ellipse within a window that reaches a little beyond it."""
-    u, v = axes()
-    rows, columns = window(centre, (size[0] + MARGIN, size[1] + MARGIN))
+    u, v = frame.axes()
+    rows, columns = frame.window(centre, (size[0] + MARGIN, size[1] + MARGIN))
     return (rows, columns), ellipse(u[:, columns], v[rows], centre, size)
 
 
 def join_disc(shape: Plane, centre: Point, radius: float, crease: float = 0.04) -> None:
-    """Unite a shape [pixels, pixels] in place with a disc; the crease between them is rounded (smooth maximum)."""
-    u, v = axes()
-    rows, columns = window(centre, (radius + crease, radius + crease))
-    disc = np.float32(radius) - np.hypot(u[:, columns] - np.float32(centre[0]), v[rows] - np.float32(centre[1]))
-    part, soft = shape[rows, columns], np.float32(crease)
-    mix = np.clip(0.5 + 0.5 * (disc - part) / soft, 0, 1)
-    part += mix * (disc - part) + soft * mix * (1 - mix)
-
-
-def window(centre: Point, reach: Point) -> Window:
-    """Rows and columns within `reach` (u, v) of a point, maybe none."""
-    columns, rows = (
-        span((place - far + 1) * PIXELS / 2, (place + far + 1) * PIXELS / 2)
-        for place, far in zip(centre, reach, strict=True)
-    )
-    return rows, columns
+    """Unite a shape in place with a disc of the field of view; the crease between them is rounded (smooth maximum)."""
+    u, v = FIELD.axes()
+    rows, columns = FIELD.window(centre, (radius + crease, radius + crease))
+    disc = radius - np.hypot(u[:, columns] - centre[0], v[rows] - centre[1])
+    part = shape[rows, columns]
+    mix = np.clip(0.5 + 0.5 * (disc - part) / crease, 0, 1)
+    part += mix * (disc - part) + crease * mix * (1 - mix)
 
 
 def span(low: float, high: float) -> slice:
@@ -88,7 +103,7 @@ def extent(shape: Plane) -> Window:
 
 def cover(shape: Plane) -> Plane:
     """Share of each pixel that a shape covers, 0 to 1; edges are two pixels wide, as a scanner blurs them."""
-    return np.clip(shape * np.float32(PIXELS / 4) + np.float32(0.5), 0, 1)
+    return np.clip(shape * (PIXELS / 4) + 0.5, 0, 1)
 
 
 def paint(plane: Plane, share: Plane, hounsfield: Plane | float) -> None:
@@ -98,10 +113,10 @@ def paint(plane: Plane, share: Plane, hounsfield: Plane | float) -> None:
 
 def dome(x: float) -> float:
     """From 1 below x = 0 to 0 at 1, as a quarter of a circle."""
-    return float(np.sqrt(1 - np.clip(x, 0, 1) ** 2))
+    return (1 - min(max(x, 0.0), 1.0) ** 2) ** 0.5
 
 
-def ramp(x: NDArray[np.float64] | float) -> float:
+def ramp(x: float) -> float:
     """From 0 below x = 0 to 1 above 1, without a kink."""
-    x = float(np.clip(x, 0, 1))
+    x = min(max(x, 0.0), 1.0)
     return x * x * (3 - 2 * x)

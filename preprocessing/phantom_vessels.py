@@ -47,7 +47,7 @@ def grow_vessels(unit_mm: float, low_mm: float, high_mm: float, rng: np.random.G
 
 def draw_vessels(plane: Plane, lung: Plane, vessels: Vessels, z_mm: float, pixel_mm: float, blood: float) -> None:
     """Draw in place what of the vessels lies within a slice and within the lung (`lung`: a share of each pixel)."""
-    reach = vessels.radius + np.float32(BLUR_MM / 2)
+    reach = vessels.radius + BLUR_MM / 2
     start, end = _clip(vessels, z_mm, reach)
     middle = (PIXELS - 1) / 2
     low = (np.minimum(start, end) - reach[:, None]) / pixel_mm + middle
@@ -60,7 +60,7 @@ def draw_vessels(plane: Plane, lung: Plane, vessels: Vessels, z_mm: float, pixel
         inside = lung[here]
         if inside.size and inside[inside.shape[0] // 2].max() > 0:
             distance = _distance(here, start[tube], end[tube], z_mm, pixel_mm)
-            share = np.clip((vessels.radius[tube] - distance) / np.float32(BLUR_MM) + np.float32(0.5), 0, 1)
+            share = np.clip((vessels.radius[tube] - distance) / BLUR_MM + 0.5, 0, 1)
             paint(plane[here], share * inside, min(blood, 40 + 60 * float(vessels.radius[tube])))
 
 
@@ -75,10 +75,10 @@ def _clip(vessels: Vessels, z_mm: float, reach: Plane) -> tuple[Plane, Plane]:
 def _distance(here: tuple[slice, slice], start: Plane, end: Plane, z_mm: float, pixel_mm: float) -> Plane:
     """Distance in mm of the pixels of a window to a tube's axis."""
     rows, columns = (
-        (np.arange(part.start, part.stop, dtype=np.float32) - (PIXELS - 1) / 2) * np.float32(pixel_mm) for part in here
+        (np.arange(part.start, part.stop, dtype=np.float32) - (PIXELS - 1) / 2) * pixel_mm for part in here
     )
     way = end - start
-    x, y, z = columns - start[0], (rows - start[1])[:, None], np.float32(z_mm) - start[2]
+    x, y, z = columns - start[0], (rows - start[1])[:, None], z_mm - start[2]
     along = ((x * way[0] + z * way[2]) + y * way[1]) / max(float(way @ way), 1e-9)
     along = np.clip(along, 0, 1)
     return np.sqrt((x - along * way[0]) ** 2 + (y - along * way[1]) ** 2 + (z - along * way[2]) ** 2)

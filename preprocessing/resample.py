@@ -43,7 +43,7 @@ class PlaneGrid:
 
     def positions(self, axis: int) -> NDArray[np.float64]:
         """Centres [size] of the grid's pixels along `axis` (0: y, 1: x), in pixels of the plane."""
-        return self.centre[axis] + (np.arange(self.size) - (self.size - 1) / 2) * self.step[axis]
+        return self.centre[axis] + (np.arange(self.size, dtype=np.float64) - (self.size - 1) / 2) * self.step[axis]
 
     def image(self, plane: NDArray, fill: float) -> NDArray[np.float32]:
         """The plane [..., Y, X] on the grid [..., size, size], linear, `fill` outside."""
@@ -67,7 +67,7 @@ class PlaneGrid:
         return rows @ mask.astype(np.float32) @ columns.T
 
     def _back(self, axis: int, count: int) -> NDArray[np.float32]:
-        centres = (np.arange(count) - self.centre[axis]) / self.step[axis] + (self.size - 1) / 2
+        centres = (np.arange(count, dtype=np.float64) - self.centre[axis]) / self.step[axis] + (self.size - 1) / 2
         return area_weights(self.size, centres, 1 / self.step[axis]).astype(np.float32)
 
 

@@ -10,6 +10,7 @@ from .errors import DataError, InputError
 
 SPLITS = ("train", "val", "test")
 LIDC_SPLIT = (722, 144, 144)  # patients, Kohl et al. 2018, section 4.1
+USUAL_SPLIT = (70, 10, 20)  # percent, for data without a published split
 
 
 def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, int] = LIDC_SPLIT) -> dict[str, str]:
@@ -54,7 +55,7 @@ def read_splits(path: Path) -> dict[str, str]:
         reader = csv.DictReader(file)
         if not {"patient", "split"} <= set(reader.fieldnames or ()):
             raise DataError(f"{path} has the columns {', '.join(reader.fieldnames or ())}: expected patient,split.")
-        splits = {}
+        splits: dict[str, str] = {}
         for row in reader:
             if row["split"] not in SPLITS:
                 raise DataError(f"{path}: split {row['split']!r} is not one of {', '.join(SPLITS)}.")

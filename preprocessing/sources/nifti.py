@@ -6,14 +6,12 @@ from typing import get_args
 
 from ..errors import DataError, InputError, UsageError
 from ..failures import CaseFailure, write_failures
-from ..splits import assign_splits
+from ..splits import USUAL_SPLIT, assign_splits
 from ..store import BYTES, HOUNSFIELD
 from ..store_writer import Crop, StoreInfo, check_place
 from .crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import NiftiSettings, Slices, case_crops
-
-SPLIT = (70, 10, 20)
 
 
 def preprocess_nifti(
@@ -22,7 +20,7 @@ def preprocess_nifti(
     settings: NiftiSettings,
     *,
     seed: int = 0,
-    sizes: tuple[int, int, int] = SPLIT,
+    sizes: tuple[int, int, int] = USUAL_SPLIT,
     split_file: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:

@@ -1,7 +1,9 @@
 """A pack: crops that somebody else cut, whatever files they lie in."""
 
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,15 +44,17 @@ def natural(text: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
-def load_npz(path: Path) -> Any:
-    """An open npz file; raises `DataError` when it is none."""
-    try:
-        opened = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise broken_npz(path) from error
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        raise broken_npz(path)
-    return opened
+@contextmanager
+def load_npz(path: Path) -> Iterator[Any]:
+    """An open npz file, for the block; raises `DataError` when it is none."""
+    with path.open("rb") as file:
+        try:
+            opened = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise broken_npz(path) from error
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise broken_npz(path)
+        yield opened
 
 
 def broken_npz(path: Path) -> DataError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..splits import assign_splits
+from ..splits import USUAL_SPLIT, assign_splits
 from ..store import BYTES, HOUNSFIELD
 from ..store_writer import Crop, StoreInfo, check_place
 from .crop_values import SourceReport, write_crops
@@ -18,8 +18,6 @@ from .pack import Pack, PackSettings, load_npz, natural
 from .packed_npz import npz_pack
 from .packed_png import image_folders, png_pack
 from .packed_shards import shard_pack
-
-SPLIT = (70, 10, 20)
 
 
 def open_pack(inputs: Sequence[Path], settings: PackSettings) -> Pack:
@@ -51,7 +49,7 @@ def write_packed(
     *,
     name: str | None = None,
     seed: int = 0,
-    sizes: tuple[int, int, int] = SPLIT,
+    sizes: tuple[int, int, int] = USUAL_SPLIT,
     split_file: Path | None = None,
     absent_when_empty: bool = False,
     on_progress: Callable[[int, int], None] | None = None,

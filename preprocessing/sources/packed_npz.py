@@ -47,7 +47,7 @@ def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
 
 def _columns(path: Path) -> dict[str, NDArray]:
     """All arrays [N] of a file, with the key `case` at least, whatever it is called in the file."""
-    count = len(_array(path, "patient", "images"))
+    count = len(_array(path, "images"))
     with load_npz(path) as opened:
         names = [name for name in opened.files if name not in ("images", "masks", "present")]
     columns = {name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUb"}
@@ -58,13 +58,12 @@ def _columns(path: Path) -> dict[str, NDArray]:
     return {"case": columns.get("names", numbers), **columns}
 
 
-def _array(path: Path, *names: str) -> NDArray:
-    """The first of the named arrays that the file has."""
+def _array(path: Path, name: str) -> NDArray:
+    """One array of the file."""
     with load_npz(path) as opened:
-        name = next((name for name in names if name in opened.files), None)
-        if name is None:
+        if name not in opened.files:
             found = ", ".join(opened.files) or "none"
-            raise DataError(f"{path} has no array {names[-1]}, only {found}: expected the keys images and masks.")
+            raise DataError(f"{path} has no array {name}, only {found}: expected the keys images and masks.")
         try:
             return opened[name]
         except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
@@ -81,7 +80,8 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
         images = images[:, None]
     _check(path, images, masks, settings)
     with load_npz(path) as opened:
-        present = opened["present"].astype(bool) if "present" in opened.files else np.ones(masks.shape[:2], bool)
+        given = "present" in opened.files
+    present = _array(path, "present").astype(bool) if given else np.ones(masks.shape[:2], bool)
     if present.shape != masks.shape[:2]:
         raise DataError(f"{path}: present has shape {list(present.shape)}, expected {list(masks.shape[:2])}.")
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):

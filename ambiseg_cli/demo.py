@@ -1,0 +1,186 @@
+"""`ambiseg demo`: the whole way on made data, ending in a picture and in the commands for one's own data."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ambiseg.preprocessing.errors import Interrupted, UsageError
+
+from .console import Meter, console, out, progress
+from .version import __version__
+
+if TYPE_CHECKING:
+    from ambiseg.models.run import Run, Trained
+    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.volume import Volume
+
+OWN_DATA = """\
+The same with your own data:
+  ambiseg preprocess lidc /path/to/LIDC-IDRI     # DICOM -> data/lidc (or `ambiseg preprocess nifti` for other data)
+  ambiseg train --method generalized             # -> runs/generalized-001
+  ambiseg evaluate                               # how close its masks come to the readers'
+  ambiseg predict scan.nii --top 8               # ranked hypotheses; --at X,Y,Z says where the lesion is in a whole scan"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The lesion that the demo predicts: its row in the store, the scan around it, and its centre (z, y, x) in voxels."""
+
+    row: int
+    volume: "Volume"
+    voxel: tuple[int, float, float]
+
+    @property
+    def at(self) -> str:
+        """The centre in mm RAS, as `ambiseg predict --at` takes it."""
+        return ",".join(f"{value:.1f}" for value in self.volume.world(self.voxel))
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything that the demo makes.")] = Path(
+        "ambiseg-demo"
+    ),
+    patients: Annotated[int, typer.Option(help="Simulated patients; more learn better and take longer.", min=8)] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of patients, pixels and training.", min=0)] = 0,
+) -> None:
+    """Simulate a cohort, preprocess, train, evaluate and predict: no data, no network, no GPU, about two minutes."""
+    if output.exists() and not (output / "LIDC-IDRI" / "phantom.json").is_file():
+        raise UsageError(f"{output} exists and is no earlier demo: choose another folder with -o, or remove it.")
+    try:
+        _demo(output, patients, seed)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Stopped; `ambiseg demo -o {output}` goes on from there.") from None
+
+
+def _demo(folder: Path, patients: int, seed: int) -> None:
+    from ambiseg.models.run import load_trained
+
+    from .demo_picture import draw_demo
+
+    with _step("1/5", f"Simulating CT scans of {patients} patients (real outlines of LIDC-IDRI, invented pixels)"):
+        _simulate(folder, patients, seed)
+    with _step("2/5", "Cutting out the lesions with their four readers' masks"):
+        store = _preprocess(folder, seed)
+    with _step("3/5", f"Training the Generalized Probabilistic U-Net on {len(store.rows('train'))} crops"):
+        run = _train(folder, store, seed)
+    trained = load_trained(run.path, _cpu())
+    with _step("4/5", "Evaluating on patients that it has not seen"):
+        scores = _evaluate(run, trained, store, seed)
+    with _step("5/5", "Predicting a lesion that it has not seen"):
+        target = choose_target(folder, store)
+        result = _predict(folder, trained, target, seed)
+        draw_demo(folder / "demo.png", store, target, result)
+    out(
+        f"GED16 {scores['ged16_v'].mean:.3f} (unbiased {scores['ged16_u'].mean:.3f}), HM-IoU16 {scores['hm_iou16'].mean:.3f}"
+    )
+    out(f"Picture: {folder / 'demo.png'}")
+    out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/, made by")
+    out(f"  cd {folder} && ambiseg predict scan.nii --top 8 --at={target.at}")
+    out(OWN_DATA)
+
+
+@contextmanager
+def _step(number: str, what: str) -> Iterator[None]:
+    begun = monotonic()
+    console.print(f"[bold]{number}[/] {what}")
+    yield
+    console.print(f"    {monotonic() - begun:.0f} s")
+
+
+def _cpu() -> Any:
+    from ambiseg.models.device import resolve_device
+
+    return resolve_device("cpu")
+
+
+def _simulate(folder: Path, patients: int, seed: int) -> None:
+    from ambiseg.preprocessing.phantom import write_phantom
+
+    with progress() as display:
+        write_phantom(
+            folder / "LIDC-IDRI",
+            patients,
+            seed=seed,
+            slices="nodules",
+            on_progress=Meter(display, "Simulating", "slices"),
+        )
+
+
+def _preprocess(folder: Path, seed: int) -> "Store":
+    from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+    from ambiseg.preprocessing.store import Store
+
+    with progress() as display:
+        report = preprocess_lidc(
+            folder / "LIDC-IDRI", folder / "data" / "lidc", seed=seed, on_progress=Meter(display, "Cropping", "scans")
+        )
+    return Store.open(report.store)
+
+
+def _train(folder: Path, store: "Store", seed: int) -> "Run":
+    import torch
+
+    from ambiseg.models.config import make_config
+    from ambiseg.models.run import DataRecord, Run, RunRecord
+    from ambiseg.models.training import train
+
+    from .train_display import TrainDisplay
+
+    path = folder / "runs" / "generalized-001"
+    if path.exists():
+        run = Run.open(path)
+    else:
+        config = make_config("generalized", "demo", flags={"seed": seed})
+        data = DataRecord.of(store).model_copy(update={"path": "data/lidc"})  # the commands shown run in the folder
+        run = Run.create(
+            path, RunRecord(version=__version__, torch=torch.__version__, device="cpu", config=config, data=data)
+        )
+    with TrainDisplay(run) as display:
+        train(run, store, _cpu(), display.observe)
+    return run
+
+
+def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> Any:
+    from ambiseg.models.metrics.evaluate import evaluate
+
+    with progress() as display:
+        evaluation = evaluate(trained, store, "test", seed=seed, on_progress=Meter(display, "Evaluating", "cases"))
+    evaluation.write(run.path / "evaluation-test")
+    return evaluation.figures
+
+
+def choose_target(folder: Path, store: "Store") -> Target:
+    """The test crop whose readers disagree most in size, among those whose scan has no gap between its slices."""
+    import numpy as np
+
+    from ambiseg.preprocessing.errors import DataError
+    from ambiseg.preprocessing.series import read_series
+
+    rows = store.rows("test")
+    areas = store.masks(rows).sum((2, 3), dtype=float)
+    for row in rows[np.argsort(-areas.std(1) / areas.mean(1).clip(20), kind="stable")]:
+        facts = store.index[row]
+        (series,) = (folder / "LIDC-IDRI" / facts["patient"]).glob(f"*/{facts['series_uid']}")
+        try:
+            volume = read_series(series.glob("*.dcm"))
+        except DataError:
+            continue
+        z = volume.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
+        return Target(int(row), volume, (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"])))
+    raise UsageError("No simulated test scan is whole: run the demo with more --patients.")
+
+
+def _predict(folder: Path, trained: "Trained", target: Target, seed: int) -> Any:
+    from ambiseg.models.predict import Ranking, predict_scan
+    from ambiseg.preprocessing.nifti import write_volume
+
+    write_volume(folder / "scan.nii", target.volume)
+    ranking = Ranking(seed=seed)
+    return predict_scan(
+        trained, folder / "scan.nii", folder / "scan-hypotheses", at=[target.at], ranking=ranking
+    ).lesions[0]

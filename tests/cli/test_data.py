@@ -1,0 +1,71 @@
+"""`ambiseg data`: what it says of a store, that it finds damage, and that it draws."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from ambiseg.data import data
+from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.preprocessing.store import Store
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(data, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The only store under data/, 20 made lesions of five patients."""
+    monkeypatch.chdir(tmp_path)
+    return write_known_truth(Path("data/made"), crops=20, size=24)
+
+
+def test_info_counts(store: Store) -> None:
+    facts = json.loads(run("info", "--json").stdout)
+    assert facts["splits"]["all"] == {"patients": 5, "lesions": 20, "crops": 20}
+    assert [facts["splits"][split]["patients"] for split in ("train", "val", "test")] == [3, 1, 1]
+    marked = store.masks(np.arange(20)).any((2, 3)).sum(1)
+    counted = {str(value): int((marked == value).sum()) for value in np.unique(marked)}
+    assert facts["crops_by_readers_who_marked"] == counted
+    assert (facts["readers"], facts["size"], facts["spacing_mm"]) == (4, [24, 24], None)
+    assert facts["hash"] == store.content_hash
+    assert facts["intensity"] == {"unit": "relative", "low": 0.0, "high": 1.0}
+
+
+def test_info_as_tables(store: Store) -> None:
+    printed = run("info", store.path).stdout
+    for text in ("known-truth", "24 x 24 pixels", "as acquired", "relative, 0 to 1", "Crops by split", " %"):
+        assert text in printed
+    assert store.content_hash in "".join(line.strip("│ ").split("│")[-1].strip() for line in printed.splitlines())
+
+
+def test_verify_finds_damage(store: Store) -> None:
+    assert f"20 crops, hash {store.content_hash}" in run("verify").stdout.replace("\n", " ")
+    shard = store.path / "masks_000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    (store.path / "index.csv").unlink()
+    failed = run("verify").exception
+    assert isinstance(failed, DataError)
+    assert "is damaged, files missing or changed: index.csv, masks_000.npy; make the dataset again" in str(failed)
+
+
+def test_export_draws(store: Store) -> None:
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        result = run("export", "-o", name, "--split", "train", "--count", 4, "--seed", seed)
+        assert result.exit_code == 0, result.output
+    first, again, other = (Path(name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert first == again != other
+    assert first.startswith(b"\x89PNG")
+
+
+def test_no_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["info"], ["verify", "nowhere"], ["export", "nowhere"]):
+        assert isinstance(run(*arguments).exception, InputError)
+    assert list(tmp_path.iterdir()) == []

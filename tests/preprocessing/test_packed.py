@@ -1,0 +1,364 @@
+"""Importing packed crops: shards, plain npz, PNG folders; patients, splits, absent readers, and what is refused."""
+
+import bz2
+import csv
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from ambiseg.preprocess_packed import packed
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.sources.pack import PackSettings
+from ambiseg.preprocessing.sources.packed import open_pack, write_packed
+from ambiseg.preprocessing.store import Store
+
+SIZE = 16
+
+
+def made(count: int = 6, readers: int = 4) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Random images [N, 16, 16] and masks [N, R, 16, 16]; the last reader of the first image marked nothing."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (count, SIZE, SIZE), np.uint8)
+    masks = rng.random((count, readers, SIZE, SIZE)) < 0.4
+    masks[0, -1] = False
+    return images, masks
+
+
+def imported(source: Path | list[Path], out: Path, settings: PackSettings | None = None, **options: Any) -> Store:
+    settings = settings or PackSettings()
+    inputs = source if isinstance(source, list) else [source]
+    return Store.open(write_packed(open_pack(inputs, settings), out, settings, **options).store)
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(packed)
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Two shards of three crops each, with a table that lacks the last crop."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    images, masks = made()
+    patient, nodule, number = np.array([1, 1, 2, 2, 3, 40]), np.array([0, 0, 0, 1, 0, 0]), np.array([0, 1, 0, 0, 5, 0])
+    along_rows = np.diff(images, axis=1, prepend=np.uint8(0))
+    differences = np.diff(along_rows, axis=2, prepend=np.uint8(0))
+    for shard, part in enumerate((slice(0, 3), slice(3, 6))):
+        np.savez(
+            folder / f"shard_{shard}.npz",
+            images=np.frombuffer(bz2.compress(differences[part].tobytes()), np.uint8),
+            masks=np.frombuffer(bz2.compress(np.packbits(masks[part].reshape(3, 4, -1), axis=-1).tobytes()), np.uint8),
+            patient=patient[part].astype(np.int16),
+            nodule=nodule[part].astype(np.int16),
+            slice=number[part].astype(np.int16),
+        )
+    with gzip.open(folder / "slices.csv.gz", "wt", newline="") as file:
+        names = ["patient_id", "nodule", "slice", "series_instance_uid", "pixel_spacing_mm", "slice_thickness_mm"]
+        names += ["z_position_mm", "crop_row0", "crop_col0"]
+        names += [f"{name}_{reader}" for name in ("pylidc_ann", "malignancy") for reader in range(4)]
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for row in range(5):
+            place = [
+                f"LIDC-IDRI-{patient[row]:04d}",
+                nodule[row],
+                number[row],
+                "1.2.3",
+                0.7,
+                2.5,
+                -100.5 + row,
+                300,
+                250,
+            ]
+            writer.writerow([*place, 84, 85, 86, "", 5, 4, 3, ""])
+    return folder
+
+
+def test_shards_come_out_as_they_went_in(shards: Path, tmp_path: Path) -> None:
+    store = imported(shards, tmp_path / "out")
+    images, masks = made()
+    np.testing.assert_array_equal(store.images(np.arange(6))[:, 0], images)
+    np.testing.assert_array_equal(store.masks(np.arange(6)), masks)
+    assert store.column("patient").tolist() == [f"LIDC-IDRI-{number:04d}" for number in (1, 1, 2, 2, 3, 40)]
+    assert store.column("lesion").tolist() == ["0", "0", "0", "1", "0", "0"]
+    assert store.present.all()
+    assert (store.manifest["name"], store.intensity.unit, store.spacing_mm) == ("lidc-128-repack", "relative", None)
+    assert "min-max scaled" in store.manifest["attribution"]
+    assert "CC BY 3.0" in store.manifest["attribution"]
+
+
+def test_the_table_says_where_crops_come_from(shards: Path, tmp_path: Path) -> None:
+    store = imported(shards, tmp_path / "out")
+    known, unknown = store.index[1], store.index[5]
+    assert (known["z_mm"], known["spacing_x_mm"], known["series_uid"]) == ("-99.5", "0.7", "1.2.3")
+    assert (known["malignancy"], known["marks"], known["crop_row0"]) == ("5;4;3", "84;85;86", "300")
+    assert (unknown["z_mm"], unknown["series_uid"], unknown["malignancy"]) == ("", "", "")
+    assert open_pack([shards], PackSettings()).notes == [
+        "No table slices.csv(.gz) says where 1 of 6 crops come from: no spacing, z or ratings."
+    ]
+
+
+def test_shards_hold_no_hounsfield_units(shards: Path) -> None:
+    with pytest.raises(UsageError, match=r"scaled to 0\.\.255 one by one, so that no HU are left"):
+        open_pack([shards], PackSettings(unit="hu"))
+
+
+def test_a_damaged_shard_is_told_and_leaves_nothing(shards: Path, tmp_path: Path) -> None:
+    with np.load(shards / "shard_1.npz") as shard:
+        arrays = dict(shard)
+    np.savez(shards / "shard_1.npz", **{**arrays, "images": arrays["images"][:40]})
+    with pytest.raises(DataError, match=r"shard_1\.npz is not a whole npz file"):
+        imported(shards, tmp_path / "new" / "out")
+    assert list((tmp_path / "new").iterdir()) == []
+    (shards / "shard_1.npz").write_bytes((shards / "shard_0.npz").read_bytes()[:100])
+    with pytest.raises(DataError, match=r"shard_1\.npz is not a whole npz file"):
+        open_pack([shards], PackSettings())
+
+
+def test_plain_npz_with_all_it_may_hold(tmp_path: Path) -> None:
+    images, masks = made(4, 3)
+    present = np.ones((4, 3), bool)
+    present[2, 0] = False
+    colours = np.stack([images, images // 2, images // 3], 1).astype(np.float32) / 10
+    np.savez(
+        tmp_path / "many.npz",
+        images=colours,
+        masks=masks.astype(np.uint8) * 2,
+        patient=np.array([7, 7, 8, 9]),
+        lesion=np.array(["a", "b", "a", "a"]),
+        slice=np.arange(4) + 10,
+        names=np.array(["w", "x", "y", "z"]),
+        present=present,
+        microscope=np.array(["A", "B", "A", "B"]),
+        unused=np.zeros((4, 2)),
+    )
+    store = imported(tmp_path / "many.npz", tmp_path / "out", PackSettings(("background", "ring", "core")))
+    np.testing.assert_array_equal(store.images(np.arange(4)), colours)
+    np.testing.assert_array_equal(store.masks(np.arange(4)), masks * 2)
+    np.testing.assert_array_equal(store.present, present)
+    assert store.column("patient").tolist() == ["7", "7", "8", "9"]
+    assert store.column("case").tolist() == ["w", "x", "y", "z"]
+    assert store.column("slice").tolist() == ["10", "11", "12", "13"]
+    assert store.column("microscope").tolist() == ["A", "B", "A", "B"]
+    assert (store.intensity.low, store.intensity.high) == (colours.min(), colours.max())
+    assert store.manifest["name"] == "many"
+
+
+def test_hounsfield_units_are_rounded_and_clipped(tmp_path: Path) -> None:
+    images = np.array([[[-2048.0, -700.6], [0.4, 5000.0]]], np.float32)
+    np.savez(tmp_path / "ct.npz", images=images, masks=np.ones((1, 1, 2, 2), bool))
+    store = imported(tmp_path / "ct.npz", tmp_path / "out", PackSettings(unit="hu"))
+    assert store.images(np.array([0])).tolist() == [[[[-1024, -701], [0, 3071]]]]
+    assert store.intensity.unit == "HU"
+
+
+def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    masks[1] = False
+    np.savez(tmp_path / "p.npz", images=images, masks=masks)
+    assert imported(tmp_path / "p.npz", tmp_path / "a").present.all()
+    store = imported(tmp_path / "p.npz", tmp_path / "b", absent_when_empty=True)
+    assert store.present.tolist() == [[True, False], [True, True]]
+    np.testing.assert_array_equal(store.images(np.arange(2))[:, 0], images[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"masks": np.zeros((2, 2, 16, 16), bool)}, r"do not fit; expected images \[N, H, W\]"),
+        ({"masks": np.full((3, 2, 16, 16), 2)}, "holds the label 2: expected 0..1"),
+        ({"masks": np.full((3, 2, 16, 16), 0.5)}, "holds the label 0.5: expected 0..1"),
+        ({"masks": np.full((3, 2, 16, 16), -1)}, "holds the label -1: expected 0..1"),
+        ({"images": np.full((3, 16, 16), np.nan)}, "images must be finite numbers"),
+        ({"patient": np.arange(2)}, "patient has 2 entries for 3 images"),
+        ({"present": np.ones((3, 5), bool)}, r"present has shape \[3, 5\], expected \[3, 2\]"),
+    ],
+)
+def test_npz_that_do_not_fit_are_refused(change: dict[str, NDArray], message: str, tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    np.savez(tmp_path / "bad.npz", **{"images": images, "masks": masks, **change})
+    with pytest.raises(DataError, match=message):
+        imported(tmp_path / "bad.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_different_numbers_are_refused(tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    np.savez(tmp_path / "a.npz", images=images, masks=masks)
+    np.savez(tmp_path / "b.npz", images=images / 2, masks=masks)
+    with pytest.raises(DataError, match="uint8 in case a-00000 and float32 in case b-00000"):
+        imported([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "out")
+
+
+def write_png(path: Path, array: NDArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """images/ and mask-0/, mask-1/, with files a1 a2 a10 b1."""
+    images, masks = made(4, 2)
+    for name, image, mask in zip(("a1", "a2", "a10", "b1"), images, masks, strict=True):
+        write_png(tmp_path / "flat" / "images" / f"{name}.png", image)
+        for reader in range(2):
+            write_png(tmp_path / "flat" / f"mask-{reader}" / f"{name}.png", mask[reader].astype(np.uint8) * 255)
+    return tmp_path / "flat"
+
+
+def test_png_folders(flat: Path, tmp_path: Path) -> None:
+    store = imported(flat, tmp_path / "out")
+    images, masks = made(4, 2)
+    assert store.column("case").tolist() == ["a1", "a2", "a10", "b1"]
+    assert len(set(store.column("patient"))) == 4
+    np.testing.assert_array_equal(store.images(np.arange(4))[:, 0], images)
+    np.testing.assert_array_equal(store.masks(np.arange(4)), masks)
+    assert "Nothing tells the patients of 4 images" in open_pack([flat], PackSettings()).notes[0]
+
+
+def test_patients_of_png_files(flat: Path, tmp_path: Path) -> None:
+    by_pattern = open_pack([flat], PackSettings(patient_pattern=r"([a-z])\d+\.png"))
+    assert (by_pattern.patients, by_pattern.notes) == (["a", "a", "a", "b"], [])
+    with pytest.raises(DataError, match=r"finds no patient in images/a1\.png"):
+        open_pack([flat], PackSettings(patient_pattern="zebra"))
+    with pytest.raises(UsageError, match="is no regular expression"):
+        open_pack([flat], PackSettings(patient_pattern="("))
+    (flat / "patients.csv").write_text("file,patient\na1.png,P\nimages/a2.png,P\na10.png,Q\n")
+    with pytest.raises(DataError, match=r"has no patient for images/b1\.png"):
+        open_pack([flat], PackSettings())
+    (flat / "patients.csv").write_text("file,patient\na1.png,P\nimages/a2.png,P\na10.png,Q\nb1.png,R\n")
+    assert open_pack([flat], PackSettings()).patients == ["P", "P", "Q", "R"]
+
+
+def test_png_folders_for_every_lesion(tmp_path: Path) -> None:
+    images, masks = made(5, 3)
+    places = [
+        "P1/nodule-0/slice-2",
+        "P1/nodule-0/slice-10",
+        "P1/nodule-1/slice-0",
+        "P2/nodule-0/slice-0",
+        "P3/n/slice-0",
+    ]
+    for place, image, mask in zip(places, images, masks, strict=True):
+        lesion, name = (tmp_path / "top" / place).parent, f"{Path(place).name}.png"
+        write_png(lesion / "images" / name, image)
+        for reader in range(2 if place.startswith("P2") else 3):
+            write_png(lesion / f"mask-{reader}" / name, mask[reader].astype(np.uint8))
+    pack = open_pack([tmp_path / "top"], PackSettings())
+    assert pack.notes == ["1 mask files are not there: those readers count as absent for those images."]
+    store = imported(tmp_path / "top", tmp_path / "out")
+    assert store.column("patient").tolist() == ["P1", "P1", "P1", "P2", "P3"]
+    assert store.column("lesion").tolist() == ["nodule-0", "nodule-0", "nodule-1", "nodule-0", "n"]
+    assert store.column("slice").tolist() == ["2", "10", "0", "0", "0"]
+    assert store.present.tolist() == [[True] * 3] * 3 + [[True, True, False], [True] * 3]
+    assert not store.masks(np.array([3]))[0, 2].any()
+    np.testing.assert_array_equal(store.masks(np.array([0, 1, 2, 4])), masks[[0, 1, 2, 4]])
+
+
+def test_png_files_that_do_not_fit_are_refused(flat: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no HU"):
+        open_pack([flat], PackSettings(unit="hu"))
+    whole = (flat / "images" / "a2.png").read_bytes()
+    (flat / "images" / "a2.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a2\.png is not a whole PNG file"):
+        imported(flat, tmp_path / "out")
+    (flat / "images" / "a2.png").write_bytes(whole)
+    write_png(flat / "mask-1" / "b1.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(DataError, match=r"b1\.png has the shape \[8, 8\], its image \[16, 16\]"):
+        imported(flat, tmp_path / "out")
+
+
+def test_inputs_that_are_no_packs(tmp_path: Path, flat: Path, shards: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "bare" / "images").mkdir(parents=True)
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    for inputs, error, message in [
+        (["nowhere"], InputError, "No such file or folder: .*nowhere"),
+        (["empty"], InputError, "No packed crops in .*empty"),
+        (["bare"], InputError, "No folder mask-0 beside"),
+        (["text.npz"], DataError, r"text\.npz is not a whole npz file"),
+        (["other.npz"], DataError, "has no array images, only x"),
+        (["flat", "other.npz"], UsageError, "Folders of PNG files and other inputs are given together"),
+        (["shards", "other.npz"], UsageError, "Shards and plain npz files are given together"),
+    ]:
+        with pytest.raises(error, match=message):
+            open_pack([tmp_path / name for name in inputs], PackSettings())
+
+
+def test_the_same_seed_gives_the_same_store(shards: Path, tmp_path: Path) -> None:
+    stores = [imported(shards, tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    assert stores[0].content_hash == stores[1].content_hash != stores[2].content_hash
+    assert (tmp_path / "a" / "manifest.json").read_bytes() == (tmp_path / "b" / "manifest.json").read_bytes()
+
+
+def test_the_command(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(shards, "--split", "50,25,25")
+    assert result.exit_code == 0, result.output
+    assert "6 crops of 4 patients: data/lidc-128-repack" in result.stdout
+    assert "Note: No table" in result.stderr
+    by_patient = dict(
+        zip(*(Store.open("data/lidc-128-repack").column(name) for name in ("patient", "split")), strict=True)
+    )
+    assert sorted(by_patient.values()) == ["test", "train", "train", "val"]
+    (tmp_path / "splits.csv").write_text("patient,split\n" + "".join(f"{patient},test\n" for patient in by_patient))
+    assert run(shards, "-o", "other", "--split-file", "splits.csv", "--name", "mine").exit_code == 0
+    assert set(Store.open("other").column("split")) == {"test"}
+    assert Store.open("other").manifest["name"] == "mine"
+    (tmp_path / "splits.csv").write_text("patient,split\nLIDC-IDRI-0001,test\n")
+    refused = run(shards, "-o", "third", "--split-file", "splits.csv").exception
+    assert "names no split for 3 patients, such as LIDC-IDRI-0002" in str(refused)
+    assert not Path("third").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--split", "70,30", "expected shares of train, val and test"),
+        ("--split", "70,0,30", "expected shares of train, val and test"),
+        ("--class-names", "lesion", "expected two or more different names"),
+        ("--class-names", "a,,b", "expected two or more different names"),
+    ],
+)
+def test_options_that_are_not_understood(option: str, value: str, message: str, shards: Path, tmp_path: Path) -> None:
+    refused = run(shards, "-o", tmp_path / "out", option, value).exception
+    assert isinstance(refused, UsageError)
+    assert message in str(refused)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_crops(real_data: Path, tmp_path: Path) -> None:
+    """One shard of LIDC-IDRI crops; its table's mask areas are an independent count of the masks' pixels."""
+    folder = real_data / "lidc128"
+    with gzip.open(folder / "slices.csv.gz", "rt", newline="") as file:
+        rows = {(row["patient_id"], row["nodule"], row["slice"]): row for row in csv.DictReader(file)}
+    store = imported(folder / "shard_0.npz", tmp_path / "out")
+    areas = store.masks(store.rows("all")).sum((2, 3), dtype=int)
+    expected = [
+        [int(rows[row["patient"], row["lesion"], row["slice"]][f"area_px_{reader}"]) for reader in range(4)]
+        for row in store.index
+    ]
+    assert len(store) == 4307
+    assert areas.tolist() == expected
+    splits = {(row["patient"], row["split"]) for row in store.index}
+    assert len(splits) == len({row["patient"] for row in store.index})
+
+
+@pytest.mark.real
+def test_the_real_cells(real_data: Path, tmp_path: Path) -> None:
+    store = imported(real_data / "cells_multireader" / "bubil_128.npz", tmp_path / "out", absent_when_empty=True)
+    assert (len(store), store.readers, store.size) == (151, 10, (128, 128))
+    nine = store.column("subset") == "2B"
+    assert (store.present.sum(1) == np.where(nine, 9, 10)).all()
+    assert not store.present[nine, 9].any()
