@@ -72,7 +72,7 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     with _step("4/5", "Evaluating on patients that it has not seen"):
         scores = _evaluate(run, trained, store, seed)
     with _step("5/5", "Predicting a lesion that it has not seen"):
-        target = choose_target(folder, store)
+        target = choose_target(folder, store, run.record.crop)
         result = _predict(folder, trained, target, seed)
         draw_demo(folder / "demo.png", store, target, result)
     out(
@@ -154,25 +154,51 @@ def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> Any:
     return evaluation.figures
 
 
-def choose_target(folder: Path, store: "Store") -> Target:
-    """The test crop whose readers disagree most in size, among those whose scan has no gap between its slices."""
-    import numpy as np
-
-    from ambiseg.preprocessing.errors import DataError
+def choose_target(folder: Path, store: "Store", crop: int) -> Target:
+    """The test lesion about which its readers disagree most, of those that fit the training crop of `crop` pixels."""
     from ambiseg.preprocessing.series import read_series
 
+    candidates = _by_disagreement(store, crop)
+    if not candidates:
+        raise UsageError("No simulated test lesion fits the picture: run the demo with more --patients.")
+    row = candidates[0]
+    facts = store.index[row]
+    (series,) = (folder / "LIDC-IDRI" / facts["patient"]).glob(f"*/{facts['series_uid']}")
+    volume = read_series(_slices_about(series, float(facts["z_mm"])))
+    z = volume.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
+    return Target(row, volume, (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"])))
+
+
+def _slices_about(series: Path, z_mm: float) -> list[Path]:
+    """The files of the equally spaced slices around a height: the cohort has slices about its lesions only."""
+    import numpy as np
+
+    from ambiseg.preprocessing.dicom import read_slices
+
+    slices = sorted(read_slices(series.glob("*.dcm")), key=lambda one: one.position_mm[2])
+    heights = np.array([one.position_mm[2] for one in slices])
+    steps = np.diff(heights)
+    run = np.concatenate(([0], np.cumsum(steps > 1.5 * steps.min())))
+    here = run == run[np.abs(heights - z_mm).argmin()]
+    return [one.path for one, near in zip(slices, here, strict=True) if near]
+
+
+def _by_disagreement(store: "Store", crop: int) -> list[int]:
+    """The largest slice of each test lesion; first the lesion whose readers' volumes are farthest apart on average."""
+    import numpy as np
+
+    from ambiseg.models.metrics.overlap import pairwise_iou
+
     rows = store.rows("test")
-    areas = store.masks(rows).sum((2, 3), dtype=float)
-    for row in rows[np.argsort(-areas.std(1) / areas.mean(1).clip(20), kind="stable")]:
-        facts = store.index[row]
-        (series,) = (folder / "LIDC-IDRI" / facts["patient"]).glob(f"*/{facts['series_uid']}")
-        try:
-            volume = read_series(series.glob("*.dcm"))
-        except DataError:
-            continue
-        z = volume.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
-        return Target(int(row), volume, (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"])))
-    raise UsageError("No simulated test scan is whole: run the demo with more --patients.")
+    names = np.array([f"{store.index[row]['case']}/{store.index[row]['lesion']}" for row in rows])
+    found = []
+    for name in np.unique(names):
+        own = rows[names == name]
+        masks = store.masks(own)  # [slices, R, H, W]
+        y, x = np.nonzero(masks.any((0, 1)))
+        if max(np.ptp(y), np.ptp(x)) < 0.75 * crop:
+            found.append((pairwise_iou(masks.transpose(1, 0, 2, 3)).mean(), int(own[masks.sum((1, 2, 3)).argmax()])))
+    return [row for _, row in sorted(found)]
 
 
 def _predict(folder: Path, trained: "Trained", target: Target, seed: int) -> Any:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Meter, console, emit_json, out, progress
-from .version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,54 +55,37 @@ def predict(
 ) -> None:
     """Give the most probable masks of a lesion, each with its probability, on the scan's own grid."""
     from ambiseg.models.device import resolve_device
-    from ambiseg.models.inference import doubts, predict_volume
-    from ambiseg.models.lesion import find_lesions
-    from ambiseg.models.predict_files import check_folder, write_prediction
+    from ambiseg.models.predict import Ranking, predict_scan
+    from ambiseg.models.predict_files import check_folder
     from ambiseg.models.run import load_trained, newest_run
-    from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name
+    from ambiseg.preprocessing.nifti import read_grid, scan_name
 
     folder = output or Path(f"{scan_name(scan)}-hypotheses")
     check_folder(folder, overwrite)
-    volume, grid = read_volume(scan), read_grid(scan)
+    read_grid(scan)  # a wrong path is named before a model is looked for
     trained = load_trained(model or newest_run(), resolve_device(device))
     console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}")
-    data = trained.record.data
-    lesions = find_lesions(
-        volume,
-        scan=scan_name(scan),
-        crop=trained.record.crop,
-        spacing_mm=data.spacing_mm,
-        at=at or (),
-        points=points,
-        roi=roi,
-        voxels=grid.affine if voxel else None,
-    )
-    warnings = doubts(trained, volume)
-    for warning in warnings:
-        console.print(f"[yellow]Warning:[/] {warning}")
-    settings: dict[str, Any] = {"top": top, "draws": draws, "merge": merge, "depth_mm": depth, "seed": seed}
     with progress() as display:
-        results = predict_volume(
-            trained, volume, lesions, on_progress=Meter(display, "Predicting", "lesions"), **settings
+        prediction = predict_scan(
+            trained,
+            scan,
+            folder,
+            at=at or (),
+            points=points,
+            roi=roi,
+            voxel=voxel,
+            ranking=Ranking(top, draws, merge, depth, seed),
+            overwrite=overwrite,
+            on_progress=Meter(display, "Predicting", "lesions"),
         )
-    about = {
-        "program": f"ambiseg {__version__}",
-        "model": {
-            "name": trained.name,
-            "method": trained.record.method,
-            "weights_sha256": trained.weights_hash,
-            "data_sha256": data.content_hash,
-        },
-        "settings": settings,
-        "classes": list(data.class_names),
-        "warnings": warnings,
-    }
-    content = write_prediction(folder, volume, grid, results, data.unit, about)
+    for warning in prediction.warnings:
+        console.print(f"[yellow]Warning:[/] {warning}")
+    content = prediction.content
     if as_json:
         emit_json(content)
     else:
         for number, lesion in enumerate(content["lesions"], start=1):
-            out(_table(lesion, f"lesion_{number:02d}" if len(lesions) > 1 else "Lesion"))
+            out(_table(lesion, f"lesion_{number:02d}" if len(content["lesions"]) > 1 else "Lesion"))
     if any(hypothesis["cut_off"] for lesion in content["lesions"] for hypothesis in lesion["hypotheses"]):
         console.print("[yellow]Note:[/] masks marked with * reach the border of what was looked at; see --depth.")
     console.print(f"Written: {folder}/")

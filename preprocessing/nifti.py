@@ -72,6 +72,18 @@ def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: st
         _check_written(aside, path, grid)
 
 
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write a scan as .nii or .nii.gz in its own place; whole numbers that fit as int16, others as float32."""
+    array = volume.array.transpose(2, 1, 0)
+    fits = array.dtype.kind in "iu" and np.abs(array.astype(np.int64)).max(initial=0) < 2**15
+    image = nib.Nifti1Image(array.astype(np.int16 if fits else np.float32), volume.affine)
+    image.set_sform(volume.affine, code="scanner")
+    image.set_qform(volume.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    with whole_file(path) as aside:
+        _save(image, aside)
+
+
 def _save(image: nib.Nifti1Image, path: Path) -> None:
     with path.open("wb") as file:
         if path.suffix == ".gz":

@@ -11,7 +11,7 @@ import pytest
 
 from ambiseg.models.config import make_config
 from ambiseg.models.method import build
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained
+from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained, newest_run
 from ambiseg.preprocessing.nifti import read_volume
 
 Command = Callable[..., tuple[int, str, str]]
@@ -294,7 +294,8 @@ def test_a_full_disk_leaves_nothing_half_written(ambiseg: Command, monkeypatch: 
 
 def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained network in a real run folder: everything between run.json and the files, twice the same."""
-    monkeypatch.undo()
+    monkeypatch.setattr("ambiseg.models.run.newest_run", newest_run)
+    monkeypatch.setattr("ambiseg.models.run.load_trained", load_trained)
     config = make_config("probunet", "demo", settings=["options.widths=[4, 8]", "data.crop=16"])
     data = DataRecord(
         path="data",
@@ -308,10 +309,9 @@ def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.Monkey
         high=3071,
     )
     record = RunRecord(version="0", torch="0", device="cpu", config=config, data=data)
-    root = Path(str(save("scan.nii.gz", phantom()))).resolve().parent
-    run = Run.create(root / "runs" / "first", record)
+    save("scan.nii.gz", phantom())
+    run = Run.create(Path("runs/first"), record)
     run.save_weights(build(config.method, 1, 2, config.options), 1)
-    monkeypatch.chdir(root)
     contents = []
     for name in ("one", "two"):
         code, out, _ = ambiseg(
