@@ -175,8 +175,8 @@ def _slices_about(series: Path, z_mm: float) -> list[Path]:
 
     from ambiseg.preprocessing.dicom import read_slices
 
-    slices = sorted(read_slices(series.glob("*.dcm")), key=lambda one: one.position_mm[2])
-    heights = np.array([one.position_mm[2] for one in slices])
+    slices = read_slices(series.glob("*.dcm"))
+    heights = np.array([one.height_mm for one in slices])
     steps = np.diff(heights)
     run = np.concatenate(([0], np.cumsum(steps > 1.5 * steps.min())))
     here = run == run[np.abs(heights - z_mm).argmin()]

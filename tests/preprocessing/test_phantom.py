@@ -18,13 +18,13 @@ from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.dicom import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.files import sha256
-from ambiseg.preprocessing.phantom import choose_patients, write_phantom
-from ambiseg.preprocessing.phantom_chest import chest_plane
-from ambiseg.preprocessing.phantom_faults import FAULTS
-from ambiseg.preprocessing.phantom_lesions import make_lesion
-from ambiseg.preprocessing.phantom_lungs import lung_shape
-from ambiseg.preprocessing.phantom_scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
-from ambiseg.preprocessing.phantom_texture import make_texture, scanner_noise
+from ambiseg.preprocessing.phantom.chest import chest_plane
+from ambiseg.preprocessing.phantom.cohort import choose_patients, write_phantom
+from ambiseg.preprocessing.phantom.faults import FAULTS
+from ambiseg.preprocessing.phantom.lesions import make_lesion
+from ambiseg.preprocessing.phantom.lungs import lung_shape
+from ambiseg.preprocessing.phantom.scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
+from ambiseg.preprocessing.phantom.texture import make_texture, scanner_noise
 from ambiseg.preprocessing.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.sources.lidc import preprocess_lidc
 from ambiseg.preprocessing.sources.lidc_crops import reader_masks

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .annotations import ScanRecord
-from .phantom_lungs import Build, Room, fitting_build, heart_beat, join_rooms, lung_shape
-from .phantom_shapes import FIELD, PIXELS, Frame, cover, cut, ellipse, extent, nothing, paint, ramp, unite
-from .phantom_texture import Plane, Texture, make_texture
+from ..annotations import ScanRecord
+from .lungs import Build, Room, fitting_build, heart_beat, join_rooms, lung_shape
+from .shapes import FIELD, PIXELS, Frame, cover, cut, ellipse, extent, nothing, paint, ramp, unite
+from .texture import Plane, Texture, make_texture
 
 RIB_PITCH_MM = 27.0
 AIR, FAT, MUSCLE, BLOOD, MARROW, CORTEX, TABLE = (-1000, -105, 45, 42, 190, 620, -650)  # HU

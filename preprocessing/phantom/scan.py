@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import Nodule, ScanRecord
-from .phantom_chest import Chest, chest_plane, make_chest
-from .phantom_dicom import INTERCEPT, PADDING
-from .phantom_lesions import Lesion, draw_lesions, lesion_room, make_lesion
-from .phantom_shapes import FIELD, PIXELS
-from .phantom_texture import Plane, scanner_noise
-from .phantom_vessels import Vessels, draw_vessels, grow_vessels
+from ..annotations import Nodule, ScanRecord
+from .chest import Chest, chest_plane, make_chest
+from .images import INTERCEPT, PADDING
+from .lesions import Lesion, draw_lesions, lesion_room, make_lesion
+from .shapes import FIELD, PIXELS
+from .texture import Plane, scanner_noise
+from .vessels import Vessels, draw_vessels, grow_vessels
 
 LUNG_NOISE, TISSUE_NOISE, AIR_NOISE = (24, 14, 9)
 LOWEST, HIGHEST = -1024, 3071  # HU that a scanner stores

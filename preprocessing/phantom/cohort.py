@@ -3,7 +3,7 @@
     <folder>/phantom.json                                         what was made, and which faults were planted
     <folder>/LIDC-IDRI-0001/<study uid>/<series uid>/000001.dcm   named by InstanceNumber, 1 at the head
 
-The image of a lesion follows the mean of its readers' masks (see `phantom_lesions`). All is drawn from the seed: the same
+The image of a lesion follows the mean of its readers' masks (see `lesions`). All is drawn from the seed: the same
 call gives the same bytes. A patient's folder is whole or absent, so that a stopped call goes on where it was.
 """
 
@@ -17,13 +17,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .annotations import ScanRecord, marks, nodules, scans
-from .errors import InputError, UsageError
-from .files import whole_file, whole_folder
-from .phantom_dicom import slice_dataset, write_slice
-from .phantom_faults import FAULTS, describe
-from .phantom_scan import make_scan, slice_pixels
-from .workers import spread, usable_cores
+from ..annotations import ScanRecord, marks, nodules, scans
+from ..errors import InputError, UsageError
+from ..files import whole_file, whole_folder
+from ..workers import spread, usable_cores
+from .faults import FAULTS, describe
+from .images import slice_dataset, write_slice
+from .scan import make_scan, slice_pixels
 
 Slices = Literal["all", "nodules"]
 PATIENTS = 875  # of LIDC-IDRI's 1010 have nodules
@@ -60,7 +60,7 @@ def write_phantom(
 
     `slices` "all" writes whole scans, and, since these are large, prefers short ones (the shortest third of a draw);
     "nodules" writes only the slices about nodules, which is enough wherever contours are mapped by z (pylidc maps them by
-    index and needs "all"). Each of `faults` (see `phantom_faults`) spoils one patient's first scan.
+    index and needs "all"). Each of `faults` (see `faults`) spoils one patient's first scan.
     `on_progress(done, total)` counts slices. Raises `UsageError` for impossible choices, and `InputError` when something
     other than this very cohort lies in the folder.
     """

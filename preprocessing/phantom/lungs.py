@@ -1,6 +1,6 @@
 """The phantom's lungs, and the build of a patient in whose lungs all of the scan's lesions lie.
 
-Height t runs from 0 at the scan's lowest slice to 1 at its highest; for u and v see `phantom_shapes`.
+Height t runs from 0 at the scan's lowest slice to 1 at its highest; for u and v see `shapes`.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .phantom_shapes import Frame, dome, ellipse, join_disc, ramp
-from .phantom_texture import Plane
+from .shapes import Frame, dome, ellipse, join_disc, ramp
+from .texture import Plane
 
 DEEP = 0.04  # how far inside the lung a lesion's centre should lie
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from .annotations import ScanRecord
-from .phantom_shapes import PIXELS
+from ..annotations import ScanRecord
+from .shapes import PIXELS
 
 INTERCEPT = -1024  # HU of a stored zero
 PADDING = -2000  # stored outside the circle that the scanner reconstructs

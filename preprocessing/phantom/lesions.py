@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .annotations import READERS, Nodule, ScanRecord
-from .contours import Box, bounding_box, mark_volume
-from .phantom_lungs import Room
-from .phantom_shapes import PIXELS, paint
-from .phantom_texture import Plane
-from .readings import readings
+from ..annotations import READERS, Nodule, ScanRecord
+from ..contours import Box, bounding_box, mark_volume
+from ..readings import readings
+from .lungs import Room
+from .shapes import PIXELS, paint
+from .texture import Plane
 
 BLUR_MM = 0.5
 VISIBLE = 0.75  # opacity is this power of the share of readers: what a single reader saw can still be seen

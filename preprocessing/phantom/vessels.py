@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .phantom_shapes import PIXELS, paint, span
-from .phantom_texture import Plane
+from .shapes import PIXELS, paint, span
+from .texture import Plane
 
 FORKS = 8  # generations of a tree
 TREES = 8  # trees a lung

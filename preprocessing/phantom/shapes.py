@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_texture import Plane
+from .texture import Plane
 
 PIXELS = 512  # rows and columns of every scan of LIDC-IDRI
 MARGIN = 0.06  # how far about a shape its values matter
