@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ambiseg.preprocessing.store import Store
     from ambiseg.preprocessing.volume import Volume
 
+CUT_MM = 16.0  # half the side of the piece of scan that is predicted
 OWN_DATA = """\
 The same with your own data:
   ambiseg preprocess lidc /path/to/LIDC-IDRI     # DICOM -> data/lidc (or `ambiseg preprocess nifti` for other data)
@@ -29,16 +30,11 @@ The same with your own data:
 
 @dataclass(frozen=True)
 class Target:
-    """The lesion that the demo predicts: its row in the store, the scan around it, and its centre (z, y, x) in voxels."""
+    """The lesion that the demo predicts: its row in the store, the piece of scan around it, its centre (z, y, x) therein."""
 
     row: int
     volume: "Volume"
     voxel: tuple[int, float, float]
-
-    @property
-    def at(self) -> str:
-        """The centre in mm RAS, as `ambiseg predict --at` takes it."""
-        return ",".join(f"{value:.1f}" for value in self.volume.world(self.voxel))
 
 
 def demo(
@@ -80,7 +76,7 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     )
     out(f"Picture: {folder / 'demo.png'}")
     out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/, made by")
-    out(f"  cd {folder} && ambiseg predict scan.nii --top 8 --at={target.at}")
+    out(f"  cd {folder} && ambiseg predict scan.nii --top 8")
     out(OWN_DATA)
 
 
@@ -117,7 +113,11 @@ def _preprocess(folder: Path, seed: int) -> "Store":
 
     with progress() as display:
         report = preprocess_lidc(
-            folder / "LIDC-IDRI", folder / "data" / "lidc", seed=seed, on_progress=Meter(display, "Cropping", "scans")
+            folder / "LIDC-IDRI",
+            folder / "data" / "lidc",
+            seed=seed,
+            workers=1,  # done sooner than other processes have started
+            on_progress=Meter(display, "Cropping", "scans"),
         )
     return Store.open(report.store)
 
@@ -155,18 +155,31 @@ def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> Any:
 
 
 def choose_target(folder: Path, store: "Store", crop: int) -> Target:
-    """The test lesion about which its readers disagree most, of those that fit the training crop of `crop` pixels."""
+    """The test lesion about which its readers disagree most, with the piece of its scan around it."""
     from ambiseg.preprocessing.series import read_series
 
-    candidates = _by_disagreement(store, crop)
-    if not candidates:
-        raise UsageError("No simulated test lesion fits the picture: run the demo with more --patients.")
-    row = candidates[0]
+    row = _most_disputed(store, crop)
     facts = store.index[row]
     (series,) = (folder / "LIDC-IDRI" / facts["patient"]).glob(f"*/{facts['series_uid']}")
-    volume = read_series(_slices_about(series, float(facts["z_mm"])))
-    z = volume.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
-    return Target(row, volume, (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"])))
+    scan = read_series(_slices_about(series, float(facts["z_mm"])))
+    z = scan.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
+    centre = (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"]))
+    volume, start = _cut_out(scan, centre)
+    return Target(row, volume, (centre[0] - start[0], centre[1] - start[1], centre[2] - start[2]))
+
+
+def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, ...]]:
+    """The part of a scan about a voxel, small enough to need no further word of where its lesion is; and its first voxel."""
+    from ambiseg.preprocessing.volume import Volume
+
+    box = tuple(
+        slice(max(round(middle - CUT_MM / step), 0), round(middle + CUT_MM / step) + 1)
+        for middle, step in zip(centre, scan.spacing_mm, strict=True)
+    )
+    start = tuple(side.start for side in box)
+    affine = scan.affine.copy()
+    affine[:3, 3] = scan.world(start)
+    return Volume(scan.array[box], affine), start
 
 
 def _slices_about(series: Path, z_mm: float) -> list[Path]:
@@ -183,8 +196,11 @@ def _slices_about(series: Path, z_mm: float) -> list[Path]:
     return [one.path for one, near in zip(slices, here, strict=True) if near]
 
 
-def _by_disagreement(store: "Store", crop: int) -> list[int]:
-    """The largest slice of each test lesion; first the lesion whose readers' volumes are farthest apart on average."""
+def _most_disputed(store: "Store", crop: int) -> int:
+    """The largest slice (row) of the test lesion whose readers' volumes are farthest apart on average.
+
+    Lesions that do not fit a crop of `crop` pixels come last.
+    """
     import numpy as np
 
     from ambiseg.models.metrics.overlap import pairwise_iou
@@ -196,9 +212,10 @@ def _by_disagreement(store: "Store", crop: int) -> list[int]:
         own = rows[names == name]
         masks = store.masks(own)  # [slices, R, H, W]
         y, x = np.nonzero(masks.any((0, 1)))
-        if max(np.ptp(y), np.ptp(x)) < 0.75 * crop:
-            found.append((pairwise_iou(masks.transpose(1, 0, 2, 3)).mean(), int(own[masks.sum((1, 2, 3)).argmax()])))
-    return [row for _, row in sorted(found)]
+        large = bool(max(np.ptp(y), np.ptp(x)) > 0.75 * crop)
+        agreement = pairwise_iou(masks.transpose(1, 0, 2, 3)).mean()
+        found.append((large, agreement, int(own[masks.sum((1, 2, 3)).argmax()])))
+    return min(found)[2]
 
 
 def _predict(folder: Path, trained: "Trained", target: Target, seed: int) -> Any:
@@ -207,6 +224,4 @@ def _predict(folder: Path, trained: "Trained", target: Target, seed: int) -> Any
 
     write_volume(folder / "scan.nii", target.volume)
     ranking = Ranking(seed=seed)
-    return predict_scan(
-        trained, folder / "scan.nii", folder / "scan-hypotheses", at=[target.at], ranking=ranking
-    ).lesions[0]
+    return predict_scan(trained, folder / "scan.nii", folder / "scan-hypotheses", ranking=ranking).lesions[0]

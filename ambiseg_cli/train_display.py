@@ -55,12 +55,11 @@ class TrainDisplay:
                 console.print(
                     f"step {seen.step}: " + ", ".join(f"{n} {seen.scores[n]:.3f}" for n in COLUMNS if n in seen.scores)
                 )
-        elif not self.told:
+        elif not self.told and seen.step < seen.steps:
             self.told = True
-            minutes = (seen.steps - seen.step) / seen.speed / 60
-            console.print(
-                f"{seen.speed:.1f} steps/s: about {max(minutes, 1):.0f} min for the {seen.steps - seen.step} steps left."
-            )
+            seconds = (seen.steps - seen.step) / seen.speed
+            time = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+            console.print(f"{seen.speed:.1f} steps/s: about {time} for the {seen.steps - seen.step} steps left.")
         self.meter(seen.step, seen.steps)
         self.live.update(self._table())
 

@@ -127,10 +127,10 @@ def doubts(trained: Trained, volume: Volume) -> list[str]:
     """Why the model may not be made for this scan: sentences, none when nothing is amiss."""
     intensity = trained.record.data.intensity
     low, high = float(volume.array.min()), float(volume.array.max())
-    if intensity.unit == "HU" and (low > -200 or high < 100):
+    if intensity.unit == "HU" and (low > -200 or high < -500):  # a piece of lung may hold little that is dense
         return [
             f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
-            "air or without tissue: is it a CT in HU?"
+            "air or with nothing else: is it a CT in HU?"
         ]
     if intensity.unit != "HU" and not in_range(volume, intensity):
         return [

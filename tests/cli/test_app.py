@@ -143,3 +143,44 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(known_truth: Store, tmp_path
     assert "Traceback" not in err
     assert not list(run.glob(".writing*"))
     assert (run / "checkpoint.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 6, "Out of memory: use a smaller batch"),
+        (ValueError("[bold] odd"), 1, "Unexpected error: ValueError: [bold] odd"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_too(
+    ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, message: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    came, _, err = ambiseg("evaluate")
+    assert came == code
+    assert message in err
+    assert "Traceback" not in err
+    assert "Traceback" in ambiseg("--debug", "evaluate")[2]
+
+
+def test_methods_and_their_options(ambiseg: Ambiseg) -> None:
+    code, out, _ = ambiseg("methods")
+    assert code == 0
+    assert "generalized" in out
+    assert "probunet" in out
+    code, out, _ = ambiseg("methods", "generalized")
+    assert code == 0
+    assert "mixture-full" in out
+    code, out, _ = ambiseg("methods", "generalized", "--json")
+    assert '"additionalProperties": false' in out
+
+
+def test_printed_settings_can_be_read_back(ambiseg: Ambiseg, tmp_path: Path) -> None:
+    code, out, _ = ambiseg("train", "-m", "probunet", "--preset", "paper", "--seed", "7", "--print-config")
+    assert code == 0
+    (tmp_path / "own.toml").write_text(out)
+    again = ambiseg("train", "-m", "probunet", "--preset", "small", "--config", tmp_path / "own.toml", "--print-config")
+    assert again[1].replace('"small"', '"paper"') == out

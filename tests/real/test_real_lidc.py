@@ -2,14 +2,20 @@
 
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from ambiseg.models.metrics.overlap import pairwise_iou
+from ambiseg.models.predict import Ranking, predict_scan
+from ambiseg.models.run import Trained
 from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.dicom import AIR, find_series
+from ambiseg.preprocessing.nifti import write_volume
 from ambiseg.preprocessing.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.readings import readings
 from ambiseg.preprocessing.resample import PlaneGrid, majority
@@ -85,3 +91,27 @@ def test_the_series_is_simpleitks(root: Path, scan: ScanRecord) -> None:
     assert np.allclose(np.diag(volume.affine)[:3], np.array(theirs.GetSpacing()) * [-1, -1, 1], atol=1e-6)
     assert np.allclose(volume.affine[:3, 3], np.array(theirs.GetOrigin()) * [-1, -1, 1])
     assert np.allclose(np.reshape(theirs.GetDirection(), (3, 3)), np.eye(3))
+
+
+def test_predict_at_the_nodule_gives_masks_that_overlay_it(
+    root: Path, scan: ScanRecord, tmp_path: Path, threshold_model: Callable[..., Trained]
+) -> None:
+    """The scan as NIfTI; the model marks what is denser than a random level, here the nodule and what touches it."""
+    volume = read_series(find_series(root).files[scan.series_uid])
+    write_volume(tmp_path / "scan.nii.gz", volume)
+    (nodule,) = nodules(scan, marks(scan.id))
+    box = (slice(0, 512), slice(0, 512))
+    heights = [round(volume.world((k, 0, 0))[2], 3) for k in range(133)]
+    votes = np.array([np.sum(reader_masks(readings(nodule), z, box), 0) for z in heights])
+    z, y, x = np.argwhere(votes >= 2).mean(0)
+    at = ",".join(f"{value:.2f}" for value in volume.world((z, y, x)))
+    model, folder = threshold_model(crop=64), tmp_path / "out"
+    prediction = predict_scan(model, tmp_path / "scan.nii.gz", folder, at=[at], ranking=Ranking(draws=64, depth_mm=8))
+    original, overlaps = nib.load(tmp_path / "scan.nii.gz"), []
+    for entry in prediction.content["lesions"][0]["hypotheses"]:
+        image = nib.load(folder / entry["file"])
+        assert np.array_equal(image.affine, original.affine)
+        mask = np.asarray(image.dataobj).transpose(2, 1, 0) > 0
+        seen = mask.any((1, 2))
+        overlaps.append(pairwise_iou(mask[None] * seen[:, None, None], (votes >= 2)[None] * seen[:, None, None])[0, 0])
+    assert max(overlaps) > 0.6
