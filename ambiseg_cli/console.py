@@ -43,13 +43,13 @@ class Meter:
 
     def __init__(self, display: Progress, what: str, unit: str):
         self.display, self.unit = display, unit
-        self.task = display.add_task(what, total=None, rate="")
+        self.task = display.add_task(what, total=None, rate="", visible=False)  # seen once there is something
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
         speed = self.display.tasks[self.task].speed
         rate = f"{speed:.1f} {self.unit}/s" if speed else ""
-        self.display.update(self.task, completed=done, total=total, rate=rate)
+        self.display.update(self.task, completed=done, total=total, rate=rate, visible=True)
 
 
 def complain(message: str) -> None:

@@ -1,6 +1,27 @@
-"""Values of options that several commands read."""
+"""Options that several commands have, and how their values are read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ambiseg.preprocessing.errors import UsageError
+
+ClassNames = Annotated[str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")]
+SplitShares = Annotated[
+    str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
+]
+SplitSeed = Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file", help="CSV with the columns patient,split instead of a split by seed.", show_default=False
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
+]
+ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
 def split_sizes(text: str) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import Meter, emit_json, out, progress
+from .options import Workers
 
 
 class PhantomSlices(StrEnum):
@@ -37,9 +38,7 @@ def phantom(
         ),
     ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the patients and of their pixels.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
-    ] = None,
+    workers: Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Simulate CT scans around LIDC-IDRI's real contours: DICOM with invented pixels, to try everything without the data.

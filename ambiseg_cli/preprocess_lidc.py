@@ -8,6 +8,7 @@ import typer
 
 from .console import Meter, console, emit_json, out, progress
 from .failures import failures_table
+from .options import ReportAsJson, SplitFile, Workers
 
 if TYPE_CHECKING:
     from ambiseg.preprocessing.sources.lidc import LidcReport
@@ -40,14 +41,9 @@ def lidc(
         typer.Option("--slices", help="Slices in which any reader drew, or all over the nodule's height."),
     ] = Slices.any_reader,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
-    split_file: Annotated[
-        Path | None,
-        typer.Option("--split-file", help="CSV with the columns patient,split instead of --seed.", show_default=False),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    split_file: SplitFile = None,
+    workers: Workers = None,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Crop LIDC-IDRI's nodules with the masks of their four readers into a dataset store.
 
@@ -89,8 +85,8 @@ def lidc(
 def _summary(report: "LidcReport") -> str:
     counts = report.counts
     return (
-        f"{report.crops} crops of {counts['nodules']} nodules in {counts['scans used']} scans of "
-        f"{counts['patients used']} patients: {report.store}"
+        f"{report.store}: crops {report.crops}, nodules {counts['nodules']}, scans {counts['scans used']}, "
+        f"patients {counts['patients used']}"
     )
 
 

@@ -8,8 +8,8 @@ import typer
 
 from .console import Meter, console, emit_json, out, progress
 from .failures import failures_table
+from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, spacing_mm, split_sizes
 from .options import class_names as parse_classes
-from .options import spacing_mm, split_sizes
 
 
 class Slices(StrEnum):
@@ -50,23 +50,14 @@ def nifti(
     whole: Annotated[
         bool, typer.Option("--whole", help="One crop about the image's centre instead of one about each lesion.")
     ] = False,
-    class_names: Annotated[
-        str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")
-    ] = "background,lesion",
+    class_names: ClassNames = "background,lesion",
     intensity: Annotated[
         Unit, typer.Option("--intensity", help="What the images' numbers are: HU (CT), or relative grey values.")
     ] = Unit.hu,
-    split: Annotated[
-        str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
-    ] = "70,10,20",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")] = 0,
-    split_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--split-file", help="CSV with the columns patient,split instead of --split and --seed.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    split: SplitShares = "70,10,20",
+    seed: SplitSeed = 0,
+    split_file: SplitFile = None,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Crop 2D or 3D images and the masks of their readers into a dataset store."""
     from ambiseg.preprocessing.errors import PartialError
@@ -95,7 +86,7 @@ def nifti(
             {"store": str(report.store), "crops": report.crops, "counts": dict(report.counts), "failures": failures}
         )
     else:
-        out(f"{report.crops} crops of {report.counts['cases']} cases: {report.store}")
+        out(f"{report.store}: crops {report.crops}, cases {report.counts['cases']}")
     if report.failures:
         raise PartialError(
             f"{len(report.failures)} cases could not be used, see {report.failures_file}; the others are in "

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from .console import Meter, console, emit_json, out, progress
+from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
 from .options import class_names as parse_classes
-from .options import split_sizes
 
 
 class Unit(StrEnum):
@@ -38,9 +38,7 @@ def packed(
     intensity: Annotated[
         Unit, typer.Option("--intensity", help="What the images' numbers are: relative grey values, or HU.")
     ] = Unit.relative,
-    class_names: Annotated[
-        str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")
-    ] = "background,lesion",
+    class_names: ClassNames = "background,lesion",
     absent_when_empty: Annotated[
         bool,
         typer.Option("--absent-when-empty", help="An empty mask is an absent reader, not one who saw no lesion."),
@@ -54,17 +52,10 @@ def packed(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
-    ] = "70,10,20",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")] = 0,
-    split_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--split-file", help="CSV with the columns patient,split instead of --split and --seed.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    split: SplitShares = "70,10,20",
+    seed: SplitSeed = 0,
+    split_file: SplitFile = None,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Import crops that are already cut, with any number of readers' masks, as they are."""
     from ambiseg.preprocessing.sources.pack import PackSettings
@@ -90,4 +81,4 @@ def packed(
     if as_json:
         emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
     else:
-        out(f"{report.crops} crops of {report.counts['patients']} patients: {report.store}")
+        out(f"{report.store}: crops {report.crops}, patients {report.counts['patients']}")

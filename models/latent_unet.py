@@ -5,10 +5,11 @@ One class serves the Probabilistic U-Net (Kohl et al. 2018), its generalisation 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from .batch import Batch, Loss
@@ -20,9 +21,14 @@ from .unet import UNet, VectorEncoder
 
 DRAWS_A_CHUNK = 16
 
-Prior = Literal["learned", "fixed"]
-Posterior = Literal["image-and-mask", "mask"]
-Injection = Literal["late", "early"]
+# The options that the family's methods share, as their constructors declare them.
+Widths = Annotated[Sequence[int], Field(min_length=1, description="channels of each level")]
+Convs = Annotated[int, Field(ge=1, description="3x3 convolutions a block")]
+Norm = Annotated[bool, Field(description="one BatchNorm a block")]
+Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
+Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
+Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
+Injection = Annotated[Literal["late", "early"], Field(description="z after the U-Net (late) or at its input (early)")]
 Decode = Callable[[Tensor], Tensor]
 
 

@@ -1,11 +1,10 @@
 """Generalized Probabilistic U-Net (Bhat et al. 2022): any of six families of latent distributions."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Injection, LatentUNet, Posterior, Prior
+from ..latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
 from ..latents import Family, LatentShape
 
 # Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
@@ -34,23 +33,18 @@ class Generalized(LatentUNet):
         classes: int,
         *,
         family: Annotated[Family, Field(description="latent distribution of prior and posterior")] = "mixture-full",
-        widths: Annotated[Sequence[int], Field(min_length=1, description="channels of each level")] = (
-            32,
-            64,
-            128,
-            512,
-        ),
-        convs: Annotated[int, Field(ge=1, description="3x3 convolutions a block")] = 3,
-        norm: Annotated[bool, Field(description="one BatchNorm a block")] = True,
+        widths: Widths = (32, 64, 128, 512),
+        convs: Convs = 3,
+        norm: Norm = True,
         latent_dim: Annotated[int | None, Field(ge=1, description="dimensions of z")] = None,
         components: Annotated[int | None, Field(ge=1, description="Gaussians in a mixture")] = None,
         rank: Annotated[int | None, Field(ge=1, description="rank of low-rank covariances")] = None,
         tau: Annotated[float | None, Field(gt=0, description="Gumbel-softmax temperature")] = None,
-        beta: Annotated[float, Field(ge=0, description="weight of the KL divergence")] = 1.0,
+        beta: Beta = 1.0,
         kl_draws: Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")] = 8,
-        prior: Annotated[Prior, Field(description="learned p(z|x), or fixed N(0, I)")] = "learned",
-        posterior: Annotated[Posterior, Field(description="what the posterior sees")] = "image-and-mask",
-        injection: Annotated[Injection, Field(description="z after the U-Net (late) or at its input (early)")] = "late",
+        prior: Prior = "learned",
+        posterior: Posterior = "image-and-mask",
+        injection: Injection = "late",
     ):
         paper = PAPER[family]
         super().__init__(

@@ -1,11 +1,10 @@
 """Probabilistic U-Net (Kohl et al. 2018): an axis-aligned Gaussian latent, with the paper's ablations as options."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Injection, LatentUNet, Posterior, Prior
+from ..latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
 from ..latents import LatentShape
 
 
@@ -23,19 +22,14 @@ class ProbUNet(LatentUNet):
         channels: int,
         classes: int,
         *,
-        widths: Annotated[Sequence[int], Field(min_length=1, description="channels of each level")] = (
-            32,
-            64,
-            128,
-            192,
-        ),
-        convs: Annotated[int, Field(ge=1, description="3x3 convolutions a block")] = 3,
-        norm: Annotated[bool, Field(description="one BatchNorm a block")] = False,
+        widths: Widths = (32, 64, 128, 192),
+        convs: Convs = 3,
+        norm: Norm = False,
         latent_dim: Annotated[int, Field(ge=1, description="dimensions of z")] = 6,
-        beta: Annotated[float, Field(ge=0, description="weight of the KL divergence")] = 1.0,
-        prior: Annotated[Prior, Field(description="learned p(z|x), or fixed N(0, I)")] = "learned",
-        posterior: Annotated[Posterior, Field(description="what the posterior sees")] = "image-and-mask",
-        injection: Annotated[Injection, Field(description="z after the U-Net (late) or at its input (early)")] = "late",
+        beta: Beta = 1.0,
+        prior: Prior = "learned",
+        posterior: Posterior = "image-and-mask",
+        injection: Injection = "late",
     ):
         super().__init__(
             channels,

@@ -28,7 +28,7 @@ def _run(*arguments: object) -> Result:
 def test_the_command_makes_a_store(root: Path, tmp_path: Path) -> None:
     result = _run(root, "-o", tmp_path / "lidc", "--workers", 1, "--size", 96, "--spacing", 1)
     assert result.exit_code == 0, result.output
-    assert "9 crops of 1 nodules in 1 scans of 1 patients" in result.stdout.replace("\n", " ")
+    assert "crops 9, nodules 1, scans 1, patients 1" in result.stdout.replace("\n", " ")
     assert Store.open(tmp_path / "lidc").size == (96, 96)
 
 

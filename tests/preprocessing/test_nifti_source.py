@@ -240,7 +240,7 @@ def test_the_command(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     result = run(cases, "--size", 16, "--spacing", 1)
     assert result.exit_code == 0, result.output
-    assert "8 crops of 2 cases: data/cases" in result.stdout
+    assert "data/cases: crops 8, cases 2" in result.stdout
     assert Store.open("data/cases").spacing_mm == 1
     (cases / "b" / "image.nii").write_text("broken")
     failed = run(cases, "-o", "other")

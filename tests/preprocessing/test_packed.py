@@ -305,7 +305,7 @@ def test_the_command(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     result = run(shards, "--split", "50,25,25")
     assert result.exit_code == 0, result.output
-    assert "6 crops of 4 patients: data/lidc-128-repack" in result.stdout
+    assert "data/lidc-128-repack: crops 6, patients 4" in result.stdout
     assert "Note: No table" in result.stderr
     by_patient = dict(
         zip(*(Store.open("data/lidc-128-repack").column(name) for name in ("patient", "split")), strict=True)
