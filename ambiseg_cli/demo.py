@@ -168,18 +168,17 @@ def choose_target(folder: Path, store: "Store", crop: int) -> Target:
     return Target(row, volume, (centre[0] - start[0], centre[1] - start[1], centre[2] - start[2]))
 
 
-def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, ...]]:
+def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, int, int]]:
     """The part of a scan about a voxel, small enough to need no further word of where its lesion is; and its first voxel."""
     from ambiseg.preprocessing.volume import Volume
 
-    box = tuple(
+    z, y, x = (
         slice(max(round(middle - CUT_MM / step), 0), round(middle + CUT_MM / step) + 1)
         for middle, step in zip(centre, scan.spacing_mm, strict=True)
     )
-    start = tuple(side.start for side in box)
-    affine = scan.affine.copy()
+    start, affine = (z.start, y.start, x.start), scan.affine.copy()
     affine[:3, 3] = scan.world(start)
-    return Volume(scan.array[box], affine), start
+    return Volume(scan.array[z, y, x], affine), start
 
 
 def _slices_about(series: Path, z_mm: float) -> list[Path]:
