@@ -10,7 +10,7 @@ With a dataset store, draws are blends of the readers' masks of 20 of its crops 
 smooth noise, 15 % empty).
 """
 
-import sys
+import argparse
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -125,11 +125,15 @@ def measure(draw: Draw, draws: int, threshold: float, seed: int) -> list[list[fl
 def main() -> None:
     """Print a table for each distribution, number of draws and threshold."""
     sources: dict[str, list[Draw]] = {"modes": [modes] * 6, "continuum": [continuum] * 6}
-    if len(sys.argv) > 1:
-        sources["readers"] = list(readers_blends(Store.open(sys.argv[1])))
+    parser = argparse.ArgumentParser(description="How ways of merging draws compare.")
+    parser.add_argument("store", nargs="?", help="dataset store whose readers' masks are blended too")
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.3, 0.4])
+    asked = parser.parse_args()
+    if asked.store:
+        sources["readers"] = list(readers_blends(Store.open(asked.store)))
     print("| draws from | merge | draws | way | n | p1 | f1 | error | shift |\n|---|---|---|---|---|---|---|---|---|")
     for name, functions in sources.items():
-        for threshold in (0.2, 0.3, 0.4):
+        for threshold in asked.thresholds:
             for draws in (64, 256):
                 found = np.mean([measure(draw, draws, threshold, seed) for seed, draw in enumerate(functions)], 0)
                 for way, row in zip(WAYS, found, strict=True):

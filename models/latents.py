@@ -53,6 +53,11 @@ class LatentShape:
         return self.dim + (self.rank if self.covariance == "low-rank" else 0)
 
 
+def full_precision(like: Tensor) -> torch.autocast:
+    """A context without autocast: what has to do with latent densities is always computed in float32."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 class LatentHead(nn.Module):
     """Features [B, F] to a `Latent`; always computed in float32."""
 
@@ -64,7 +69,7 @@ class LatentHead(nn.Module):
 
     def forward(self, features: Tensor) -> "Latent":
         """The distribution over z of each image."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return latent(self.linear(features.float()), self.shape)
 
 
@@ -131,15 +136,17 @@ class Latent:
         """z [B, S, D], differentiable: reparameterised Gaussians, components by straight-through Gumbel-softmax
         (argmax forward, softmax at temperature tau backward; Bhat et al. 2022, section 3.2).
         """
-        if noise.gumbel is None:
-            return self.loc + (self.factor @ noise.normal.unsqueeze(-1)).squeeze(-1)
-        scores = self.logits.unsqueeze(1) + noise.gumbel
+        with full_precision(self.loc):
+            if noise.gumbel is None:
+                return self.loc + (self.factor @ noise.normal.unsqueeze(-1)).squeeze(-1)
+            return self._draw_mixture(noise.normal, noise.gumbel)
+
+    def _draw_mixture(self, normal: Tensor, gumbel: Tensor) -> Tensor:
+        scores = self.logits.unsqueeze(1) + gumbel
         soft = (scores / self.shape.tau).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
         choice = hard + soft - soft.detach()
-        each = self.loc.unsqueeze(1) + torch.einsum(
-            "bnde,bse->bsnd", self.factor, noise.normal.expand(len(self), -1, -1)
-        )
+        each = self.loc.unsqueeze(1) + torch.einsum("bnde,bse->bsnd", self.factor, normal.expand(len(self), -1, -1))
         return torch.einsum("bsn,bsnd->bsd", choice, each)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -182,8 +189,13 @@ def kl(q: Latent, p: Latent, generator: torch.Generator | None, draws: int = 8) 
     For a mixture q the sum over its components is exact and only each Gaussian is sampled (`draws` times):
     KL = sum_i gamma_i E_{z ~ q_i}[log q(z) - log p(z)], with exact mixture densities and full gradients.
     """
-    if not q.shape.mixture:
-        return td.kl_divergence(q.distribution(), p.distribution()).squeeze(1)
+    with full_precision(q.loc):
+        if not q.shape.mixture:
+            return td.kl_divergence(q.distribution(), p.distribution()).squeeze(1)
+        return _mixture_kl(q, p, generator, draws)
+
+
+def _mixture_kl(q: Latent, p: Latent, generator: torch.Generator | None, draws: int) -> Tensor:
     batch, count = q.logits.shape
     noise = normal((batch, count, draws, q.shape.noise_size), generator, q.loc)
     z = q.loc.unsqueeze(2) + torch.einsum("bnde,bnse->bnsd", q.factor, noise)

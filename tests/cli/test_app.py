@@ -127,6 +127,17 @@ def test_a_full_disk_is_said(
     assert not list(tmp_path.rglob(".writing*"))
 
 
+def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ambiseg.models.run.newest_run", interrupted)
+    code, out, err = ambiseg("evaluate")
+    assert (code, out) == (130, "")
+    assert "Interrupted: nothing half-written was kept; run the same command again." in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(known_truth: Store, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ambiseg", "train", "--data", str(known_truth.path), *TINY, "--steps", "100000"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ambiseg.models.latents import Family, LatentShape, kl, kl_by_dimension, latent, standard_normal
+from ambiseg.models.latents import Family, LatentHead, LatentShape, kl, kl_by_dimension, latent, standard_normal
 from ambiseg.models.randomness import generator_for
 
 FAMILIES: tuple[Family, ...] = ("axis", "full", "low-rank", "mixture-axis", "mixture-full", "mixture-low-rank")
@@ -129,3 +129,14 @@ def test_extreme_numbers_stay_finite(family: Family) -> None:
     q, p = latent(wild, shape), standard_normal(shape, 8, wild)
     assert q.draw(q.noise(4, generator_for(0))).isfinite().all()
     assert kl(q, p, generator_for(0)).isfinite().all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_autocast_changes_nothing(family: Family) -> None:
+    """Half precision is for the networks: draws and divergences stay in float32."""
+    q, p = random_latent(family, 20), random_latent(family, 21)
+    head, features = LatentHead(6, shape_of(family)), torch.randn(4, 6, generator=generator_for(22))
+    plain = (q.draw(q.noise(5, generator_for(0))), kl(q, p, generator_for(1)), head(features).loc)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = (q.draw(q.noise(5, generator_for(0))), kl(q, p, generator_for(1)), head(features).loc)
+    assert all(torch.equal(one, other) for one, other in zip(plain, cast, strict=True))
