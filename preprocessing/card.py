@@ -30,6 +30,7 @@ def dataset_card(store: Store) -> str:
         *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
         *_spacing_line(store),
+        *_diameter_line(store),
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest["counts"].items()),
         "",
         "Settings: " + ", ".join(f"{name} = {value}" for name, value in manifest["settings"].items()) + ".",
@@ -71,3 +72,13 @@ def _spacing_line(store: Store) -> list[str]:
     if spacing is None:
         return []
     return ["- pixel spacing of the scans (min, median, max): {:.3f}, {:.3f}, {:.3f} mm".format(*spacing)]
+
+
+def _diameter_line(store: Store) -> list[str]:
+    """The sizes of the lesions, where the source gives each reader's diameter (`;` parts readers, `+` one's pieces)."""
+    lesions = {(row["case"], row["lesion"]): row.get("diameter_mm", "") for row in store.index}
+    found = [float(value) for text in lesions.values() for value in text.replace("+", ";").split(";") if value]
+    if not found:
+        return []
+    low, middle, high = np.percentile(found, [0, 50, 100])
+    return [f"- diameter of the readers' outlines (min, median, max): {low:.1f}, {middle:.1f}, {high:.1f} mm"]
