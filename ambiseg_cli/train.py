@@ -79,7 +79,7 @@ def train(
         run = _new_run(made, store, output, str(chosen), rank)
         if preset is None and chosen.type == "cpu":
             console.print(
-                f"No CUDA device: preset [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
+                f"On a CPU the preset is [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
                 "Choose otherwise with --preset paper, --config or --set."
             )
     console.print(
