@@ -50,6 +50,8 @@ class TrainingState:
         """Restore a saved state; no code in the file is ever executed."""
         try:
             content = torch.load(path, map_location=device, weights_only=True)
+            if content["schema"] != SCHEMA:
+                raise ValueError(f"schema {content['schema']}")
             self.method.load_state_dict(content["method"])
             if content["averaged"] is not None:
                 self.averaged.load_state_dict(content["averaged"])

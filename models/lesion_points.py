@@ -37,11 +37,7 @@ def read_points(path: Path, scan: str, voxels: bool = False) -> list[NamedPoint]
     rows, columns = _rows(path)
     if OWN_COLUMNS <= columns <= OWN_COLUMNS | {"name"}:
         return [(_point(path, row, "x", "y", "z"), row.get("name") or "") for row in rows]
-    if (
-        not voxels
-        and columns >= LUNA_COLUMNS
-        and columns <= LUNA_COLUMNS | {"seriesuid", "diameter_mm", "class", "probability"}
-    ):
+    if not voxels and LUNA_COLUMNS <= columns <= LUNA_COLUMNS | LUNA_EXTRAS:
         places = (_point(path, row, "coordX", "coordY", "coordZ") for row in _of_scan(path, rows, scan))
         return [((-left, -back, head), "") for left, back, head in places]
     raise DataError(

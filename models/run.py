@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
@@ -32,7 +32,6 @@ from .normalise import Window, normalise, resolve_window
 from .predictive import Predictive
 
 RUNS = Path("runs")
-SCHEMA = 1
 
 
 class DataRecord(BaseModel):
@@ -74,7 +73,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    schema_number: int = SCHEMA
+    schema_number: Literal[1] = 1
     version: str
     torch: str
     device: str

@@ -115,7 +115,12 @@ def test_half_precision_without_cuda_is_refused(known_truth: Store, tmp_path: Pa
 def test_a_corrupt_checkpoint_is_named(known_truth: Store, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", known_truth)
     train(run, known_truth, CPU)
-    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000])
+    whole = run.checkpoint.read_bytes()
+    newer = torch.load(run.checkpoint, weights_only=True) | {"schema": 2}
+    run.checkpoint.write_bytes(whole[:2000])
+    with pytest.raises(DataError, match=r"checkpoint\.pt is corrupt or of another version"):
+        train(run, known_truth, CPU)
+    torch.save(newer, run.checkpoint)
     with pytest.raises(DataError, match=r"checkpoint\.pt is corrupt or of another version"):
         train(run, known_truth, CPU)
 
@@ -146,10 +151,10 @@ def test_corrupt_weights_are_named(known_truth: Store, tmp_path: Path) -> None:
 def test_a_damaged_run_is_named(known_truth: Store, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", known_truth)
     record = json.loads((run.path / "run.json").read_text())
-    record["config"]["steps"] = "many"
-    (run.path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match=r"run\.json is damaged"):
-        Run.open(run.path)
+    for damage in ({"schema_number": 2}, {"config": record["config"] | {"steps": "many"}}):
+        (run.path / "run.json").write_text(json.dumps(record | damage))
+        with pytest.raises(DataError, match=r"run\.json is damaged or of another version"):
+            Run.open(run.path)
     with pytest.raises(UsageError, match="exists already: go on with --resume"):
         make_run(run.path, known_truth)
     with pytest.raises(InputError, match="No run at"):
