@@ -12,7 +12,6 @@ import typer
 from ambiseg.preprocessing.errors import Interrupted, UsageError
 
 from .console import Meter, console, out, progress
-from .version import __version__
 
 if TYPE_CHECKING:
     from ambiseg.models.run import Run, Trained
@@ -123,10 +122,8 @@ def _preprocess(folder: Path, seed: int) -> "Store":
 
 
 def _train(folder: Path, store: "Store", seed: int) -> "Run":
-    import torch
-
     from ambiseg.models.config import make_config
-    from ambiseg.models.run import DataRecord, Run, RunRecord
+    from ambiseg.models.run import Run, RunRecord
     from ambiseg.models.training import train
 
     from .train_display import TrainDisplay
@@ -136,10 +133,9 @@ def _train(folder: Path, store: "Store", seed: int) -> "Run":
         run = Run.open(path)
     else:
         config = make_config("generalized", "demo", flags={"seed": seed})
-        data = DataRecord.of(store).model_copy(update={"path": "data/lidc"})  # the commands shown run in the folder
-        run = Run.create(
-            path, RunRecord(version=__version__, torch=torch.__version__, device="cpu", config=config, data=data)
-        )
+        record = RunRecord.of(config, store, "cpu")
+        data = record.data.model_copy(update={"path": "data/lidc"})  # the commands shown run in the folder
+        run = Run.create(path, record.model_copy(update={"data": data}))
     with TrainDisplay(run) as display:
         train(run, store, _cpu(), display.observe)
     return run

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.preview import INK, PALE
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.store import LUNG_WINDOW
 
 if TYPE_CHECKING:
     from ambiseg.models.inference import LesionHypotheses
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from .demo import Target
 
-READERS, HYPOTHESIS, INK, PALE = "#ffd166", "#4cc9f0", "#22252b", "#7a808c"
+READERS, HYPOTHESIS = "#ffd166", "#4cc9f0"
 COLUMNS = 5
 HALF_MM = 16.0  # half the field of view, at least
 
@@ -87,8 +89,8 @@ def _scan_places(target: "Target", result: "LesionHypotheses", shape: tuple[int,
 
 
 def _image(panel: Any, image: NDArray, step: float, half: float) -> None:
-    edge = image.shape[-1] * step / 2
-    panel.imshow(image, cmap="gray", vmin=-1000, vmax=400, extent=(-edge, edge, edge, -edge), interpolation="bilinear")
+    edge, (low, high) = image.shape[-1] * step / 2, LUNG_WINDOW
+    panel.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(-edge, edge, edge, -edge), interpolation="bilinear")
     panel.set(xlim=(-half, half), ylim=(half, -half))
 
 

@@ -8,7 +8,6 @@ import typer
 from ambiseg.preprocessing.errors import Interrupted, UsageError
 
 from .console import console, emit_json, out
-from .version import __version__
 
 if TYPE_CHECKING:
     from ambiseg.models.config import TrainConfig
@@ -96,9 +95,7 @@ def train(
 
 def _new_run(config: "TrainConfig", store: "Store", output: Path | None, device: str, rank: int | None) -> "Run":
     """Make the run folder; of several processes the first one makes it and the others wait for it."""
-    import torch
-
-    from ambiseg.models.run import DataRecord, Run, RunRecord, new_run_path
+    from ambiseg.models.run import Run, RunRecord, new_run_path
     from ambiseg.models.training import check_data
 
     check_data(config, store)
@@ -107,10 +104,7 @@ def _new_run(config: "TrainConfig", store: "Store", output: Path | None, device:
     path = output or new_run_path(config.method)
     if rank:
         return Run.wait_for(path)
-    data = DataRecord.of(store)
-    return Run.create(
-        path, RunRecord(version=__version__, torch=torch.__version__, device=device, config=config, data=data)
-    )
+    return Run.create(path, RunRecord.of(config, store, device))
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:

@@ -11,20 +11,20 @@ import argparse
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ambiseg.models.augment import make_batch
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import TrainConfig, make_config
-from ambiseg.models.crop_source import crop_source, positions_of_step
 from ambiseg.models.device import resolve_device
 from ambiseg.models.method import build
 from ambiseg.models.normalise import normalise, resolve_window
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.run import Run, RunRecord
+from ambiseg.models.training import LOG_EVERY, train
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
@@ -73,28 +73,20 @@ def plain_steps(store: Store, config: TrainConfig, device: torch.device, steps: 
 
 
 def our_steps(store: Store, config: TrainConfig, device: torch.device, steps: int) -> float:
-    """Steps a second of what `ambiseg train` does in a step, without validation and saving."""
-    from ambiseg.models.training import initial_state
-
-    state = initial_state(config, store, device)
-    (player,) = state.method.stages()[0].players
-    (optimiser,) = state.optimisers.values()
-    rows = store.rows("train")
-    source = crop_source(store, rows, device, config.data.memory)
-    window = resolve_window(config.data.window, store.intensity)
-    start = 0.0
-    for step in range(-2, steps):
-        if step == 0:
-            start = time.perf_counter()
-        now, ahead = (positions_of_step(max(n, 0), len(rows), config.batch, 0) for n in (step, step + 1))
-        generator = generator_for(0, step, device=device)
-        batch = make_batch(*source.fetch(now, ahead), config.data, config.augment, window, generator)
-        optimiser.zero_grad(set_to_none=True)
-        player.loss(batch, generator).total.backward()
-        optimiser.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return steps / (time.perf_counter() - start)
+    """Steps a second of the training loop itself, as its log has them, after the first report."""
+    with tempfile.TemporaryDirectory() as folder:
+        timed = config.model_copy(
+            update={
+                "steps": LOG_EVERY + steps,
+                "validation": config.validation.model_copy(update={"every": 10**6, "limit": 1}),
+            }
+        )
+        run = Run.create(Path(folder) / "run", RunRecord.of(timed, store, str(device)))
+        train(run, store, device)
+        entries = [entry for entry in run.read_log() if entry["kind"] == "train"]
+    return steps / sum(
+        (later["step"] - entry["step"]) / later["steps_per_second"] for entry, later in pairwise(entries)
+    )
 
 
 def main() -> None:

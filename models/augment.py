@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ambiseg.preprocessing.crops import centre_start
+
 from .batch import Batch
 from .config import AugmentSettings, DataSettings
 from .normalise import Window, normalise
@@ -47,11 +49,6 @@ def choose_readers(present: Tensor, count: int, generator: torch.Generator) -> T
     return order.gather(1, turn)
 
 
-def centre(size: int, crop: int) -> int:
-    """First pixel of the central `crop` pixels of `size`."""
-    return (size - crop) // 2
-
-
 def _exact_crop(
     images: Tensor, masks: Tensor, crop: int, augment: AugmentSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -59,7 +56,7 @@ def _exact_crop(
     batch = len(images)
     index = []
     for size in images.shape[-2:]:
-        first = centre(size, crop)
+        first = centre_start(size, crop)
         reach = min(round(augment.shift_px), first)
         shift = (uniform((batch,), generator, images) * (2 * reach + 1)).long() - reach
         index.append(first + shift[:, None] + torch.arange(crop, device=images.device))

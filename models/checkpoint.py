@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ambiseg.preprocessing.files import whole_file
 from .method import Method
 
 SCHEMA = 1
+COUNTERS = ("step", "best", "stale")
 
 
 @dataclass
@@ -21,7 +22,7 @@ class TrainingState:
     """All that changes during training. Random numbers are seeded by the step's number, so none need to be kept.
 
     `averaged` is the exponential moving average of the method's weights, or the method itself when there is none;
-    `best` is the monitored score of the best weights, `stale` the validations since; `seconds` the time spent.
+    `best` is the monitored score of the best weights, `stale` the validations since.
     """
 
     method: Method
@@ -31,12 +32,10 @@ class TrainingState:
     step: int = 0
     best: float = float("inf")
     stale: int = 0
-    seconds: float = 0.0
-    parts: tuple[str, ...] = field(default=("step", "best", "stale", "seconds"), repr=False)
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all."""
-        content: dict[str, Any] = {"schema": SCHEMA, **{part: getattr(self, part) for part in self.parts}}
+        content: dict[str, Any] = {"schema": SCHEMA, **{part: getattr(self, part) for part in COUNTERS}}
         content["method"] = self.method.state_dict()
         content["averaged"] = self.averaged.state_dict() if self.averaged is not self.method else None
         content["optimisers"] = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
@@ -58,7 +57,7 @@ class TrainingState:
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(content["optimisers"][name])
             self.scaler.load_state_dict(content["scaler"])
-            for part in self.parts:
+            for part in COUNTERS:
                 setattr(self, part, content[part])
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
             raise DataError(

@@ -24,13 +24,12 @@ class Processes:
         """Whether this is the process that validates, logs and saves."""
         return self.rank == 0
 
-    def share(self, batch: int) -> int:
-        """Images of a batch that this process computes."""
+    def check_batch(self, batch: int) -> None:
+        """Raise UsageError unless the processes can share a batch evenly."""
         if batch % self.world:
             raise UsageError(
                 f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple."
             )
-        return batch // self.world
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients by their mean over all processes, in one message."""

@@ -57,10 +57,9 @@ class LatentUNet(Method):
         super().__init__()
         self.channels, self.classes = channels, classes
         self.latent, self.beta, self.kl_draws = latent, beta, kl_draws
-        self.sees_image, self.early = posterior == "image-and-mask", injection == "early"
-        self.unet = UNet(channels + (latent.dim if self.early else 0), widths, convs, norm)
-        self.combine = None if self.early else Combine(widths[0], latent.dim, classes)
-        self.output = nn.Conv2d(widths[0], classes, 1) if self.early else None
+        self.sees_image, early = posterior == "image-and-mask", injection == "early"
+        self.unet = UNet(channels + (latent.dim if early else 0), widths, convs, norm)
+        self.head = nn.Conv2d(widths[0], classes, 1) if early else Combine(widths[0], latent.dim, classes)
         self.prior = _latent_net(channels, widths, convs, norm, latent) if prior == "learned" else None
         posterior_channels = classes + (channels if self.sees_image else 0)
         self.posterior = _latent_net(posterior_channels, widths, convs, norm, latent)
@@ -96,18 +95,16 @@ class LatentUNet(Method):
 
     def _decoder(self, image: Tensor) -> Decode:
         """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""
-        if self.combine is None:
-            return lambda z: self._decode_early(image, z)
-        combine = self.combine
-        prepared = combine.prepare(self.unet(image))
-        return lambda z: combine(prepared, z)
+        head = self.head
+        if isinstance(head, Combine):
+            prepared = head.prepare(self.unet(image))
+            return lambda z: head(prepared, z)
+        return lambda z: head(self._early_features(image, z)).unflatten(0, z.shape[:2])
 
-    def _decode_early(self, image: Tensor, z: Tensor) -> Tensor:
-        draws = z.shape[1]
+    def _early_features(self, image: Tensor, z: Tensor) -> Tensor:
+        """U-Net features [B * S, F, H, W] with each draw of z as further input channels."""
         planes = z.flatten(0, 1)[..., None, None].expand(-1, -1, *image.shape[-2:]).to(image.dtype)
-        features = self.unet(torch.cat((image.repeat_interleave(draws, 0), planes), 1))
-        assert self.output is not None
-        return self.output(features).unflatten(0, (-1, draws))
+        return self.unet(torch.cat((image.repeat_interleave(z.shape[1], 0), planes), 1))
 
 
 class LatentPredictive(SampledPredictive):

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.resample import PlaneGrid
+from ambiseg.preprocessing.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.store import Intensity
 from ambiseg.preprocessing.volume import Volume
 
 from .lesion import Lesion
 
 Box = tuple[slice, slice, slice]
-TIE = 2e-5  # rounding must not decide a voxel that is exactly half covered
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,8 @@ class Neighbourhood:
         result = np.zeros((*labels.shape[:-2], *shape), np.uint8)
         marked = labels.any((-2, -1))  # most slices of most draws are empty
         some = labels[marked]
-        most = np.zeros((len(some), *shape), np.float32)
-        covered, best = np.zeros_like(most), np.zeros(most.shape, np.uint8)
-        for label in range(1, classes):
-            share = self.local.coverage_back(some == label, shape)
-            best[share > most] = label
-            np.maximum(most, share, out=most)
-            covered += share
-        best[most < 1 - covered - TIE] = 0
-        result[marked] = best
+        shares = [self.local.coverage_back(some == label, shape) for label in range(1, classes)]
+        result[marked] = most_covering(np.stack(shares))
         return result
 
     def marginal_back(self, marginal: NDArray[np.float32]) -> NDArray[np.float32]:

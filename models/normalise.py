@@ -4,9 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ambiseg.preprocessing.store import Intensity
-
-LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for lung nodules
+from ambiseg.preprocessing.store import LUNG_WINDOW, Intensity
 
 Window = tuple[float, float] | Literal["crop"]
 

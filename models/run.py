@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +80,17 @@ class RunRecord(BaseModel):
     device: str
     config: TrainConfig
     data: DataRecord
+
+    @classmethod
+    def of(cls, config: TrainConfig, store: Store, device: str) -> "RunRecord":
+        """The record of a run that is about to start, by this version."""
+        return cls(
+            version=version("ambiseg"),
+            torch=torch.__version__,
+            device=device,
+            config=config,
+            data=DataRecord.of(store),
+        )
 
     @property
     def method(self) -> str:

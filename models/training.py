@@ -86,7 +86,8 @@ class _Loop:
         self.run, self.device, self.processes, self.observe = run, device, processes, observe
         self.config = config = run.record.config
         rows = store.rows("train")
-        self.count, self.batch = len(rows), processes.share(config.batch)
+        processes.check_batch(config.batch)
+        self.count = len(rows)
         self.source = crop_source(store, rows, device, config.data.memory)
         self.state = initial_state(config, store, device)
         self.stages = _placed(self.state.method.stages(), config.steps)
@@ -173,7 +174,6 @@ class _Loop:
         terms = {name: value.item() / self.counted for name, value in self.sums.items()}
         elapsed, step = time.monotonic() - self.since, self.state.step
         speed = self.counted / max(elapsed, 1e-9)
-        self.state.seconds += elapsed
         self.sums, self.counted, self.since = {}, 0, time.monotonic()
         if not all(math.isfinite(value) for value in terms.values()):
             raise UsageError(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .resample import PlaneGrid, majority
+from .resample import PlaneGrid, most_covering
 
 
 def crop_image(plane: NDArray, grid: PlaneGrid, fill: float) -> NDArray[np.float32]:
@@ -24,12 +24,7 @@ def crop_labels(labels: NDArray, grid: PlaneGrid, classes: int) -> NDArray[np.ui
 
     With two classes a pixel at least half covered is lesion, so that regions keep their area.
     """
-    coverage = np.stack([grid.coverage(labels == label) for label in range(1, classes)])
-    if classes == 2:
-        return majority(coverage[0]).astype(np.uint8)
-    background = 1 - coverage.sum(0)
-    best = coverage.argmax(0) + 1
-    return np.where(coverage.max(0) >= background - 1e-5, best, 0).astype(np.uint8)
+    return most_covering(np.stack([grid.coverage(labels == label) for label in range(1, classes)]))
 
 
 def centre_crop(array: NDArray, size: int) -> NDArray:
@@ -41,6 +36,11 @@ def centre_crop(array: NDArray, size: int) -> NDArray:
     return array[..., rows, columns]
 
 
+def centre_start(length: int, size: int) -> int:
+    """The first of the central `size` pixels of `length`; training and evaluation agree on it."""
+    return max(length - size, 0) // 2
+
+
 def _central(length: int, size: int) -> slice:
-    start = max(length - size, 0) // 2
+    start = centre_start(length, size)
     return slice(start, start + min(length, size))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import whole_file
-from .store import Store
+from .store import LUNG_WINDOW, Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 LINES = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind of line for every seven readers
 WIDEST, NARROWEST = 2.6, 1.0  # points: from the first reader to the last, so that equal outlines lie inside each other
-LUNG = (-1000.0, 400.0)  # HU
 SMALLEST = 0.25  # of the crop: the least side of the field about the marks
 TILE, SEAM, GAP, LINE = 1.75, 0.03, 0.16, 0.22  # inches: a panel, between its two, between crops, a line of text
 SHEET, INK, PALE = "#15171c", "#f1f3f6", "#9aa1ad"
@@ -106,7 +105,9 @@ def _field(marked: NDArray[np.bool_]) -> Field:
 
 def _image(panel: "Axes", image: NDArray, unit: str) -> None:
     """An image [C, H, W]: three channels as colours, else the first in grey."""
-    low, high = LUNG if unit == "HU" else (float(image.min()), max(float(image.max()), float(image.min()) + 1e-6))
+    low, high = (
+        LUNG_WINDOW if unit == "HU" else (float(image.min()), max(float(image.max()), float(image.min()) + 1e-6))
+    )
     shown = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
     pixels = shown.transpose(1, 2, 0) if len(shown) == 3 else shown[0]
     panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Weights = NDArray[np.float64]
+TIE = 1e-5  # rounding must not decide a pixel that is exactly half covered
 
 
 def linear_weights(count: int, centres: NDArray[np.float64], step: float) -> Weights:
@@ -72,5 +73,13 @@ class PlaneGrid:
 
 
 def majority(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The pixels at least half covered; a tolerance keeps rounding from deciding the exact halves."""
-    return coverage >= 0.5 - 1e-5
+    """The pixels at least half covered."""
+    return coverage >= 0.5 - TIE
+
+
+def most_covering(coverage: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The label (uint8) that covers most of each pixel, from the foreground classes' shares [K - 1, ...]; 0 where the
+    background covers more than any of them. For two classes this is `majority`.
+    """
+    background = 1 - coverage.sum(0)
+    return np.where(coverage.max(0) < background - 2 * TIE, 0, coverage.argmax(0) + 1).astype(np.uint8)

@@ -38,6 +38,7 @@ class Intensity:
 
 HOUNSFIELD = Intensity("HU", -1024, 3071)
 BYTES = Intensity("relative", 0, 255)
+LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for lung nodules
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class StoreWriter:
         self.folder, self.info, self.splits = folder, info, splits
         self.rows: list[dict[str, Any]] = []
         self.shards: list[dict[str, Any]] = []
+        self.shapes: dict[str, list[int]] = {}  # of every crop's image and masks
         self._pending: list[Crop] = []
 
     def add(self, crop: Crop) -> None:
@@ -89,13 +90,12 @@ class StoreWriter:
             self._flush()
 
     def _check(self, crop: Crop) -> None:
-        first = self._pending[0] if self._pending else crop
-        expected = (
-            self.shards[0] if self.shards else {"image": list(first.image.shape), "masks": list(first.masks.shape)}
-        )
         came = {"image": list(crop.image.shape), "masks": list(crop.masks.shape)}
-        if any(came[part] != expected[part] for part in came):
-            raise DataError(f"Case {crop.case}: crops of one store have one shape; expected {expected}, came {came}.")
+        self.shapes = self.shapes or came
+        if came != self.shapes:
+            raise DataError(
+                f"Case {crop.case}: crops of one store have one shape; expected {self.shapes}, came {came}."
+            )
         if crop.masks.max(initial=0) >= len(self.info.class_names):
             raise DataError(
                 f"Case {crop.case}: mask label {crop.masks.max()} is outside the {len(self.info.class_names)} classes "
@@ -128,11 +128,7 @@ class StoreWriter:
             "images": np.stack([crop.image for crop in self._pending]),
             "masks": np.stack([crop.masks for crop in self._pending]).astype(np.uint8),
         }
-        shard: dict[str, Any] = {
-            "rows": len(self._pending),
-            "image": list(arrays["images"].shape[1:]),
-            "masks": list(arrays["masks"].shape[1:]),
-        }
+        shard: dict[str, Any] = {"rows": len(self._pending)}
         for kind, array in arrays.items():
             path = self.folder / f"{kind}_{number:03d}.npy"
             np.save(path, array, allow_pickle=False)
@@ -152,8 +148,8 @@ class StoreWriter:
             "name": self.info.name,
             "source": self.info.source,
             "rows": len(self.rows),
-            "image_shape": self.shards[0]["image"],
-            "masks_shape": self.shards[0]["masks"],
+            "image_shape": self.shapes["image"],
+            "masks_shape": self.shapes["masks"],
             "class_names": list(self.info.class_names),
             "intensity": vars(self.info.intensity),
             "spacing_mm": self.info.spacing_mm,
@@ -161,9 +157,7 @@ class StoreWriter:
             "counts": dict(self.info.counts),
             "attribution": self.info.attribution,
             "index_sha256": sha256(self.folder / "index.csv"),
-            "shards": [
-                {key: value for key, value in shard.items() if key not in ("image", "masks")} for shard in self.shards
-            ],
+            "shards": self.shards,
         }
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         (self.folder / "README.md").write_text(dataset_card(Store.open(self.folder)), encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, InputError
+from ..errors import DataError
 from ..failures import CaseFailure
 from ..store import HOUNSFIELD, Intensity
 from ..store_writer import Crop, StoreInfo, write_store
@@ -71,9 +71,8 @@ def write_crops(out: Path, info: StoreInfo, splits: Mapping[str, str], crops: It
             if len(kinds) > 1:
                 cases = " and ".join(f"{kind} in case {case}" for kind, case in kinds.items())
                 raise DataError(f"The images have different types of numbers ({cases}): convert them to one.")
-        if not writer.rows:
-            raise InputError(f"{info.source}: no crop to write, so no dataset was made.")
-        writer.info = replace(info, intensity=_intensity(info.intensity.unit, next(iter(kinds)), low, high))
+        for kind in kinds:  # one, or none without any crop, which the writer refuses
+            writer.info = replace(info, intensity=_intensity(info.intensity.unit, kind, low, high))
     return len(writer.rows)
 
 
