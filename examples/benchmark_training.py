@@ -1,6 +1,6 @@
 """Training steps a second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
 
-    python examples/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 40] [--rounds 3]
+    python examples/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 50] [--rounds 3]
 
 The plain loop is what one writes first: a Dataset that reads a crop, draws a reader and mirrors both, a DataLoader with
 two workers, zero_grad / loss / backward / step, and `loss.item()` at every step. Both are timed in turn, round by round,
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("--method", default="generalized")
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
