@@ -10,14 +10,18 @@ from rich.markup import escape
 
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 
+from .benchmark import benchmark
 from .console import complain, console
 from .data import data
 from .demo import demo
 from .evaluate import evaluate
+from .gallery import gallery
 from .methods import methods
 from .phantom import phantom
 from .predict import predict
+from .preprocess_cityscapes import cityscapes
 from .preprocess_lidc import lidc
+from .preprocess_mnist_guess import mnist_guess
 from .preprocess_nifti import nifti
 from .preprocess_packed import packed
 from .train import train
@@ -32,11 +36,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
-for source in (lidc, nifti, packed):
+for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(data, name="data")
-for command in (train, evaluate, predict, methods, phantom, demo):
+app.add_typer(benchmark, name="benchmark")
+for command in (train, evaluate, predict, gallery, methods, phantom, demo):
     app.command()(command)
 
 

@@ -74,7 +74,7 @@ def _open(path: Path | None) -> "Store":
 
 
 def _facts(store: "Store") -> dict[str, Any]:
-    from ambiseg.preprocessing.card import crops_by_marks, scan_spacing, split_counts
+    from ambiseg.preprocessing.card import crops_by_marks, masks_text, scan_spacing, special_facts, split_counts
 
     manifest = store.manifest
     counts = {split: split_counts(store, split) for split in ("train", "val", "test", "all")}
@@ -86,6 +86,9 @@ def _facts(store: "Store") -> dict[str, Any]:
             split: dict(zip(("patients", "lesions", "crops"), count, strict=True)) for split, count in counts.items()
         },
         "readers": store.readers,
+        "known_odds": store.known_odds,
+        "masks": masks_text(store),
+        "special": special_facts(store),
         "crops_by_readers_who_marked": {str(marked): crops for marked, crops in crops_by_marks(store).items()},
         "crops_with_absent_readers": int((~store.present).any(1).sum()),
         "size": list(store.size),
@@ -108,7 +111,8 @@ def _tables(facts: dict[str, Any]) -> "list[Table]":
     for name, value in _lines(facts).items():
         about.add_row(name, escape(value))
     splits = Table("split", title="Crops by split", title_justify="left")
-    marks = Table("readers who marked", title="Crops by readers who marked them", title_justify="left")
+    what = "masks that mark something" if facts["known_odds"] else "readers who marked"
+    marks = Table(what, title=f"Crops by {what}", title_justify="left")
     for table, headings in ((splits, ("patients", "lesions", "crops")), (marks, ("crops", "share"))):
         for heading in headings:
             table.add_column(heading, justify="right")
@@ -130,7 +134,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         "spacing": f"{spacing:g} mm" if spacing else "as acquired",
         "scans' spacing": f"{scans[0]:.3f} to {scans[2]:.3f} mm, median {scans[1]:.3f}" if scans else "-",
         "intensity": f"{intensity['unit']}, {intensity['low']:g} to {intensity['high']:g}",
-        "readers": f"{facts['readers']}" + (f", some absent in {absent} crops" if absent else ""),
+        "masks": facts["masks"] + (f", some absent in {absent} crops" if absent else ""),
         "classes": ", ".join(facts["classes"]),
+        **facts["special"],
         "hash": facts["hash"],
     }

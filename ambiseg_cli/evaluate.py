@@ -11,7 +11,7 @@ from .console import Meter, console, emit_json, out, progress
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.metrics.evaluate import Evaluation
+    from ambiseg.models.metrics.evaluation import Evaluation
     from ambiseg.models.metrics.summary import Figure
 
 AT_16 = {
@@ -36,6 +36,8 @@ OTHERS = {
     "empty_error": "  absolute difference",
     "empty_accuracy": "Accuracy on empty masks",
 }
+KNOWN = {"mode_error": "Mode probabilities, abs. error"}
+WIDEST = 8  # modes that the table of mode probabilities shows one by one
 
 
 def evaluate(
@@ -52,6 +54,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Evaluate only so many cases, spread over the split.", show_default=False)
     ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Evaluate whole stored images, not their centre of the training crop's size."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
         Path | None,
@@ -66,7 +72,7 @@ def evaluate(
 ) -> None:
     """Compare a run's masks with the readers' masks: GED, HM-IoU, the top hypothesis, empty masks."""
     from ambiseg.models.device import resolve_device
-    from ambiseg.models.metrics.evaluate import data_for
+    from ambiseg.models.metrics.data import data_for
     from ambiseg.models.metrics.evaluate import evaluate as evaluate_run
     from ambiseg.models.run import load_trained, newest_run
 
@@ -83,6 +89,7 @@ def evaluate(
             samples=samples,
             seed=seed,
             limit=limit,
+            whole=whole,
             on_progress=Meter(display, "Evaluating", "cases"),
         )
     folder = output or run / f"evaluation-{split}"
@@ -91,6 +98,8 @@ def evaluate(
         emit_json(evaluation.summary())
     else:
         out(_table(evaluation))
+        if evaluation.modes:
+            out(_modes_table(evaluation))
     console.print(f"Written: {folder / 'cases.csv'}, {folder / 'summary.json'}")
 
 
@@ -108,10 +117,34 @@ def _table(evaluation: "Evaluation") -> "Table":
     table.add_column("figure")
     for heading in ("mean", "sd", "95 % interval", "cases"):
         table.add_column(heading, justify="right")
-    for block in (AT_16, AT_ALL, OTHERS) if exact or about["samples"] > 16 else (AT_16, OTHERS):
+    blocks = [AT_16, AT_ALL, OTHERS] if exact or about["samples"] > 16 else [AT_16, OTHERS]
+    for block in [*blocks, KNOWN] if about["known_odds"] else blocks:
         for name, label in block.items():
             table.add_row(label.format(weights=weights), *_cells(evaluation.figures[name]))
+            if name in about.get("floor", {}):
+                table.add_row("  of a perfect model", f"{about['floor'][name]:.3f}")
         table.add_section()
+    return table
+
+
+def _modes_table(evaluation: "Evaluation") -> "Table":
+    """The model's mode probabilities beneath the true ones, group by group; their mean error alone for many modes."""
+    from rich.table import Table
+
+    group = evaluation.about["group"] or "cases"
+    count = max(len(found.truth) for found in evaluation.modes.values())
+    shown = range(count if count <= WIDEST else 0)
+    table = Table(title=f"Mode probabilities of {count} modes")
+    table.add_column(group)
+    for heading in ("cases", *(["", *map(str, shown)] if shown else []), "mean abs. error"):
+        table.add_column(heading, justify="right")
+    for name, found in evaluation.modes.items():
+        truth, model = ([f"{value:.3f}" for value in values[: len(shown)]] for values in (found.truth, found.model))
+        if shown:
+            table.add_row(name, str(found.cases), "truth", *truth)
+            table.add_row("", "", "model", *model, f"{found.error:.3f}", end_section=True)
+        else:
+            table.add_row(name, str(found.cases), f"{found.error:.4f}")
     return table
 
 

@@ -28,6 +28,14 @@ def predict(
     voxel: Annotated[
         bool, typer.Option("--voxel", help="--at and --points count the file's voxels i,j,k from 0, not mm.")
     ] = False,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another segmenter's class probabilities of the scan (nnU-Net's .npz, or .nii.gz), for a model that refines "
+            "them.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="The run folder. Default: the newest in runs/.", show_default=False)
     ] = None,
@@ -74,6 +82,7 @@ def predict(
             points=points,
             roi=roi,
             voxel=voxel,
+            probabilities=probabilities,
             ranking=Ranking(top, draws, merge, depth, seed),
             overwrite=overwrite,
             on_progress=Meter(display, "Predicting", "lesions"),
@@ -88,6 +97,8 @@ def predict(
             out(_table(lesion, f"lesion_{number:02d}" if len(content["lesions"]) > 1 else "Lesion"))
     if any(hypothesis["cut_off"] for lesion in content["lesions"] for hypothesis in lesion["hypotheses"]):
         console.print("[yellow]Note:[/] masks marked with * reach the border of what was looked at; see --depth.")
+    if any(lesion["aleatoric"] for lesion in content["lesions"]):
+        console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
     console.print(f"Written: {folder}/")
 
 

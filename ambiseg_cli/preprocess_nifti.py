@@ -33,7 +33,8 @@ def nifti(
             metavar="IN",
             help="A folder with CASE/image.nii.gz and CASE/reader_1.nii.gz, CASE/reader_2.nii.gz, ..., each case a patient; "
             "or a CSV with the columns case, patient (optional), image, mask_1, mask_2, ... (paths relative to the CSV, an "
-            "empty cell for an absent reader).",
+            "empty cell for an absent reader). Another segmenter's class probabilities may come along, as "
+            "CASE/probabilities.npz or .nii.gz, or in the column probabilities.",
         ),
     ],
     output: Annotated[

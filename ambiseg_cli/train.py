@@ -90,7 +90,7 @@ def train(
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
     if not rank:
-        _report(run.path, display.best, finished, as_json)
+        _report(run, display.best, finished, as_json)
 
 
 def _new_run(config: "TrainConfig", store: "Store", output: Path | None, device: str, rank: int | None) -> "Run":
@@ -113,14 +113,16 @@ def _refuse_with_resume(given: dict[str, Any]) -> None:
         raise UsageError(f"A resumed run keeps its settings: leave out {', '.join(wrong)}, or start a new run.")
 
 
-def _report(path: Path, best: dict[str, float], finished: bool, as_json: bool) -> None:
+def _report(run: "Run", best: dict[str, float], finished: bool, as_json: bool) -> None:
+    path = run.path
     if as_json:
         emit_json({"run": str(path), "finished": finished, "best": best})
         return
     how = "Finished" if finished else "Stopped early (no improvement)"
     scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
     console.print(f"{how}. Best on validation, at step {best['step']}: {scores}. Curves: {path / 'progress.png'}")
-    console.print(f"Next: [bold]ambiseg evaluate {path}[/] or [bold]ambiseg predict scan.nii --top 8[/]")
+    other = " --probabilities scan.npz" if run.record.data.probabilities else ""
+    console.print(f"Next: [bold]ambiseg evaluate {path}[/] or [bold]ambiseg predict scan.nii --top 8{other}[/]")
     out(str(path))
 
 

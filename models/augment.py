@@ -14,39 +14,36 @@ from ambiseg.preprocessing.crops import centre_start
 
 from .batch import Batch
 from .config import AugmentSettings, DataSettings
-from .normalise import Window, normalise
+from .crop_source import Crops
+from .normalise import Window, normalise, with_probabilities
 from .randomness import normal, uniform
+from .readers import chosen_masks, likely_modes, present_readers
 
 ELASTIC_KNOTS = 6  # control points a side of the smooth displacement
 
 
 def make_batch(
-    images: Tensor,
-    masks: Tensor,
-    present: Tensor,
+    crops: Crops,
     data: DataSettings,
     augment: AugmentSettings,
     window: Window,
     generator: torch.Generator,
     progress: float = 0.0,
 ) -> Batch:
-    """A training batch from stored crops: images [B, C, H, W], masks [B, R, H, W], present [B, R]."""
-    chosen = choose_readers(present, data.readers, generator)
-    masks = masks.gather(1, chosen[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
+    """A training batch from stored crops."""
+    draw = likely_modes if crops.known else present_readers
+    chosen = draw(crops.chances if crops.known else crops.chances > 0, data.readers, generator)
+    masks = chosen_masks(crops.masks, chosen, crops.flips)
+    stored = [crops.images] if crops.probabilities is None else [crops.images.float(), crops.probabilities.float()]
+    images = torch.cat(stored, 1)
     warp = augment.rotate_deg or augment.scale or augment.elastic_px
     cut = _warped_crop if warp else _exact_crop
     image, mask = cut(images, masks, data.crop, augment, generator)
-    if augment.flip:
-        image, mask = _mirror(image, mask, generator)
-    return Batch(_jitter(normalise(image, window), augment, generator), mask.long(), progress)
-
-
-def choose_readers(present: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """For each image `count` of its present readers [B, count], without repetition as far as there are enough."""
-    scores = uniform(present.shape, generator, present).masked_fill(~present, -1.0)
-    order = scores.argsort(1, descending=True)
-    turn = torch.arange(count, device=present.device)[None] % present.sum(1, keepdim=True)
-    return order.gather(1, turn)
+    if augment.flip != "none":
+        image, mask = _mirror(image, mask, augment.flip, generator)
+    shown, *probabilities = image.split([part.shape[1] for part in stored], 1)
+    shown = _jitter(normalise(shown, window), augment, generator)
+    return Batch(with_probabilities(shown, *probabilities), mask.long(), progress)
 
 
 def _exact_crop(
@@ -93,12 +90,14 @@ def _elastic(batch: int, crop: int, pixels: float, generator: torch.Generator, l
     return F.interpolate(knots, size=(crop, crop), mode="bicubic", align_corners=True).movedim(1, -1)
 
 
-def _mirror(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    rows, columns, swap = (uniform((3, len(image)), generator, image) < 0.5)[..., None, None, None]
+def _mirror(image: Tensor, mask: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    columns, rows, swap = (uniform((3, len(image)), generator, image) < 0.5)[..., None, None, None]
 
     def mirrored(stack: Tensor) -> Tensor:
-        stack = torch.where(rows, stack.flip(-2), stack)
         stack = torch.where(columns, stack.flip(-1), stack)
+        if kind == "horizontal":
+            return stack
+        stack = torch.where(rows, stack.flip(-2), stack)
         return torch.where(swap, stack.transpose(-1, -2), stack)
 
     return mirrored(image), mirrored(mask)

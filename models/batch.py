@@ -10,13 +10,18 @@ from torch import Tensor
 class Batch:
     """A training batch, already cropped, augmented and normalised, on the training device.
 
-    image [B, C, H, W] float; mask [B, M, H, W] class labels (long) of M readers drawn at random for each image
-    (M = 1 in the papers); `progress` is the share of the schedule that is done, 0 to 1.
+    image [B, C, H, W] float: the image's channels in 0..1 and, where the data has them, the K class probabilities of
+    another segmenter; mask [B, M, H, W] class labels (long) of M readers drawn at random for each image (M = 1 in the
+    papers), `IGNORE` where a pixel counts for nothing; `progress` is the share of the stage that is done, 0 to 1.
     """
 
     image: Tensor
     mask: Tensor
     progress: float = 0.0
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Every image with each of its masks: images [B * M, C, H, W] and masks [B * M, H, W]."""
+        return self.image.repeat_interleave(self.mask.shape[1], 0), self.mask.flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
-from .method import check_options, find_method, first_problem
+from .method import check_options, find_method, first_problem, options_model
 
 
 class Section(BaseModel):
@@ -33,7 +33,9 @@ class DataSettings(Section):
 class AugmentSettings(Section):
     """Random changes of image and masks; zero means none."""
 
-    flip: bool = Field(True, description="mirror rows, columns, and swap the axes, each at even odds")
+    flip: Literal["none", "horizontal", "all"] = Field(
+        "all", description="mirror left and right; all: also up and down, and swap the axes; each at even odds"
+    )
     rotate_deg: float = Field(0.0, ge=0, description="rotation up to this angle")
     scale: float = Field(0.0, ge=0, lt=1, description="zoom by up to this fraction")
     shift_px: float = Field(0.0, ge=0, description="translation up to this many pixels")
@@ -47,7 +49,13 @@ class OptimiserSettings(Section):
 
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
-    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate over the steps")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averaging of gradients and their squares")
+    schedule: Literal["constant", "cosine", "steps"] = Field(
+        "constant", description="learning rate over the steps of a stage"
+    )
+    milestones: tuple[tuple[float, float], ...] = Field(
+        (), description="for steps: from this share of the stage on, the rate times this factor"
+    )
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are evaluated; 0: none")
@@ -106,11 +114,12 @@ def make_config(
 ) -> TrainConfig:
     """The settings of a run: the preset, overlaid by a TOML file, by `a.b=value` settings and by flags (None: not given).
 
-    A preset's table `options.<method>` holds what it changes for that method alone.
+    A preset's `options` go to every method that has options of these names. Its table `for.<method>`, and the file's, hold
+    what is meant for that method alone.
     """
-    find_method(method)
+    method = find_method(method).name
     merged = _preset(preset, method)
-    layers = [_read_toml(file) if file else {}, *(_setting(text) for text in settings)]
+    layers = [_for_method(_read_toml(file), method) if file else {}, *(_setting(text) for text in settings)]
     layers += [_nested(key.split("."), value) for key, value in (flags or {}).items() if value is not None]
     for layer in layers:
         merged = _overlay(merged, layer)
@@ -135,8 +144,17 @@ def _preset(name: str, method: str) -> dict[str, Any]:
     text = (resources.files("ambiseg.models.presets") / f"{name}.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)
     del values["description"]
-    values["options"] = values.get("options", {}).get(method, {})
-    return values
+    known = options_model(find_method(method)).model_fields
+    values["options"] = {key: value for key, value in values.get("options", {}).items() if key in known}
+    return _for_method(values, method)
+
+
+def _for_method(values: dict[str, Any], method: str) -> dict[str, Any]:
+    """Settings with the table `for.<method>` laid over the rest, and the tables of other methods left out."""
+    tables = values.pop("for", {})
+    for name in tables:
+        find_method(name)
+    return _overlay(values, tables.get(method, {}))
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

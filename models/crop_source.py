@@ -1,8 +1,9 @@
-"""Where training crops come from: all on the device when they fit, otherwise read ahead from the store's memory maps."""
+"""Where training crops come from: all on the device when they fit, read ahead from disk, or dealt anew for every step."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,62 +11,116 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.deals import dealer
+from ambiseg.preprocessing.store import Flip, Store
 
 from .randomness import seed_of
 
-Crops = tuple[Tensor, Tensor, Tensor]  # images [B, C, H, W], masks [B, R, H, W], present [B, R]
 SHARE = 0.4  # of the free memory that the data may take
 
 
+@dataclass(frozen=True)
+class Crops:
+    """Stored crops on the device, in their stored types.
+
+    images [B, C, H, W]; masks [B, R, H, W], or the base label maps [B, 1, H, W] where `flips` make the modes of them;
+    chances [B, R]: of each reader to be drawn (1 for those present, 0 else), or the modes' probabilities when these are
+    `known`; probabilities [B, K, H, W]: another segmenter's, in 255ths.
+    """
+
+    images: Tensor
+    masks: Tensor
+    chances: Tensor
+    known: bool = False
+    flips: tuple[Flip, ...] = ()
+    probabilities: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of which batches a process takes: the `rank`-th of every `world` images of batches of `batch`."""
+
+    batch: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def positions(self, step: int, count: int) -> NDArray[np.intp]:
+        """Which of `count` crops are this process's in a step."""
+        return positions_of_step(step, count, self.batch, self.seed)[self.rank :: self.world]
+
+
 class DeviceSource:
-    """All crops of the given rows on the device, in their stored types."""
+    """All crops of the given rows on the device."""
 
-    def __init__(self, store: Store, rows: NDArray[np.intp], device: torch.device):
-        self.crops = _read(store, rows, device)
+    def __init__(self, store: Store, rows: NDArray[np.intp], device: torch.device, share: Share):
+        self.crops, self.share = read_crops(store, rows, device), share
 
-    def fetch(self, positions: Sequence[int], ahead: Sequence[int]) -> Crops:
-        """The crops at these positions among the rows."""
-        index = torch.as_tensor(positions, device=self.crops[0].device)
-        images, masks, present = (part.index_select(0, index) for part in self.crops)
-        return images, masks, present
+    def fetch(self, step: int) -> Crops:
+        """The crops of a step."""
+        crops = self.crops
+        index = torch.as_tensor(self.share.positions(step, len(crops.images)), device=crops.images.device)
+        extra = crops.probabilities
+        return Crops(
+            crops.images.index_select(0, index),
+            crops.masks.index_select(0, index),
+            crops.chances.index_select(0, index),
+            crops.known,
+            crops.flips,
+            None if extra is None else extra.index_select(0, index),
+        )
 
 
-class MappedSource:
-    """Crops read from disk; while a batch is used, a thread reads the next one."""
+class AheadSource:
+    """Crops that take time to `read`: while the batch of one step is used, a thread reads the next one's."""
 
-    def __init__(self, store: Store, rows: NDArray[np.intp], device: torch.device):
-        self.store, self.rows, self.device = store, rows, device
+    def __init__(self, read: Callable[[int], Crops]):
+        self.read = read
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="crops")
-        self.coming: tuple[tuple[int, ...], Future[Crops]] | None = None
+        self.coming: tuple[int, Future[Crops]] | None = None
 
-    def fetch(self, positions: Sequence[int], ahead: Sequence[int]) -> Crops:
-        """The crops at these positions; those at `ahead` are read meanwhile."""
-        if self.coming is not None and self.coming[0] == tuple(positions):
-            crops = self.coming[1].result()
-        else:
-            crops = self._read(positions)
-        self.coming = (tuple(ahead), self.reader.submit(self._read, ahead))
+    def fetch(self, step: int) -> Crops:
+        """The crops of a step; those of the next one are read meanwhile."""
+        crops = self.coming[1].result() if self.coming and self.coming[0] == step else self.read(step)
+        self.coming = (step + 1, self.reader.submit(self.read, step + 1))
         return crops
 
-    def _read(self, positions: Sequence[int]) -> Crops:
-        return _read(self.store, self.rows[np.asarray(positions, np.intp)], self.device)
+
+CropSource = DeviceSource | AheadSource
 
 
-def crop_source(store: Store, rows: NDArray[np.intp], device: torch.device, memory: str) -> DeviceSource | MappedSource:
-    """The source for `memory` "device", "mapped" or "auto" (on the device when the crops take less than SHARE of it)."""
+def crop_source(store: Store, device: torch.device, memory: str, share: Share) -> CropSource:
+    """The source of a store's training crops: dealt anew where the store has a bank to deal from, else its train rows,
+    for `memory` "device", "mapped" or "auto" (on the device when the crops take less than SHARE of what is free).
+    """
+    if store.deal is not None:
+        return AheadSource(_dealt(store, device, share))
+    rows = store.rows("train")
     if memory == "auto":
-        one = store.images(rows[:1]).nbytes + store.masks(rows[:1]).nbytes
+        one = store.images(rows[:1]).nbytes + store.labels(rows[:1]).nbytes
         memory = "device" if one * len(rows) < SHARE * _free_bytes(device) else "mapped"
-    return (DeviceSource if memory == "device" else MappedSource)(store, rows, device)
+    if memory == "device":
+        return DeviceSource(store, rows, device, share)
+    return AheadSource(lambda step: read_crops(store, rows[share.positions(step, len(rows))], device))
 
 
-def positions_of_step(step: int, count: int, batch: int, seed: int) -> list[int]:
+def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device) -> Crops:
+    """The crops of the given rows, on the device."""
+    chances = store.odds(rows) if store.known_odds else store.present[rows].astype(np.float64)
+    return Crops(
+        _tensor(store.images(rows), device),
+        _tensor(store.labels(rows), device),
+        _tensor(chances.astype(np.float32), device),
+        store.known_odds,
+        store.flips,
+        _tensor(store.probabilities(rows), device) if store.has_probabilities else None,
+    )
+
+
+def positions_of_step(step: int, count: int, batch: int, seed: int) -> NDArray[np.intp]:
     """Which of `count` crops step number `step` uses: epochs are seeded permutations, laid end to end."""
-    return [
-        int(_permutation(place // count, count, seed)[place % count])
-        for place in range(step * batch, (step + 1) * batch)
-    ]
+    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
+    return np.array([_permutation(int(e), count, seed)[p] for e, p in zip(epochs, places, strict=True)], np.intp)
 
 
 @lru_cache(maxsize=4)
@@ -73,10 +128,20 @@ def _permutation(epoch: int, count: int, seed: int) -> NDArray[np.intp]:
     return np.random.default_rng(seed_of(seed, "epoch", epoch)).permutation(count)
 
 
-def _read(store: Store, rows: NDArray[np.intp], device: torch.device) -> Crops:
-    arrays = (store.images(rows), store.masks(rows), store.present[rows])
-    images, masks, present = (torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays)
-    return images, masks, present
+def _dealt(store: Store, device: torch.device, share: Share) -> Callable[[int], Crops]:
+    """A function from a step to crops that no other step has seen."""
+    deal = dealer(store)
+
+    def read(step: int) -> Crops:
+        rng = np.random.default_rng(seed_of(share.seed, "deal", step, share.rank))
+        images, masks, odds = deal(share.batch // share.world, rng)
+        return Crops(*(_tensor(array, device) for array in (images, masks, odds.astype(np.float32))), known=True)
+
+    return read
+
+
+def _tensor(array: NDArray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def _free_bytes(device: torch.device) -> int:

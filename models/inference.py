@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.class_probabilities import Probabilities
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.volume import Volume
 
@@ -30,8 +31,9 @@ class LesionHypotheses:
     """What a model says of one lesion, on the scan's voxels in `box` (z, y, x); outside it everything is background.
 
     `hypotheses.masks` [N, Z, Y, X] class labels; `probability` [Z, Y, X]: of any foreground class, the mean over the
-    model's draws; `entropy` [Z, Y, X] of the classes' mean probabilities, in nats; `no_lesion`: the probability that
-    nothing is marked.
+    model's draws; `entropy` [Z, Y, X] of the classes' mean probabilities, in nats; `aleatoric` [Z, Y, X]: the entropy of
+    the class probabilities that the model states without a draw, None where it states none; `no_lesion`: the probability
+    that nothing is marked.
     """
 
     lesion: Lesion
@@ -40,6 +42,7 @@ class LesionHypotheses:
     probability: NDArray[np.float32]
     entropy: NDArray[np.float32]
     no_lesion: float
+    aleatoric: NDArray[np.float32] | None = None
 
 
 def predict_volume(
@@ -47,6 +50,7 @@ def predict_volume(
     volume: Volume,
     lesions: Sequence[Lesion],
     *,
+    probabilities: Probabilities | None = None,
     top: int = 8,
     draws: int = 256,
     merge: float = 0.3,
@@ -57,21 +61,39 @@ def predict_volume(
     """The `top` hypotheses of each lesion from `draws` draws (a finite model gives at most as many masks instead).
 
     Slices within `depth_mm` of a lesion's centre are looked at (default: half the crop's width, 20 mm at most).
+    `probabilities` [K, Z, Y, X]: another segmenter's class probabilities of the scan, for a model that reads them.
     A lesion's result depends on the scan, the model, the seed and these settings, not on the other lesions.
     """
-    if trained.method.channels != 1:
-        raise UsageError(f"The model reads {trained.method.channels} channels, a scan has one: give another --model.")
+    check_inputs(trained, probabilities is not None)
     results: list[LesionHypotheses] = []
     for lesion in lesions:
         on_progress(len(results), len(lesions))
-        results.append(_predict(trained, volume, lesion, top, draws, merge, depth_mm, seed))
+        results.append(_predict(trained, volume, probabilities, lesion, top, draws, merge, depth_mm, seed))
     on_progress(len(results), len(lesions))
     return results
+
+
+def check_inputs(trained: Trained, probabilities: bool) -> None:
+    """Raise `UsageError` unless the model reads a scan, and class probabilities just where there are `probabilities`."""
+    data = trained.record.data
+    if data.channels != 1:
+        raise UsageError(f"The model reads {data.channels} channels, a scan has one: give another --model.")
+    if data.probabilities and not probabilities:
+        raise UsageError(
+            f"The model {trained.name} refines another segmenter's class probabilities, and none were given: give them "
+            "with --probabilities FILE."
+        )
+    if probabilities and not data.probabilities:
+        raise UsageError(
+            f"The model {trained.name} was trained without another segmenter's class probabilities: leave --probabilities "
+            "out, or give another --model."
+        )
 
 
 def _predict(
     trained: Trained,
     volume: Volume,
+    probabilities: Probabilities | None,
     lesion: Lesion,
     top: int,
     draws: int,
@@ -83,8 +105,11 @@ def _predict(
     reach = min(DEPTH_MM, crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2) if depth_mm is None else depth_mm
     place = neighbourhood(volume, lesion, crop, data.spacing_mm, reach)
     images = place.images(volume, data.intensity)
+    crops_of_other = None if probabilities is None else place.probabilities(probabilities)
     with torch.inference_mode():
-        atoms = trained.predictive(images).atoms(draws, generator_for(seed, "predict"), tied=True)
+        predictive = trained.predictive(images, crops_of_other)
+        atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True)
+        stated = predictive.pixelwise()
     crops = atoms.labels.cpu().numpy()
     classes = len(data.class_names)
     labels = np.stack([place.labels_back(slices, classes) for slices in crops], 1)  # [S, Z, Y, X]
@@ -100,6 +125,7 @@ def _predict(
         marginal[:, 1:].sum(1),
         _entropy(marginal),
         float(weights[~labels.any((1, 2, 3))].sum()),
+        None if stated is None else _entropy(place.marginal_back(stated.float().cpu().numpy())),
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from .batch import Batch, Loss
 from .combine import Combine
 from .latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
 from .method import Method
+from .pixels import cross_entropy, one_hot
 from .predictive import SampledPredictive
 from .unet import UNet, VectorEncoder
 
@@ -75,23 +75,26 @@ class LatentUNet(Method):
         return self.prior(image)
 
     def posterior_of(self, image: Tensor, mask: Tensor) -> Latent:
-        """q(z|x, y) for images [B, C, H, W] and masks [B, H, W]: the one-hot mask goes in as -1/2 and 1/2."""
-        evidence = F.one_hot(mask, self.classes).permute(0, 3, 1, 2).to(image.dtype) - 0.5
+        """q(z|x, y) for images [B, C, H, W] and masks [B, H, W]: the one-hot mask goes in as -1/2 and 1/2, an ignored
+        pixel as -1/2 for every class.
+        """
+        evidence = one_hot(mask, self.classes).to(image.dtype) - 0.5
         return self.posterior(torch.cat((image, evidence), 1) if self.sees_image else evidence)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Cross-entropy summed over pixels + beta KL(q || p), mean over images and readers (Kohl et al. 2018, eq. 4)."""
         readers = batch.mask.shape[1]
-        q = self.posterior_of(batch.image.repeat_interleave(readers, 0), batch.mask.flatten(0, 1))
+        images, masks = batch.pairs()
+        q = self.posterior_of(images, masks)
         p = _repeat(self.prior_of(batch.image), readers)
         z = q.draw(q.noise(1, generator)).unflatten(0, (-1, readers)).squeeze(2)
         logits = self._decoder(batch.image)(z).flatten(0, 1)
-        cross_entropy = F.cross_entropy(logits.float(), batch.mask.flatten(0, 1), reduction="sum") / len(logits)
+        reconstruction = cross_entropy(logits, masks).mean()
         divergence = kl(q, p, generator, self.kl_draws).mean()
         by_dimension = kl_by_dimension(q, p).detach()
-        terms = {"cross_entropy": cross_entropy.detach(), "kl": divergence.detach()}
+        terms = {"cross_entropy": reconstruction.detach(), "kl": divergence.detach()}
         terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
-        return Loss(cross_entropy + self.beta * divergence, terms)
+        return Loss(reconstruction + self.beta * divergence, terms)
 
     def _decoder(self, image: Tensor) -> Decode:
         """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""

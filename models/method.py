@@ -28,7 +28,7 @@ class Player:
     """Parameters with a loss of their own and their own optimiser: one in most stages, two in adversarial ones.
 
     `loss(batch, generator)` draws all its randomness from the generator. `active(step)` says whether the player moves
-    in that step of its stage. `learning_rate` multiplies the run's.
+    in that step of its stage; one player at least moves in each. `learning_rate` multiplies the run's.
     """
 
     name: str
@@ -50,11 +50,14 @@ class Stage:
 class Method(nn.Module, ABC):
     """A network that gives a distribution over whole masks.
 
-    Nothing of a batch is kept on `self`. `channels` is C of the image, `classes` is K, background included.
+    Nothing of a batch is kept on `self`, but for running statistics in buffers, as BatchNorm has them. `channels` is what
+    a network reads (C of the image, and K more where another segmenter's class probabilities come with it), `classes` is
+    K, background included.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
     channels: int
     classes: int
 
@@ -64,7 +67,10 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """The training loss of a batch; all randomness comes from `generator`, on the batch's device."""
+        """The training loss of a batch; all randomness comes from `generator`, on the batch's device.
+
+        With several players: the objective that validation reports.
+        """
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage with one player unless a method says else."""
@@ -85,10 +91,11 @@ def methods() -> Mapping[str, type[Method]]:
 
 
 def find_method(name: str) -> type[Method]:
-    """The method of that name."""
-    if name not in methods():
-        raise UsageError(f"No method {name!r}: expected one of {', '.join(methods())}.")
-    return methods()[name]
+    """The method of that name or alias."""
+    for method in methods().values():
+        if name in (method.name, *method.aliases):
+            return method
+    raise UsageError(f"No method {name!r}: expected one of {', '.join(methods())}.")
 
 
 @cache

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.class_probabilities import Probabilities, crop_probabilities
 from ambiseg.preprocessing.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.store import Intensity
+from ambiseg.preprocessing.store_crop import in_255ths
 from ambiseg.preprocessing.volume import Volume
 
 from .lesion import Lesion
@@ -50,6 +52,11 @@ class Neighbourhood:
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
             crops = intensity.low + share * (intensity.high - intensity.low)
         return crops[:, None]
+
+    def probabilities(self, stored: Probabilities) -> NDArray[np.uint8]:
+        """Another segmenter's class probabilities of the scan [K, Z, Y, X] as training crops [Z, K, H, W] in 255ths."""
+        slices = np.moveaxis(stored[:, self.box[0]], 1, 0)
+        return in_255ths(np.stack([crop_probabilities(planes, self.plane) for planes in slices]))
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
         """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: the class that covers most of each."""

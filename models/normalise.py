@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ambiseg.preprocessing.store import LUNG_WINDOW, Intensity
@@ -29,3 +30,10 @@ def normalise(images: Tensor, window: Window) -> Tensor:
         return (images - least) / (most - least).clamp_min(1e-6)
     low, high = window
     return ((images - low) / (high - low)).clamp(0, 1)
+
+
+def with_probabilities(image: Tensor, probabilities: Tensor | None = None) -> Tensor:
+    """What a network reads [B, C (+ K), H, W]: the normalised image, then another segmenter's class probabilities
+    [B, K, H, W], which come in 255ths.
+    """
+    return image if probabilities is None else torch.cat((image, probabilities.float() / 255), 1)

@@ -6,9 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ambiseg.preprocessing.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name
 
-from .inference import LesionHypotheses, doubts, predict_volume
+from .inference import LesionHypotheses, check_inputs, doubts, predict_volume
 from .lesion import find_lesions
 from .predict_files import check_folder, write_prediction
 from .run import Trained
@@ -43,6 +44,7 @@ def predict_scan(
     points: Path | None = None,
     roi: Path | None = None,
     voxel: bool = False,
+    probabilities: Path | None = None,
     ranking: Ranking = Ranking(),
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -50,9 +52,11 @@ def predict_scan(
     """Predict the lesions of a .nii or .nii.gz scan and write the results to `folder`, whole or not at all.
 
     `at` ("X,Y,Z"), `points` and `roi` say where the lesions are, in mm RAS or, with `voxel`, in the file's voxel
-    indices; a scan as small as a training crop needs none of them. Raises the errors of the functions that it calls.
+    indices; a scan as small as a training crop needs none of them. `probabilities` are another segmenter's class
+    probabilities of the scan (see `class_probabilities`). Raises the errors of the functions that it calls.
     """
     check_folder(folder, overwrite)
+    check_inputs(trained, probabilities is not None)
     volume, grid = read_volume(scan), read_grid(scan)
     data = trained.record.data
     lesions = find_lesions(
@@ -65,8 +69,11 @@ def predict_scan(
         roi=roi,
         voxels=grid.affine if voxel else None,
     )
+    stored = None
+    if probabilities is not None:
+        stored = read_class_probabilities(probabilities, scan, volume, len(data.class_names))
     warnings = doubts(trained, volume)
-    results = predict_volume(trained, volume, lesions, on_progress=on_progress, **asdict(ranking))
+    results = predict_volume(trained, volume, lesions, probabilities=stored, on_progress=on_progress, **asdict(ranking))
     about = {
         "program": f"ambiseg {version('ambiseg')}",
         "model": {

@@ -26,7 +26,14 @@ from .preview import save_preview
 
 SCHEMA = 1
 INDEX = "hypotheses.json"
-OURS = re.compile(r"(lesion_\d+/)?((hyp_\d+|probability|entropy)\.nii\.gz|preview\.png)|lesion_\d+|hypotheses\.json")
+MAPS = {  # names of the maps, and what their headers say
+    "probability": "ambiseg probability of lesion",
+    "entropy": "ambiseg entropy in nats",
+    "aleatoric": "ambiseg entropy in nats, stated without draws",
+}
+OURS = re.compile(
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png)|lesion_\d+|hypotheses\.json"
+)
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -52,14 +59,15 @@ def write_prediction(
 ) -> dict[str, Any]:
     """Write the results of a scan with its `grid`, whole or not at all, and return the content of hypotheses.json.
 
-    `unit` is that of the model's images ("HU" or "relative"); `about` says which model and settings made the results.
+    `unit` is that of the model's images ("HU" or "relative"); `about` says which model and settings made the results, and
+    names the `classes`.
     """
     with whole_folder(folder) as aside:
         lesions = []
         for number, result in enumerate(results, start=1):
             place = f"lesion_{number:02d}/" if len(results) > 1 else ""
             (aside / place).mkdir(exist_ok=True)
-            lesions.append(_write_lesion(aside, place, volume, grid, result))
+            lesions.append(_write_lesion(aside, place, volume, grid, result, about["classes"]))
             save_preview(aside / place / "preview.png", result, volume, unit)
         content = {"schema": SCHEMA, **about, "lesions": lesions}
         text = json.dumps(content, indent=1, allow_nan=False)
@@ -67,46 +75,56 @@ def write_prediction(
     return content
 
 
-def _write_lesion(folder: Path, place: str, volume: Volume, grid: Grid, result: LesionHypotheses) -> dict[str, Any]:
+def _write_lesion(
+    folder: Path, place: str, volume: Volume, grid: Grid, result: LesionHypotheses, classes: Sequence[str]
+) -> dict[str, Any]:
     found = result.hypotheses
     entries = []
     for index, mask in enumerate(found.masks):
-        entry = _entry(index, place, volume, result)
+        entry = _entry(index, place, volume, result, classes)
         title = f"ambiseg hypothesis {index + 1} of {len(found.masks)}, probability {entry['probability']:.4f}"
         comment = json.dumps({key: entry[key] for key in ("rank", "probability", "interval")})
         write_on_grid(folder / entry["file"], _whole(mask, result, volume), grid, title, comment)
         entries.append(entry)
-    for name in ("probability", "entropy"):
-        values = _whole(getattr(result, name), result, volume)
-        title = {"probability": "ambiseg probability of lesion", "entropy": "ambiseg entropy in nats"}[name]
-        write_on_grid(folder / place / f"{name}.nii.gz", values, grid, title)
+    maps = {name: values for name in MAPS if (values := getattr(result, name)) is not None}
+    for name, values in maps.items():
+        write_on_grid(folder / place / f"{name}.nii.gz", _whole(values, result, volume), grid, MAPS[name])
     return {
         "name": result.lesion.name,
         "centre_mm": _rounded(result.lesion.centre_mm, 3),
         "no_lesion": round(result.no_lesion, 6),
         "residual": round(found.residual, 6),
         "draws": found.draws,
-        "probability": f"{place}probability.nii.gz",
-        "entropy": f"{place}entropy.nii.gz",
+        **{name: f"{place}{name}.nii.gz" if name in maps else None for name in MAPS},
         "preview": f"{place}preview.png",
         "hypotheses": entries,
     }
 
 
-def _entry(index: int, place: str, volume: Volume, result: LesionHypotheses) -> dict[str, Any]:
+def _entry(index: int, place: str, volume: Volume, result: LesionHypotheses, classes: Sequence[str]) -> dict[str, Any]:
     found, mask = result.hypotheses, result.hypotheses.masks[index]
-    size = measure(mask, volume.spacing_mm)
-    flat = len(volume.array) == 1
+    sizes = {name: _size(mask == label, volume) for label, name in enumerate(classes) if label}
+    size = _size(mask, volume)
     return {
         "rank": index + 1,
         "file": f"{place}hyp_{index + 1:02d}.nii.gz",
         "probability": round(float(found.probabilities[index]), 6),
         "interval": None if found.intervals is None else _rounded(found.intervals[index], 6),
+        **size,
+        **({"classes": sizes} if len(sizes) > 1 else {}),
+        "empty": size["slices"] == 0,
+        "cut_off": cut_off(mask, result.box, volume.array.shape),
+    }
+
+
+def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
+    """The size of a mask [Z, Y, X] as hypotheses.json has it: an area where the scan is a single slice, else a volume."""
+    size = measure(mask, volume.spacing_mm)
+    flat = len(volume.array) == 1
+    return {
         **({"area_mm2": round(size.area_mm2, 3)} if flat else {"volume_mm3": round(size.volume_mm3, 3)}),
         "long_axis_mm": round(size.long_axis_mm, 3),
         "slices": size.slices,
-        "empty": size.slices == 0,
-        "cut_off": cut_off(mask, result.box, volume.array.shape),
     }
 
 

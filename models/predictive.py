@@ -1,11 +1,16 @@
 """Predictive: the distribution over whole masks that a method gives for a batch of images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from .randomness import gumbel
+
+ATOMS_A_CHUNK = 16
+STORY_ATOMS = 64  # the most atoms that are weighed when images share one story
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,10 @@ class Predictive(ABC):
     def atoms(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Atoms:
         """A weighted set of at most n masks: the n most probable ones of a finite support, else n draws of weight 1/n."""
 
+    def pixelwise(self) -> Tensor | None:
+        """Class probabilities [B, K, H, W] that the model states outright, without a draw; None for most models."""
+        return None
+
 
 class SampledPredictive(Predictive):
     """A Predictive that can only be drawn from: subclasses give `chunks`, everything else follows.
@@ -60,6 +69,68 @@ class SampledPredictive(Predictive):
         stacked = torch.cat(labels, 1)
         weights = torch.full(stacked.shape[:2], 1 / n, device=stacked.device)
         return Atoms(stacked, weights, total / n, draws=n)
+
+
+class FinitePredictive(Predictive):
+    """N masks with explicit probabilities: codes, heads, members.
+
+    log_probabilities [B, N] in nats (-inf: impossible); `decode` turns indices [B, n] into class logits [B, n, K, H, W].
+    """
+
+    def __init__(self, log_probabilities: Tensor, decode: Callable[[Tensor], Tensor]):
+        self.log_probabilities = log_probabilities.float().log_softmax(1)
+        self.decode = decode
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Tensor:
+        """Draw n masks for every image: class logits [B, n, K, H, W]."""
+        batch, support = self.log_probabilities.shape
+        if tied:
+            index, weights, _ = self._story(STORY_ATOMS)
+            scores = weights.log().unsqueeze(1) + gumbel((1, n, weights.shape[1]), generator, weights)
+            return self._decoded(index.gather(1, scores.argmax(2).expand(batch, -1)))
+        noise = gumbel((batch, n, support), generator, self.log_probabilities)
+        return self._decoded((self.log_probabilities.unsqueeze(1) + noise).argmax(2))
+
+    def atoms(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Atoms:
+        """The n most probable masks, their probabilities renormalised; the generator is not used."""
+        if tied:
+            _, weights, logits = self._story(n)
+        else:
+            index, weights = self._most_probable(self.log_probabilities.exp(), n)
+            logits = self._decoded(index)
+        labels, _ = harden(logits)
+        marginal = (logits.float().softmax(2) * weights[:, :, None, None, None]).sum(1)
+        return Atoms(labels, weights, marginal, draws=None)
+
+    def _most_probable(self, probabilities: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Indices [B, n] of the n most probable atoms, ties in their order, and their renormalised weights [B, n].
+
+        Atoms that are impossible for every image are left out: to decode them would be for nothing.
+        """
+        n = min(n, int((self.log_probabilities > -torch.inf).any(0).sum()))
+        top = probabilities.sort(dim=1, descending=True, stable=True)
+        weights = top.values[:, :n]
+        return top.indices[:, :n], weights / weights.sum(1, keepdim=True)
+
+    def _story(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same atoms with the same weights for all images, as slices of one lesion need: indices, weights [B, n] and
+        logits [B, n, K, H, W].
+
+        An image's say in the weights is the foreground area that it expects, since a slice beside the lesion shows
+        nothing whatever the reader thought of the lesion.
+        """
+        own = self.log_probabilities.exp()
+        index, _ = self._most_probable(own.mean(0, keepdim=True), n)
+        index = index.expand(len(own), -1)
+        logits = self._decoded(index)
+        chosen = own.gather(1, index)
+        area = (1 - logits.float().softmax(2)[:, :, 0]).mean((2, 3))
+        say = (chosen * area).sum(1, keepdim=True) + 1e-6
+        weights = (say * chosen).sum(0, keepdim=True)
+        return index, (weights / weights.sum()).expand(len(own), -1), logits
+
+    def _decoded(self, index: Tensor) -> Tensor:
+        return torch.cat([self.decode(some) for some in index.split(ATOMS_A_CHUNK, 1)], 1)
 
 
 def harden(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def _image(panel: Any, scan: NDArray, step: tuple[float, float], window: tuple[f
         side.set_visible(False)
 
 
-def _outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], colour: str, width: float) -> None:
+def outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], colour: str, width: float) -> None:
     """The outlines of all classes of a mask [Y, X], along the borders of its voxels."""
     fine = np.pad(mask, 1).repeat(FINE, 0).repeat(FINE, 1)
     y, x = ((np.arange(n) + 0.5) / FINE * size - 1.5 * size for n, size in zip(fine.shape, step, strict=True))
@@ -101,12 +101,12 @@ def _outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], col
 
 def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, float], shown: int) -> None:
     for index in reversed(range(shown)):
-        _outline(panel, found.masks[index, number], step, COLOURS[index], 1.3)
+        outline(panel, found.masks[index, number], step, COLOURS[index], 1.3)
     left, right = panel.get_xlim()
     bottom, top = panel.get_ylim()
     x, y = left + 0.06 * (right - left), bottom - 0.06 * (bottom - top)
     panel.plot([x, x + 10], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
-    _legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom"))
+    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom"))
     panel.set_title("All outlines", fontsize=10, color=INK, loc="left")
 
 
@@ -122,7 +122,7 @@ def _map(
     panel.figure.colorbar(key, cax=bar, ticks=[0, most])
     bar.yaxis.set_ticks_position("left")
     for label in bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8):
-        _legible(label)
+        legible(label)
     bar.tick_params(length=0)
     bar.set_frame_on(False)
     panel.set_title(title, fontsize=10, color=INK, loc="left")
@@ -144,7 +144,7 @@ def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
         reach[:shown] = high
         panel.hlines(places[:shown], low, high, color=INK, linewidth=1)
     for place, value, end in zip(places, values, reach, strict=True):
-        panel.text(end + 0.04 * reach.max(), place, _percent(value), va="center", fontsize=8.5, color=INK)
+        panel.text(end + 0.04 * reach.max(), place, percent(value), va="center", fontsize=8.5, color=INK)
     names = [str(number) for number in places[1:]] + ["rest"]
     panel.set(
         ylim=(max(shown, 4) + 0.6, -0.6), xlim=(0, 1.3 * reach.max()), yticks=places, yticklabels=names, xticks=[]
@@ -160,14 +160,26 @@ def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
 
 def _hypothesis(panel: Any, found: Hypotheses, index: int, number: int, spacing_mm: tuple[float, float, float]) -> None:
     mask = found.masks[index]
-    _outline(panel, mask[number], spacing_mm[1:], COLOURS[index], 2)
-    panel.set_title(f"{index + 1}   {_percent(found.probabilities[index])}", fontsize=11, color=INK, loc="left")
+    outline(panel, mask[number], spacing_mm[1:], COLOURS[index], 2)
+    if found.masks.max() > 1:
+        _name_classes(panel, mask[number], spacing_mm[1:])
+    panel.set_title(f"{index + 1}   {percent(found.probabilities[index])}", fontsize=11, color=INK, loc="left")
     note = _size(mask, spacing_mm)
     panel.text(0.99, 1.025, note, transform=panel.transAxes, ha="right", va="bottom", fontsize=8.5, color=PALE)
     panel.plot([0, 1], [1.0, 1.0], transform=panel.transAxes, color=COLOURS[index], linewidth=5, clip_on=True)
     if not mask[number].any():
         text = "not in this slice" if mask.any() else "no lesion"
-        _legible(panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10))
+        legible(panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10))
+
+
+def _name_classes(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float]) -> None:
+    """Each class's label where its part of a mask [Y, X] is widest."""
+    from scipy import ndimage
+
+    for label in np.unique(mask[mask > 0]):
+        depth = ndimage.distance_transform_edt(np.pad(mask == label, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        legible(panel.text(x * step[1], y * step[0], str(label), color="white", fontsize=8, ha="center", va="center"))
 
 
 def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> str:
@@ -187,20 +199,21 @@ def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int)
         title = f"{result.lesion.name}: {title}"
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold")
     source = "exact probabilities" if found.draws is None else f"{found.draws} draws"
-    facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {_percent(result.no_lesion)}   ·   {source}"
+    facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
     if len(volume.array) > 1:
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"
     figure.text(0.02, 1 - 0.52 / height, facts, fontsize=9.5, color=PALE, va="top")
     figure.text(0.98, 0.1 / height, "For research use only", fontsize=8, color=PALE, ha="right")
 
 
-def _legible(text: Any) -> None:
+def legible(text: Any) -> None:
     """A dark rim about light letters."""
     from matplotlib.patheffects import withStroke
 
     text.set_path_effects([withStroke(linewidth=2, foreground=INK)])
 
 
-def _percent(probability: float) -> str:
+def percent(probability: float) -> str:
+    """A probability for people: whole percents, one digit more below one."""
     few = 0.0005 <= probability < 0.0095
     return f"{100 * probability:.1f} %" if few else f"{100 * probability:.0f} %"

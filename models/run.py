@@ -29,14 +29,16 @@ from ambiseg.preprocessing.store import Intensity, Store
 
 from .config import TrainConfig
 from .method import Method, build
-from .normalise import Window, normalise, resolve_window
+from .normalise import Window, normalise, resolve_window, with_probabilities
 from .predictive import Predictive
 
 RUNS = Path("runs")
 
 
 class DataRecord(BaseModel):
-    """What a run remembers of its data set; `path` is where it lay."""
+    """What a run remembers of its data set; `path` is where it lay, `channels` are the images' own, `probabilities` says
+    whether another segmenter's class probabilities come with them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,6 +47,7 @@ class DataRecord(BaseModel):
     content_hash: str
     channels: int
     class_names: tuple[str, ...]
+    probabilities: bool = False
     spacing_mm: float | None
     unit: str
     low: float
@@ -55,6 +58,11 @@ class DataRecord(BaseModel):
         """What the images' numbers are."""
         return Intensity(self.unit, self.low, self.high)
 
+    @property
+    def inputs(self) -> int:
+        """Channels that a network reads: the image's, and one a class where there are probabilities."""
+        return self.channels + (len(self.class_names) if self.probabilities else 0)
+
     @classmethod
     def of(cls, store: Store) -> "DataRecord":
         """The record of an open store."""
@@ -64,6 +72,7 @@ class DataRecord(BaseModel):
             content_hash=store.content_hash,
             channels=store.channels,
             class_names=store.class_names,
+            probabilities=store.has_probabilities,
             spacing_mm=store.spacing_mm,
             **vars(store.intensity),
         )
@@ -215,10 +224,14 @@ class Trained:
     weights_hash: str
 
     @torch.inference_mode()
-    def predictive(self, images: NDArray) -> Predictive:
-        """The predictive distribution for images [B, C, H, W] in the data's unit (HU for CT)."""
-        stored = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        predictive: Predictive = self.method(normalise(stored, self.record.window))
+    def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:
+        """The predictive distribution for images [B, C, H, W] in the data's unit (HU for CT).
+
+        probabilities [B, K, H, W] in 255ths: another segmenter's, for a model that reads them.
+        """
+        arrays = (images,) if probabilities is None else (images, probabilities)
+        image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
+        predictive: Predictive = self.method(with_probabilities(normalise(image, self.record.window), *others))
         return predictive
 
 
@@ -229,10 +242,10 @@ def load_trained(path: Path, device: torch.device) -> Trained:
         raise InputError(f"{path} has no weights yet: its training stopped before the first validation; resume it.")
     content = run.weights.read_bytes()
     data, config = run.record.data, run.record.config
-    method = build(config.method, data.channels, len(data.class_names), config.options)
+    method = build(config.method, data.inputs, len(data.class_names), config.options)
     try:
         method.load_state_dict(safetensors.torch.load(content))
     except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
         raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
-    method.to(device).eval()
+    method.to(device).eval().requires_grad_(False)
     return Trained(method, run.record, device, path.resolve().name, hashlib.sha256(content).hexdigest())

@@ -22,13 +22,13 @@ from .augment import make_batch
 from .batch import Batch
 from .checkpoint import TrainingState
 from .config import HardwareSettings, OptimiserSettings, TrainConfig
-from .crop_source import crop_source, positions_of_step
+from .crop_source import Share, crop_source
 from .distributed import Processes, joined_processes
 from .interrupt import stop_requests
 from .method import Player, Stage, build
 from .progress_figure import draw_progress
 from .randomness import generator_for, seed_of
-from .run import Run
+from .run import DataRecord, Run
 from .validation import Validation
 
 LOG_EVERY = 25  # steps; reading the losses makes the host wait for the device, so it is done rarely
@@ -65,7 +65,7 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
         )
     check_data(run.record.config, store)
     with joined_processes(device) as (processes, device), stop_requests() as stop:
-        return _Loop(run, store, device, processes, observe).go(stop)
+        return Loop(run, store, device, processes, observe).go(stop)
 
 
 def check_data(config: TrainConfig, store: Store) -> None:
@@ -79,16 +79,15 @@ def check_data(config: TrainConfig, store: Store) -> None:
         )
 
 
-class _Loop:
-    """The state and the constant parts of one `train` call."""
+class Loop:
+    """The state and the constant parts of one `train` call; `step` is what the step benchmark times."""
 
     def __init__(self, run: Run, store: Store, device: torch.device, processes: Processes, observe: Observer):
         self.run, self.device, self.processes, self.observe = run, device, processes, observe
         self.config = config = run.record.config
-        rows = store.rows("train")
         processes.check_batch(config.batch)
-        self.count = len(rows)
-        self.source = crop_source(store, rows, device, config.data.memory)
+        share = Share(config.batch, config.seed, processes.rank, processes.world)
+        self.source = crop_source(store, device, config.data.memory, share)
         self.state = initial_state(config, store, device)
         self.stages = _placed(self.state.method.stages(), config.steps)
         if run.checkpoint.is_file():
@@ -97,14 +96,15 @@ class _Loop:
             run.cut_log(self.state.step)
         self.processes.same(self.state.method.state_dict().values())
         self.validation = Validation(store, run.record, device) if processes.first else None
-        self.sums: dict[str, Tensor] = {}
+        self.terms: dict[str, list[Tensor]] = {}
         self.since = self.saved = time.monotonic()
         self.counted = 0
 
     def go(self, stop: Callable[[], bool]) -> bool:
+        """Train to the end; as `train`."""
         config, state = self.config, self.state
         while state.step < config.steps:
-            self._step()
+            self.step()
             state.step += 1
             last = state.step == config.steps
             if last or state.step % LOG_EVERY == 0:
@@ -124,20 +124,27 @@ class _Loop:
             return stop()
         return self.state.step % LOG_EVERY == 0 and self.processes.agree(stop(), self.device)
 
-    def _step(self) -> None:
+    def _stage(self, step: int) -> tuple[Stage, int, int]:
+        """The stage of a step, with its first step and the step after its last one."""
+        return next(placed for placed in self.stages if step < placed[2])
+
+    def step(self) -> None:
         """One step: a batch, and a move of each active player of the stage."""
         state, config = self.state, self.config
-        stage, begun, _ = next(placed for placed in self.stages if state.step < placed[2])
-        batch = self._batch(state.step)
+        stage, begun, end = self._stage(state.step)
+        done, steps = state.step - begun, end - begun
+        if done == 0:
+            state.best, state.stale = math.inf, 0  # each stage keeps weights of its own
+        batch = self._batch(state.step, done / steps)
         torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
         state.method.train()
         for player in stage.players:
-            if not player.active(state.step - begun):
+            if not player.active(done):
                 continue
             generator = generator_for(config.seed, player.name, state.step, self.processes.rank, device=self.device)
             optimiser = state.optimisers[f"{stage.name}/{player.name}"]
             for group in optimiser.param_groups:
-                group["lr"] = player.learning_rate * learning_rate(config.optimiser, state.step, config.steps)
+                group["lr"] = player.learning_rate * learning_rate(config.optimiser, done, steps)
             optimiser.zero_grad(set_to_none=True)
             with _autocast(config.hardware, self.device):
                 loss = player.loss(batch, generator)
@@ -149,32 +156,30 @@ class _Loop:
             state.scaler.step(optimiser)
             self._add({"loss": loss.total.detach(), **loss.terms}, "" if len(stage.players) == 1 else f"{player.name}/")
         state.scaler.update()
+        self.processes.same(state.method.buffers())
         if state.averaged is not state.method:
             update_average(state.averaged, state.method, config.optimiser.ema, state.step)
         self.counted += 1
 
-    def _batch(self, step: int) -> Batch:
-        config, mine = self.config, slice(self.processes.rank, None, self.processes.world)
-        now, ahead = (positions_of_step(n, self.count, config.batch, config.seed)[mine] for n in (step, step + 1))
+    def _batch(self, step: int, progress: float) -> Batch:
+        config = self.config
         generator = generator_for(config.seed, "batch", step, self.processes.rank, device=self.device)
-        crops = self.source.fetch(now, ahead)
-        batch = make_batch(
-            *crops, config.data, config.augment, self.run.record.window, generator, progress=step / config.steps
-        )
+        crops = self.source.fetch(step)
+        batch = make_batch(crops, config.data, config.augment, self.run.record.window, generator, progress)
         if _channels_last(config.hardware, self.device):
             batch = replace(batch, image=batch.image.to(memory_format=torch.channels_last))
         return batch
 
     def _add(self, terms: Mapping[str, Tensor], prefix: str) -> None:
         for name, value in terms.items():
-            self.sums[prefix + name] = self.sums.get(prefix + name, torch.zeros((), device=self.device)) + value.float()
+            self.terms.setdefault(prefix + name, []).append(value.detach().float())
 
     def _report(self) -> None:
         """Log the mean losses since the last report; refuse to go on with a loss that is no number."""
-        terms = {name: value.item() / self.counted for name, value in self.sums.items()}
+        terms = {name: torch.stack(values).mean().item() for name, values in self.terms.items()}
         elapsed, step = time.monotonic() - self.since, self.state.step
         speed = self.counted / max(elapsed, 1e-9)
-        self.sums, self.counted, self.since = {}, 0, time.monotonic()
+        self.terms, self.counted, self.since = {}, 0, time.monotonic()
         if not all(math.isfinite(value) for value in terms.values()):
             raise UsageError(
                 f"The loss is no finite number at step {step}: lower optimiser.learning_rate, or set optimiser.clip; "
@@ -182,11 +187,13 @@ class _Loop:
             )
         if self.processes.first:
             self.run.write_log({"kind": "train", "step": step, **terms, "steps_per_second": speed})
-            stage = next(stage.name for stage, _, end in self.stages if step <= end)
-            self.observe(Progress(step, self.config.steps, stage, terms, {}, speed))
+            stage = self._stage(step - 1)[0]
+            self.observe(Progress(step, self.config.steps, stage.name, terms, {}, speed))
 
     def _validate(self) -> bool:
-        """Score the averaged weights, keep them when they are the best, save the state; True when patience is spent."""
+        """Score the averaged weights, keep them when they are the stage's best, save the state; True when patience is
+        spent, which counts in the last stage only.
+        """
         state, settings = self.state, self.config.validation
         if self.validation is not None:
             scores = self.validation.scores(state.averaged)
@@ -199,7 +206,8 @@ class _Loop:
             self.observe(Progress(state.step, self.config.steps, "", {}, scores, 0.0))
         self._save()
         self.since = time.monotonic()
-        return self.processes.agree(0 < settings.patience <= state.stale, self.device)
+        last = self._stage(state.step - 1)[0] is self.stages[-1][0]
+        return self.processes.agree(last and 0 < settings.patience <= state.stale, self.device)
 
     def _save(self) -> None:
         if self.processes.first:
@@ -210,7 +218,7 @@ class _Loop:
 def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:
     """A freshly initialised method with its optimisers; the seed alone decides the weights."""
     torch.manual_seed(seed_of(config.seed, "initialise"))
-    method = build(config.method, store.channels, len(store.class_names), config.options).to(device)
+    method = build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options).to(device)
     if _channels_last(config.hardware, device):
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
@@ -230,6 +238,7 @@ def _optimiser(player: Player, settings: OptimiserSettings, device: torch.device
     return torch.optim.Adam(
         list(player.parameters),
         lr=settings.learning_rate * player.learning_rate,
+        betas=settings.betas,
         weight_decay=settings.weight_decay,
         fused=device.type == "cuda",
     )
@@ -247,10 +256,14 @@ def _placed(stages: tuple[Stage, ...], steps: int) -> list[tuple[Stage, int, int
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
-    """The learning rate of a step: linear warm-up, then constant, or a half cosine down to a hundredth."""
+    """The learning rate of one of a stage's steps: linear warm-up, then constant, a half cosine down to a hundredth, or
+    the factors of the milestones.
+    """
     rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup + 1))
     if settings.schedule == "cosine":
         rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    elif settings.schedule == "steps":
+        rate *= next((factor for share, factor in reversed(settings.milestones) if step >= share * steps), 1.0)
     return rate
 
 

@@ -35,7 +35,7 @@ class Encoder(nn.Module):
         """Features of every level, finest first."""
         levels = []
         for number, block in enumerate(self.blocks):
-            image = block(F.avg_pool2d(image, 2, ceil_mode=True, count_include_pad=False) if number else image)
+            image = block(halved(image) if number else image)
             levels.append(image)
         return levels
 
@@ -56,8 +56,7 @@ class UNet(nn.Module):
         """Features at the image's own resolution."""
         *skips, features = self.encoder(image)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
-            up = F.interpolate(features, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-            features = block(torch.cat((up, skip), 1))
+            features = block(joined(features, skip))
         return features
 
 
@@ -72,6 +71,17 @@ class VectorEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """One feature vector an image."""
         return self.encoder(image)[-1].mean((2, 3))
+
+
+def halved(features: Tensor) -> Tensor:
+    """Features at half the resolution; an odd size rounds up."""
+    return F.avg_pool2d(features, 2, ceil_mode=True, count_include_pad=False)
+
+
+def joined(coarse: Tensor, skip: Tensor) -> Tensor:
+    """Coarse features brought to the resolution of the skip's, and both side by side as channels."""
+    up = F.interpolate(coarse, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat((up, skip), 1)
 
 
 def initialise(module: nn.Module) -> None:

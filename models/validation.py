@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.store import Store
@@ -9,29 +10,33 @@ from ambiseg.preprocessing.store import Store
 from .batch import Batch
 from .method import Method
 from .metrics.scores import validation_scores
-from .normalise import normalise
+from .normalise import normalise, with_probabilities
 from .randomness import generator_for, seed_of
+from .readers import chosen_masks, likely_modes, present_readers
 from .run import RunRecord
 
 IMAGES_AT_ONCE = 16
+READERS_AT_ONCE = 4
 
 
 class Validation:
-    """The validation crops, read once: normalised images, readers' masks, and which readers are present."""
+    """The validation crops, read once: what networks read, readers' masks, and how likely each reader is."""
 
     def __init__(self, store: Store, record: RunRecord, device: torch.device):
         rows = store.rows("val")
         self.seed, self.samples = record.config.seed, record.config.validation.samples
         chosen = np.random.default_rng(seed_of(self.seed, "validation")).permutation(rows)
         rows = np.sort(chosen[: record.config.validation.limit])
-        images = torch.from_numpy(centre_crop(store.images(rows), record.crop).copy())
-        self.images = normalise(images, record.window).to(device)
+        images = _tensor(centre_crop(store.images(rows), record.crop), device)
+        extra = (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
+        self.images = with_probabilities(normalise(images, record.window), *extra)
         self.masks = centre_crop(store.masks(rows), record.crop)
-        self.present = store.present[rows]
+        self.present, self.scored = store.present[rows], store.scored
+        self.odds = store.odds(rows) if store.known_odds else None
 
     @torch.inference_mode()
     def scores(self, method: Method) -> dict[str, float]:
-        """The mean training loss over all readers and its terms, and the figures of `validation_scores`."""
+        """The mean training loss over readers and its terms, and the figures of `validation_scores`."""
         method.eval()
         losses: dict[str, float] = {}
         labels, weights, draws = [], [], None
@@ -45,18 +50,29 @@ class Validation:
             weights.append(atoms.weights.cpu().numpy())
             draws = atoms.draws
         figures = validation_scores(
-            np.concatenate(labels), np.concatenate(weights), self.masks, self.present, draws=draws
+            np.concatenate(labels),
+            np.concatenate(weights),
+            self.masks,
+            self.present,
+            odds=self.odds,
+            scored=self.scored,
+            draws=draws,
         )
         return figures | {name: value / len(self.images) for name, value in losses.items()}
 
     def _losses(self, method: Method, part: slice, generator: torch.Generator) -> dict[str, float]:
-        """The loss and its terms, summed over the images of a part; an absent reader's mask is replaced by a present one's."""
-        present = torch.from_numpy(self.present[part])
-        first = present.int().argmax(1, keepdim=True)
-        readers = torch.where(present, torch.arange(present.shape[1]), first)
-        masks = torch.from_numpy(self.masks[part]).long()
-        masks = masks.gather(1, readers[:, :, None, None].expand_as(masks))
+        """The loss and its terms, summed over the images of a part, each with READERS_AT_ONCE of its readers at most."""
+        count = min(self.present.shape[1], READERS_AT_ONCE)
+        if self.odds is None:
+            chosen = present_readers(torch.from_numpy(self.present[part]), count, generator)
+        else:
+            chosen = likely_modes(torch.from_numpy(self.odds[part]), count, generator)
+        masks = chosen_masks(torch.from_numpy(self.masks[part]), chosen, ()).long()
         images = self.images[part]
         loss = method.loss(Batch(images, masks.to(images.device), progress=1.0), generator)
         terms = {"loss": loss.total, **loss.terms}
         return {name: value.item() * len(images) for name, value in terms.items()}
+
+
+def _tensor(array: NDArray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array.copy()).to(device)

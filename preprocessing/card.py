@@ -19,16 +19,17 @@ def dataset_card(store: Store) -> str:
         f"{len(store)} crops of {store.size[0]} x {store.size[1]} pixels, {store.channels} channel(s), "
         f"{_UNITS[store.intensity.unit]}, "
         + (f"resampled to {store.spacing_mm:g} mm a pixel." if store.spacing_mm else "pixel spacing as acquired."),
-        f"{store.readers} readers' masks a crop; classes: {', '.join(store.class_names)}.",
+        f"{masks_text(store)}; classes: {', '.join(store.class_names)}.",
         "",
         "| split | patients | lesions | crops |",
         "|---|---|---|---|",
         *(_split_line(store, split) for split in ("train", "val", "test", "all")),
         "",
-        "| readers who marked the crop | crops |",
+        f"| {'masks that mark something' if store.known_odds else 'readers who marked the crop'} | crops |",
         "|---|---|",
         *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
+        *(f"- {name}: {value}" for name, value in special_facts(store).items()),
         *_spacing_line(store),
         *_diameter_line(store),
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest["counts"].items()),
@@ -38,6 +39,28 @@ def dataset_card(store: Store) -> str:
     if manifest["attribution"]:
         lines += ["", manifest["attribution"]]
     return "\n".join(lines) + "\n"
+
+
+def masks_text(store: Store) -> str:
+    """What the masks of a crop are: so many readers', or so many with known odds."""
+    if store.flips:
+        return f"1 label map a crop, of which {len(store.flips)} flips make {store.readers} masks with known odds"
+    return f"{store.readers} masks with known odds a crop" if store.known_odds else f"{store.readers} readers' masks a crop"
+
+
+def special_facts(store: Store) -> dict[str, str]:
+    """What few stores have, in words: flips, scored classes, grouped modes, class probabilities, a bank to deal from."""
+    names = store.class_names
+    flips = (f"{names[flip.source]} to {names[flip.target]} {flip.probability:.3g}" for flip in store.flips)
+    scored = (names[label] for label in store.scored or ())
+    facts = {
+        "flips, with their probabilities": ", ".join(flips),
+        "scored classes": ", ".join(scored),
+        "mode probabilities are reported by": store.group if store.known_odds else None,
+        "class probabilities of another segmenter": "with every crop" if store.has_probabilities else None,
+        "training images are dealt anew": store.deal,
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def split_counts(store: Store, split: str) -> tuple[int, int, int]:

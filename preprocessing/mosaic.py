@@ -1,5 +1,6 @@
 """A mosaic of a store's crops beside their readers' outlines, to look at what a model will learn from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import whole_file
-from .store import LUNG_WINDOW, Store
+from .store import IGNORE, LUNG_WINDOW, Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,20 +49,23 @@ def draw_mosaic(store: Store, rows: NDArray[np.intp], path: Path, columns: int |
     how many of its readers marked it, and a square a reader: filled where he marked, empty where not, none where absent.
     """
     columns = columns or min(len(rows), max(2, round(float(np.sqrt(0.75 * len(rows))))))
-    figure, panels = _sheet(-(-len(rows) // columns), columns, store.readers)
-    for (whole, part), row, image, mask in zip(panels, rows, store.images(rows), store.masks(rows), strict=False):
-        present = store.present[row]
+    masks = store.labels(rows)
+    masks = np.where(masks == IGNORE, 0, masks)
+    names = _outline_names(store)
+    figure, panels = _sheet(-(-len(rows) // columns), columns, len(names))
+    for (whole, part), row, image, mask in zip(panels, rows, store.images(rows), masks, strict=False):
+        present = store.present[row, : len(names)]
         field = _field(mask[present].any(0))
         for panel in (whole, part):
             _image(panel, image, store.intensity.unit)
         _frame(whole, field)
         for reader in np.flatnonzero(present):
-            _outline(part, mask[reader], int(reader), store.readers)
+            _outline(part, mask[reader], int(reader), len(names))
         y, x, half = field
         part.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
         _scale_bar(part, field, store.spacing_mm or store.index[row]["spacing_x_mm"])
         _caption(whole, part, int(row), mask.any((1, 2)), present)
-    _legend(figure, store, len(rows))
+    _legend(figure, store, names, len(rows))
     with whole_file(path) as aside:
         figure.savefig(aside, dpi=140, format="png", metadata={"Software": None})
 
@@ -183,15 +187,24 @@ def _legend_columns(width: float, readers: int) -> int:
     return -(-readers // lines)
 
 
-def _legend(figure: "Figure", store: Store, count: int) -> None:
+def _outline_names(store: Store) -> list[str]:
+    """What each outline is: a reader's, one of the known modes, or the label map to which flips are applied."""
+    if store.flips:
+        return ["labels before flips"]
+    if store.known_odds:
+        return [f"mode {number}" for number in range(store.readers)]
+    return [f"reader {number + 1}" for number in range(store.readers)]
+
+
+def _legend(figure: "Figure", store: Store, names: Sequence[str], count: int) -> None:
     from matplotlib.lines import Line2D
 
     width, height = figure.get_size_inches()
     name = f"{store.manifest['name']}: {count:,} of {len(store):,} crops"
     figure.text(GAP / width, 1 - GAP / height, name, fontsize=11, weight="bold", color=INK, va="top")
-    columns = _legend_columns(width, store.readers)
-    for reader in range(store.readers):
+    columns = _legend_columns(width, len(names))
+    for reader, called in enumerate(names):
         line, column = divmod(reader, columns)
         x, y = (GAP + 0.95 * column) / width, 1 - (GAP + LINE * (1.55 + line)) / height
-        figure.add_artist(Line2D([x, x + 0.25 / width], [y, y], **_style(reader, store.readers)))
-        figure.text(x + 0.32 / width, y, f"reader {reader + 1}", fontsize=8, color=INK, va="center")
+        figure.add_artist(Line2D([x, x + 0.25 / width], [y, y], **_style(reader, len(names))))
+        figure.text(x + 0.32 / width, y, called, fontsize=8, color=INK, va="center")

@@ -39,6 +39,17 @@ def read_volume(path: Path) -> Volume:
     return Volume(np.ascontiguousarray(grid.display(array)), grid.display_affine)
 
 
+def read_volumes(path: Path) -> list[Volume]:
+    """The volumes of a .nii or .nii.gz file with a fourth axis (X, Y, Z, K), each as by `read_volume`; one without it.
+
+    A fifth axis is taken as the fourth where that has length 1, as in ITK's vector images.
+    """
+    image = _open(path)
+    grid = grid_of(path.name, image, several=True)
+    arrays = np.moveaxis(_voxels(path, image).reshape(*grid.shape, -1), -1, 0)
+    return [Volume(grid.display(array), grid.display_affine) for array in arrays]
+
+
 def scan_name(path: Path) -> str:
     """The file's name without .nii or .nii.gz."""
     name = path.name

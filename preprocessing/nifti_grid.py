@@ -48,12 +48,15 @@ class Grid:
         return io_orientation(self.affine)
 
 
-def grid_of(name: str, image: nib.Nifti1Image) -> Grid:
-    """The grid of an open NIfTI file; `DataError`, with the file's `name`, when its geometry cannot be used."""
+def grid_of(name: str, image: nib.Nifti1Image, *, several: bool = False) -> Grid:
+    """The grid of an open NIfTI file, of each of its volumes where `several` are allowed.
+
+    Raises `DataError`, with the file's `name`, when its geometry cannot be used.
+    """
     shape = tuple(int(count) for count in image.shape)
     if len(shape) < 2 or min(shape) < 1:
         raise DataError(f"{name} holds no image: expected two or three axes, came {times(shape) or 'none'}.")
-    if any(count > 1 for count in shape[3:]):
+    if not several and any(count > 1 for count in shape[3:]):
         raise DataError(
             f"{name} holds several volumes ({times(shape)}): expected one volume (X x Y x Z); "
             "save the one that is meant as a file of its own."

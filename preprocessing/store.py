@@ -3,8 +3,13 @@
     manifest.json     schema, source, intensity unit, classes, readers, size, spacing, shards' SHA-256, settings
     index.csv         a row a crop: `store_writer.COLUMNS`, then whatever the source knows of it (series, ratings, ...)
     images_000.npy    [rows, C, H, W]  int16 (HU), uint8 or float32
-    masks_000.npy     [rows, R, H, W]  uint8 class labels, 0 background
+    masks_000.npy     [rows, R, H, W]  uint8 class labels, 0 background, 255 (`IGNORE`) where a pixel counts for nothing
+    probabilities_000.npy  [rows, K, H, W]  uint8, in 255ths: another segmenter's class probabilities; in few stores
+    bank.npz          what training images are dealt anew from; in few stores
     README.md         the dataset card
+
+The masks of a row are those of readers, or, where the truth is known, all masks that can be drawn, with their odds: in the
+index's column `odds`, or made of one label map by the manifest's `flips`.
 
 The store is written aside and renamed: it is whole or absent. The same rows in the same order give the same bytes.
 """
@@ -23,8 +28,12 @@ from numpy.typing import NDArray
 
 from .errors import DataError, InputError
 from .files import sha256
+from .flips import Flip, flip_odds, flipped
+from .shards import Shards
 
 SCHEMA = 1
+BANK = "bank.npz"
+IGNORE = 255  # the label of pixels that count for nothing, in any loss or metric
 
 
 @dataclass(frozen=True)
@@ -73,10 +82,20 @@ class Store:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 over the hashes of index and shards: two stores with the same hash hold the same crops."""
-        parts = [self.manifest["index_sha256"]]
-        parts += [shard[f"{kind}_sha256"] for shard in self.manifest["shards"] for kind in ("images", "masks")]
+        """SHA-256 over the hashes of index, shards and bank, and what else makes the masks: two stores with the same hash
+        hold the same crops.
+        """
+        parts = list(self._hashes.values())
+        parts += [
+            json.dumps({key: self.manifest[key]}) for key in ("scored", "flips", "deal") if self.manifest.get(key)
+        ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def _hashes(self) -> dict[str, str]:
+        """The hashes that the manifest gives, by file."""
+        files = {"index.csv": self.manifest["index_sha256"], **self._shards.hashes}
+        return files if self.deal is None else files | {BANK: self.manifest["bank_sha256"]}
 
     @property
     def channels(self) -> int:
@@ -91,8 +110,8 @@ class Store:
 
     @property
     def readers(self) -> int:
-        """Masks R stored with every crop (absent readers included)."""
-        return int(self.manifest["masks_shape"][0])
+        """Masks R of every crop (absent readers included); with flips, the 2^F modes."""
+        return 2 ** len(self.flips) if self.flips else int(self.manifest["masks_shape"][0])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -108,6 +127,42 @@ class Store:
     def spacing_mm(self) -> float | None:
         """The one pixel size of all crops in mm, or None."""
         return self.manifest["spacing_mm"]
+
+    @property
+    def known_odds(self) -> bool:
+        """Whether the masks are all that can be drawn, with known probabilities (see `odds`), instead of readers'."""
+        return bool(self.manifest.get("known_odds", False))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether another segmenter's class probabilities come with every crop."""
+        return "probabilities_sha256" in self.manifest["shards"][0]
+
+    @property
+    def scored(self) -> tuple[int, ...] | None:
+        """The classes over which distances are computed; None: all but the background."""
+        names = self.manifest.get("scored")
+        return None if names is None else tuple(self.class_names.index(name) for name in names)
+
+    @property
+    def group(self) -> str | None:
+        """The index column by which mode probabilities are reported, or None."""
+        return self.manifest.get("group")
+
+    @property
+    def flips(self) -> tuple[Flip, ...]:
+        """The flips that make each row's masks of its one label map; none in most stores."""
+        return tuple(Flip(**flip) for flip in self.manifest.get("flips", ()))
+
+    @property
+    def deal(self) -> str | None:
+        """How training images are dealt anew from `bank`; None: training sees the stored crops."""
+        return self.manifest.get("deal")
+
+    @property
+    def bank(self) -> Path:
+        """The file that training images are dealt from, of stores with a `deal`."""
+        return self.path / BANK
 
     @cached_property
     def index(self) -> list[dict[str, str]]:
@@ -126,7 +181,9 @@ class Store:
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
-        """Which readers read which crop, [rows, R]."""
+        """Which readers read which crop, [rows, R]; all True where the odds are known."""
+        if self.known_odds:
+            return np.ones((len(self), self.readers), bool)
         return np.array([[flag == "1" for flag in row["readers"]] for row in self.index])
 
     def rows(self, split: str) -> NDArray[np.intp]:
@@ -138,57 +195,51 @@ class Store:
         return np.flatnonzero(self.column("split") == split)
 
     @cached_property
-    def _starts(self) -> NDArray[np.intp]:
-        return np.cumsum([0] + [shard["rows"] for shard in self.manifest["shards"]])
-
-    @cached_property
-    def _shards(self) -> dict[str, list[NDArray]]:
-        return {
-            kind: [self._map(kind, number) for number in range(len(self._starts) - 1)] for kind in ("images", "masks")
-        }
-
-    def _map(self, kind: str, number: int) -> NDArray:
-        path = self.path / f"{kind}_{number:03d}.npy"
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path} is missing or corrupt: `ambiseg data verify {self.path}` says what is damaged."
-            ) from error
-        shape = "image_shape" if kind == "images" else "masks_shape"
-        expected = [self.manifest["shards"][number]["rows"], *self.manifest[shape]]
-        if list(array.shape) != expected:
-            raise DataError(
-                f"{path} has shape {list(array.shape)}, its manifest says {expected}: make the dataset again."
-            )
-        return array
-
-    def _read(self, kind: str, rows: NDArray[np.intp]) -> NDArray:
-        rows = np.asarray(rows, np.intp)
-        shards = self._shards[kind]
-        which = np.searchsorted(self._starts, rows, side="right") - 1
-        result = np.empty((len(rows), *shards[0].shape[1:]), shards[0].dtype)
-        for number in np.unique(which):
-            here = which == number
-            result[here] = shards[number][rows[here] - self._starts[number]]
-        return result
+    def _shards(self) -> Shards:
+        shapes = {"images": tuple(self.manifest["image_shape"]), "masks": tuple(self.manifest["masks_shape"])}
+        if self.has_probabilities:
+            shapes["probabilities"] = (len(self.class_names), *self.size)
+        return Shards(self.path, tuple(self.manifest["shards"]), shapes)
 
     def images(self, rows: NDArray[np.intp]) -> NDArray:
         """Images [N, C, H, W] of the given rows, in the stored unit."""
-        return self._read("images", rows)
+        return self._shards.read("images", rows)
+
+    def labels(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """The label maps as stored: [N, 1, H, W] where flips make the masks of them, else the masks."""
+        return self._shards.read("masks", rows)
 
     def masks(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Readers' label maps [N, R, H, W] of the given rows; see `present`."""
-        return self._read("masks", rows)
+        """Label maps [N, R, H, W] of the given rows: readers' (see `present`), or all modes (see `odds`)."""
+        labels = self.labels(rows)
+        return flipped(labels[:, 0], self.flips) if self.flips else labels
+
+    def odds(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Known probabilities [N, R] of the masks of the given rows; DataError where they are not known."""
+        if not self.known_odds:
+            raise DataError(f"{self.path} holds readers' masks: it does not say how probable each of them is.")
+        if self.flips:
+            return np.tile(flip_odds(self.flips), (len(rows), 1))
+        return self._odds[rows]
+
+    @cached_property
+    def _odds(self) -> NDArray[np.float64]:
+        return np.array([[float(value) for value in row["odds"].split()] for row in self.index])
+
+    def probabilities(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Another segmenter's class probabilities [N, K, H, W] of the given rows, in 255ths; DataError without any."""
+        if not self.has_probabilities:
+            raise DataError(
+                f"{self.path} holds no class probabilities of another segmenter: make the dataset again with them."
+            )
+        return self._shards.read("probabilities", rows)
 
     def damaged(self, on_progress: Callable[[int, int], None] | None = None) -> Iterable[str]:
         """Names of the files that are missing or do not have the hash that the manifest gives.
 
         `on_progress(done, files)` is called after each file.
         """
-        files = {"index.csv": self.manifest["index_sha256"]}
-        for number, shard in enumerate(self.manifest["shards"]):
-            files |= {f"{kind}_{number:03d}.npy": shard[f"{kind}_sha256"] for kind in ("images", "masks")}
+        files = self._hashes
         for done, (name, expected) in enumerate(files.items(), 1):
             path = self.path / name
             if not path.is_file() or sha256(path) != expected:

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 from .card import dataset_card
 from .errors import DataError, InputError
 from .files import sha256, whole_folder
-from .store import SCHEMA, Intensity, Store
+from .shards import shard_name
+from .store import BANK, IGNORE, SCHEMA, Store
+from .store_crop import Crop, StoreInfo, check_crop, check_info, in_255ths
 
-SHARD_ROWS = 1024
+SHARD_ROWS, SHARD_BYTES = 1024, 2**28  # a shard is written when either is reached
 COLUMNS = (
     "row",
     "split",
@@ -33,52 +34,16 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Crop:
-    """One image with the masks of its readers, on its way into a store.
-
-    image [C, H, W]; masks [R, H, W] class labels; present [R]: which readers read this image (an empty mask of a
-    present reader says "no lesion"; an absent reader's mask says nothing). `spacing_mm` (y, x) is None where unknown.
-    """
-
-    image: NDArray
-    masks: NDArray[np.uint8]
-    patient: str
-    case: str
-    present: NDArray[np.bool_] | None = None
-    lesion: str = ""
-    slice: int = 0
-    z_mm: float | None = None
-    spacing_mm: tuple[float, float] | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """What a store is, apart from its rows.
-
-    `spacing_mm` is the one pixel size of all crops, None where crops keep their scanner's (see the index).
-    `class_names` include the background. `settings` repeat the command; `counts` are the source's (scans read, ...).
-    """
-
-    name: str
-    source: str
-    intensity: Intensity
-    class_names: tuple[str, ...] = ("background", "lesion")
-    spacing_mm: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, Any] = field(default_factory=dict)
-    attribution: str = ""
-
-
 class StoreWriter:
     """Collects crops into the shards of a store that is being written; made by `write_store`."""
 
     def __init__(self, folder: Path, info: StoreInfo, splits: Mapping[str, str]):
+        check_info(info)
         self.folder, self.info, self.splits = folder, info, splits
         self.rows: list[dict[str, Any]] = []
         self.shards: list[dict[str, Any]] = []
         self.shapes: dict[str, list[int]] = {}  # of every crop's image and masks
+        self.parts: dict[str, bool] = {}  # which of the optional parts every crop has
         self._pending: list[Crop] = []
 
     def add(self, crop: Crop) -> None:
@@ -86,20 +51,28 @@ class StoreWriter:
         self._check(crop)
         self._pending.append(crop)
         self.rows.append(self._row(crop))
-        if len(self._pending) == SHARD_ROWS:
+        each = crop.image.nbytes + crop.masks.nbytes
+        if len(self._pending) == SHARD_ROWS or len(self._pending) * each >= SHARD_BYTES:
             self._flush()
 
     def _check(self, crop: Crop) -> None:
         came = {"image": list(crop.image.shape), "masks": list(crop.masks.shape)}
-        self.shapes = self.shapes or came
+        parts = {"odds": crop.odds is not None, "probabilities": crop.probabilities is not None}
+        self.shapes, self.parts = self.shapes or came, self.parts or parts
         if came != self.shapes:
             raise DataError(
                 f"Case {crop.case}: crops of one store have one shape; expected {self.shapes}, came {came}."
             )
-        if crop.masks.max(initial=0) >= len(self.info.class_names):
+        for part, given in parts.items():
+            if given != self.parts[part]:
+                raise DataError(
+                    f"Case {crop.case} comes {'with' if given else 'without'} {part}, the crops before it "
+                    f"{'without' if given else 'with'}: give {part} for all crops or for none."
+                )
+        check_crop(crop, self.info)
+        if self.info.group is not None and self.info.group not in crop.provenance and self.info.group not in COLUMNS:
             raise DataError(
-                f"Case {crop.case}: mask label {crop.masks.max()} is outside the {len(self.info.class_names)} classes "
-                f"0..{len(self.info.class_names) - 1}; name more classes or correct the mask."
+                f"Case {crop.case} has no value for {self.info.group!r}, by which modes are grouped: give one."
             )
         if crop.patient not in self.splits:
             raise DataError(f"Patient of case {crop.case} has no split; add it to the split file.")
@@ -118,7 +91,8 @@ class StoreWriter:
             "spacing_y_mm": spacing[0],
             "spacing_x_mm": spacing[1],
             "readers": "".join("1" if here else "0" for here in present),
-            "marked": int(crop.masks.any((1, 2)).sum()),
+            "marked": int(((crop.masks != 0) & (crop.masks != IGNORE)).any((1, 2)).sum()),
+            **({} if crop.odds is None else {"odds": " ".join(repr(float(value)) for value in crop.odds)}),
             **crop.provenance,
         }
 
@@ -128,13 +102,27 @@ class StoreWriter:
             "images": np.stack([crop.image for crop in self._pending]),
             "masks": np.stack([crop.masks for crop in self._pending]).astype(np.uint8),
         }
+        if self.parts["probabilities"]:
+            arrays["probabilities"] = np.stack([in_255ths(crop.probabilities) for crop in self._pending])
         shard: dict[str, Any] = {"rows": len(self._pending)}
         for kind, array in arrays.items():
-            path = self.folder / f"{kind}_{number:03d}.npy"
+            path = self.folder / shard_name(kind, number)
             np.save(path, array, allow_pickle=False)
             shard[f"{kind}_sha256"] = sha256(path)
         self.shards.append(shard)
         self._pending = []
+
+    def put_bank(self, **arrays: NDArray) -> None:
+        """Write the named arrays as the store's `bank.npz`, from which `StoreInfo.deal` makes training images."""
+        np.savez(self.folder / BANK, **arrays)  # type: ignore[arg-type]  # its stubs mistake the arrays for allow_pickle
+
+    def _bank_hash(self) -> str | None:
+        bank = self.folder / BANK
+        if bank.is_file() != (self.info.deal is not None):
+            raise DataError(
+                f"{self.info.source}: a store that deals its training images needs a bank, and only such one."
+            )
+        return sha256(bank) if bank.is_file() else None
 
     def close(self) -> None:
         """Write what is pending, the index, the manifest and the dataset card."""
@@ -156,6 +144,12 @@ class StoreWriter:
             "settings": dict(self.info.settings),
             "counts": dict(self.info.counts),
             "attribution": self.info.attribution,
+            "known_odds": self.parts["odds"] or bool(self.info.flips),
+            "scored": None if self.info.scored is None else list(self.info.scored),
+            "group": self.info.group,
+            "flips": [vars(flip) for flip in self.info.flips],
+            "deal": self.info.deal,
+            "bank_sha256": self._bank_hash(),
             "index_sha256": sha256(self.folder / "index.csv"),
             "shards": self.shards,
         }

@@ -1,16 +1,11 @@
-"""Evaluating a trained model on a split of a dataset store, and writing what was found.
+"""Evaluating a trained model on a split of a dataset store.
 
 A case's random numbers are seeded by the evaluation's seed and the case's row, and cases go through the model one by
 one: a case's figures do not depend on which other cases are evaluated.
 """
 
-import csv
-import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,48 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.store import Store
 
+from ..predictive import Atoms
 from ..randomness import generator_for, seed_of
-from ..run import RunRecord, Trained
-from .scores import PAPERS_DRAWS, SCORE_NAMES, Scores, image_scores
+from ..run import Trained
+from .data import check_data, chosen_rows
+from .evaluation import INDEX_COLUMNS, Case, Evaluation
+from .modes import Group, by_group, mode_shares
+from .overlap import overlaps
+from .scores import PAPERS_DRAWS, SCORE_NAMES, image_scores
 from .summary import Figure, summarise
 
-INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One crop: where it comes from (the store's index columns), how many readers read it, and its scores."""
-
-    index: Mapping[str, str]
-    readers: int
-    scores: Scores
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was evaluated (`about`: model, data, split, estimators, samples, seed, versions), each case, each figure."""
-
-    about: Mapping[str, Any]
-    cases: tuple[Case, ...]
-    figures: Mapping[str, Figure]
-
-    def summary(self) -> dict[str, Any]:
-        """`about` and `figures` as plain values for JSON; None where a figure is not defined."""
-        figures = {name: _without_nan(asdict(figure)) for name, figure in self.figures.items()}
-        return {**self.about, "figures": figures}
-
-    def write(self, folder: Path) -> None:
-        """Write `cases.csv` (a row a case) and `summary.json` into `folder`."""
-        with whole_file(folder / "cases.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow((*INDEX_COLUMNS, "readers", *SCORE_NAMES))
-            writer.writerows(_row(case) for case in self.cases)
-        with whole_file(folder / "summary.json") as path:
-            path.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
 
 
 def evaluate(
@@ -70,103 +37,87 @@ def evaluate(
     samples: int = PAPERS_DRAWS,
     seed: int = 0,
     limit: int | None = None,
+    whole: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare the model's masks with the readers' on a split ("train", "val", "test" or "all") of `store`.
 
     samples: draws an image, or at most so many of the most probable masks of a model with finite support; 16 at least.
     limit: evaluate only so many cases, spread evenly over the split. Crops that no reader read are left out; crops
-    larger than those of the training are cut to their centre. Raises InputError for a split without cases, UsageError
-    for too few samples, DataError for data that the model cannot read.
+    larger than those of the training are cut to their centre, unless `whole` images are asked for. Where the odds of the
+    masks are known, these take the place of the readers' equal weights. Raises InputError for a split without cases,
+    UsageError for too few samples, DataError for data that the model cannot read.
     """
     if samples < PAPERS_DRAWS:
         raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples an image, came {samples}.")
-    _check_data(trained, store)
-    rows = _chosen_rows(store, split, limit)
+    check_data(trained, store)
+    rows = chosen_rows(store, split, limit)
+    size = max(store.size) if whole else trained.record.crop
     cases, exact = [], False
     on_progress(0, len(rows))
     for row in rows:
-        case, draws = _case(trained, store, row, samples, seed)
+        case, draws = _case(trained, store, row, samples, seed, size)
         cases.append(case)
         exact = draws is None
         on_progress(len(cases), len(rows))
     return Evaluation(
-        about=_about(trained, store, split, samples, seed, len(rows), exact),
+        about=_about(trained, store, split, samples, seed, size) | _found(cases, samples, exact, store.known_odds),
         cases=tuple(cases),
         figures=_figures(cases, seed),
+        modes=_modes(cases),
     )
 
 
-def data_for(record: RunRecord, path: Path | None = None) -> Store:
-    """The data set to evaluate a run on: the one at `path`, or the run's own where it lay when the run was trained.
-
-    Raises InputError when there is none, DataError when the run's own is no longer what the run was trained on.
-    """
-    if path is not None:
-        return Store.open(path)
-    own = Path(record.data.path)
-    if not own.exists():
-        raise InputError(f"The run's data set is no longer at {own}: say with --data where it is.")
-    store = Store.open(own)
-    if store.content_hash != record.data.content_hash:
-        raise DataError(
-            f"The data set at {own} has changed since the run was trained on it: restore it, or say with --data {own} "
-            "that it is to be evaluated on as other data."
-        )
-    return store
-
-
-def _check_data(trained: Trained, store: Store) -> None:
-    if store.channels != trained.method.channels:
-        raise DataError(
-            f"The model reads {trained.method.channels} channels, the images of {store.path} have {store.channels}: "
-            "evaluate on data like the model's own."
-        )
-    names = tuple(trained.record.data.class_names)
-    if store.class_names != names:
-        raise DataError(
-            f"The model knows the classes {', '.join(names)}, {store.path} has {', '.join(store.class_names)}: "
-            "evaluate on data like the model's own."
-        )
-    if store.intensity.unit != trained.record.data.intensity.unit:
-        raise DataError(
-            f"The model reads intensities in {trained.record.data.intensity.unit}, {store.path} holds "
-            f"{store.intensity.unit}: evaluate on data like the model's own."
-        )
-
-
-def _chosen_rows(store: Store, split: str, limit: int | None) -> NDArray[np.intp]:
-    if limit is not None and limit < 1:
-        raise UsageError(f"The limit must be at least one case, came {limit}.")
-    rows = store.rows(split)
-    rows = rows[store.present[rows].any(1)]
-    if len(rows) == 0:
-        raise InputError(f"The split {split!r} of {store.path} has no case: choose another --split.")
-    if limit is None or limit >= len(rows):
-        return rows
-    return rows[np.arange(limit) * len(rows) // limit]
-
-
-def _case(trained: Trained, store: Store, row: int, samples: int, seed: int) -> tuple[Case, int | None]:
-    """One row evaluated, and the draws behind it (None when the model's support is exact)."""
+def _case(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Case, int | None]:
+    """One row evaluated on its central `size` pixels, and the draws behind it (None when the model's support is exact)."""
     rows = np.array([row])
-    image = centre_crop(store.images(rows), trained.record.crop)
-    masks = centre_crop(store.masks(rows)[0], trained.record.crop)
-    with torch.inference_mode():
-        atoms = trained.predictive(image).atoms(samples, generator_for(seed, "evaluate", int(row)))
-    if not (atoms.weights.isfinite().all() and atoms.marginal.isfinite().all()):
-        raise DataError(f"The model gives no finite probabilities for row {row} of {store.path}: train it again.")
-    weights = atoms.weights[0].double().cpu().numpy()
+    atoms = _atoms(trained, store, rows, samples, seed, size)
+    labels, weights = atoms.labels[0].cpu().numpy(), atoms.weights[0].double().cpu().numpy()
+    weights /= weights.sum()
+    masks = centre_crop(store.masks(rows)[0], size)
+    odds = store.odds(rows)[0] if store.known_odds else None
+    iou = overlaps(labels, masks, store.present[row], scored=store.scored)
     scores = image_scores(
-        atoms.labels[0].cpu().numpy(),
-        weights / weights.sum(),
+        labels,
+        weights,
         masks,
         store.present[row],
         draws=atoms.draws,
         rng=np.random.default_rng(seed_of(seed, "resample", int(row))),
+        odds=odds,
+        scored=store.scored,
+        iou=iou,
     )
-    index = {name: store.index[row][name] for name in INDEX_COLUMNS}
-    return Case(index, int(store.present[row].sum()), scores), atoms.draws
+    index = store.index[row]
+    case = Case(
+        index={name: index[name] for name in INDEX_COLUMNS},
+        readers=int(store.present[row].sum()),
+        scores=scores,
+        group="all" if store.group is None else index[store.group],
+        modes=None if odds is None or len(odds) > MOST_MODES else np.stack((odds, mode_shares(iou, weights, odds))),
+    )
+    return case, atoms.draws
+
+
+def _atoms(trained: Trained, store: Store, rows: NDArray[np.intp], samples: int, seed: int, size: int) -> Atoms:
+    """The model's weighted masks for one row, [1, S, H, W]."""
+    image = centre_crop(store.images(rows), size)
+    probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
+    with torch.inference_mode():
+        predictive = trained.predictive(image, probabilities)
+        atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(rows[0])))
+    if not (atoms.weights.isfinite().all() and atoms.marginal.isfinite().all()):
+        raise DataError(f"The model gives no finite probabilities for row {rows[0]} of {store.path}: train it again.")
+    return atoms
+
+
+def _modes(cases: list[Case]) -> Mapping[str, Group]:
+    """The mode probabilities by group, of cases whose modes are known."""
+    known = [(case.group, case.modes) for case in cases if case.modes is not None]
+    if not known:
+        return {}
+    truth, model = np.stack([modes for _, modes in known], 1)
+    return by_group([group for group, _ in known], truth, model)
 
 
 def _figures(cases: list[Case], seed: int) -> dict[str, Figure]:
@@ -177,9 +128,7 @@ def _figures(cases: list[Case], seed: int) -> dict[str, Figure]:
     }
 
 
-def _about(
-    trained: Trained, store: Store, split: str, samples: int, seed: int, cases: int, exact: bool
-) -> dict[str, Any]:
+def _about(trained: Trained, store: Store, split: str, samples: int, seed: int, size: int) -> dict[str, Any]:
     return {
         "ambiseg": version("ambiseg"),
         "run": trained.name,
@@ -189,27 +138,33 @@ def _about(
         "data": store.manifest["name"],
         "data_hash": store.content_hash,
         "split": split,
-        "cases": cases,
         "cases_in_split": len(store.rows(split)),
-        "crop": min(trained.record.crop, *store.size),
+        "crop": [min(side, size) for side in store.size],
         "spacing_mm": store.spacing_mm,
+        "known_odds": store.known_odds,
+        "scored": None if store.scored is None else [store.class_names[label] for label in store.scored],
+        "group": store.group,
         "samples": samples,
         "seed": seed,
+    }
+
+
+def _found(cases: list[Case], samples: int, exact: bool, known: bool) -> dict[str, Any]:
+    """How many cases there were, what stands behind the figures, and the GED of a perfect model where it is known."""
+    found = {
+        "cases": len(cases),
         "weights": "exact" if exact else "draws",
         "estimators": {
-            "distance": "1 - IoU of the foreground, mean over classes present in either mask; both empty: 0",
+            "distance": "1 - IoU of the scored foreground, mean over classes present in either mask; both empty: 0",
+            "readers": "all masks that can be drawn, by their odds" if known else "those who read the image, alike",
             "ged*_v": "squared GED, V-statistic with self-pairs",
             "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
             "*16": f"{PAPERS_DRAWS} draws an image" + (", resampled from the exact weights" if exact else ""),
             "low, high": "95 % bootstrap interval of the mean, patients resampled",
         },
     }
-
-
-def _row(case: Case) -> list[Any]:
-    scores = ("" if math.isnan(value) else f"{value:.9g}" for value in vars(case.scores).values())
-    return [*case.index.values(), case.readers, *scores]
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+    if not known:
+        return found
+    diversity = float(np.mean([case.scores.reader_diversity for case in cases]))  # see `floor`
+    floor = {"ged16_v": diversity / PAPERS_DRAWS, "ged_v": 0.0 if exact else diversity / samples}
+    return found | {"floor": floor}

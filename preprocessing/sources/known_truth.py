@@ -2,6 +2,7 @@
 
 Each image shows a bright core inside a faint ring, on noise. A reader draws nothing, the core, or core and ring; how
 often depends on the core's brightness, which is the visible cue. So a model of these readers can be checked against truth.
+The store holds a few readers' draws, as real data do, or the three masks themselves with their odds.
 """
 
 from dataclasses import dataclass
@@ -43,8 +44,11 @@ class Lesion:
         return np.array(PROBABILITIES[self.cue])
 
 
-def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int = 4, seed: int = 0) -> Store:
-    """Make a store of `crops` images of `size` x `size` with `readers` independent readers each."""
+def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int | None = 4, seed: int = 0) -> Store:
+    """Make a store of `crops` images of `size` x `size` with `readers` independent readers each.
+
+    None instead of a number of readers: the masks of `MODES` with their known odds, in groups by cue.
+    """
     rng = np.random.default_rng(seed)
     patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
     info = StoreInfo(
@@ -52,16 +56,12 @@ def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int = 
         source="made by ambiseg",
         intensity=Intensity("relative", 0.0, 1.0),
         settings={"crops": crops, "size": size, "readers": readers, "seed": seed},
+        group="cue",
     )
     with write_store(path, info, split_patients(patients, seed, (60, 20, 20))) as writer:
         for number, patient in enumerate(patients):
             writer.add(_crop(_lesion(size, rng), size, readers, patient, number, rng))
     return Store.open(path)
-
-
-def lesion_of(row: dict[str, str]) -> Lesion:
-    """The lesion behind a row of the store's index."""
-    return Lesion(row["cue"], (float(row["y"]), float(row["x"])), float(row["core"]), float(row["ring"]))
 
 
 def _lesion(size: int, rng: np.random.Generator) -> Lesion:
@@ -70,14 +70,16 @@ def _lesion(size: int, rng: np.random.Generator) -> Lesion:
     return Lesion(str(rng.choice(list(PROBABILITIES))), (y, x), core, core + float(rng.uniform(0.1, 0.16) * size))
 
 
-def _crop(lesion: Lesion, size: int, readers: int, patient: str, number: int, rng: np.random.Generator) -> Crop:
-    _, core, whole = lesion.modes(size)
+def _crop(lesion: Lesion, size: int, readers: int | None, patient: str, number: int, rng: np.random.Generator) -> Crop:
+    modes = lesion.modes(size)
+    _, core, whole = modes
     image = np.where(core, BRIGHTNESS[lesion.cue], np.where(whole, RING, BACKGROUND))
     image = image + rng.normal(0, NOISE, image.shape)
-    drawn = rng.choice(len(MODES), readers, p=lesion.probabilities)
+    known = readers is None
     return Crop(
         image=image[None].astype(np.float32),
-        masks=lesion.modes(size)[drawn],
+        masks=modes if known else modes[rng.choice(len(MODES), readers, p=lesion.probabilities)],
+        odds=lesion.probabilities if known else None,
         patient=patient,
         case=f"case-{number:05d}",
         lesion="0",

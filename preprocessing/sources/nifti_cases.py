@@ -3,8 +3,10 @@
     ROOT/CASE/image.nii.gz, ROOT/CASE/reader_1.nii.gz, ROOT/CASE/reader_2.nii.gz, ...     (.nii too)
 
 A reader has the same name in all cases; where a reader's file is not there, that reader did not read the case. Each case is
-a patient of its own. A CSV says the same, and whose cases they are: columns `case`, `patient` (optional), `image`,
-`mask_1`, `mask_2`, ...; paths are relative to the CSV, and an empty cell is an absent reader.
+a patient of its own. Class probabilities of another segmenter may lie beside the image, as probabilities.npz or
+probabilities.nii.gz (see `class_probabilities`), in all cases or in none. A CSV says the same, and whose cases they are:
+columns `case`, `patient` (optional), `image`, `mask_1`, `mask_2`, ..., `probabilities` (optional); paths are relative to the
+CSV, and an empty cell is an absent reader.
 """
 
 import csv
@@ -21,24 +23,37 @@ from .pack import natural
 class NiftiCase:
     """An image with its readers' masks, in the same order for all cases, None for an absent reader.
 
-    `image` is None when a folder lacks it.
+    `image` is None when a folder lacks it, `probabilities` unless another segmenter's class probabilities are given.
     """
 
     name: str
     patient: str
     image: Path | None
     masks: tuple[Path | None, ...]
+    probabilities: Path | None = None
 
 
 def find_cases(source: Path) -> list[NiftiCase]:
-    """The cases of a folder or a CSV, in their natural order; raises `InputError` or `DataError` when there are none."""
-    if source.is_dir():
-        return _folder_cases(source)
+    """The cases of a folder or a CSV, in their natural order.
+
+    Raises `InputError` or `DataError` when there are none, or when some have class probabilities and others have not.
+    """
+    cases = _folder_cases(source) if source.is_dir() else _csv_cases(_csv(source))
+    without = [case.name for case in cases if case.probabilities is None]
+    if 0 < len(without) < len(cases):
+        raise DataError(
+            f"{len(without)} of {len(cases)} cases have no class probabilities, case {without[0]} first: expected them in "
+            "all cases or in none."
+        )
+    return cases
+
+
+def _csv(source: Path) -> Path:
     if not source.is_file():
         raise InputError(f"No such file or folder: {source}; expected a folder of cases or a CSV.")
     if source.suffix.lower() != ".csv":
         raise InputError(f"{source} is neither a folder of cases nor a CSV: see `ambiseg preprocess nifti --help`.")
-    return _csv_cases(source)
+    return source
 
 
 def _folder_cases(root: Path) -> list[NiftiCase]:
@@ -51,15 +66,23 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
             f"No cases in {root}: expected CASE/image.nii.gz and CASE/reader_1.nii.gz, ... in it, or a CSV."
         )
     return [
-        NiftiCase(folder.name, folder.name, files.get("image"), tuple(files.get(reader) for reader in readers))
+        NiftiCase(
+            folder.name,
+            folder.name,
+            files.get("image"),
+            tuple(files.get(reader) for reader in readers),
+            files.get("probabilities"),
+        )
         for folder, files in found.items()
     ]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """The NIfTI files of a folder by their names without suffix."""
+    """The NIfTI files of a folder by their names without suffix, and its probabilities.npz."""
+    npz = folder / "probabilities.npz"
     files = sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIXES))
-    return {file.name.removesuffix(".gz").removesuffix(".nii"): file for file in files}
+    found = {file.name.removesuffix(".gz").removesuffix(".nii"): file for file in files}
+    return found | ({npz.stem: npz} if npz.is_file() else {})
 
 
 def _csv_cases(path: Path) -> list[NiftiCase]:
@@ -87,4 +110,4 @@ def _csv_case(folder: Path, row: dict[str, str | None], masks: Sequence[str]) ->
 
     name = (row["case"] or "").strip()
     patient = (row.get("patient") or "").strip() or name
-    return NiftiCase(name, patient, file("image"), tuple(file(mask) for mask in masks))
+    return NiftiCase(name, patient, file("image"), tuple(file(mask) for mask in masks), file("probabilities"))

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ..crops import crop_image, crop_labels
 from ..errors import DataError
 from ..nifti import read_volume
 from ..resample import PlaneGrid
+from ..same_grid import check_same_grid
 from ..store import HOUNSFIELD
 from ..store_writer import Crop
 from ..volume import Volume
@@ -20,7 +22,6 @@ from .crop_values import Unit, image_values, label_values
 from .nifti_cases import NiftiCase
 
 Slices = Literal["any-reader", "all"]
-SAME_GRID = 0.1  # largest distance between the corners of an image and its mask, in voxels
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
     if not any(case.masks):
         raise DataError("There is no mask: expected at least one reader's.")
     volume = read_volume(case.image)
-    masks = np.stack([_labels(mask, case.image, volume, len(settings.class_names)) for mask in case.masks])
+    classes = len(settings.class_names)
+    masks = np.stack([_labels(mask, case.image, volume, classes) for mask in case.masks])
+    stored = None
+    if case.probabilities is not None:
+        stored = read_class_probabilities(case.probabilities, case.image, volume, classes)
     return [
-        _crop(case, settings, volume, masks, place, number)
+        _crop(case, settings, volume, masks, stored, place, number)
         for place in _places(np.asarray(masks.any(0)), settings)
         for number in place.slices
     ]
@@ -72,23 +77,8 @@ def _labels(path: Path | None, image: Path, volume: Volume, classes: int) -> NDA
     if path is None:
         return np.zeros(volume.array.shape, np.uint8)
     mask = read_volume(path)
-    _check_grid(path, mask, image, volume)
+    check_same_grid(path.name, mask, image.name, volume)
     return label_values(mask.array, classes, path.name)
-
-
-def _check_grid(path: Path, mask: Volume, image: Path, volume: Volume) -> None:
-    if mask.array.shape != volume.array.shape:
-        came, expected = (" x ".join(map(str, each.array.shape[::-1])) for each in (mask, volume))
-        raise DataError(
-            f"{path.name} is not on the grid of {image.name}: it has {came} voxels, the image {expected}; resample it."
-        )
-    depth, height, width = volume.array.shape
-    corners = [(z, y, x) for z in (0, depth - 1) for y in (0, height - 1) for x in (0, width - 1)]
-    apart = max(np.linalg.norm(np.subtract(mask.world(corner), volume.world(corner))) for corner in corners)
-    if apart > SAME_GRID * min(volume.spacing_mm):
-        raise DataError(
-            f"{path.name} is not on the grid of {image.name}: their voxels lie up to {apart:.1f} mm apart; resample it."
-        )
 
 
 def _places(marked: NDArray[np.bool_], settings: NiftiSettings) -> Iterator[_Place]:
@@ -106,7 +96,13 @@ def _places(marked: NDArray[np.bool_], settings: NiftiSettings) -> Iterator[_Pla
 
 
 def _crop(
-    case: NiftiCase, settings: NiftiSettings, volume: Volume, masks: NDArray[np.uint8], place: _Place, number: int
+    case: NiftiCase,
+    settings: NiftiSettings,
+    volume: Volume,
+    masks: NDArray[np.uint8],
+    stored: Probabilities | None,
+    place: _Place,
+    number: int,
 ) -> Crop:
     _, *spacing = volume.spacing_mm
     y, x = (1.0 if settings.spacing_mm is None else settings.spacing_mm / step for step in spacing)
@@ -116,6 +112,7 @@ def _crop(
     return Crop(
         image=image_values(crop_image(volume.array[number], grid, fill), settings.unit)[None],
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
+        probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,
         case=case.name,
         present=np.array([mask is not None for mask in case.masks]),

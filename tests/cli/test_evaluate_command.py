@@ -61,6 +61,49 @@ def test_json_is_what_is_written(run, tmp_path):
     assert (printed["samples"], printed["cases"], printed["cases_in_split"]) == (20, 2, 4)
 
 
+def blobs_with_odds(path, masks, group=None, size=32):
+    """Two crops of made blobs with equal odds."""
+    info = StoreInfo("odds", "test", HOUNSFIELD, group=group)
+    with write_store(path, info, {"p": "test", "q": "test"}) as writer:
+        for patient in "pq":
+            stack = np.zeros((masks, size, size), np.uint8)
+            for number in range(masks):
+                stack[number, : number + 1] = 1
+            image = np.zeros((1, size, size), np.int16)
+            writer.add(Crop(image, stack, patient, f"case-{patient}", odds=np.full(masks, 1 / masks)))
+
+
+def test_known_modes_are_a_table_with_the_truth_beside_the_model(run, tmp_path):
+    blobs_with_odds(tmp_path / "odds", 4, group="case")
+    printed = invoke(run, "--data", tmp_path / "odds").stdout
+    assert "Mode probabilities of 4 modes" in printed
+    assert "of a perfect model" in printed
+    assert "Mode probabilities, abs. error" in printed
+    lines = [line.replace("│", " ").split() for line in printed.splitlines()]
+    (first,) = (line for line in lines if line[:1] == ["case-p"])
+    assert first == ["case-p", "1", "truth", "0.250", "0.250", "0.250", "0.250"]
+    model = next(line for line in lines if line[:1] == ["model"])
+    written = json.loads((run / "evaluation-test" / "summary.json").read_text())["modes"]["case-p"]
+    assert model[1:] == [f"{value:.3f}" for value in (*written["model"], written["mean_absolute_error"])]
+
+
+def test_many_modes_are_their_error_alone(run, tmp_path):
+    blobs_with_odds(tmp_path / "odds", 9)
+    printed = invoke(run, "--data", tmp_path / "odds").stdout
+    assert "Mode probabilities of 9 modes" in printed
+    assert "truth" not in printed
+    found = json.loads((run / "evaluation-test" / "summary.json").read_text())["modes"]
+    assert list(found) == ["all"]
+    assert f"{found['all']['mean_absolute_error']:.4f}" in printed
+
+
+def test_whole_images(run, tmp_path):
+    blobs_with_odds(tmp_path / "odds", 2, size=40)
+    for flags, side in (((), 32), (("--whole",), 40)):
+        found = json.loads(invoke(run, "--data", tmp_path / "odds", "--json", *flags).stdout)
+        assert found["crop"] == [side, side]
+
+
 def test_other_data_are_noted(run, tmp_path):
     (tmp_path / "data").rename(tmp_path / "moved")
     assert "is not the data" not in invoke(run, "--data", tmp_path / "moved").stderr

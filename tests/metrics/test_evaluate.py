@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.metrics.evaluate import data_for, evaluate
+from ambiseg.models.metrics.data import data_for
+from ambiseg.models.metrics.evaluate import evaluate
+from ambiseg.models.metrics.floor import floor
 from ambiseg.models.predictive import Atoms
 from ambiseg.models.run import DataRecord
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.flips import Flip
 from ambiseg.preprocessing.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
 
@@ -52,17 +55,18 @@ class Oracle:
     def __init__(self, store, known, exact=False, crop=SIZE):
         self.known, self.exact = known, exact
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
-        self.method = SimpleNamespace(name="oracle", channels=1)
+        self.method = SimpleNamespace(name="oracle")
         self.name, self.weights_hash = "oracle-001", "0" * 64
 
-    def predictive(self, images):
-        assert images.shape[1:] == (1, min(self.record.crop, SIZE), min(self.record.crop, SIZE))
+    def predictive(self, images, probabilities=None):
+        self.side, self.probabilities = images.shape[-1], probabilities
+        assert images.shape[1:] == (1, self.side, self.side)
         self.row = int(images[0, 0, 0, 0])
         return self
 
     def atoms(self, n, generator):
         known, weights = self.known(self.row)
-        masks, weights = torch.as_tensor(centre_crop(known, self.record.crop)), torch.as_tensor(weights)
+        masks, weights = torch.as_tensor(centre_crop(known, self.side)), torch.as_tensor(weights)
         if not self.exact:
             masks = masks[torch.multinomial(weights.double(), n, True, generator=generator)]
             weights = torch.full((n,), 1 / n)
@@ -80,6 +84,31 @@ def readers_oracle(store, **options):
 
 def population_oracle(store, **options):
     return Oracle(store, lambda row: (population_masks(), POPULATION), **options)
+
+
+def write_modes(path, *, size=SIZE, cases=40, **info):
+    """Crops whose image holds their row, with the population's masks and their odds; the odds of "sure" ones differ."""
+    names = [f"p{row // 3:03d}" for row in range(cases)]
+    told = StoreInfo("modes", "test", HOUNSFIELD, group="cue", **info)
+    with write_store(path, told, dict.fromkeys(names, "test")) as writer:
+        for row, patient in enumerate(names):
+            odds = SURE if row % 4 == 0 else POPULATION
+            provenance = {"cue": "sure" if row % 4 == 0 else "unsure"}
+            image = np.full((1, SIZE, SIZE), row, np.int16)
+            writer.add(Crop(image, population_masks(), patient, f"c{row}", odds=odds, provenance=provenance))
+    return Store.open(path)
+
+
+SURE = np.array([0.0, 0.1, 0.9])
+
+
+@pytest.fixture(scope="module")
+def modes(tmp_path_factory):
+    return write_modes(tmp_path_factory.mktemp("modes") / "data")
+
+
+def truth_oracle(store, **options):
+    return Oracle(store, lambda row: (store.masks(np.array([row]))[0], store.odds(np.array([row]))[0]), **options)
 
 
 def standard_error(evaluation, name):
@@ -119,6 +148,88 @@ def test_exact_weights_have_no_share_of_the_draws(store):
     assert found.figures["empty_accuracy"].mean == 1
 
 
+def test_an_oracle_of_known_odds_scores_the_exact_floor(modes):
+    found = evaluate(truth_oracle(modes), modes, "test", samples=64)
+    assert found.about["floor"]["ged16_v"] == pytest.approx(floor(modes, samples=16))
+    assert found.about["floor"]["ged_v"] == pytest.approx(floor(modes, samples=64))
+    for name in ("ged16_v", "ged_v"):
+        margin = 4 * standard_error(found, name)
+        assert found.figures[name].mean == pytest.approx(found.about["floor"][name], abs=margin)
+    for name in ("ged16_u", "ged_u"):
+        assert found.figures[name].mean == pytest.approx(0, abs=4 * standard_error(found, name))
+    exact = evaluate(truth_oracle(modes, exact=True), modes, "test")
+    assert exact.about["floor"]["ged_v"] == 0
+    for name in ("ged_v", "ged_u", "mode_error", "empty_error"):
+        assert exact.figures[name].mean == pytest.approx(0, abs=1e-7), name
+
+
+def test_mode_probabilities_are_reported_by_group(modes):
+    """A model that gives every image the population's odds is right for one group and wrong for the other."""
+    found = evaluate(Oracle(modes, lambda row: (population_masks(), POPULATION), exact=True), modes, "test")
+    assert {name: group.cases for name, group in found.modes.items()} == {"sure": 10, "unsure": 30}
+    np.testing.assert_allclose(found.modes["sure"].truth, SURE)
+    np.testing.assert_allclose(found.modes["sure"].model, POPULATION, atol=1e-7)
+    assert found.modes["sure"].error == pytest.approx((0.3 + 0.3 + 0.6) / 3)
+    assert found.modes["unsure"].error == pytest.approx(0, abs=1e-7)
+    assert found.figures["mode_error"].mean == pytest.approx(0.4 / 4)
+    summary = json.loads(json.dumps(found.summary()))
+    assert summary["modes"]["sure"] == {
+        "cases": 10,
+        "truth": pytest.approx(SURE.tolist()),
+        "model": pytest.approx(POPULATION.tolist()),
+        "mean_absolute_error": pytest.approx(0.4),
+    }
+    assert summary["group"] == "cue"
+
+
+def test_readers_have_no_modes(store):
+    found = evaluate(population_oracle(store), store, "test", limit=3)
+    assert (found.modes, "modes" in found.summary(), "floor" in found.about) == ({}, False, False)
+    assert found.figures["mode_error"].cases == 0
+
+
+def test_modes_by_the_hundred_are_not_reported_one_by_one(tmp_path):
+    flips = tuple(Flip(label, label + 7, 0.5) for label in range(1, 8))
+    names = ("none", *map(str, range(1, 15)))
+    mask = np.full((1, SIZE, SIZE), 1, np.uint8)
+    with write_store(
+        tmp_path / "data", StoreInfo("f", "test", HOUNSFIELD, names, flips=flips), {"p": "test"}
+    ) as writer:
+        writer.add(Crop(np.zeros((1, SIZE, SIZE), np.int16), mask, "p", "c"))
+    flipping = Store.open(tmp_path / "data")
+    found = evaluate(Oracle(flipping, lambda row: (mask, np.ones(1)), exact=True), flipping, "test")
+    assert (flipping.readers, found.modes) == (128, {})
+    assert found.figures["mode_error"].mean == pytest.approx(0.5)  # two distinct modes, of which it knows one
+
+
+def test_whole_images_are_evaluated_when_asked_for(store):
+    centre = evaluate(readers_oracle(store, crop=4, exact=True), store, "test", limit=5)
+    oracle = readers_oracle(store, exact=True)
+    oracle.record.crop = 4
+    whole = evaluate(oracle, store, "test", limit=5, whole=True)
+    same = evaluate(readers_oracle(store, exact=True), store, "test", limit=5)
+    assert (centre.about["crop"], whole.about["crop"]) == ([4, 4], [SIZE, SIZE])
+    assert [vars(case.scores) for case in whole.cases] == [
+        pytest.approx(vars(case.scores), nan_ok=True) for case in same.cases
+    ]
+
+
+def test_probabilities_of_another_segmenter_reach_the_model(tmp_path):
+    rng = np.random.default_rng(0)
+    given = rng.dirichlet(np.ones(2), (2, SIZE, SIZE)).transpose(0, 3, 1, 2)
+    with write_store(tmp_path / "data", StoreInfo("p", "test", HOUNSFIELD), {"p": "test"}) as writer:
+        for row in range(2):
+            image = np.full((1, SIZE, SIZE), row, np.int16)
+            writer.add(Crop(image, population_masks(), "p", f"c{row}", probabilities=given[row]))
+    black_box = Store.open(tmp_path / "data")
+    oracle = population_oracle(black_box, crop=6)
+    evaluate(oracle, black_box, "test")
+    assert np.array_equal(oracle.probabilities[0], np.rint(given[1][:, 3:9, 3:9] * 255).astype(np.uint8))
+    oracle.record.data = oracle.record.data.model_copy(update={"probabilities": False})
+    evaluate(oracle, black_box, "test")
+    assert oracle.probabilities is None
+
+
 def test_a_case_does_not_depend_on_the_other_cases(store):
     whole, few = (evaluate(population_oracle(store), store, "test", limit=limit) for limit in (None, 40))
     by_row = {case.index["row"]: case for case in whole.cases}
@@ -131,8 +242,10 @@ def test_a_case_does_not_depend_on_the_other_cases(store):
 
 
 def test_large_crops_are_cut_to_the_training_crop(store):
-    found = evaluate(readers_oracle(store, crop=4), store, "test", limit=30)
-    assert found.about["crop"] == 4
+    oracle = readers_oracle(store, crop=4)
+    found = evaluate(oracle, store, "test", limit=30)
+    assert oracle.side == 4
+    assert found.about["crop"] == [4, 4]
     for case in found.cases:  # the small and the large square both fill these four pixels: one mask or none is left
         share = case.scores.empty_readers
         assert case.scores.reader_diversity == pytest.approx(2 * share * (1 - share))
@@ -184,11 +297,14 @@ def test_bad_requests_are_told(store):
 
 def test_data_unlike_the_models_are_told(store):
     oracle = population_oracle(store)
-    oracle.method.channels = 3
+    oracle.record.data = oracle.record.data.model_copy(update={"channels": 3})
     with pytest.raises(DataError, match=r"reads 3 channels, .* have 1"):
         evaluate(oracle, store, "test")
     for change, message in (
         ({"class_names": ("background", "liver", "tumour")}, "knows the classes background, liver, tumour"),
+        ({"class_names": ("background", "tumour")}, "classes background, tumour, .* has background, lesion"),
+        ({"class_names": ("background",)}, "classes background, .* has background, lesion: evaluate on data like"),
+        ({"probabilities": True}, "reads the class probabilities of another segmenter, .* holds none"),
         ({"unit": "relative"}, "intensities in relative, .* holds HU"),
     ):
         oracle = population_oracle(store)

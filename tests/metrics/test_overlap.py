@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.overlap import overlaps, pairwise_dice, pairwise_iou
+from ambiseg.models.metrics.overlap import comparable, overlaps, pairwise_dice, pairwise_iou
 from ambiseg.preprocessing.errors import DataError
+from ambiseg.preprocessing.store import IGNORE
 
 
 def slow_score(a, b, numerator):
@@ -77,6 +78,58 @@ def test_overlaps_are_the_three_blocks_without_absent_readers():
     np.testing.assert_allclose(found.draws, pairwise_iou(labels), atol=1e-15)
     np.testing.assert_allclose(found.cross, pairwise_iou(labels, here), atol=1e-15)
     np.testing.assert_allclose(found.readers, pairwise_iou(here), atol=1e-15)
+
+
+def test_ignored_pixels_and_classes_without_score_count_for_nothing_by_hand():
+    labels = np.array([[[1, 1, 2, 3, 3]]], np.uint8)
+    masks = np.array([[[1, 2, 2, 0, IGNORE]], [[1, 2, 2, 3, 1]], [[3, 3, 0, 3, 3]]], np.uint8)
+    # without the last pixel: class 1 meets in 1 of 2 pixels, class 2 in 1 of 2, class 3 in 0 of 1 or 1 of 1 or 1 of 3
+    every = overlaps(labels, masks)
+    np.testing.assert_allclose(every.cross, [[(1 / 2 + 1 / 2 + 0) / 3, (1 / 2 + 1 / 2 + 1) / 3, (0 + 0 + 1 / 3) / 3]])
+    some = overlaps(labels, masks, scored=(1, 2))
+    np.testing.assert_allclose(some.cross, [[1 / 2, 1 / 2, 0]])
+    np.testing.assert_array_equal(some.readers, [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(overlaps(labels, masks, scored=(4,)).cross, 1)  # none of the scored classes in either
+
+
+def slow_scored(a, b, counted, scored):
+    """The mean over scored classes in either mask, of the pixels that count."""
+    scores = []
+    for label in scored:
+        first, second = ((mask == label) & counted for mask in (a, b))
+        if (first | second).any():
+            scores.append((first & second).sum() / (first | second).sum())
+    return np.mean(scores) if scores else 1.0
+
+
+def test_scored_and_ignored_agree_with_a_double_loop():
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        labels = rng.integers(6, size=(3, 4, 4), dtype=np.uint8)
+        masks = rng.choice(np.array([0, 1, 2, 3, 4, 5, IGNORE], np.uint8), (2, 4, 4))
+        scored = tuple(np.flatnonzero(rng.random(6) < 0.5)[1:])
+        counted = (masks != IGNORE).all(0)
+        found = overlaps(labels, masks, scored=scored)
+        for block, rows, columns in (
+            (found.draws, labels, labels),
+            (found.cross, labels, masks),
+            (found.readers, masks, masks),
+        ):
+            expected = [[slow_scored(a, b, counted, scored) for b in columns] for a in rows]
+            np.testing.assert_allclose(block, expected, rtol=0, atol=1e-12)
+
+
+def test_a_mask_that_nobody_compares_ignores_nothing():
+    """What an absent reader ignores is looked at all the same."""
+    labels, masks = np.ones((1, 2, 2), np.uint8), np.ones((2, 2, 2), np.uint8)
+    masks[1, 0] = IGNORE
+    assert comparable(labels, masks, np.array([True, False]))[0].shape == (1, 2, 2)
+    assert comparable(labels, masks)[0].shape == (1, 2)
+
+
+def test_an_image_without_a_pixel_that_counts_says_nothing():
+    ignored = np.full((2, 3, 3), IGNORE, np.uint8)
+    np.testing.assert_array_equal(overlaps(np.ones((2, 3, 3), np.uint8), ignored).cross, 1)
 
 
 def test_no_reader_or_another_shape_is_an_error():

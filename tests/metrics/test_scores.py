@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.scores import image_scores, validation_scores
+from ambiseg.models.metrics.scores import SCORE_NAMES, image_scores, validation_scores
+from ambiseg.preprocessing.store import IGNORE
 
 
 def rows(*masks):
@@ -16,8 +17,8 @@ def rows(*masks):
 EMPTY, ONE, TWO = [0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0]
 
 
-def scores(labels, weights, masks, *, draws, present=None):
-    return image_scores(labels, np.array(weights), masks, present, draws=draws, rng=np.random.default_rng(0))
+def scores(labels, weights, masks, *, draws, present=None, **known):
+    return image_scores(labels, np.array(weights), masks, present, draws=draws, rng=np.random.default_rng(0), **known)
 
 
 def test_sixteen_draws_by_hand():
@@ -63,6 +64,63 @@ def test_more_draws_than_sixteen_give_both():
 def test_what_nobody_can_know_is_nan():
     assert math.isnan(scores(rows(*[ONE] * 16), [1 / 16] * 16, rows(TWO), draws=16).ged16_u)
     assert math.isnan(scores(rows(*[ONE] * 16), [1 / 16] * 16, rows(TWO, EMPTY), draws=16).empty_accuracy)
+
+
+def test_known_odds_stand_for_as_many_readers():
+    """Odds 3/4 and 1/4 are the same truth as three readers and one, but nothing of it is a sample."""
+    labels = rows(*[ONE] * 12, *[EMPTY] * 4)
+    known = scores(labels, [1 / 16] * 16, rows(TWO, EMPTY), draws=16, odds=np.array([0.75, 0.25]))
+    readers = scores(labels, [1 / 16] * 16, rows(TWO, TWO, TWO, EMPTY), draws=16)
+    for name in set(SCORE_NAMES) - {"ged16_u", "ged_u", "mode_error"}:
+        assert getattr(known, name) == pytest.approx(getattr(readers, name)), name
+    assert known.ged16_u == pytest.approx(2 * known.overlap16 - known.sample_diversity16 * 16 / 15 - 2 * 0.75 * 0.25)
+    assert known.mode_error == pytest.approx(0)
+    assert math.isnan(readers.mode_error)
+    off = scores(rows(ONE, EMPTY), [0.5, 0.5], rows(TWO, EMPTY), draws=None, odds=np.array([0.75, 0.25]))
+    assert off.mode_error == pytest.approx(0.25)
+    assert (off.empty_readers, off.empty_error, off.empty_accuracy) == (0.25, 0.25, 1)
+
+
+def test_exact_odds_are_perfect():
+    odds = np.array([0.1, 0.2, 0.7])
+    found = scores(rows(EMPTY, ONE, TWO), odds, rows(EMPTY, ONE, TWO), draws=None, odds=odds)
+    for name in ("ged_v", "ged_u", "mode_error", "empty_error"):
+        assert getattr(found, name) == pytest.approx(0, abs=1e-15), name
+    assert found.top_iou == pytest.approx(0.2 * 0.5 + 0.7)
+
+
+def test_ignored_pixels_and_other_classes_change_no_figure():
+    """Noise where a mask is ignored, and in classes without score, is not seen by any figure."""
+    rng = np.random.default_rng(3)
+    labels, masks = (rng.integers(3, size=(n, 5, 6), dtype=np.uint8) for n in (16, 3))
+    found = scores(labels, [1 / 16] * 16, masks, draws=16)
+    wider = [
+        np.concatenate((each, rng.integers(3, size=(len(each), 5, 2), dtype=np.uint8)), 2) for each in (labels, masks)
+    ]
+    wider[1][0, :, 6:] = IGNORE
+    noisy = [np.where((each == 0) & (rng.random(each.shape) < 0.5), 4, each).astype(np.uint8) for each in wider]
+    again = scores(noisy[0], [1 / 16] * 16, noisy[1], draws=16, scored=(1, 2))
+    assert vars(again) == pytest.approx(vars(found), nan_ok=True)
+
+
+def test_validation_knows_odds_and_scored_classes():
+    rng = np.random.default_rng(4)
+    labels, masks = (rng.integers(4, size=(5, n, 6, 6), dtype=np.uint8) for n in (16, 3))
+    masks[0, 0, 0] = IGNORE
+    odds = rng.dirichlet(np.ones(3), 5)
+    present = np.ones((5, 3), bool)
+    given = {"draws": 16, "scored": (1, 3)}
+    found = validation_scores(labels, np.full((5, 16), 1 / 16), masks, present, odds=odds, **given)
+    cases = [scores(labels[i], [1 / 16] * 16, masks[i], odds=odds[i], **given) for i in range(5)]
+    expected = {
+        "ged": np.mean([case.ged16_v for case in cases]),
+        "ged_u": np.mean([case.ged16_u for case in cases]),
+        "hm_iou": np.mean([case.hm_iou16 for case in cases]),
+        "overlap": np.mean([case.overlap16 for case in cases]),
+        "diversity": np.mean([case.sample_diversity16 for case in cases]),
+        "mode_error": np.mean([case.mode_error for case in cases]),
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_validation_scores_are_the_means_of_the_cases():

@@ -2,35 +2,35 @@
 
 import torch
 
-from ambiseg.models.augment import choose_readers, make_batch
+from ambiseg.models.augment import make_batch
 from ambiseg.models.config import AugmentSettings, DataSettings
+from ambiseg.models.crop_source import Crops
 from ambiseg.models.randomness import generator_for
 
-PLAIN = AugmentSettings(flip=False)
+PLAIN = AugmentSettings(flip="none")
 
 
-def crops(batch: int = 4, size: int = 12, readers: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def crops(batch: int = 4, size: int = 12, readers: int = 3) -> Crops:
     """Images in which every pixel is its own number, masks that mark where that number is even (reader r: times r)."""
     image = torch.arange(size * size, dtype=torch.float32).view(1, 1, size, size).expand(batch, 1, -1, -1)
     mask = (image[:, 0] % 2 == 0).to(torch.uint8)
     masks = torch.stack([mask * number for number in range(readers)], 1)
-    return image.clone(), masks, torch.ones(batch, readers, dtype=torch.bool)
+    return Crops(image.clone(), masks, torch.ones(batch, readers))
 
 
 def batch_of(data: DataSettings, augment: AugmentSettings, seed: int = 0, batch: int = 4, readers: int = 3):
-    images, masks, present = crops(batch, readers=readers)
-    return make_batch(images, masks, present, data, augment, (0.0, 143.0), generator_for(seed))
+    return make_batch(crops(batch, readers=readers), data, augment, (0.0, 143.0), generator_for(seed))
 
 
 def test_without_augmentation_the_centre_is_cut() -> None:
     made = batch_of(DataSettings(crop=8), PLAIN)
-    whole = crops()[0][:, :, 2:10, 2:10] / 143
+    whole = crops().images[:, :, 2:10, 2:10] / 143
     assert torch.equal(made.image, whole)
     assert made.mask.shape == (4, 1, 8, 8)
 
 
 def test_image_and_masks_move_together() -> None:
-    augment = AugmentSettings(flip=True, shift_px=2)
+    augment = AugmentSettings(flip="all", shift_px=2)
     made = batch_of(DataSettings(crop=8, readers=3), augment, batch=32)
     number = (made.image[:, 0] * 143).round().long()
     marked = made.mask.amax(1)
@@ -44,9 +44,9 @@ def test_a_warp_moves_image_and_masks_together() -> None:
     disc = ((y - 20) ** 2 + (x - 27) ** 2 < 64).float()
     images = disc.expand(16, 1, -1, -1).clone()
     masks = disc.to(torch.uint8).expand(16, 2, -1, -1).clone()
-    augment = AugmentSettings(flip=True, rotate_deg=30, scale=0.2, shift_px=4, elastic_px=2)
+    augment = AugmentSettings(flip="all", rotate_deg=30, scale=0.2, shift_px=4, elastic_px=2)
     made = make_batch(
-        images, masks, torch.ones(16, 2, dtype=torch.bool), DataSettings(crop=40), augment, (0.0, 1.0), generator_for(3)
+        Crops(images, masks, torch.ones(16, 2)), DataSettings(crop=40), augment, (0.0, 1.0), generator_for(3)
     )
     differ = ((made.image[:, 0] > 0.5) != made.mask[:, 0].bool()).sum((1, 2))
     areas = made.mask[:, 0].sum((1, 2))
@@ -55,22 +55,26 @@ def test_a_warp_moves_image_and_masks_together() -> None:
     assert areas.float().std() > 5
 
 
-def test_readers_are_drawn_among_those_present_without_repetition() -> None:
-    present = torch.tensor([[True, False, True, True, False]]).expand(300, -1)
-    chosen = choose_readers(present, 2, generator_for(0))
-    assert set(chosen.flatten().tolist()) == {0, 2, 3}
-    assert (chosen[:, 0] != chosen[:, 1]).all()
-    counts = torch.bincount(chosen.flatten(), minlength=5)
-    assert counts[[0, 2, 3]].min() > 150
+def test_a_scene_is_mirrored_sideways_only() -> None:
+    made = batch_of(DataSettings(crop=12), AugmentSettings(flip="horizontal"), batch=16)
+    plain = crops(1).images / 143
+    seen = {(torch.equal(picture, plain[0]), torch.equal(picture, plain[0].flip(-1))) for picture in made.image}
+    assert seen == {(True, False), (False, True)}
 
 
-def test_too_few_readers_repeat() -> None:
-    chosen = choose_readers(torch.tensor([[False, True, True]]), 4, generator_for(0))
-    assert sorted(chosen[0].tolist()) == [1, 1, 2, 2]
+def test_another_segmenters_probabilities_move_with_the_image_and_keep_their_values() -> None:
+    plain = crops(32)
+    even = (plain.images % 2 == 0).to(torch.uint8) * 255
+    with_them = Crops(plain.images, plain.masks, plain.chances, probabilities=torch.cat((255 - even, even), 1))
+    augment = AugmentSettings(flip="all", shift_px=2, gain=0.3)
+    made = make_batch(with_them, DataSettings(crop=8, readers=3), augment, (0.0, 143.0), generator_for(0))
+    assert made.image.shape == (32, 3, 8, 8)
+    assert torch.equal(made.image[:, 2], made.mask.amax(1) / 2)
+    assert torch.equal(made.image[:, 1], 1 - made.image[:, 2])
 
 
 def test_jitter_changes_intensities_and_no_mask() -> None:
     plain = batch_of(DataSettings(crop=8), PLAIN)
-    jittered = batch_of(DataSettings(crop=8), AugmentSettings(flip=False, gain=0.2, offset=0.1))
+    jittered = batch_of(DataSettings(crop=8), AugmentSettings(flip="none", gain=0.2, offset=0.1))
     assert torch.equal(plain.mask, jittered.mask)
     assert (plain.image - jittered.image).abs().amax((1, 2, 3)).min() > 1e-3

@@ -24,6 +24,22 @@ def test_file_below_settings_below_flags(tmp_path: Path) -> None:
     assert made.optimiser.learning_rate == make_config("probunet", "small").optimiser.learning_rate
 
 
+def test_tables_for_one_method_and_options_for_all_that_have_them(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("batch = 3\n[for.modal]\nbatch = 5\n[for.modal.options]\ncodes = 9\n")
+    modal, other = (make_config(name, "small", file) for name in ("modal", "probunet"))
+    assert (modal.batch, modal.options["codes"], other.batch) == (5, 9, 3)
+    assert list(modal.options["widths"]) == list(other.options["widths"])  # said once, in the preset's options
+    assert "codes" not in other.options
+    file.write_text("[for.modle]\nbatch = 5\n")
+    with pytest.raises(UsageError, match=r"No method 'modle': expected one of .*modal"):
+        make_config("modal", "small", file)
+
+
+def test_an_alias_is_the_method_itself() -> None:
+    assert make_config("car", "small") == make_config("refine", "small")
+
+
 def test_options_are_filled_in_from_the_signature() -> None:
     made = make_config("generalized", "paper", settings=["options.family=full"])
     assert made.options["family"] == "full"
@@ -39,6 +55,23 @@ def test_the_papers_settings() -> None:
     assert (PAPER["axis"].dim, PAPER["full"].dim) == (6, 2)
     made = make_config("probunet", "paper")
     assert (made.batch, made.optimiser.learning_rate, made.steps, made.data.crop) == (32, 1e-4, 240_000, 128)
+
+
+def test_the_papers_settings_of_modal_and_refine() -> None:
+    """Qiu and Lui 2020, appendix A; Kassapis et al. 2020, appendix A."""
+    made = make_config("modal", "paper")
+    assert [share * made.steps for share, _ in made.optimiser.milestones] == pytest.approx([30_000, 90_000, 120_000])
+    rates = [factor * made.optimiser.learning_rate for _, factor in made.optimiser.milestones]
+    assert rates == pytest.approx([5e-5, 1e-5, 5e-6])
+    assert (made.options["widths"], made.options["latent_widths"]) == ((32, 64, 128, 192), (256, 512))
+    assert (made.options["codes"], made.options["code_dim"], made.options["commitment"]) == (512, 128, 0.25)
+    assert make_config("modal", "mnist").batch == 256
+    made = make_config("refine", "paper")
+    assert (made.optimiser.betas, made.optimiser.learning_rate, made.optimiser.weight_decay) == ((0.5, 0.99), 2e-4, 5e-4)
+    assert (made.options["samples"], made.options["latent_dim"]) == (20, 8)
+    assert (made.options["adversarial_weight"], made.options["calibration_weight"]) == (10.0, 5.0)
+    made = make_config("refine", "cityscapes")
+    assert (made.batch, made.options["samples"], made.options["latent_dim"]) == (16, 7, 32)
 
 
 @pytest.mark.parametrize(

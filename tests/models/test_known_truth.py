@@ -5,14 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from ambiseg.models.config import make_config
-from ambiseg.models.metrics.overlap import pairwise_iou
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
 from ambiseg.models.training import train
-from ambiseg.preprocessing.sources.known_truth import MODES, PROBABILITIES, lesion_of, write_known_truth
+from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known_truth
 from ambiseg.preprocessing.store import Store
 
 pytestmark = pytest.mark.slow
@@ -30,7 +28,13 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return write_known_truth(tmp_path_factory.mktemp("known") / "store", crops=800)
+    return write_known_truth(tmp_path_factory.mktemp("known") / "readers", crops=800)
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Other lesions of the same kind, with all their masks and the masks' odds."""
+    return write_known_truth(tmp_path_factory.mktemp("known") / "truth", crops=400, readers=None, seed=1)
 
 
 def trained_on(store: Store, folder: Path, *settings: str) -> Trained:
@@ -41,28 +45,21 @@ def trained_on(store: Store, folder: Path, *settings: str) -> Trained:
     return load_trained(run.path, torch.device("cpu"))
 
 
-def frequencies(trained: Trained, store: Store) -> dict[str, NDArray[np.float64]]:
-    """For each cue the mean frequencies [3] of the modes nearest to the model's draws, on the test split."""
-    found: dict[str, list[NDArray[np.float64]]] = {cue: [] for cue in PROBABILITIES}
-    for row in store.rows("test"):
-        lesion = lesion_of(store.index[row])
-        atoms = trained.predictive(store.images(np.array([row]))).atoms(DRAWS, generator_for(int(row)))
-        nearest = pairwise_iou(atoms.labels[0].numpy(), lesion.modes(32)).argmax(1)
-        found[lesion.cue].append(np.bincount(nearest, minlength=len(MODES)) / DRAWS)
-    return {cue: np.mean(rows, 0) for cue, rows in found.items()}
+def worst_error(trained: Trained, truth: Store) -> float:
+    """The largest error of the mean probability of a mode in the images of one cue, on the test split."""
+    groups = evaluate(trained, truth, "test", samples=DRAWS).modes
+    for cue, group in groups.items():
+        np.testing.assert_allclose(group.truth, PROBABILITIES[cue])
+    return max(float(np.abs(group.model - group.truth).max()) for group in groups.values())
 
 
-def worst_error(found: dict[str, NDArray[np.float64]]) -> float:
-    return max(float(np.abs(found[cue] - PROBABILITIES[cue]).max()) for cue in PROBABILITIES)
+def test_a_mixture_recovers_the_mode_probabilities(store: Store, truth: Store, tmp_path: Path) -> None:
+    assert worst_error(trained_on(store, tmp_path), truth) < 0.15
 
 
-def test_a_mixture_recovers_the_mode_probabilities(store: Store, tmp_path: Path) -> None:
-    assert worst_error(frequencies(trained_on(store, tmp_path), store)) < 0.15
-
-
-def test_a_collapsed_model_is_caught(store: Store, tmp_path: Path) -> None:
+def test_a_collapsed_model_is_caught(store: Store, truth: Store, tmp_path: Path) -> None:
     """With a weight of 1000 on the KL divergence z carries nothing: the log shows it, and the check above fails."""
     trained = trained_on(store, tmp_path, "options.beta=1000", "steps=250")
-    assert worst_error(frequencies(trained, store)) > 0.3
+    assert worst_error(trained, truth) > 0.3
     last = Run.open(tmp_path / "run").read_log()[-1]
     assert max(last["kl"], last["kl_dim_0"], last["kl_dim_1"]) < 0.05

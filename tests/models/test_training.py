@@ -1,6 +1,8 @@
 """The training loop: what it learns, what it keeps, how it stops."""
 
 import json
+import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +200,46 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
     assert rates[0] < 0.1
     assert max(rates) == rates[10]
     assert rates[-1] < 0.02
+
+
+def test_milestones_are_shares_of_the_schedule() -> None:
+    settings = OptimiserSettings(learning_rate=2.0, schedule="steps", milestones=((0.25, 0.5), (0.75, 0.1)))
+    rates = [learning_rate(settings, step, 100) for step in (0, 24, 25, 74, 75, 99)]
+    assert rates == [2.0, 2.0, 1.0, 1.0, 0.2, 0.2]
+
+
+def test_stages_follow_each_other(known_truth: Store, tmp_path: Path) -> None:
+    """The calibration net learns first and then stands still, running averages included; the others the other way."""
+    settings = ["steps=8", "batch=2", "validation.every=4", "optimiser.ema=0.0", "options.calibrate_share=0.5"]
+    settings += ["options.refiner_width=4", "options.discriminator_width=4", "options.samples=2"]
+    run = make_run(tmp_path / "run", known_truth, *settings, method="refine")
+    start = initial_state(run.record.config, known_truth, CPU).method.state_dict()
+    checkpoints, stages = [], []
+
+    def observe(progress: Progress) -> None:
+        if progress.stage:
+            stages.append((progress.step, progress.stage))
+        elif progress.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, known_truth, CPU, observe)
+    checkpoints.append(torch.load(run.checkpoint, weights_only=True))
+    assert checkpoints[0]["step"] == 4
+    assert checkpoints[0]["best"] < math.inf
+    assert train(run, known_truth, CPU, observe)
+    checkpoints.append(torch.load(run.checkpoint, weights_only=True))
+    middle, end = (checkpoint["method"] for checkpoint in checkpoints)
+
+    def moved(before: dict, after: dict, part: str) -> bool:
+        return any(not torch.equal(before[key], after[key]) for key in before if key.startswith(part))
+
+    assert moved(start, middle, "calibrator")
+    assert not moved(start, middle, "refiner")
+    assert not moved(middle, end, "calibrator")
+    assert moved(middle, end, "refiner")
+    assert moved(middle, end, "discriminator")
+    assert stages[-1] == (8, "refine")
 
 
 def test_the_average_forgets_its_start() -> None:

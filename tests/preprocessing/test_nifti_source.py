@@ -203,6 +203,49 @@ def test_bad_cases_are_told_and_the_rest_goes_on(cases: Path, tmp_path: Path) ->
     assert len(lines) == 7
 
 
+def lesion_chance() -> NDArray[np.float32]:
+    """A probability [Z, Y, X] that differs in every voxel."""
+    return np.random.default_rng(8).random((6, 40, 40)).astype(np.float32)
+
+
+def test_class_probabilities_are_cut_like_the_images(cases: Path, tmp_path: Path) -> None:
+    stored = np.stack([1 - lesion_chance(), lesion_chance()])
+    np.savez(cases / "a" / "probabilities.npz", probabilities=stored)
+    save(cases / "b" / "probabilities.nii.gz", lesion_chance()[::-1])
+    store = imported(cases, tmp_path / "out", NiftiSettings(size=9))
+    expected = np.rint(255 * stored[:, 1, 8:17, 6:15])
+    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], expected)
+    np.testing.assert_array_equal(
+        store.probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
+    )
+    fine = imported(cases, tmp_path / "fine", NiftiSettings(size=64, spacing_mm=0.4))
+    every = fine.probabilities(fine.rows("all")).astype(int)
+    assert (np.abs(every.sum(1) - 255) <= 1).all()
+    assert (every[0, :, 0, 0] == [255, 0]).all()  # outside the image
+
+
+def test_class_probabilities_in_a_csv_and_of_more_classes(cases: Path, tmp_path: Path) -> None:
+    three = np.stack([1 - lesion_chance(), 0.25 * lesion_chance(), 0.75 * lesion_chance()])
+    np.savez(cases / "three.npz", probabilities=three)
+    table = cases / "list.csv"
+    table.write_text("case,image,mask_1,probabilities\none,a/image.nii.gz,a/reader_1.nii.gz,three.npz\n")
+    names = ("background", "core", "ring")
+    store = imported(table, tmp_path / "out", NiftiSettings(size=9, class_names=names))
+    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], np.rint(255 * three[:, 1, 8:17, 6:15]))
+
+
+def test_class_probabilities_in_all_cases_or_none(cases: Path, tmp_path: Path) -> None:
+    save(cases / "a" / "probabilities.nii", lesion_chance())
+    with pytest.raises(DataError, match="1 of 2 cases have no class probabilities, case b first: expected them in all"):
+        preprocess_nifti(cases, tmp_path / "out", NiftiSettings(size=9))
+    np.savez(cases / "b" / "probabilities.npz", probabilities=np.full((2, 6, 40, 39), 0.5))
+    report = preprocess_nifti(cases, tmp_path / "out", NiftiSettings(size=9))
+    (failure,) = report.failures
+    assert failure.case == "b"
+    assert "probabilities.npz holds probabilities of shape 2 x 6 x 40 x 39" in failure.reason
+    assert len(Store.open(tmp_path / "out")) == 5
+
+
 def test_no_case_at_all(tmp_path: Path, cases: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("x")

@@ -1,8 +1,11 @@
 """The dataset store: what goes in comes out, the same crops give the same bytes, and damage is found."""
 
 import errno
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ import pytest
 from ambiseg.preprocessing import store_writer
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
 from ambiseg.preprocessing.files import whole_file, whole_folder
-from ambiseg.preprocessing.store import BYTES, Store, default_store
+from ambiseg.preprocessing.flips import Flip
+from ambiseg.preprocessing.store import BYTES, IGNORE, Store, default_store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
 
 SPLITS = {"a": "train", "b": "val", "c": "test"}
@@ -98,6 +102,189 @@ def test_a_bad_crop_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no crop to write"):
         make(tmp_path / "store", [])
     assert not list(tmp_path.iterdir())
+
+
+SCENES = StoreInfo("scenes", "numbers", BYTES, class_names=("sky", "road", "car", "road 2", "car 2"))
+FLIPS = (Flip(1, 3, 0.25), Flip(2, 4, 0.1))
+
+
+def scene(number: int, **parts: Any) -> Crop:
+    """A label map of three classes with ignored pixels, under an image of noise."""
+    rng = np.random.default_rng(number)
+    masks = rng.choice(np.array([0, 1, 2, IGNORE], np.uint8), (1, 6, 5))
+    image = rng.integers(0, 256, (1, 6, 5), dtype=np.uint8)
+    return replace(Crop(image, masks, "abc"[number % 3], f"scene-{number}"), **parts)
+
+
+def keep(path: Path, info: StoreInfo, *given: Crop) -> Store:
+    with write_store(path, info, SPLITS) as writer:
+        for crop in given:
+            writer.add(crop)
+    return Store.open(path)
+
+
+def test_known_odds_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    odds = [np.array([0.1, 0.2, 0.7]), np.array([1 / 3, 2 / 3, 0.0])]
+    given = [replace(crop, present=None, odds=each) for crop, each in zip(crops(2), odds, strict=True)]
+    store = keep(tmp_path / "store", replace(StoreInfo("made", "numbers", BYTES), group="case"), *given)
+    assert store.known_odds
+    assert np.array_equal(store.odds(np.array([1, 0, 1])), np.stack([odds[1], odds[0], odds[1]]))
+    assert store.index[1]["odds"] == "0.3333333333333333 0.6666666666666666 0.0"
+    assert (store.group, store.scored, store.flips, store.readers) == ("case", None, (), 3)
+    with pytest.raises(DataError, match=r"does not say how probable"):
+        make(tmp_path / "readers", crops()).odds(np.array([0]))
+
+
+def test_flips_make_all_modes_of_one_label_map(tmp_path: Path) -> None:
+    info = replace(SCENES, flips=FLIPS, scored=("road", "road 2"))
+    given = [scene(number) for number in range(4)]
+    store = keep(tmp_path / "store", info, *given)
+    rows = np.array([2, 0])
+    assert (store.readers, store.scored, store.flips, store.known_odds) == (4, (1, 3), FLIPS, True)
+    assert store.odds(rows) == pytest.approx(np.tile([0.75 * 0.9, 0.25 * 0.9, 0.75 * 0.1, 0.25 * 0.1], (2, 1)))
+    assert store.present.shape == (4, 4)
+    assert store.present.all()
+    base = np.stack([given[row].masks for row in rows])
+    assert np.array_equal(store.labels(rows), base)
+    for number, applied in enumerate(((), FLIPS[:1], FLIPS[1:], FLIPS)):
+        expected = base[:, 0].copy()
+        for flip in applied:
+            expected[expected == flip.source] = flip.target
+        assert np.array_equal(store.masks(rows)[:, number], expected)
+    assert list(store.damaged()) == []
+
+
+def test_a_flip_into_a_class_that_another_flips_goes_one_step(tmp_path: Path) -> None:
+    store = keep(tmp_path / "store", replace(SCENES, flips=(Flip(1, 2, 0.5), Flip(2, 1, 0.5))), scene(0))
+    base, modes = store.labels(np.array([0]))[0, 0], store.masks(np.array([0]))[0]
+    assert np.array_equal(modes[3] == 1, base == 2)
+    assert np.array_equal(modes[3] == 2, base == 1)
+    assert np.array_equal(modes[3] == IGNORE, base == IGNORE)
+
+
+def test_class_probabilities_are_kept_in_255ths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_writer, "SHARD_ROWS", 2)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(5), (3, 6, 5)).transpose(0, 3, 1, 2)
+    store = keep(tmp_path / "store", SCENES, *(scene(n, probabilities=probabilities[n]) for n in range(3)))
+    assert store.has_probabilities
+    found = store.probabilities(np.array([2, 0]))
+    assert (found.dtype, found.shape) == (np.uint8, (2, 5, 6, 5))
+    assert np.abs(found / 255 - probabilities[[2, 0]]).max() <= 0.5 / 255 + 1e-6
+    other = keep(tmp_path / "other", SCENES, *(scene(number) for number in range(3)))
+    assert not other.has_probabilities
+    assert other.content_hash != store.content_hash
+    with pytest.raises(DataError, match="holds no class probabilities of another segmenter"):
+        other.probabilities(np.array([0]))
+    (store.path / "probabilities_001.npy").write_bytes(b"short")
+    assert list(store.damaged()) == ["probabilities_001.npy"]
+
+
+def test_a_bank_is_part_of_the_store(tmp_path: Path) -> None:
+    stores = []
+    for name, digits in (("a", np.arange(5)), ("b", np.arange(5)), ("c", np.arange(6))):
+        with write_store(tmp_path / name, replace(SCENES, deal="game"), SPLITS) as writer:
+            writer.add(scene(0))
+            writer.put_bank(digits=digits)
+        stores.append(Store.open(tmp_path / name))
+    one, two, other = stores
+    assert one.deal == "game"
+    assert np.load(other.bank)["digits"].tolist() == list(range(6))
+    assert one.content_hash == two.content_hash != other.content_hash
+    one.bank.write_bytes(b"")
+    assert list(one.damaged()) == ["bank.npz"]
+    with pytest.raises(DataError, match="needs a bank"):
+        keep(tmp_path / "none", replace(SCENES, deal="game"), scene(0))
+
+
+def test_the_hash_covers_what_makes_the_masks(tmp_path: Path) -> None:
+    infos = (SCENES, replace(SCENES, flips=FLIPS), replace(SCENES, flips=FLIPS[:1]), replace(SCENES, scored=("car",)))
+    stores = [keep(tmp_path / str(number), info, scene(0)) for number, info in enumerate(infos)]
+    assert len({store.content_hash for store in stores}) == len(stores)
+
+
+def test_stores_of_before_are_read_as_they_were(tmp_path: Path) -> None:
+    """A manifest without the keys of odds, flips, scored classes and deals, and the hash that it always had."""
+    store = make(tmp_path / "store", crops())
+    file = store.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for key in ("known_odds", "scored", "group", "flips", "deal", "bank_sha256"):
+        del manifest[key]
+    file.write_text(json.dumps(manifest))
+    old = Store.open(store.path)
+    assert (old.known_odds, old.has_probabilities, old.scored, old.group, old.flips) == (False, False, None, None, ())
+    (shard,) = manifest["shards"]
+    hashes = (manifest["index_sha256"], shard["images_sha256"], shard["masks_sha256"])
+    assert old.content_hash == hashlib.sha256("\n".join(hashes).encode()).hexdigest() == store.content_hash
+    assert np.array_equal(old.labels(np.arange(7)), old.masks(np.arange(7)))
+    assert list(old.damaged()) == []
+
+
+def test_ignored_pixels_are_no_class_and_mark_nothing(tmp_path: Path) -> None:
+    masks = np.full((2, 6, 5), IGNORE, np.uint8)
+    masks[1, 0, 0] = 2
+    store = keep(tmp_path / "store", SCENES, scene(0, masks=masks))
+    assert store.index[0]["marked"] == "1"
+    assert np.array_equal(store.masks(np.array([0]))[0], masks)
+
+
+MASKS = np.zeros((3, 6, 5), np.uint8)
+EVEN = np.full((5, 6, 5), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"masks": np.full((1, 6, 5), 5, np.uint8)}, r"label 5 is outside the 5 classes 0..4 \(255: ignored\)"),
+        ({"masks": np.full((1, 6, 5), -1, np.int16)}, "label -1 is outside the 5 classes"),
+        ({"masks": MASKS, "odds": np.array([0.2, 0.2, 0.2])}, r"odds 0.2, 0.2, 0.2 are no probabilities that sum to 1"),
+        ({"masks": MASKS, "odds": np.array([1.2, 0.0, -0.2])}, "odds 1.2, 0, -0.2 are no probabilities"),
+        ({"masks": MASKS, "odds": np.array([np.nan, 0.5, 0.5])}, "odds nan, 0.5, 0.5 are no probabilities"),
+        ({"masks": MASKS, "odds": np.array([0.5, 0.5])}, "one probability a mask, came 2 for 3 masks"),
+        ({"masks": MASKS[:1], "odds": np.ones(1), "present": np.array([False])}, "have no absent readers"),
+        ({"probabilities": EVEN[:4]}, r"shape \[4, 6, 5\], expected \[5, 6, 5\]: 5 classes of the image's size"),
+        ({"probabilities": EVEN[:, :5]}, r"shape \[5, 5, 5\], expected \[5, 6, 5\]"),
+        ({"probabilities": EVEN * 1.2}, "of a pixel sum to 1.2, expected 1: give the softmax"),
+        (
+            {"probabilities": np.stack([EVEN[0] * 7, *(EVEN[1:] - 0.3)])},
+            "probabilities from -0.1 to 1.4: expected 0 to 1",
+        ),
+        ({"probabilities": np.full((5, 6, 5), np.nan)}, "probabilities from nan to nan: expected 0 to 1"),
+    ],
+)
+def test_what_a_crop_may_not_hold_is_told(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        keep(tmp_path / "store", SCENES, scene(0, **parts))
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"flips": (Flip(1, 7, 0.5),)}, r"flip from class 1 to 7: expected classes 0..4"),
+        ({"flips": (Flip(1, 3, 1.5),)}, "flip of road has probability 1.5: expected 0 to 1"),
+        ({"flips": (Flip(1, 3, 0.5), Flip(1, 4, 0.5))}, "Two flips change the same class"),
+        ({"scored": ("car", "tree")}, "scored class 'tree' is not one of the foreground classes road, car"),
+        ({"scored": ("sky",)}, "scored class 'sky' is not one of the foreground classes"),
+        ({"class_names": tuple(map(str, range(256)))}, "at most 255 classes, came 256"),
+    ],
+)
+def test_what_a_store_may_not_be_is_told(tmp_path: Path, info: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        keep(tmp_path / "store", replace(SCENES, **info), scene(0))
+
+
+def test_flips_go_with_one_label_map_alone(tmp_path: Path) -> None:
+    flipping = replace(SCENES, flips=FLIPS)
+    with pytest.raises(DataError, match=r"one label map a row.*; came 3 masks"):
+        keep(tmp_path / "store", flipping, scene(0, masks=MASKS))
+    with pytest.raises(DataError, match="came 1 masks with odds"):
+        keep(tmp_path / "store", flipping, scene(0, odds=np.ones(1)))
+
+
+def test_all_crops_have_odds_and_probabilities_or_none_has(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="scene-1 comes without probabilities, the crops before it with"):
+        keep(tmp_path / "store", SCENES, scene(0, probabilities=EVEN), scene(1))
+    with pytest.raises(DataError, match="scene-1 comes with odds, the crops before it without: give odds for all"):
+        keep(tmp_path / "store", SCENES, scene(0), scene(1, odds=np.ones(1)))
 
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""`ambiseg benchmark known-truth|step`: what methods learn where the truth is known, and what a training step costs."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ambiseg.preprocessing.errors import Interrupted, UsageError
+
+from .console import Meter, console, emit_json, out, progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+    from rich.table import Table
+
+    from ambiseg.models.benchmarks.known_truth import Trial
+    from ambiseg.models.benchmarks.step_cost import MethodCost
+    from ambiseg.models.training import Observer
+    from ambiseg.preprocessing.store import Store
+
+benchmark = typer.Typer(help="Measure methods: what they learn, and what a training step costs.", no_args_is_help=True)
+
+MADE_CROPS = 64  # of the store that the step benchmark makes when it is given none
+
+
+@benchmark.command("known-truth")
+def known_truth(
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder of the data, the runs and the results; goes on where it stands."),
+    ] = Path("benchmarks/known-truth"),
+    methods: Annotated[
+        str,
+        typer.Option(help="Only these entries, parted by commas; `generalized` is all of its own.", show_default="all"),
+    ] = "",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, parted by commas.")] = "0",
+    crops: Annotated[int, typer.Option(min=20, help="Images made, 60 % of them to train on.")] = 2000,
+    size: Annotated[int, typer.Option(min=16, help="Side of an image in pixels.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
+) -> None:
+    """Train every method on made lesions whose readers' distribution is known, with equal budgets, and compare.
+
+    It may be stopped at any time; the same command goes on.
+    """
+    from dataclasses import asdict
+
+    from ambiseg.models.benchmarks.entries import ENTRIES, choose_entries
+    from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark
+    from ambiseg.models.benchmarks.results import markdown, read_results
+    from ambiseg.models.device import resolve_device
+
+    chosen = choose_entries(_names(methods)) if methods else ENTRIES
+    trials = plan(output, chosen, seeds=_numbers(seeds), steps=steps, size=size)
+    store = known_truth_store(output, crops=crops, size=size)
+    try:
+        with progress() as display:
+            watch = _Watch(display, len(trials))
+            for result in run_benchmark(output, trials, store, resolve_device(device), watch.train):
+                watch.done()
+                console.print(
+                    f"{result.entry}, seed {result.seed}: mode error {result.mode_error:.3f}, GED16 {result.ged16:.3f}"
+                )
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
+    results = read_results(output)
+    if as_json:
+        emit_json([asdict(result) for result in results])
+    else:
+        out(markdown(results))
+    console.print(f"Written: {output}/results.csv, .json, .md and .png")
+
+
+@benchmark.command()
+def step(
+    store: Annotated[
+        Path | None,
+        typer.Argument(help="Dataset store. Default: made lesions of the preset's crop size.", show_default=False),
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-m", help="A method, several parted by commas, or all.")] = "all",
+    preset: Annotated[str, typer.Option(help="Settings to start from.")] = "small",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. batch=8 or options.convs=3; repeatable.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps timed in each phase of a method's schedule.")] = 20,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON instead of a table.")] = False,
+) -> None:
+    """Time whole training steps, and their convolutions and matrix products alone: the ratio is the overhead."""
+    from ambiseg.models.benchmarks.step_cost import step_cost
+    from ambiseg.models.config import make_config
+    from ambiseg.models.device import resolve_device
+    from ambiseg.models.method import methods as known
+
+    names = list(known()) if method == "all" else _names(method)
+    configs = [make_config(name, preset, settings=settings or []) for name in names]
+    chosen, costs = resolve_device(device), []
+    with _store(store, max(config.data.crop for config in configs)) as opened, progress() as display:
+        meter = Meter(display, "Timing", "method")
+        meter(0, len(configs))
+        for config in configs:
+            costs.append(step_cost(config, opened, chosen, steps=steps))
+            meter(len(costs), len(configs))
+    if as_json:
+        emit_json([_plain(cost) for cost in costs])
+    else:
+        out(_table(costs, f"Preset {preset}, {chosen}. Arithmetic: convolutions and matrix products, each alone."))
+
+
+class _Watch:
+    """The progress of a benchmark: a line of all trials, and one of the training that runs."""
+
+    def __init__(self, display: "Display", trials: int):
+        self.display, self.trials, self.count = display, trials, 0
+        self.meter = Meter(display, "All", "trial")
+        self.meter(0, trials)
+        self.training: Meter | None = None
+
+    def train(self, trial: "Trial") -> "Observer":
+        """An observer that shows the training of a trial."""
+        self.training = Meter(self.display, trial.path.name, "step")
+        meter = self.training
+        return lambda seen: meter(seen.step, seen.steps)
+
+    def done(self) -> None:
+        """A trial is done: its line goes."""
+        self.count += 1
+        self.meter(self.count, self.trials)
+        if self.training is not None:
+            self.display.update(self.training.task, visible=False)
+            self.training = None
+
+
+@contextmanager
+def _store(path: Path | None, size: int) -> Iterator["Store"]:
+    """The store at `path`, or one made for the while."""
+    from ambiseg.preprocessing.sources.known_truth import write_known_truth
+    from ambiseg.preprocessing.store import Store
+
+    if path is not None:
+        yield Store.open(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield write_known_truth(Path(folder) / "store", crops=MADE_CROPS, size=size, readers=None)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(text)]
+    except ValueError:
+        raise UsageError(
+            f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2."
+        ) from None
+
+
+def _table(costs: "list[MethodCost]", caption: str) -> "Table":
+    from rich.table import Table
+
+    table = Table("method", box=None, pad_edge=False, caption=caption, caption_justify="left")
+    for heading in ("parameters", "GFLOP a step", "of it twice", "step ms", "arithmetic ms", "ratio"):
+        table.add_column(heading, justify="right")
+    for cost in costs:
+        mean = cost.mean
+        table.add_row(
+            cost.method,
+            f"{cost.parameters:,}",
+            f"{mean.flops / 1e9:.2f}",
+            f"{mean.repeated_flops / mean.flops:.0%}",
+            f"{1e3 * mean.seconds:.1f}",
+            f"{1e3 * mean.arithmetic_seconds:.1f}",
+            f"{mean.ratio:.2f}",
+        )
+    return table
+
+
+def _plain(cost: "MethodCost") -> dict[str, Any]:
+    """A cost for JSON."""
+    phases = [
+        {"stage": phase.stage, "players": list(phase.players), "share": phase.share, **vars(own), "ratio": own.ratio}
+        for phase, own in cost.phases.items()
+    ]
+    mean = {**vars(cost.mean), "ratio": cost.mean.ratio}
+    return {"method": cost.method, "parameters": cost.parameters, **mean, "phases": phases}

@@ -1,0 +1,47 @@
+"""`ambiseg preprocess cityscapes`: Cityscapes' official folders to a dataset store with flipping classes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Meter, console, emit_json, out, progress
+from .options import ReportAsJson, Workers
+
+
+class Size(StrEnum):
+    """How large the images become."""
+
+    quarter = "quarter"
+    half = "half"
+    full = "full"
+
+
+def cityscapes(
+    root: Annotated[Path, typer.Argument(help="Folder with Cityscapes' leftImg8bit and gtFine.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to make.")] = Path(
+        "data/cityscapes"
+    ),
+    size: Annotated[
+        Size, typer.Option("--size", help="256x512 (the papers'), 512x1024 or 1024x2048 pixels.")
+    ] = Size.quarter,
+    workers: Workers = None,
+    as_json: ReportAsJson = False,
+) -> None:
+    """Make the multimodal Cityscapes: 19 classes, five of which flip to a second one with known probabilities.
+
+    The official val folder is the test split; Darmstadt, Mönchengladbach and Ulm leave the training to validate it.
+    """
+    from ambiseg.preprocessing.sources.cityscapes import preprocess_cityscapes
+
+    with progress() as display:
+        meter = Meter(display, "Reading", "images")
+        report = preprocess_cityscapes(root, output, size=size.value, workers=workers, on_progress=meter)
+    for note in report.notes:
+        console.print(f"Note: {note}", markup=False)
+    if as_json:
+        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
+    else:
+        train, val, test = (report.counts[f"{split} cities"] for split in ("train", "val", "test"))
+        out(f"{report.store}: images {report.crops}, cities to train on {train}, to validate {val}, to test {test}")

@@ -1,0 +1,57 @@
+"""What the known-truth benchmark compares: every method, and the variants that the papers' findings are about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ambiseg.preprocessing.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with some of its options, under a name that also names its run folder."""
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ENTRIES = (
+    Entry("dropout", "dropout"),
+    Entry("ensemble", "ensemble"),
+    Entry("mheads", "mheads"),
+    Entry("mheads-gate", "mheads", {"gate": "learned"}),
+    Entry("image2image-vae", "image2image-vae"),
+    Entry("probunet", "probunet"),
+    Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),
+    Entry("generalized-axis", "generalized", {"family": "axis"}),
+    Entry("generalized-full", "generalized", {"family": "full"}),
+    Entry("generalized-low-rank", "generalized", {"family": "low-rank"}),
+    Entry("generalized-mixture-axis", "generalized", {"family": "mixture-axis"}),
+    Entry("generalized-mixture-full", "generalized", {"family": "mixture-full"}),
+    Entry("modal", "modal"),
+    Entry("refine", "refine"),
+    Entry("refine-cross-entropy", "refine", {"calibration": "cross-entropy"}),
+    Entry("refine-vae", "refine", {"latent": "vae"}),
+    Entry("refine-vae-kl", "refine", {"latent": "vae", "calibration": "none"}),
+)
+
+
+def choose_entries(names: Sequence[str]) -> tuple[Entry, ...]:
+    """The entries of these names, in the benchmark's order; a method that is no entry's name stands for all of its entries.
+
+    Raises UsageError for a name that is neither.
+    """
+    entries, methods = {entry.name for entry in ENTRIES}, {entry.method for entry in ENTRIES}
+    for name in names:
+        if name not in entries | methods:
+            raise UsageError(
+                f"No benchmark entry {name!r}: expected {', '.join(entry.name for entry in ENTRIES)}, or a method."
+            )
+    whole = set(names) - entries
+    return tuple(entry for entry in ENTRIES if entry.name in names or entry.method in whole)
+
+
+def order(name: str) -> int:
+    """The place of an entry in tables."""
+    return [entry.name for entry in ENTRIES].index(name)

@@ -1,0 +1,94 @@
+"""The known-truth benchmark as a picture: how probable each entry holds each mode to be, beside how probable it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.sources.known_truth import MODES
+
+from ..preview import INK, PALE
+from .results import Result, by_entry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#b8b2a7", "#e07a3f", "#2b6cb0")  # of the modes, in the order of MODES
+COLUMNS = 4
+GAP = 0.9  # between groups of bars, in bars
+
+
+def draw_results(path: Path, results: Sequence[Result]) -> None:
+    """Write a PNG with a panel an entry: a bar for each mode in each group of images, and a line where the truth is.
+
+    With several seeds the bars are their mean, and each seed is a dot.
+    """
+    from matplotlib.figure import Figure
+
+    entries = by_entry(results)
+    rows = -(-len(entries) // COLUMNS)
+    figure = Figure(figsize=(3.1 * COLUMNS, 0.95 + 1.85 * rows), dpi=110, facecolor="white")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True)
+    height = figure.get_figheight()
+    figure.subplots_adjust(0.045, 0.42 / height, 0.99, 1 - 1.0 / height, 0.1, 0.5)
+    for number, (panel, (name, own)) in enumerate(zip(panels.flat, entries.items(), strict=False)):
+        _panel(panel, name, own, labelled=number % COLUMNS == 0)
+    for panel in panels.flat[len(entries) :]:
+        panel.axis("off")
+    _heading(figure, height)
+    with whole_file(path) as aside:
+        figure.savefig(aside, format="png", metadata={"Software": None})
+
+
+def _heading(figure: "Figure", height: float) -> None:
+    """Title and legend, above the panels."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    figure.text(
+        0.012, 1 - 0.3 / height, "How probable each mask is: the models' answers and the truth", fontsize=14, color=INK,
+        weight="bold", va="center",
+    )  # fmt: skip
+    bars = [Patch(color=colour, label=mode) for mode, colour in zip(MODES, COLOURS, strict=True)]
+    keys = [*bars, Line2D([], [], color=INK, linewidth=2, label="truth")]
+    figure.legend(
+        handles=keys, ncols=len(keys), frameon=False, fontsize=10, labelcolor=INK, loc="center left",
+        bbox_to_anchor=(0.004, 1 - 0.6 / height), handlelength=1.1, columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _panel(panel: "Axes", name: str, results: Sequence[Result], *, labelled: bool) -> None:
+    groups = list(results[0].modes)
+    model = np.array(
+        [[result.modes[group]["model"] for group in groups] for result in results]
+    )  # [seeds, groups, modes]
+    truth = np.array([results[0].modes[group]["truth"] for group in groups])
+    places = _places(*truth.shape)
+    for mode, colour in enumerate(COLOURS):
+        panel.bar(places[:, mode], model.mean(0)[:, mode], width=0.86, color=colour)
+        if len(results) > 1:
+            for seed in model:
+                panel.plot(places[:, mode], seed[:, mode], ".", color=INK, markersize=2.5)
+    panel.hlines(truth, places - 0.44, places + 0.44, color=INK, linewidth=2)
+    panel.set_title(name, fontsize=10, color=INK, loc="left", weight="bold", pad=5)
+    error = np.mean([result.mode_error for result in results])
+    panel.set_title(f"error {error:.3f}".replace("0.", "."), fontsize=9, color=PALE, loc="right", pad=5)
+    panel.set(ylim=(0, 1), xlim=(places.min() - 0.7, places.max() + 0.7))
+    panel.set_xticks(places.mean(1), groups, fontsize=9, color=INK)
+    panel.set_yticks((0, 0.5, 1), ("0", ".5", "1"), fontsize=8.5, color=PALE)
+    panel.tick_params(length=0)
+    panel.grid(axis="y", color="#e8e8e8", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.spines["bottom"].set_color("#bbbbbb")
+    if labelled:
+        panel.set_ylabel("probability", fontsize=9, color=PALE)
+
+
+def _places(groups: int, modes: int) -> NDArray[np.float64]:
+    """Where the bars stand [groups, modes]."""
+    return np.add.outer(np.arange(groups) * (modes + GAP), np.arange(modes, dtype=np.float64))

@@ -1,0 +1,151 @@
+"""What the known-truth benchmark found: one result an entry and seed, and the tables made of them."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+
+from ambiseg.preprocessing.files import whole_file
+
+from .entries import order
+
+FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One entry trained from one seed, measured on the test split.
+
+    ged16: V-statistic of 16 draws, `ged16_floor` what the truth itself would score; ged: unbiased, 0 for the truth;
+    mode_error, empty_error: mean absolute errors of the modes' and of the empty mask's probability; diversity: expected
+    distance of two of the model's masks, `true_diversity` of two readers'; sampling_ms: 16 masks of one image; modes: for
+    each group of images the mean probabilities of the modes, the true ones and the model's.
+    """
+
+    entry: str
+    method: str
+    seed: int
+    data: str
+    steps: int
+    batch: int
+    ged16: float
+    ged16_floor: float
+    ged: float
+    hm_iou16: float
+    mode_error: float
+    empty_error: float
+    diversity: float
+    true_diversity: float
+    training_seconds: float
+    step_ms: float
+    sampling_ms: float
+    parameters: int
+    machine: str
+    modes: Mapping[str, Mapping[str, Sequence[float]]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Result | None":
+        """The result in a run folder; None where there is none yet."""
+        file = folder / FILE
+        return cls(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    def write(self, folder: Path) -> None:
+        """Write the result into its run folder."""
+        _write(folder / FILE, json.dumps(asdict(self), indent=1) + "\n")
+
+
+def read_results(folder: Path) -> list[Result]:
+    """All results in a benchmark's folder, entries in their order, each by seed."""
+    found = [result for file in folder.glob(f"*/{FILE}") if (result := Result.read(file.parent))]
+    return sorted(found, key=lambda result: (order(result.entry), result.seed))
+
+
+def write_results(folder: Path, results: Sequence[Result]) -> None:
+    """Write `results.json`, `results.csv` and `results.md`."""
+    rows = [asdict(result) for result in results]
+    _write(folder / "results.json", json.dumps(rows, indent=1) + "\n")
+    _write(folder / "results.md", markdown(results))
+    plain = [{name: value for name, value in row.items() if name != "modes"} for row in rows]
+    with whole_file(folder / "results.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(plain[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(plain)
+
+
+def by_entry(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each entry, one a seed; entries in the order given."""
+    return {name: list(own) for name, own in groupby(results, key=lambda result: result.entry)}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its heading, what it shows of a result, how, and what the truth itself would show."""
+
+    heading: str
+    value: Callable[[Result], float]
+    text: Callable[[float], str]
+    truth: Callable[[Result], float] | None = None
+
+
+def _decimals(value: float) -> str:
+    """Three decimals, without the zero before the point."""
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+COLUMNS = (
+    Column("GED16", lambda r: r.ged16, _decimals, lambda r: r.ged16_floor),
+    Column("GED, unbiased", lambda r: r.ged, _decimals, lambda r: 0.0),
+    Column("HM-IoU16", lambda r: r.hm_iou16, _decimals),
+    Column("mode error", lambda r: r.mode_error, _decimals, lambda r: 0.0),
+    Column("P(empty) error", lambda r: r.empty_error, _decimals, lambda r: 0.0),
+    Column("diversity", lambda r: r.diversity, _decimals, lambda r: r.true_diversity),
+    Column("training s", lambda r: r.training_seconds, "{:.0f}".format),
+    Column("step ms", lambda r: r.step_ms, "{:.1f}".format),
+    Column("16 masks ms", lambda r: r.sampling_ms, "{:.1f}".format),
+    Column("parameters", lambda r: r.parameters, "{:,.0f}".format),
+)
+
+
+def table(results: Sequence[Result]) -> list[list[str]]:
+    """The results as text: the headings, the truth's row, a row an entry; means, with standard deviations over seeds."""
+    truth = ["the truth itself", *(c.text(c.truth(results[0])) if c.truth else "" for c in COLUMNS)]
+    rows = [[name, *(_cell(column, own) for column in COLUMNS)] for name, own in by_entry(results).items()]
+    return [["entry", *(column.heading for column in COLUMNS)], truth, *rows]
+
+
+def caption(results: Sequence[Result]) -> str:
+    """What the figures are of."""
+    first, seeds = results[0], sorted({result.seed for result in results})
+    listed = ", ".join(map(str, seeds))
+    return (
+        f"{first.data}; {first.steps:,} steps of {first.batch} images each; {'seeds' if len(seeds) > 1 else 'seed'} "
+        f"{listed}; {', '.join(sorted({result.machine for result in results}))}."
+    )
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table for a page of documentation, its columns aligned."""
+    rows = table(results)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        " | ".join(
+            [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+        )
+        for cells in (rows[0], rule, *rows[1:])
+    ]
+    return "\n".join([*(f"| {line} |" for line in lines), "", caption(results), ""])
+
+
+def _cell(column: Column, results: Sequence[Result]) -> str:
+    values = [column.value(result) for result in results]
+    spread = f" ± {column.text(stdev(values))}" if len(values) > 1 and column.truth else ""
+    return column.text(fmean(values)) + spread
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write_text(text, encoding="utf-8")

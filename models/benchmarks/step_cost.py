@@ -1,0 +1,126 @@
+"""What a training step costs beside what its arithmetic alone would: the rest is the loop's and the method's overhead.
+
+The step is the training loop's own: the batch, every active player's loss, backward pass and optimiser, the averaged
+weights. A method whose players take turns is timed in each of its phases, weighted by the phase's share of the schedule.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from ambiseg.preprocessing.store import Store
+
+from ..config import TrainConfig
+from ..distributed import joined_processes
+from ..method import Stage
+from ..run import Run, RunRecord
+from ..training import Loop
+from .arithmetic import Call, record, seconds_each
+
+ROUNDS = 5  # step and arithmetic are timed in turn, so that what else the machine does meets both
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The steps of a stage in which the same players move: their `share` of all steps, and the one in their middle."""
+
+    stage: str
+    players: tuple[str, ...]
+    share: float
+    step: int
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """The mean step of a schedule, or the step of one of its phases.
+
+    flops: of the whole batch; repeated_flops: those among them that computed nothing new; arithmetic_seconds: the needed
+    convolutions and matrix products, each run alone on random numbers.
+    """
+
+    seconds: float
+    arithmetic_seconds: float
+    flops: float
+    repeated_flops: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times its needed arithmetic a step costs; 1 would be no overhead at all."""
+        return self.seconds / self.arithmetic_seconds
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """The mean step of a method with so many `parameters`, and that of each phase of its schedule."""
+
+    method: str
+    parameters: int
+    mean: StepCost
+    phases: Mapping[Phase, StepCost]
+
+
+def phases(stages: Sequence[tuple[Stage, int, int]]) -> list[Phase]:
+    """The phases of a schedule of stages, each with its first step and the step after its last one."""
+    total, found = stages[-1][2], []
+    for stage, begun, end in stages:
+        numbers: dict[tuple[str, ...], list[int]] = {}
+        for step in range(end - begun):
+            moving = tuple(player.name for player in stage.players if player.active(step))
+            numbers.setdefault(moving, []).append(begun + step)
+        found += [Phase(stage.name, who, len(own) / total, own[len(own) // 2]) for who, own in numbers.items()]
+    return found
+
+
+def step_cost(
+    config: TrainConfig,
+    store: Store,
+    device: torch.device,
+    *,
+    steps: int = 20,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> MethodCost:
+    """Time the training step of a run with these settings on `store`, and its arithmetic alone.
+
+    steps: how many steps of each phase are timed (at least one in each of `ROUNDS` rounds), after one that is not.
+    """
+    costs: dict[Phase, StepCost] = {}
+    with tempfile.TemporaryDirectory() as folder, joined_processes(device) as (processes, device):
+        run = Run.create(Path(folder) / "run", RunRecord.of(config, store, str(device)))
+        loop = Loop(run, store, device, processes, lambda progress: None)
+        found = phases(loop.stages)
+        for phase in found:
+            on_progress(len(costs), len(found))
+            loop.state.step = phase.step
+            costs[phase] = _phase_cost(loop.step, max(1, steps // ROUNDS), device)
+        on_progress(len(costs), len(found))
+    parameters = sum(parameter.numel() for parameter in loop.state.method.parameters())
+    return MethodCost(config.method, parameters, _mean(costs), costs)
+
+
+def _phase_cost(step: Callable[[], None], times: int, device: torch.device) -> StepCost:
+    step()  # allocates the optimiser's state, and lets libraries choose their algorithms
+    work = record(step)
+    rounds = [(seconds_each(step, times, device), _alone(work.needed, times, device)) for _ in range(ROUNDS)]
+    seconds, arithmetic = (median(column) for column in zip(*rounds, strict=True))
+    return StepCost(seconds, arithmetic, work.flops, work.repeated_flops)
+
+
+def _alone(calls: Mapping[Call, int], times: int, device: torch.device) -> float:
+    """Seconds of all the calls, each run `times` times by itself and weighted by how often it is needed."""
+    seconds = 0.0
+    for call, count in calls.items():
+        run = call.prepared(device)
+        run()
+        seconds += count * seconds_each(run, times, device)
+    return seconds
+
+
+def _mean(costs: Mapping[Phase, StepCost]) -> StepCost:
+    columns = zip(
+        *([phase.share * value for value in vars(cost).values()] for phase, cost in costs.items()), strict=True
+    )
+    return StepCost(*map(sum, columns))

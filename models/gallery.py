@@ -1,0 +1,211 @@
+"""The gallery of a finite model: what its most frequent codes, heads or members draw on several images.
+
+As figure 5b of Modal Uncertainty Estimation (Qiu and Lui 2020): a row an image, a column an atom, and nothing where the
+atom is all but impossible for the image.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.crops import centre_crop
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.store import IGNORE, LUNG_WINDOW, Store
+
+from .metrics.data import check_data, chosen_rows
+from .predictive import FinitePredictive, harden
+from .preview import COLOURS, INK, PALE, legible, outline, percent
+from .run import Trained
+
+BLANK = 1e-4  # a less probable cell stays blank, as in the paper
+IMAGES_AT_ONCE = 32
+TILE, EDGE, HEAD, LEAST_WIDTH = 1.45, 0.15, 1.15, 6.2  # inches
+MARGIN = 0.08  # of the crop's side, about what is marked
+READERS = COLOURS[1]
+PIXEL = (1.0, 1.0)
+DIM = 0.8  # of the image below a mask, so that outlines and numbers stand out
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Some images of a split, their readers' masks, and what the model's most frequent atoms draw on them.
+
+    title and note: what stands above the picture; images [I, H, W] scaled to 0..1; readers: for each image its readers' label
+    maps [R, H, W]; atoms [A] numbers of the atoms, most frequent first; frequencies [A]: their probabilities' means over
+    the whole split; masks [I, A, H, W] label maps; probabilities [I, A].
+    """
+
+    title: str
+    note: str
+    images: NDArray[np.float64]
+    readers: tuple[NDArray[np.uint8], ...]
+    atoms: NDArray[np.intp]
+    frequencies: NDArray[np.float64]
+    masks: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+
+
+@torch.inference_mode()
+def make_gallery(
+    trained: Trained,
+    store: Store,
+    split: str,
+    *,
+    images: int = 6,
+    atoms: int = 8,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Gallery:
+    """The most frequent atoms of a model on a split, and what they draw on `images` images spread evenly over it.
+
+    At most `atoms` of them, and none that would be blank on average.
+    Raises UsageError for a method that only draws and so has no atoms, and for fewer than one image or atom; InputError
+    for a split without images; DataError for data that the model cannot read.
+    """
+    if min(images, atoms) < 1:
+        raise UsageError(f"A gallery shows at least one image and one atom, came {images} and {atoms}.")
+    check_data(trained, store)
+    rows, chosen = chosen_rows(store, split), chosen_rows(store, split, images)
+    total = np.zeros(())
+    for done, predictive in _finite(trained, store, rows):
+        total = total + predictive.log_probabilities.exp().double().sum(0).cpu().numpy()
+        on_progress(done, len(rows))
+    frequent = np.argsort(-total, kind="stable")[:atoms]
+    top = frequent[(total[frequent] >= BLANK * len(rows)) | (frequent == frequent[0])]
+    masks, probabilities = _drawn(trained, store, chosen, top)
+    return Gallery(
+        title=f"{trained.name}: its most frequent masks",
+        note=f"{trained.method.name} on {store.manifest['name']}, {split}. Above a column: the mask's number of {len(total)}, "
+        f"its mean\nprobability over {len(rows)} images. Blank: less than {100 * BLANK:.2f} % probable for the image.",
+        images=_shown(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
+        readers=tuple(
+            centre_crop(read, trained.record.crop)[present]
+            for read, present in zip(store.masks(chosen), store.present[chosen], strict=True)
+        ),
+        atoms=top,
+        frequencies=total[top] / len(rows),
+        masks=masks,
+        probabilities=probabilities,
+    )
+
+
+def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[tuple[int, FinitePredictive]]:
+    """The predictive distributions of the rows, some at a time, each with how many rows are done."""
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        part = rows[start : start + IMAGES_AT_ONCE]
+        images = centre_crop(store.images(part), trained.record.crop)
+        given = trained.record.data.probabilities
+        probabilities = centre_crop(store.probabilities(part), trained.record.crop) if given else None
+        predictive = trained.predictive(images, probabilities)
+        if not isinstance(predictive, FinitePredictive):
+            raise UsageError(
+                f"{trained.name} ({trained.method.name}) draws its masks from a continuous distribution and has no codes, "
+                "heads or members to show: a gallery needs a run of a method with finitely many masks, e.g. modal."
+            )
+        yield start + len(part), predictive
+
+
+def _drawn(
+    trained: Trained, store: Store, rows: NDArray[np.intp], atoms: NDArray[np.intp]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Label maps [I, A, H, W] of the atoms on the rows' images, and their probabilities [I, A]."""
+    masks, probabilities = [], []
+    for _, predictive in _finite(trained, store, rows):
+        index = torch.from_numpy(atoms).to(predictive.log_probabilities.device)
+        index = index.expand(len(predictive.log_probabilities), -1)
+        masks += [torch.cat([harden(predictive.decode(one))[0] for one in index.split(1, 1)], 1).cpu().numpy()]
+        probabilities += [predictive.log_probabilities.gather(1, index).double().exp().cpu().numpy()]
+    return np.concatenate(masks), np.concatenate(probabilities)
+
+
+def _shown(images: NDArray, unit: str) -> NDArray[np.float64]:
+    """Images [I, H, W] scaled so that black is 0 and white 1: the lung window for HU, else almost the images' own range."""
+    low, high = LUNG_WINDOW if unit == "HU" else np.percentile(images, (0.5, 99.5))
+    return ((images.astype(np.float64) - low) / max(high - low, 1e-6)).clip(0, 1)
+
+
+def save_gallery(path: Path, gallery: Gallery) -> None:
+    """Write the gallery as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, columns = gallery.probabilities.shape
+    tiles, height = TILE * (columns + 1.15) + 2 * EDGE, TILE * rows + HEAD + EDGE
+    width = max(tiles, LEAST_WIDTH)
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns + 2, squeeze=False, width_ratios=(1, 0.15, *[1] * columns))
+    figure.subplots_adjust(EDGE / width, EDGE / height, (tiles - EDGE) / width, 1 - HEAD / height, 0.06, 0.06)
+    field = _field(gallery)
+    for row, (image_panel, gap, *panels) in enumerate(axes):
+        for panel in (image_panel, gap, *panels):
+            panel.axis("off")
+        _image(image_panel, gallery.images[row], field)
+        _readers(image_panel, gallery.readers[row])
+        for column, panel in enumerate(panels):
+            _cell(panel, gallery, row, column, field)
+    _heading(figure, axes[0], gallery)
+    with whole_file(path) as aside:
+        figure.savefig(aside, format="png", metadata={"Software": None})
+
+
+def _field(gallery: Gallery) -> tuple[float, float, float, float]:
+    """A square (left, right, bottom, top) in pixels about all that is marked in the picture, the same for every cell."""
+    probable = gallery.masks[gallery.probabilities >= BLANK]
+    marked = np.concatenate((*(read % IGNORE for read in gallery.readers), probable)).any(0)
+    rows, columns = np.nonzero(marked) if marked.any() else np.nonzero(np.ones_like(marked))
+    y, x = (rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2
+    half = (max(np.ptp(rows), np.ptp(columns)) + 1) / 2 + MARGIN * max(marked.shape)
+    half = min(half, min(marked.shape) / 2)
+    y, x = (min(max(place, half - 0.5), side - half - 0.5) for place, side in zip((y, x), marked.shape, strict=True))
+    return x - half, x + half, y + half, y - half
+
+
+def _image(panel: Any, image: NDArray[np.float64], field: tuple[float, float, float, float]) -> None:
+    panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    panel.set(xlim=field[:2], ylim=field[2:])
+
+
+def _readers(panel: Any, masks: NDArray[np.uint8]) -> None:
+    """The outlines of all readers, and how many of them drew nothing."""
+    for mask in masks:
+        outline(panel, mask % IGNORE, PIXEL, READERS, 1.1)
+    empty = sum(not (mask % IGNORE).any() for mask in masks)
+    if empty:
+        _corner(panel, f"{empty} of {len(masks)} empty", 7.5, "bottom")
+
+
+def _cell(panel: Any, gallery: Gallery, row: int, column: int, field: tuple[float, float, float, float]) -> None:
+    probability, mask = gallery.probabilities[row, column], gallery.masks[row, column]
+    if probability < BLANK:
+        return
+    _image(panel, DIM * gallery.images[row], field)
+    for label in np.unique(mask[mask > 0]):
+        colour = COLOURS[(label - 1) % len(COLOURS)]
+        outline(panel, np.where(mask == label, label, 0), PIXEL, colour, 1.6)
+    _corner(panel, _share(probability), 9, "top")
+
+
+def _corner(panel: Any, text: str, size: float, edge: str) -> None:
+    y = 0.95 if edge == "top" else 0.05
+    legible(panel.text(0.05, y, text, transform=panel.transAxes, color="white", fontsize=size, va=edge))
+
+
+def _share(probability: float) -> str:
+    """A probability for people, never a bare 0 % for what is shown."""
+    return percent(probability) if probability >= 0.0005 else "< 0.1 %"
+
+
+def _heading(figure: Any, top: Any, gallery: Gallery) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(EDGE / width, 1 - 0.13 / height, gallery.title, fontsize=15, color=INK, va="top", weight="bold")
+    figure.text(EDGE / width, 1 - 0.46 / height, gallery.note, fontsize=9.5, color=PALE, va="top", linespacing=1.3)
+    top[0].set_title("readers", fontsize=10, color=INK, loc="left")
+    for panel, atom, frequency in zip(top[2:], gallery.atoms, gallery.frequencies, strict=True):
+        panel.set_title(f"#{atom}", fontsize=10, color=INK, loc="left", weight="bold")
+        panel.text(0.96, 1.04, _share(frequency), transform=panel.transAxes, fontsize=9, color=PALE, ha="right")

@@ -1,0 +1,40 @@
+"""Which readers' masks a batch shows: drawn anew for each image, among the readers present or by known probabilities."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ambiseg.preprocessing.store import Flip
+
+from .randomness import gumbel, uniform
+
+
+def present_readers(present: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """For each image `count` of its `present` readers [B, R] -> [B, count], without repetition while there are enough."""
+    scores = uniform(present.shape, generator, present).masked_fill(~present, -1.0)
+    order = scores.argsort(1, descending=True)
+    turn = torch.arange(count, device=present.device)[None] % present.sum(1, keepdim=True)
+    return order.gather(1, turn)
+
+
+def likely_modes(odds: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """For each image `count` independent draws [B, count] from its modes' probabilities [B, R]."""
+    noise = gumbel((len(odds), count, odds.shape[1]), generator, odds)
+    return (odds.float().log().unsqueeze(1) + noise).argmax(2)
+
+
+def chosen_masks(masks: Tensor, chosen: Tensor, flips: Sequence[Flip]) -> Tensor:
+    """The masks [B, M, H, W] with the numbers `chosen` [B, M] among masks [B, R, H, W].
+
+    With flips there is one base label map an image, masks [B, 1, H, W], and mode number n has flip f applied where bit
+    f of n is set.
+    """
+    if not flips:
+        return masks.gather(1, chosen[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
+    base = masks.expand(-1, chosen.shape[1], -1, -1)
+    result = base.clone()
+    for number, flip in enumerate(flips):
+        applied = ((chosen >> number) & 1).bool()[:, :, None, None]
+        result[applied & (base == flip.source)] = flip.target
+    return result

@@ -1,0 +1,72 @@
+"""The rows of a store's arrays, spread over memory-mapped files `images_000.npy`, `images_001.npy`, ..."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards in `folder`: what the manifest says of each (rows, hashes), and the shape of a row of each kind.
+
+    Kinds are "images", "masks" and, in some stores, "probabilities".
+    """
+
+    folder: Path
+    entries: tuple[Mapping[str, Any], ...]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each file, shard by shard."""
+        return {
+            shard_name(kind, number): entry[f"{kind}_sha256"]
+            for number, entry in enumerate(self.entries)
+            for kind in self.shapes
+        }
+
+    def read(self, kind: str, rows: NDArray[np.intp]) -> NDArray:
+        """The given rows of a kind [N, ...], in any order; raises DataError when a file is missing or corrupt."""
+        rows = np.asarray(rows, np.intp)
+        shards = self._maps[kind]
+        which = np.searchsorted(self._starts, rows, side="right") - 1
+        result = np.empty((len(rows), *self.shapes[kind]), shards[0].dtype)
+        for number in np.unique(which):
+            here = which == number
+            result[here] = shards[number][rows[here] - self._starts[number]]
+        return result
+
+    @cached_property
+    def _starts(self) -> NDArray[np.intp]:
+        return np.cumsum([0] + [entry["rows"] for entry in self.entries])
+
+    @cached_property
+    def _maps(self) -> dict[str, list[NDArray]]:
+        return {kind: [self._map(kind, number) for number in range(len(self.entries))] for kind in self.shapes}
+
+    def _map(self, kind: str, number: int) -> NDArray:
+        path = self.folder / shard_name(kind, number)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} is missing or corrupt: `ambiseg data verify {self.folder}` says what is damaged."
+            ) from error
+        expected = (self.entries[number]["rows"], *self.shapes[kind])
+        if array.shape != expected:
+            raise DataError(
+                f"{path} has shape {list(array.shape)}, its manifest says {list(expected)}: make the dataset again."
+            )
+        return array
+
+
+def shard_name(kind: str, number: int) -> str:
+    """The file name of a shard."""
+    return f"{kind}_{number:03d}.npy"

@@ -1,0 +1,95 @@
+"""Cityscapes with five classes that flip at random (Kohl et al. 2018, section 4.2) as a dataset store.
+
+The store keeps one class map an image; its 32 modes, all subsets of the flips, follow from it with known probabilities.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ..splits import SPLITS
+from ..store import BYTES
+from ..store_writer import Crop, StoreInfo, check_place, write_store
+from ..workers import spread
+from .cityscapes_frames import VALIDATION_CITIES, Frame, find_frames, read_frame
+from .cityscapes_labels import CLASS_NAMES, FLIPS, SCORED
+from .crop_values import SourceReport
+
+Size = Literal["full", "half", "quarter"]
+FACTORS: dict[Size, int] = {"full": 1, "half": 2, "quarter": 4}
+ATTRIBUTION = (
+    "Images and labels: Cityscapes (Cordts et al., CVPR 2016), whose terms allow non-commercial use and no passing on."
+)
+
+
+def preprocess_cityscapes(
+    root: Path,
+    out: Path,
+    *,
+    size: Size = "quarter",
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SourceReport:
+    """Make the dataset store `out` from Cityscapes' official folders leftImg8bit and gtFine below `root`.
+
+    Images are read at the given `size` (quarter: 256x512, as in the papers) by `workers` processes. The splits are fixed:
+    the official val folder is the test split, three of the training cities the validation split. Nothing here is random:
+    the flips are drawn in training. A frame that cannot be used stops the work, since results on a part of the official
+    split compare with nothing. `on_progress(done, images)` is called after each image.
+    """
+    check_place(out)
+    frames = find_frames(root)
+    cities = _split_cities(frames)
+    counts = {f"{split} cities": len(names) for split, names in cities.items()}
+    info = StoreInfo(
+        name="cityscapes",
+        source="Cityscapes, fine labels, five classes of which flip at random",
+        intensity=BYTES,
+        class_names=CLASS_NAMES,
+        settings={"size": size},
+        counts=counts,
+        attribution=ATTRIBUTION,
+        scored=SCORED,
+        flips=FLIPS,
+    )
+    splits = {frame.sequence: frame.split for frame in frames}
+    with write_store(out, info, splits) as writer:
+        for done, crop in enumerate(_crops(frames, FACTORS[size], workers), 1):
+            writer.add(crop)
+            if on_progress is not None:
+                on_progress(done, len(frames))
+    return SourceReport(out, len(frames), counts, _notes(cities))
+
+
+def frame_crop(frame: Frame, factor: int) -> Crop:
+    """A frame as a crop: its patient is the recording (a city's sequence), for frames of one recording are alike."""
+    image, classes = read_frame(frame, factor)
+    return Crop(
+        image=image, masks=classes[None], patient=frame.sequence, case=frame.name, provenance={"city": frame.city}
+    )
+
+
+def _crops(frames: Sequence[Frame], factor: int, workers: int | None) -> Iterator[Crop]:
+    """The frames' crops in their order, although workers finish them in any."""
+    early: dict[Frame, Crop] = {}
+    turn = 0
+    for frame, crop in spread(partial(frame_crop, factor=factor), frames, workers):
+        early[frame] = crop
+        while turn < len(frames) and frames[turn] in early:
+            yield early.pop(frames[turn])
+            turn += 1
+
+
+def _split_cities(frames: Sequence[Frame]) -> dict[str, list[str]]:
+    """The cities of every split."""
+    found = {(frame.split, frame.city) for frame in frames}
+    return {split: sorted(city for of, city in found if of == split) for split in SPLITS}
+
+
+def _notes(cities: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is missing of the official set."""
+    lacking = [city for city in VALIDATION_CITIES if city not in cities["val"]]
+    validation = f"Validation cities that are not there: {', '.join(lacking)}; the validation split is not the papers'."
+    test = "There is no folder val with images: the test split is empty."
+    return [validation] * bool(lacking) + [test] * (not cities["test"])

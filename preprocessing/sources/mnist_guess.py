@@ -1,0 +1,52 @@
+"""The MNIST guessing game: four digits are shown, one of them is meant, and how often each is known.
+
+Modal Uncertainty Estimation (Qiu and Lui 2020), section 4.1. An image belongs to one of four categories, which fix its four
+digits, their order and the probability that each is the answer; the model sees pairs of an image and one answer only.
+
+The four stand as a mosaic of two rows, read as text is. The paper does not say how they lie; a square fits its networks,
+whose five halvings (appendix A.1) would leave nothing of a strip that is one digit of 28 pixels high. The answer is a
+binary mask of the digit's pixels, where the paper's is the grey digit itself.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAME = "mnist-guess"
+CATEGORIES = ("A", "B", "C", "D")
+DIGITS = np.array(((1, 2, 3, 4), (3, 4, 5, 6), (5, 6, 7, 8), (7, 8, 9, 0)))  # of each category, [4, 4]
+ODDS = np.array(((0.25, 0.25, 0.25, 0.25), (0.1, 0.4, 0.1, 0.4), (0.3, 0.5, 0.1, 0.1), (0.1, 0.1, 0.1, 0.7)))
+HALF = 127  # grey above which a pixel belongs to the digit
+
+
+def deal(
+    digits: NDArray[np.uint8], labels: NDArray[np.uint8], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float64]]:
+    """Deal `count` images from `digits` [N, H, W] with their `labels` [N], all categories equally often on average.
+
+    Returns images [count, 1, 2H, 2W], the masks [count, 4, 2H, 2W] of the four possible answers (0 background, 1 digit)
+    and the probabilities [count, 4] of these.
+    """
+    categories = rng.integers(len(CATEGORIES), size=count)
+    images, masks = lay(digits[choose(labels, categories, rng)])
+    return images, masks, ODDS[categories]
+
+
+def choose(labels: NDArray[np.uint8], categories: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices [count, 4] of random digits, among those with these `labels` [N], for images of the given `categories`
+    [count] (0..3). Every digit from 0 to 9 must be there.
+    """
+    order = np.argsort(labels, kind="stable")
+    numbers = np.bincount(labels, minlength=10)
+    first = np.cumsum(numbers) - numbers
+    wanted = DIGITS[categories]
+    return order[first[wanted] + rng.integers(numbers[wanted])]
+
+
+def lay(parts: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Mosaics [N, 1, 2H, 2W] of four digits each, `parts` [N, 4, H, W], and the digits' masks [N, 4, 2H, 2W]."""
+    count, _, height, width = parts.shape
+    images = parts.reshape(count, 2, 2, height, width).transpose(0, 1, 3, 2, 4)
+    masks = np.zeros((count, 4, 2, height, 2, width), np.uint8)
+    for place in range(4):
+        masks[:, place, place // 2, :, place % 2] = parts[:, place] > HALF
+    return images.reshape(count, 1, 2 * height, 2 * width), masks.reshape(count, 4, 2 * height, 2 * width)

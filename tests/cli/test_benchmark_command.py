@@ -1,0 +1,81 @@
+"""`ambiseg benchmark`: both commands on tiny settings, what they print, and what they refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ambiseg.models.method import methods
+from ambiseg.preprocessing.store import Store
+
+Command = Callable[..., tuple[int, str, str]]
+
+TINY = ("--set", "data.crop=16", "--set", "batch=2", "--set", "options.widths=[4,6]", "--set", "options.convs=1")
+
+
+def test_known_truth_prints_a_table_and_goes_on(ambiseg: Command, tmp_path: Path) -> None:
+    words = ("benchmark", "known-truth", "-o", tmp_path / "kt", "--steps", 2, "--crops", 30, "--size", 16)
+    code, printed, notes = ambiseg(*words, "--methods", "mheads")
+    assert code == 0
+    lines = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")]
+    assert lines[0] == "entry"
+    assert lines[2:] == ["the truth itself", "mheads"]
+    assert "mheads, seed 0: mode error" in notes
+    assert "results.csv" in notes
+    code, printed, _ = ambiseg(*words, "--methods", "dropout", "--json")
+    assert code == 0
+    assert [row["entry"] for row in json.loads(printed)] == ["dropout", "mheads"]
+    assert {file.name for file in (tmp_path / "kt").glob("results.*")} == {
+        "results.csv",
+        "results.json",
+        "results.md",
+        "results.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--methods", "unet"), "No benchmark entry 'unet'"),
+        (("--seeds", "0,x"), "Seeds '0,x' cannot be read"),
+    ],
+)
+def test_known_truth_refuses(ambiseg: Command, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    code, _, notes = ambiseg("benchmark", "known-truth", "-o", tmp_path / "kt", *words)
+    assert code == 2
+    assert message in notes
+    assert not (tmp_path / "kt").exists()
+
+
+def test_step_prints_a_table(ambiseg: Command) -> None:
+    code, printed, _ = ambiseg("benchmark", "step", "-m", "mheads, probunet", *TINY, "--steps", 5)
+    assert code == 0
+    rows = [line.split() for line in printed.splitlines()]
+    assert [row[0] for row in rows[1:3]] == ["mheads", "probunet"]
+    step, arithmetic, ratio = (float(word) for word in rows[2][-3:])
+    assert ratio == pytest.approx(step / arithmetic, rel=0.3)
+
+
+def test_step_on_a_store_as_json(ambiseg: Command, known_truth: Store) -> None:
+    code, printed, _ = ambiseg("benchmark", "step", known_truth.path, "-m", "probunet", *TINY, "--steps", 5, "--json")
+    assert code == 0
+    (cost,) = json.loads(printed)
+    assert cost["method"] == "probunet"
+    assert cost["flops"] > 1e6
+    assert cost["ratio"] == pytest.approx(cost["seconds"] / cost["arithmetic_seconds"])
+    assert [phase["players"] for phase in cost["phases"]] == [["model"]]
+
+
+@pytest.mark.slow
+def test_step_of_all_methods(ambiseg: Command) -> None:
+    words = ("--set", "data.crop=16", "--set", "batch=2", "--set", "data.readers=1")
+    code, printed, _ = ambiseg("benchmark", "step", *words, "--steps", 1, "--json")
+    assert code == 0
+    assert [cost["method"] for cost in json.loads(printed)] == list(methods())
+
+
+def test_step_names_an_unknown_method(ambiseg: Command) -> None:
+    code, _, notes = ambiseg("benchmark", "step", "-m", "divination")
+    assert code == 2
+    assert "No method 'divination'" in notes

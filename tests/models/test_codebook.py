@@ -1,0 +1,108 @@
+"""The codebook against van den Oord et al.'s update written out by hand, and when it may move."""
+
+import pytest
+import torch
+
+from ambiseg.models.codebook import Codebook
+from ambiseg.models.randomness import generator_for
+
+
+def settled(codes: list[list[float]], decay: float = 0.9) -> Codebook:
+    """A codebook with given codes that needs no initialisation any more."""
+    book = Codebook(len(codes), len(codes[0]), decay)
+    book.codes.copy_(torch.tensor(codes))
+    book.initialised.fill_(True)
+    return book
+
+
+def test_outputs_take_their_nearest_code() -> None:
+    book = settled([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]]).eval()
+    found = book(torch.tensor([[0.1, 1.4], [0.1, 1.6], [3.0, -1.0]]), generator_for(0))
+    assert found.index.tolist() == [0, 2, 1]
+    assert torch.allclose(found.vectors, torch.tensor([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0]]), atol=1e-6)
+    assert found.commitment.item() == pytest.approx((0.01 + 1.96 + 0.01 + 1.96 + 1 + 1) / 3)
+
+
+def test_the_gradient_passes_straight_and_commitment_moves_outputs_alone() -> None:
+    book = settled([[0.0, 0.0], [4.0, 0.0]])
+    outputs = torch.tensor([[1.0, 1.0], [3.0, 1.0]], requires_grad=True)
+    weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    (book(outputs, generator_for(0)).vectors * weight).sum().backward()
+    assert torch.equal(outputs.grad, weight)
+    outputs.grad = None
+    book = settled([[0.0, 0.0], [4.0, 0.0]])
+    book(outputs, generator_for(0)).commitment.backward()
+    assert torch.allclose(outputs.grad, torch.tensor([[1.0, 1.0], [-1.0, 1.0]]))
+    assert not any(buffer.requires_grad for buffer in book.buffers())
+
+
+def test_codes_follow_the_moving_mean_of_their_outputs() -> None:
+    """Two batches by hand, decay .9: counts .1 n, then .09 n + .1 m; the code is the weighted mean of what it got."""
+    book = settled([[0.0], [10.0], [50.0]])
+    book(torch.tensor([[1.0], [2.0], [9.0]]), generator_for(0))
+    assert torch.allclose(book.counts, torch.tensor([0.2, 0.1, 0.0]))
+    assert torch.allclose(book.codes[:2, 0], torch.tensor([1.5, 9.0]), rtol=1e-3)
+    book(torch.tensor([[3.0]]), generator_for(0))
+    assert torch.allclose(book.counts, torch.tensor([0.28, 0.09, 0.0]))
+    assert book.codes[0, 0].item() == pytest.approx((0.09 * 3 + 0.1 * 3) / (0.09 * 2 + 0.1), rel=1e-3)
+    assert book.codes[1, 0].item() == pytest.approx(9.0, rel=1e-3)
+
+
+def test_unused_codes_stay_where_they_are() -> None:
+    book = settled([[0.0], [10.0], [50.0]])
+    book(torch.tensor([[1.0], [11.0]]), generator_for(0))
+    once = book.codes.clone()
+    for _ in range(2000):
+        book(torch.tensor([[1.0]]), generator_for(0))
+    assert torch.equal(book.codes[1:], once[1:])
+    assert book.live.tolist() == [True, False, False]
+
+
+def test_all_codes_live_before_training_and_one_use_is_remembered_for_a_while() -> None:
+    book = settled([[0.0], [10.0]], decay=0.99)
+    assert book.live.tolist() == [True, True]
+    book(torch.tensor([[0.0], [10.0]]), generator_for(0))
+    used = []
+    while book.live[1]:
+        book(torch.tensor([[0.0]]), generator_for(0))
+        used.append(0)
+    assert 220 < len(used) < 240
+
+
+@pytest.mark.parametrize("how", ["eval", "no_grad", "inference"])
+def test_nothing_moves_outside_training(how: str) -> None:
+    book = Codebook(5, 3, 0.9).train(how != "eval")
+    before = {name: buffer.clone() for name, buffer in book.named_buffers()}
+    context = {"eval": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}[how]
+    with context():
+        book(torch.randn(4, 3, generator=generator_for("outputs")), generator_for(0))
+    assert all(torch.equal(before[name], buffer) for name, buffer in book.named_buffers())
+
+
+def test_the_first_batch_gives_the_codes_their_distribution() -> None:
+    outputs = torch.randn(500, 2, generator=generator_for("outputs")) * torch.tensor([1.0, 5.0]) + torch.tensor(
+        [3.0, -2.0]
+    )
+    books = [Codebook(4000, 2, 0.99) for _ in range(3)]
+    for book, seed in zip(books, (0, 0, 1), strict=True):
+        book(outputs, generator_for(seed))
+    assert torch.equal(books[0].codes, books[1].codes)
+    assert not torch.equal(books[0].codes, books[2].codes)
+    assert torch.allclose(books[0].codes.mean(0), outputs.mean(0), atol=0.3)
+    assert torch.allclose(books[0].codes.std(0), outputs.std(0), rtol=0.1)
+    first = books[0].codes.clone()
+    books[0](outputs + 100, generator_for(1))
+    assert (books[0].codes != first).any(1).sum() < 20  # no second initialisation: only the codes in use have moved
+
+
+def test_perplexity_counts_equally_frequent_codes() -> None:
+    book = settled([[0.0], [10.0], [20.0], [30.0]])
+    book(torch.tensor([[0.0], [10.0]]), generator_for(0))
+    assert book.perplexity.item() == pytest.approx(2.0, rel=1e-4)
+
+
+def test_computed_in_float32_under_autocast() -> None:
+    book = settled([[0.0, 0.0], [4.0, 0.0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = book(torch.tensor([[1.001, 0.0]], dtype=torch.bfloat16), generator_for(0))
+    assert found.vectors.dtype == found.commitment.dtype == book.codes.dtype == torch.float32

@@ -1,0 +1,60 @@
+"""Finite distributions over masks: their atoms, draws and shared stories, on masks that are known."""
+
+import pytest
+import torch
+
+from ambiseg.models.predictive import FinitePredictive
+from ambiseg.models.randomness import generator_for
+
+# Three atoms on images of one pixel row: nothing, the first pixel, all four pixels.
+MASKS = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).view(3, 1, 4)
+
+
+def predictive(probabilities: list[list[float]], shown: torch.Tensor | None = None) -> FinitePredictive:
+    """Atoms with the given probabilities [B, 3]; `shown` [B, 3] says whether an atom marks anything in an image."""
+    batch = len(probabilities)
+    marks = MASKS.float().expand(batch, -1, -1, -1) * (1.0 if shown is None else shown.view(batch, 3, 1, 1))
+
+    def decode(index: torch.Tensor) -> torch.Tensor:
+        chosen = marks.gather(1, index[:, :, None, None].expand(-1, -1, 1, 4))
+        return torch.stack((1 - chosen, chosen), 2) * 20
+
+    return FinitePredictive(torch.tensor(probabilities).log(), decode)
+
+
+def test_atoms_are_the_most_probable_masks_renormalised() -> None:
+    atoms = predictive([[0.2, 0.5, 0.3], [0.1, 0.0, 0.9]]).atoms(2)
+    assert atoms.draws is None
+    assert atoms.weights.tolist()[0] == pytest.approx([0.625, 0.375])
+    assert atoms.weights.tolist()[1] == pytest.approx([0.9, 0.1])
+    assert torch.equal(atoms.labels[0], MASKS[[1, 2]].to(torch.uint8))
+    assert atoms.marginal[0, 1, 0].tolist() == pytest.approx([1.0, 0.375, 0.375, 0.375], abs=1e-4)
+
+
+def test_draws_come_as_often_as_their_atoms_are_probable() -> None:
+    draws = predictive([[0.2, 0.5, 0.3]]).sample(4000, generator_for(0)).argmax(2)
+    marked = draws[0].sum((1, 2))
+    shares = [(marked == area).float().mean().item() for area in (0, 1, 4)]
+    assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.025)
+
+
+def test_tied_images_share_one_weighted_set_in_which_slices_without_lesion_have_no_say() -> None:
+    """Slice 0 shows the lesion and believes in atom 1; slice 1 lies beside it: there all atoms are empty."""
+    shown = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    atoms = predictive([[0.1, 0.7, 0.2], [0.98, 0.01, 0.01]], shown).atoms(3, tied=True)
+    assert torch.equal(atoms.weights[0], atoms.weights[1])
+    by_area = dict(zip(atoms.labels[0].sum((1, 2)).tolist(), atoms.weights[0].tolist(), strict=True))
+    assert by_area == pytest.approx({0: 0.1, 1: 0.7, 4: 0.2}, abs=0.01)
+    assert not atoms.labels[1].any()
+
+
+def test_tied_draws_are_one_story() -> None:
+    same = predictive([[0.3, 0.4, 0.3], [0.3, 0.4, 0.3]]).sample(200, generator_for(0), tied=True).argmax(2)
+    apart = predictive([[0.3, 0.4, 0.3], [0.3, 0.4, 0.3]]).sample(200, generator_for(0)).argmax(2)
+    assert torch.equal(same[0], same[1])
+    assert not torch.equal(apart[0], apart[1])
+
+
+def test_an_impossible_atom_is_never_drawn() -> None:
+    draws = predictive([[0.0, 1.0, 0.0]]).sample(500, generator_for(0)).argmax(2)
+    assert (draws.sum((2, 3)) == 1).all()

@@ -1,0 +1,151 @@
+"""The step benchmark: exactly the arithmetic that a known net has, what is computed twice, phases and their weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ambiseg.models.batch import Batch, Loss
+from ambiseg.models.benchmarks.arithmetic import Layout, record, seconds_each
+from ambiseg.models.benchmarks.step_cost import Phase, StepCost, phases, step_cost
+from ambiseg.models.config import make_config
+from ambiseg.models.method import Player, Stage, build
+from ambiseg.models.randomness import generator_for
+from ambiseg.preprocessing.store import Store
+
+CPU = torch.device("cpu")
+TINY = ["data.crop=16", "batch=2", "options.widths=[4,6]", "options.convs=1", "validation.limit=2"]
+
+
+def operations(calls: dict) -> dict[str, int]:
+    """How often each operation is called, whatever its arguments."""
+    counts: dict[str, int] = {}
+    for call, count in calls.items():
+        name = call.operation._overloadpacket.__name__
+        counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def little_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+
+
+def images(seed: int) -> torch.Tensor:
+    return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_little_net_has_exactly_its_arithmetic() -> None:
+    """Forward: the convolution and the product; backward: their gradients, but not that of the image."""
+    net = little_net()
+    work = record(lambda: net(images(0)).sum().backward())
+    assert operations(work.needed) == {"convolution": 1, "convolution_backward": 1, "addmm": 1, "mm": 2}
+    assert work.repeated == {}
+    convolution, product = 2 * (2 * 4 * 8 * 8) * (3 * 9), 2 * (2 * 4 * 2)
+    assert work.flops == 2 * convolution + 3 * product
+    assert work.repeated_flops == 0
+
+
+def test_the_same_numbers_through_the_same_weights_are_computed_twice() -> None:
+    net, image = little_net(), images(0)
+    with torch.no_grad():
+        work = record(lambda: (net(image), net(image), net(image.clone())))
+        apart = record(lambda: (net(image), net(images(1))))
+    assert operations(work.needed) == operations(record(lambda: net(image)).needed) == {"convolution": 1, "addmm": 1}
+    assert operations(work.repeated) == {"convolution": 2, "addmm": 2}
+    assert work.repeated_flops * 3 == work.flops * 2
+    assert operations(apart.needed) == {"convolution": 2, "addmm": 2}
+    assert apart.repeated == {}
+
+
+def test_calls_of_one_layout_are_one_call() -> None:
+    """An ensemble's members have weights of their own, so each is needed; timed is their one layout."""
+    nets = [nn.Conv2d(3, 4, 3) for _ in range(5)]
+    work = record(lambda: [net(images(0)) for net in nets])
+    assert list(work.needed.values()) == [5]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.rand(2, 3, 4, 5),
+        lambda: torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        lambda: torch.rand(2, 1, 4, 1).expand(2, 3, 4, 5),
+        lambda: torch.rand(6, 5, dtype=torch.float64).t(),
+        lambda: torch.rand(()),
+    ],
+)
+def test_random_tensors_keep_their_layout(make: Callable[[], torch.Tensor]) -> None:
+    tensor = make()
+    made = Layout(tuple(tensor.shape), tensor.stride(), tensor.dtype).random(CPU)
+    assert (made.shape, made.stride(), made.dtype) == (tensor.shape, tensor.stride(), tensor.dtype)
+
+
+def test_a_call_runs_again_alone() -> None:
+    net = little_net().to(memory_format=torch.channels_last)
+    work = record(lambda: net(images(0).to(memory_format=torch.channels_last)).sum().backward())
+    for call in work.needed:
+        again = record(call.prepared(CPU))
+        assert list(again.needed) == [call]
+        assert again.flops == call.flops
+
+
+def test_seconds_are_those_of_one_run() -> None:
+    runs: list[int] = []
+    assert seconds_each(lambda: runs.append(1), 7, CPU) >= 0
+    assert len(runs) == 7
+
+
+def no_loss(batch: Batch, generator: torch.Generator) -> Loss:
+    raise NotImplementedError
+
+
+def test_phases_are_the_steps_in_which_the_same_players_move() -> None:
+    first = Stage("first", (Player("one", [], no_loss),))
+    second = Stage(
+        "second", (Player("two", [], no_loss), Player("three", [], no_loss, active=lambda step: step % 10 < 3))
+    )
+    assert phases([(first, 0, 20), (second, 20, 80)]) == [
+        Phase("first", ("one",), 0.25, 10),
+        Phase("second", ("two", "three"), 18 / 80, 20 + 30),
+        Phase("second", ("two",), 42 / 80, 20 + 33),
+    ]
+
+
+def test_a_whole_step_has_the_arithmetic_of_its_loss(known_truth: Store) -> None:
+    config = make_config("probunet", "small", settings=[*TINY, "steps=10", "augment.shift_px=0"])
+    cost = step_cost(config, known_truth, CPU, steps=5)
+    torch.manual_seed(0)
+    method = build("probunet", 1, 2, config.options)
+    batch = Batch(torch.rand(2, 1, 16, 16), torch.randint(0, 2, (2, 2, 16, 16)))
+    alone = record(lambda: method.loss(batch, generator_for(0)).total.backward())
+    assert cost.method == "probunet"
+    assert cost.parameters == sum(parameter.numel() for parameter in method.parameters())
+    assert cost.mean.flops == alone.flops
+    assert cost.mean.repeated_flops == 0
+    assert [phase.players for phase in cost.phases] == [("model",)]
+    assert cost.mean == next(iter(cost.phases.values()))
+    assert cost.mean.ratio == cost.mean.seconds / cost.mean.arithmetic_seconds
+
+
+def test_the_mean_step_weights_the_phases(known_truth: Store, tmp_path: Path) -> None:
+    """Refinement: a stage for the calibration net, then generator and discriminator, the latter in cycles."""
+    settings = [*TINY, "steps=40", "options.refiner_width=4", "options.discriminator_width=4", "options.samples=2"]
+    settings += ["options.discriminator_on=5", "options.discriminator_off=10"]
+    seen: list[tuple[int, int]] = []
+    config = make_config("refine", "small", settings=settings)
+    cost = step_cost(config, known_truth, CPU, steps=5, on_progress=lambda done, total: seen.append((done, total)))
+    assert [(phase.stage, phase.players) for phase in cost.phases] == [
+        ("calibrate", ("calibrator",)),
+        ("refine", ("generator", "discriminator")),
+        ("refine", ("generator",)),
+    ]
+    assert [phase.share for phase in cost.phases] == [10 / 40, 10 / 40, 20 / 40]
+    for name in vars(StepCost(0, 0, 0, 0)):
+        mean = sum(phase.share * getattr(own, name) for phase, own in cost.phases.items())
+        assert getattr(cost.mean, name) == pytest.approx(mean)
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
