@@ -40,7 +40,7 @@ def known_truth(
         int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, parted by commas.")] = "0",
-    crops: Annotated[int, typer.Option(min=20, help="Images made, 60 % of them to train on.")] = 2000,
+    crops: Annotated[int, typer.Option(min=20, help="Images made, 60 % of them to train on.")] = 1000,
     size: Annotated[int, typer.Option(min=16, help="Side of an image in pixels.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,

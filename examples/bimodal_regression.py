@@ -29,10 +29,10 @@ from ambiseg.models.randomness import generator_for, normal, uniform
 
 PI, SIGMA, LAMBDAS = (0.5, 0.6, 0.9), (0.01, 0.02, 0.03), (1.0, 0.0)
 SETTINGS = tuple(product(PI, SIGMA))
-LAYERS, WIDTH, NOISE = 4, 64, 8
-LEARNING_RATE, BETAS = 1e-4, (0.5, 0.99)
-BATCH = 48  # x a step and run, each with one reading and one draw
-CALIBRATED, SAMPLES = 16, 20  # x a step and run in the calibration loss, and draws for each
+HIDDEN, WIDTH, NOISE = 4, 64, 1  # noise and betas are as in the authors' notebooks; the paper gives none
+LEARNING_RATE, BETAS = 1e-4, (0.9, 0.999)
+BATCH = 64  # x a step and run, each with one reading and one draw
+CALIBRATED, SAMPLES = 20, 20  # x a step and run in the calibration loss, and draws for each
 EVALUATIONS = 20
 GRID, DRAWS, BANDWIDTH = 50, 200, 0.1  # of an evaluation
 SHOWN = 20  # readings and draws at each x in the figure
@@ -40,11 +40,11 @@ LEFT, RIGHT = (0.0, 0.4), (0.4, 0.64)
 
 
 class Stack(nn.Module):
-    """`runs` independent perceptrons of four layers: [runs, points, inputs] to [runs, points]."""
+    """`runs` independent perceptrons of four hidden layers: [runs, points, inputs] to [runs, points]."""
 
     def __init__(self, runs: int, inputs: int, generator: torch.Generator):
         super().__init__()
-        sizes = [inputs, *[WIDTH] * (LAYERS - 1), 1]
+        sizes = [inputs, *[WIDTH] * HIDDEN, 1]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             bound = fan_in**-0.5
@@ -55,7 +55,7 @@ class Stack(nn.Module):
         """The outputs for inputs [runs, points] or [runs, points, n], one after the other."""
         points = torch.cat([part if part.dim() == 3 else part.unsqueeze(2) for part in inputs], 2)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            points = F.leaky_relu(torch.baddbmm(bias, points, weight), 0.2)
+            points = F.leaky_relu(torch.baddbmm(bias, points, weight))
         return torch.baddbmm(self.biases[-1], points, self.weights[-1]).squeeze(2)
 
 
@@ -217,13 +217,14 @@ def draw_figure(found: dict[float, tuple[Trained, list[Evaluation]]], task: Task
         steps = [e.step for e in evaluations]
         axes[0].plot(steps, median, color=colour, label=f"$\\lambda$ = {weight:.0f}")
         axes[0].fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes[0].set(xlabel="step", ylabel="log-likelihood of data (nats)", title="All runs: median, quartiles")
+    axes[0].set(xlabel="step", ylabel="log-likelihood of data (nats)", title="All runs: median and quartiles")
+    axes[0].title.set_fontsize(11)
     axes[0].legend(frameon=False)
     for axis, (weight, (nets, _)) in zip(axes[1:], found.items(), strict=True):
         draw_run(axis, nets, task, run)
-        name = "with" if weight else "without"
+        name = "With" if weight else "Without"
         pi, sigma = task.pi[run].item(), task.sigma[run].item()
-        axis.set_title(f"{name} calibration loss ($\\pi$ = {pi:.1f}, $\\sigma$ = {sigma:.2f})")
+        axis.set_title(f"{name} calibration loss, $\\pi$ = {pi:.1f}, $\\sigma$ = {sigma:.2f}", fontsize=11)
     axes[1].legend(frameon=False, fontsize=8, loc="upper right")
     figure.savefig(path, dpi=110)
 
@@ -237,7 +238,7 @@ def draw_run(axis: Any, nets: Trained, task: Task, run: int) -> None:
     many = x.repeat_interleave(SHOWN)
     data = task.draw(many.expand(runs, -1), generator_for("data"))[run]
     pairs = [part.flatten().expand(runs, -1) for part in torch.meshgrid(y, x, indexing="ij")]
-    believed = nets.discriminator(*pairs)[run].sigmoid().unflatten(0, (len(y), -1))
+    believed = nets.discriminator(*pairs)[run].sigmoid().unflatten(0, (len(y), -1)).numpy()
     axis.imshow(
         believed, cmap="RdBu_r", vmin=0, vmax=1, alpha=0.5, extent=(0, 1, -0.8, 0.8), origin="lower", aspect="auto"
     )
@@ -245,13 +246,13 @@ def draw_run(axis: Any, nets: Trained, task: Task, run: int) -> None:
     axis.plot(many, draws[:, :SHOWN].flatten(), ".", color="deepskyblue", markersize=1.5, label="draws")
     axis.plot(x, mean, color="red", label="F(x)")
     axis.plot(x, draws.mean(1), color="navy", label="mean of draws")
-    axis.set(xlabel="x", ylabel="y")
+    axis.set(xlabel="x", ylabel="y", ylim=(-0.8, 0.8))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Bimodal regression with and without the calibration loss.")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each setting")
-    parser.add_argument("--steps", type=int, default=5000, help="steps of generator and discriminator; F takes half")
+    parser.add_argument("--steps", type=int, default=4000, help="steps of generator and discriminator; F takes half")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path, help="draw the paper's figure 2 into this file")
     parser.add_argument("--quick", action="store_true", help="one repeat, 200 steps: shows that it runs, no more")

@@ -208,4 +208,4 @@ def _heading(figure: Any, top: Any, gallery: Gallery) -> None:
     top[0].set_title("readers", fontsize=10, color=INK, loc="left")
     for panel, atom, frequency in zip(top[2:], gallery.atoms, gallery.frequencies, strict=True):
         panel.set_title(f"#{atom}", fontsize=10, color=INK, loc="left", weight="bold")
-        panel.text(0.96, 1.04, _share(frequency), transform=panel.transAxes, fontsize=9, color=PALE, ha="right")
+        panel.text(0.96, 1.061, _share(frequency), transform=panel.transAxes, fontsize=9, color=PALE, ha="right")

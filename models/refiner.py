@@ -4,9 +4,13 @@ Noise enters each block of the upward path and nothing else. So for many masks o
 block's view of its skip connection and the lowest block's convolution run once; the rest runs a draw.
 """
 
+from itertools import pairwise
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .randomness import kept
 from .unet import halved, initialise
 
 LEVELS = 4
@@ -27,10 +31,10 @@ class Refiner(nn.Module):
             _down_block(inputs, outputs, dropout)
             for inputs, outputs in zip([channels, *widths[:-1]], widths, strict=True)
         )
-        self.up = nn.ModuleList(
-            UpBlock(below, outputs, noise_dim, dropout)
-            for below, outputs in zip([widths[-1], *widths[:0:-1]], reversed(widths), strict=True)
-        )
+        upwards = widths[::-1]
+        self.from_skips = nn.ModuleList(_convolution(outputs, outputs) for outputs in upwards)
+        self.lowest = UpBlock(widths[-1], widths[-1], noise_dim, dropout)
+        self.up = nn.ModuleList(UpBlock(below, outputs, noise_dim, dropout) for below, outputs in pairwise(upwards))
         self.head = nn.Conv2d(width, classes, 1)
         initialise(self)
 
@@ -44,50 +48,70 @@ class Refiner(nn.Module):
         for block in self.down:
             skips.append(block(image))
             image = halved(skips[-1])
-        lowest, *seen = [block.from_skip(skip) for block, skip in zip(self.up, reversed(skips), strict=True)]
-        return [self.up[0].normalised(image.unsqueeze(1), lowest), *seen]
+        seen = [view(skip) for view, skip in zip(self.from_skips, reversed(skips), strict=True)]
+        return [self.lowest.normalised(image.unsqueeze(1), seen[0]), *seen[1:]]
 
     def decode(self, prepared: Prepared, noise: Tensor) -> Tensor:
         """Logits [B, S, K, H, W] of the prepared images for noise [B, S, D]."""
-        features, *seen = prepared
-        features = self.up[0].modulated(features, noise)
-        for block, skip in zip(self.up[1:], seen, strict=True):
-            features = block.modulated(block.normalised(features, skip), noise)
+        lowest, *seen = prepared
+        features = self.lowest.modulated(lowest, noise)
+        for block, skip in zip(self.up, seen, strict=True):
+            features = block(features, skip, noise)
         return self.head(features.flatten(0, 1)).unflatten(0, noise.shape[:2])
 
 
 class UpBlock(nn.Module):
-    """Bilinear up, 3x3 convolution over that and the skip connection, BatchNorm, noise, leaky ReLU, dropout.
+    """Upsampling, 3x3 convolution over that and the skip connection, BatchNorm, noise, leaky ReLU, dropout.
 
     Two linear layers turn the noise into a scale and a shift of each channel, as in adaptive instance normalisation.
-    The convolution over both inputs is written as the sum of one over each.
+    The convolution over both inputs is the sum of one over each; the one over the skip stands outside, as no draw changes it.
     """
 
     def __init__(self, below: int, outputs: int, noise_dim: int, dropout: float):
         super().__init__()
-        self.from_below = nn.Conv2d(below, outputs, 3, padding=1, bias=False)
-        self.from_skip = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.from_below = _convolution(below, outputs)
         self.norm = nn.BatchNorm2d(outputs)
         self.scale = nn.Linear(noise_dim, outputs)
         self.shift = nn.Linear(noise_dim, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, below: Tensor, skip: Tensor, noise: Tensor) -> Tensor:
+        """Features [B, S, F, h, w] of those below [B, S, I, h/2, w/2], the seen skip [B, F, h, w] and noise [B, S, D]."""
+        return self.modulated(self.normalised(below, skip), noise)
 
     def normalised(self, below: Tensor, skip: Tensor) -> Tensor:
-        """Features [B, S, F, h, w] before the noise, of those below [B, S, I, h/2, w/2] and the seen skip [B, F, h, w]."""
-        up = F.interpolate(below.flatten(0, 1), size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        """Features [B, S, F, h, w] before the noise."""
+        up = F.interpolate(below.flatten(0, 1), size=skip.shape[-2:], mode="nearest")
         both = self.from_below(up).unflatten(0, below.shape[:2]) + skip.unsqueeze(1)
         return self.norm(both.flatten(0, 1)).unflatten(0, below.shape[:2])
 
     def modulated(self, features: Tensor, noise: Tensor) -> Tensor:
         """Features [B, S, F, h, w] with each draw's noise [B, S, D], activated."""
         scale, shift = (layer(noise)[..., None, None] for layer in (self.scale, self.shift))
-        return self.dropout(F.leaky_relu(features * (1 + scale) + shift, SLOPE))
+        return self.dropout(F.leaky_relu(torch.addcmul(shift, features, 1 + scale), SLOPE))
+
+
+class Dropout(nn.Module):
+    """Zeros at probability `rate` while training, drawn from torch's own generator, which the training loop seeds."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of any shape."""
+        return features * kept(features.shape, self.rate, None, features) if self.training and self.rate else features
 
 
 def _down_block(inputs: int, outputs: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        _convolution(inputs, outputs),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(SLOPE),
-        nn.Dropout(dropout),
+        Dropout(dropout),
     )
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3, without the bias that a BatchNorm after it would take away."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)

@@ -125,8 +125,9 @@ def _initialise(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, Entry) and isinstance(part.shortcut, nn.Conv2d):
             nn.init.kaiming_normal_(part.shortcut.weight, nonlinearity="linear")
-        if isinstance(part, Tail) and len(part.convs):
-            part.convs[-1].weight.data.mul_(SMALL)
+        if isinstance(part, Tail):
+            for parameter in part.convs[-1:].parameters():
+                parameter.data.mul_(SMALL)
 
 
 def _resized(features: Tensor, size: Sequence[int]) -> Tensor:

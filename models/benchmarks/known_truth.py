@@ -63,7 +63,7 @@ def plan(
     return trials
 
 
-def known_truth_store(folder: Path, *, crops: int = 2000, size: int = 32) -> Store:
+def known_truth_store(folder: Path, *, crops: int = 1000, size: int = 32) -> Store:
     """The benchmark's data in `folder`, made when they are not there; UsageError when other data are."""
     path = folder / "store"
     if not path.exists():

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#b8b2a7", "#e07a3f", "#2b6cb0")  # of the modes, in the order of MODES
+COLOURS = ("#b8b2a7", "#e07a3f", "#2b6cb0", "#d9a5ad")  # of MODES, and of what is like none of them
 COLUMNS = 4
-GAP = 0.9  # between groups of bars, in bars
+GAP = 0.2  # between groups of bars, in bars
 
 
 def draw_results(path: Path, results: Sequence[Result]) -> None:
-    """Write a PNG with a panel an entry: a bar for each mode in each group of images, and a line where the truth is.
+    """Write a PNG with a panel an entry: a bar for each mode in each group of images, one for the masks that are like no
+    mode, and a line where the truth is.
 
     With several seeds the bars are their mean, and each seed is a dot.
     """
@@ -53,7 +54,9 @@ def _heading(figure: "Figure", height: float) -> None:
         0.012, 1 - 0.3 / height, "How probable each mask is: the models' answers and the truth", fontsize=14, color=INK,
         weight="bold", va="center",
     )  # fmt: skip
-    bars = [Patch(color=colour, label=mode) for mode, colour in zip(MODES, COLOURS, strict=True)]
+    bars = [
+        Patch(color=colour, label=mode) for mode, colour in zip((*MODES, "like none of them"), COLOURS, strict=True)
+    ]
     keys = [*bars, Line2D([], [], color=INK, linewidth=2, label="truth")]
     figure.legend(
         handles=keys, ncols=len(keys), frameon=False, fontsize=10, labelcolor=INK, loc="center left",
@@ -63,22 +66,20 @@ def _heading(figure: "Figure", height: float) -> None:
 
 def _panel(panel: "Axes", name: str, results: Sequence[Result], *, labelled: bool) -> None:
     groups = list(results[0].modes)
-    model = np.array(
-        [[result.modes[group]["model"] for group in groups] for result in results]
-    )  # [seeds, groups, modes]
-    truth = np.array([results[0].modes[group]["truth"] for group in groups])
+    model = np.array([[_with_rest(result.modes[group]["model"]) for group in groups] for result in results])
+    truth = np.array([_with_rest(results[0].modes[group]["truth"]) for group in groups])  # [groups, modes + 1]
     places = _places(*truth.shape)
     for mode, colour in enumerate(COLOURS):
         panel.bar(places[:, mode], model.mean(0)[:, mode], width=0.86, color=colour)
         if len(results) > 1:
             for seed in model:
                 panel.plot(places[:, mode], seed[:, mode], ".", color=INK, markersize=2.5)
-    panel.hlines(truth, places - 0.44, places + 0.44, color=INK, linewidth=2)
+    panel.hlines(truth[:, :-1], places[:, :-1] - 0.44, places[:, :-1] + 0.44, color=INK, linewidth=2)
     panel.set_title(name, fontsize=10, color=INK, loc="left", weight="bold", pad=5)
     error = np.mean([result.mode_error for result in results])
     panel.set_title(f"error {error:.3f}".replace("0.", "."), fontsize=9, color=PALE, loc="right", pad=5)
     panel.set(ylim=(0, 1), xlim=(places.min() - 0.7, places.max() + 0.7))
-    panel.set_xticks(places.mean(1), groups, fontsize=9, color=INK)
+    panel.set_xticks(places[:, :-1].mean(1), groups, fontsize=9, color=INK)
     panel.set_yticks((0, 0.5, 1), ("0", ".5", "1"), fontsize=8.5, color=PALE)
     panel.tick_params(length=0)
     panel.grid(axis="y", color="#e8e8e8", linewidth=0.8)
@@ -87,6 +88,11 @@ def _panel(panel: "Axes", name: str, results: Sequence[Result], *, labelled: boo
     panel.spines["bottom"].set_color("#bbbbbb")
     if labelled:
         panel.set_ylabel("probability", fontsize=9, color=PALE)
+
+
+def _with_rest(probabilities: Sequence[float]) -> list[float]:
+    """The modes' probabilities and what they lack to 1."""
+    return [*probabilities, 1 - sum(probabilities)]
 
 
 def _places(groups: int, modes: int) -> NDArray[np.float64]:

@@ -13,12 +13,13 @@ from ..latent_unet import Convs, Norm
 from ..method import Method
 from ..pixels import pairwise_cross_entropy
 from ..predictive import SampledPredictive
-from ..randomness import uniform
+from ..randomness import kept
 from ..unet import UNet, halved, joined
 
 INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together
 
+Levels = Annotated[Sequence[int], Field(min_length=2, description="channels of each level")]
 Drop = Callable[[Tensor], Tensor]
 
 
@@ -35,7 +36,7 @@ class DropoutUNet(Method):
         channels: int,
         classes: int,
         *,
-        widths: Annotated[Sequence[int], Field(min_length=2, description="channels of each level")] = (32, 64, 128, 192),
+        widths: Levels = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
         rate: Annotated[float, Field(gt=0, lt=1, description="probability that an activation is dropped")] = 0.5,
@@ -99,5 +100,4 @@ def dropout(
     Draw number i of all images has the same zeros when `tied`. Unlike torch's own, it takes its randomness explicitly.
     """
     shape = (1 if tied else len(features) // draws, draws, *features.shape[1:])
-    kept = (uniform(shape, generator, features) >= rate).to(features.dtype) / (1 - rate)
-    return (features.unflatten(0, (-1, draws)) * kept).flatten(0, 1)
+    return (features.unflatten(0, (-1, draws)) * kept(shape, rate, generator, features)).flatten(0, 1)

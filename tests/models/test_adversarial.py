@@ -97,7 +97,7 @@ def test_evaluating_restores_the_mode_even_after_an_error() -> None:
         assert not net[0].training
     assert net[0].training
     one_value = torch.ones(1, 2, 1, 1)
-    with pytest.raises(RuntimeError, match="channels"), evaluating(net):
+    with pytest.raises(RuntimeError, match="running_mean"), evaluating(net):
         net(one_value[:, :1])
     assert net[0].training
     with evaluating(net.eval()):

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from ambiseg.models.config import make_config
 from ambiseg.models.method import Method, build, check_options
 from ambiseg.models.methods.dropout import dropout
 from ambiseg.models.metrics.evaluate import evaluate
-from ambiseg.models.metrics.modes import Group
 from ambiseg.models.pixels import cross_entropy, pairwise_cross_entropy
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
@@ -114,7 +112,9 @@ def test_members_learn_as_they_would_alone() -> None:
     method.loss(batch, generator_for(0)).total.backward()
     together = [parameter.grad.clone() for parameter in method.members[1].parameters()]
     method.zero_grad(set_to_none=True)
-    sum(cross_entropy(method.members[1](batch.image), batch.mask[:, reader]).mean() / 3 for reader in range(3)).backward()
+    sum(
+        cross_entropy(method.members[1](batch.image), batch.mask[:, reader]).mean() / 3 for reader in range(3)
+    ).backward()
     alone = [parameter.grad for parameter in method.members[1].parameters()]
     assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(together, alone, strict=True))
 
@@ -161,7 +161,9 @@ def test_the_paper_gives_every_head_the_same_probability() -> None:
 
 
 def test_one_head_is_refused() -> None:
-    with pytest.raises(UsageError, match="'heads' of method mheads: input should be greater than or equal to 2, came 1"):
+    with pytest.raises(
+        UsageError, match="'heads' of method mheads: input should be greater than or equal to 2, came 1"
+    ):
         check_options("mheads", {"heads": 1})
 
 
@@ -209,27 +211,24 @@ def mean_error(trained: Trained, truth: Store) -> float:
     return evaluate(trained, truth, "test", samples=32).figures["mode_error"].mean
 
 
-def cues(trained: Trained, truth: Store) -> dict[str, Group]:
-    return dict(evaluate(trained, truth, "test", samples=32).modes)
-
-
 @pytest.mark.slow
 def test_a_gate_learns_probabilities_that_equal_heads_miss(read: Store, truth: Store, tmp_path: Path) -> None:
     trained = trained_on(read, tmp_path, "mheads", "options.gate=learned")
     learned = mean_error(trained, truth)
     trained.method.gate = None  # the same heads as the paper weighs them
-    assert learned < 0.12
-    assert mean_error(trained, truth) > learned + 0.08
+    assert learned < 0.18
+    assert mean_error(trained, truth) > learned + 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [("dropout",), ("ensemble", "options.members=2")], ids=lambda options: options[0])
-def test_draws_of_one_kind_of_mask_are_not_the_readers(
+def test_the_most_probable_mask_is_nearly_all_they_draw(
     read: Store, truth: Store, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """For faint and bright lesions nearly every draw is nearest to the mode that most readers draw, which have 60 and 75 %."""
-    found = cues(trained_on(read, tmp_path, *options), truth)
-    for cue, favourite in (("faint", 0), ("bright", 1)):
-        assert found[cue].truth.argmax() == favourite
-        assert found[cue].model[favourite] > found[cue].truth[favourite] + 0.12
-    assert np.mean([group.error for group in found.values()]) > 0.15
+    """Nearly every draw is nearest to the one mask that most readers draw, and they are 60 and 75 %."""
+    trained = trained_on(read, tmp_path, *options)
+    groups = evaluate(trained, truth, "test", samples=32).modes
+    for group in (groups["medium"], groups["bright"]):
+        favourite = group.truth.argmax()
+        assert group.model[favourite] > group.truth[favourite] + 0.15
+    assert mean_error(trained, truth) > 0.14

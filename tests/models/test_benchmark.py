@@ -63,7 +63,8 @@ def test_mode_probabilities_stand_beside_the_truth(done: tuple[Path, list[Result
         assert list(result.modes) == [cue for cue in PROBABILITIES if cue in seen]
         for cue, modes in result.modes.items():
             assert modes["truth"] == pytest.approx(PROBABILITIES[cue])
-            assert sum(modes["model"]) == pytest.approx(1)
+            assert min(modes["model"]) >= 0
+            assert 0 < sum(modes["model"]) < 1 + 1e-9
 
 
 def test_results_are_written_as_tables_and_picture(done: tuple[Path, list[Result], Store]) -> None:

@@ -1,5 +1,9 @@
 """The codebook against van den Oord et al.'s update written out by hand, and when it may move."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -106,3 +110,39 @@ def test_computed_in_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = book(torch.tensor([[1.001, 0.0]], dtype=torch.bfloat16), generator_for(0))
     assert found.vectors.dtype == found.commitment.dtype == book.codes.dtype == torch.float32
+
+
+SHARE = """
+import sys, torch, torch.distributed as dist
+from ambiseg.models.codebook import Codebook
+from ambiseg.models.randomness import generator_for
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+torch.manual_seed(rank)
+book = Codebook(6, 3, 0.9)
+outputs = torch.randn(4, 8, 3, generator=generator_for("outputs"))
+book.codes.copy_(torch.randn(6, 3, generator=generator_for("codes")))
+for number, step in enumerate(outputs):
+    book.initialised.fill_(number > 0 or sys.argv[2] == "settled")
+    book(step[rank::2], generator_for(number, rank))
+torch.save(book.state_dict(), f"{sys.argv[1]}/{sys.argv[2]}-{rank}.pt")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["settled", "new"])
+def test_processes_keep_one_codebook(tmp_path: Path, begin: str) -> None:
+    """Two processes with half a batch each move the codes as one with all of it; they also begin with the same codes."""
+    (tmp_path / "share.py").write_text(SHARE)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launcher, "share.py", str(tmp_path), begin], check=True, timeout=120, cwd=tmp_path)
+    first, second = (torch.load(tmp_path / f"{begin}-{rank}.pt", weights_only=True) for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    if begin == "settled":
+        book = settled(torch.randn(6, 3, generator=generator_for("codes")).tolist())
+        for step in torch.randn(4, 8, 3, generator=generator_for("outputs")):
+            book(step, generator_for(0))
+        assert torch.allclose(book.codes, first["codes"], atol=1e-5)
+        assert torch.allclose(book.counts, first["counts"])

@@ -172,22 +172,23 @@ def test_shared_work_gives_what_each_draw_alone_would() -> None:
     assert together.shape == (2, 6, 2, 17, 23)
     assert torch.allclose(together, alone, atol=1e-5)
     refiner(image, noise).square().sum().backward()
-    for block in refiner.up:
+    for block in (refiner.lowest, *refiner.up):
         assert block.scale.weight.grad.abs().sum() > 0
         assert block.shift.weight.grad.abs().sum() > 0
 
 
 def test_the_split_convolution_is_one_over_both_inputs() -> None:
     torch.manual_seed(0)
-    block = Refiner(1, 2, 4, 3, 0.0).eval().up[1]
+    refiner = Refiner(1, 2, 4, 3, 0.0).eval()
+    block, view = refiner.up[0], refiner.from_skips[1]
     below = torch.rand(2, 3, 32, 4, 5, generator=generator_for(0))
     skip = torch.rand(2, 16, 7, 9, generator=generator_for(1))
-    up = torch.nn.functional.interpolate(below.flatten(0, 1), size=(7, 9), mode="bilinear")
-    weight = torch.cat((block.from_below.weight, block.from_skip.weight), 1)
+    up = torch.nn.functional.interpolate(below.flatten(0, 1), size=(7, 9), mode="nearest")
+    weight = torch.cat((block.from_below.weight, view.weight), 1)
     both = torch.cat((up, skip.repeat_interleave(3, 0)), 1)
     expected = block.norm(torch.nn.functional.conv2d(both, weight, padding=1))
     with torch.no_grad():
-        found = block.normalised(below, block.from_skip(skip)).flatten(0, 1)
+        found = block.normalised(below, view(skip)).flatten(0, 1)
     assert torch.allclose(found, expected, atol=1e-5)
 
 
@@ -212,4 +213,4 @@ def test_the_calibration_loss_keeps_the_modes_that_cross_entropy_loses(tmp_path:
     assert kept.figures["sample_diversity"].mean > 2 * lost.figures["sample_diversity"].mean
     assert all(np.abs(group.model - group.truth).max() < 0.3 for group in kept.modes.values())
     assert all(lost.modes[cue].model[lost.modes[cue].truth.argmax()] > 0.8 for cue in PROBABILITIES)
-    assert kept.figures["ged_v"].mean < lost.figures["ged_v"].mean - 0.1
+    assert kept.figures["ged_v"].mean < 0.85 * lost.figures["ged_v"].mean
