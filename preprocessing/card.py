@@ -45,7 +45,11 @@ def masks_text(store: Store) -> str:
     """What the masks of a crop are: so many readers', or so many with known odds."""
     if store.flips:
         return f"1 label map a crop, of which {len(store.flips)} flips make {store.readers} masks with known odds"
-    return f"{store.readers} masks with known odds a crop" if store.known_odds else f"{store.readers} readers' masks a crop"
+    return (
+        f"{store.readers} masks with known odds a crop"
+        if store.known_odds
+        else f"{store.readers} readers' masks a crop"
+    )
 
 
 def special_facts(store: Store) -> dict[str, str]:

@@ -235,9 +235,7 @@ class StopAfter:
 
 
 @every_variant
-def test_a_resumed_run_ends_with_the_same_bits(
-    name: str, options: dict[str, Any], data: Store, tmp_path: Path
-) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(name: str, options: dict[str, Any], data: Store, tmp_path: Path) -> None:
     whole, parted = (new_run(tmp_path / path, data, name, options) for path in ("whole", "parted"))
     assert train(whole, data, CPU)
     with pytest.raises(KeyboardInterrupt):

@@ -67,7 +67,11 @@ def test_the_papers_settings_of_modal_and_refine() -> None:
     assert (made.options["codes"], made.options["code_dim"], made.options["commitment"]) == (512, 128, 0.25)
     assert make_config("modal", "mnist").batch == 256
     made = make_config("refine", "paper")
-    assert (made.optimiser.betas, made.optimiser.learning_rate, made.optimiser.weight_decay) == ((0.5, 0.99), 2e-4, 5e-4)
+    assert (made.optimiser.betas, made.optimiser.learning_rate, made.optimiser.weight_decay) == (
+        (0.5, 0.99),
+        2e-4,
+        5e-4,
+    )
     assert (made.options["samples"], made.options["latent_dim"]) == (20, 8)
     assert (made.options["adversarial_weight"], made.options["calibration_weight"]) == (10.0, 5.0)
     made = make_config("refine", "cityscapes")

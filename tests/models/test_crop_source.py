@@ -47,7 +47,9 @@ def test_memory_and_disk_give_the_same_crops(known_truth: Store) -> None:
     assert np.array_equal(first.images.numpy(), known_truth.images(rows[now]))
 
 
-@pytest.mark.parametrize(("memory", "kind"), [("device", DeviceSource), ("mapped", AheadSource), ("auto", DeviceSource)])
+@pytest.mark.parametrize(
+    ("memory", "kind"), [("device", DeviceSource), ("mapped", AheadSource), ("auto", DeviceSource)]
+)
 def test_small_data_lives_on_the_device(known_truth: Store, memory: str, kind: type) -> None:
     assert isinstance(crop_source(known_truth, CPU, memory, SHARE), kind)
 
