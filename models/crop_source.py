@@ -135,7 +135,8 @@ def _dealt(store: Store, device: torch.device, share: Share) -> Callable[[int], 
     def read(step: int) -> Crops:
         rng = np.random.default_rng(seed_of(share.seed, "deal", step, share.rank))
         images, masks, odds = deal(share.batch // share.world, rng)
-        return Crops(*(_tensor(array, device) for array in (images, masks, odds.astype(np.float32))), known=True)
+        chances = _tensor(odds.astype(np.float32), device)
+        return Crops(_tensor(images, device), _tensor(masks, device), chances, known=True)
 
     return read
 

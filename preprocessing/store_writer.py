@@ -103,7 +103,8 @@ class StoreWriter:
             "masks": np.stack([crop.masks for crop in self._pending]).astype(np.uint8),
         }
         if self.parts["probabilities"]:
-            arrays["probabilities"] = np.stack([in_255ths(crop.probabilities) for crop in self._pending])
+            stored = (crop.probabilities for crop in self._pending)
+            arrays["probabilities"] = np.stack([in_255ths(planes) for planes in stored if planes is not None])
         shard: dict[str, Any] = {"rows": len(self._pending)}
         for kind, array in arrays.items():
             path = self.folder / shard_name(kind, number)
