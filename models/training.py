@@ -89,6 +89,7 @@ class Loop:
         share = Share(config.batch, config.seed, processes.rank, processes.world)
         self.source = crop_source(store, device, config.data.memory, share)
         self.state = initial_state(config, store, device)
+        _check_normalisation(self.state.method, config.batch // processes.world)
         self.stages = _placed(self.state.method.stages(), config.steps)
         if run.checkpoint.is_file():
             self.state.load(run.checkpoint, device)
@@ -213,6 +214,15 @@ class Loop:
         if self.processes.first:
             self.state.save(self.run.checkpoint)
         self.saved = time.monotonic()
+
+
+def _check_normalisation(method: nn.Module, images: int) -> None:
+    """Raise UsageError when batch statistics would have to be taken from a single image."""
+    if images < 2 and any(isinstance(layer, nn.BatchNorm2d) for layer in method.modules()):
+        raise UsageError(
+            "The networks normalise over a batch, and a process has 1 image a step: choose a larger --batch, or set "
+            "options.norm=false where the method has it."
+        )
 
 
 def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:

@@ -109,6 +109,12 @@ def test_a_crop_larger_than_the_data_is_refused(known_truth: Store, tmp_path: Pa
         train(make_run(tmp_path / "run", known_truth, "data.crop=32"), known_truth, CPU)
 
 
+def test_batch_statistics_of_one_image_are_refused(known_truth: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a process has 1 image a step: choose a larger --batch"):
+        train(make_run(tmp_path / "run", known_truth, "batch=1", method="modal"), known_truth, CPU)
+    assert train(make_run(tmp_path / "one", known_truth, "batch=1", "steps=2"), known_truth, CPU)
+
+
 def test_half_precision_without_cuda_is_refused(known_truth: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"hardware\.precision = 'bf16' needs CUDA"):
         train(make_run(tmp_path / "run", known_truth, "hardware.precision=bf16"), known_truth, CPU)
