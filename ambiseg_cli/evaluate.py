@@ -49,7 +49,8 @@ def evaluate(
     samples: Annotated[int, typer.Option(help="Masks drawn for each image, 16 at least.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     data: Annotated[
-        Path | None, typer.Option(help="Dataset store. Default: the run's own, unchanged.", show_default=False)
+        Path | None,
+        typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Evaluate only so many cases, spread over the split.", show_default=False)

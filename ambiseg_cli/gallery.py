@@ -14,7 +14,8 @@ def gallery(
         typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Dataset store. Default: the run's own, unchanged.", show_default=False)
+        Path | None,
+        typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
     ] = None,
     split: Annotated[str, typer.Option(help="Split that the images come from: train, val, test or all.")] = "val",
     images: Annotated[int, typer.Option(help="Images shown, spread evenly over the split.")] = 6,

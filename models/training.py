@@ -25,7 +25,7 @@ from .config import HardwareSettings, OptimiserSettings, TrainConfig
 from .crop_source import Share, crop_source
 from .distributed import Processes, joined_processes
 from .interrupt import stop_requests
-from .method import Player, Stage, build
+from .method import Method, Player, Stage, build
 from .progress_figure import draw_progress
 from .randomness import generator_for, seed_of
 from .run import DataRecord, Run
@@ -69,7 +69,7 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
 
 
 def check_data(config: TrainConfig, store: Store) -> None:
-    """Raise InputError or UsageError when a store cannot serve a run with these settings."""
+    """Raise InputError or UsageError when a store cannot serve a run with these settings; worth asking before one is made."""
     for split in ("train", "val"):
         if not len(store.rows(split)):
             raise InputError(f"{store.path} has no {split} crops: preprocess more patients, or give a split file.")
@@ -77,6 +77,9 @@ def check_data(config: TrainConfig, store: Store) -> None:
         raise UsageError(
             f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that."
         )
+    with torch.device("meta"):  # nothing is computed
+        _build(config, store)
+
 
 
 class Loop:
@@ -216,6 +219,10 @@ class Loop:
         self.saved = time.monotonic()
 
 
+def _build(config: TrainConfig, store: Store) -> Method:
+    return build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options)
+
+
 def _check_normalisation(method: nn.Module, images: int) -> None:
     """Raise UsageError when batch statistics would have to be taken from a single image."""
     if images < 2 and any(isinstance(layer, nn.BatchNorm2d) for layer in method.modules()):
@@ -228,7 +235,7 @@ def _check_normalisation(method: nn.Module, images: int) -> None:
 def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:
     """A freshly initialised method with its optimisers; the seed alone decides the weights."""
     torch.manual_seed(seed_of(config.seed, "initialise"))
-    method = build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options).to(device)
+    method = _build(config, store).to(device)
     if _channels_last(config.hardware, device):
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
