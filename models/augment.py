@@ -1,7 +1,7 @@
 """Batches made on the device: readers drawn, crops cut, mirrored, warped and jittered, all from one generator.
 
 Without rotation, zoom or elastic warping a crop is cut exactly, pixel by pixel; with them image (bilinear) and masks
-(nearest) are sampled on one smooth grid.
+(nearest) are sampled on one smooth grid, and pixels beyond the stored crop are ignored.
 """
 
 import math
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ambiseg.preprocessing.crops import centre_start
+from ambiseg.preprocessing.store import IGNORE
 
 from .batch import Batch
 from .config import AugmentSettings, DataSettings
@@ -66,22 +67,24 @@ def _exact_crop(
 def _warped_crop(
     images: Tensor, masks: Tensor, crop: int, augment: AugmentSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Sample crops on a rotated, zoomed, shifted and smoothly displaced grid; beyond the border the image repeats."""
-    batch = len(images)
+    """Sample crops on a rotated, zoomed, shifted and smoothly displaced grid; beyond the border the image repeats and the
+    mask is `IGNORE`. The shift leaves three quarters of the crop's width and height on the image.
+    """
+    batch, (height, width) = len(images), images.shape[-2:]
     random = uniform((batch, 4), generator, images) * 2 - 1
     angle, zoom = random[:, 0] * math.radians(augment.rotate_deg), 1 + random[:, 1] * augment.scale
-    shift = random[:, 2:] * augment.shift_px
+    reach = [min(augment.shift_px, side / 2 - crop / 4) for side in (width, height)]
+    shift = random[:, 2:] * torch.tensor(reach, device=images.device)
     axis = torch.arange(crop, device=images.device, dtype=torch.float32) - (crop - 1) / 2
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     turn = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), 1)
     offset = shift[:, None, None] + _elastic(batch, crop, augment.elastic_px, generator, images)
     pixels = torch.einsum("hwi,bij->bhwj", grid, turn) + offset
-    height, width = images.shape[-2:]
     grid = pixels * 2 / torch.tensor([width, height], device=images.device)
     image = F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False)
-    mask = F.grid_sample(masks.float(), grid, "nearest", "zeros", align_corners=False)
-    return image, mask
+    mask = F.grid_sample(masks.float() + 1, grid, "nearest", "zeros", align_corners=False) - 1
+    return image, mask.masked_fill(mask < 0, IGNORE)
 
 
 def _elastic(batch: int, crop: int, pixels: float, generator: torch.Generator, like: Tensor) -> Tensor:

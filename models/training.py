@@ -81,7 +81,6 @@ def check_data(config: TrainConfig, store: Store) -> None:
         _build(config, store)
 
 
-
 class Loop:
     """The state and the constant parts of one `train` call; `step` is what the step benchmark times."""
 

@@ -6,6 +6,7 @@ from ambiseg.models.augment import make_batch
 from ambiseg.models.config import AugmentSettings, DataSettings
 from ambiseg.models.crop_source import Crops
 from ambiseg.models.randomness import generator_for
+from ambiseg.preprocessing.store import IGNORE
 
 PLAIN = AugmentSettings(flip="none")
 
@@ -48,11 +49,24 @@ def test_a_warp_moves_image_and_masks_together() -> None:
     made = make_batch(
         Crops(images, masks, torch.ones(16, 2)), DataSettings(crop=40), augment, (0.0, 1.0), generator_for(3)
     )
-    differ = ((made.image[:, 0] > 0.5) != made.mask[:, 0].bool()).sum((1, 2))
-    areas = made.mask[:, 0].sum((1, 2))
+    inside = made.mask[:, 0] != IGNORE
+    differ = (inside & ((made.image[:, 0] > 0.5) != (made.mask[:, 0] == 1))).sum((1, 2))
+    areas = (made.mask[:, 0] == 1).sum((1, 2))
+    assert inside.float().mean((1, 2)).min() > 0.6
     assert (differ <= 12).all()
     assert areas.min() > 100
     assert areas.float().std() > 5
+
+
+def test_what_lies_beyond_the_stored_crop_is_ignored() -> None:
+    """A crop as large as the image, shifted and turned: labels where there is image, and nothing is made up beside it."""
+    whole = Crops(torch.ones(8, 1, 24, 40), torch.full((8, 1, 24, 40), 3, dtype=torch.uint8), torch.ones(8, 1))
+    augment = AugmentSettings(flip="none", rotate_deg=20, shift_px=500)
+    made = make_batch(whole, DataSettings(crop=24), augment, (0.0, 2.0), generator_for(0))
+    assert set(made.mask.unique().tolist()) == {3, IGNORE}
+    shares = (made.mask == 3).float().mean((1, 2, 3))
+    assert shares.min() > 0.4
+    assert shares.median() < 1
 
 
 def test_a_scene_is_mirrored_sideways_only() -> None:
