@@ -56,5 +56,6 @@ def choose_entries(names: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def order(name: str) -> int:
-    """The place of an entry in tables."""
-    return [entry.name for entry in ENTRIES].index(name)
+    """The place of an entry in tables; one of another version comes last."""
+    names = [entry.name for entry in ENTRIES]
+    return names.index(name) if name in names else len(names)

@@ -135,7 +135,7 @@ def test_a_whole_step_has_the_arithmetic_of_its_loss(known_truth: Store) -> None
 def test_the_mean_step_weights_the_phases(known_truth: Store, tmp_path: Path) -> None:
     """Refinement: a stage for the calibration net, then generator and discriminator, the latter in cycles."""
     settings = [*TINY, "steps=40", "options.refiner_width=4", "options.discriminator_width=4", "options.samples=2"]
-    settings += ["options.discriminator_on=5", "options.discriminator_off=10"]
+    settings += ["options.discriminator_on=5", "options.discriminator_off=10", "options.calibrate_share=0.25"]
     seen: list[tuple[int, int]] = []
     config = make_config("refine", "small", settings=settings)
     cost = step_cost(config, known_truth, CPU, steps=5, on_progress=lambda done, total: seen.append((done, total)))
