@@ -12,12 +12,14 @@ class Batch:
 
     image [B, C, H, W] float: the image's channels in 0..1 and, where the data has them, the K class probabilities of
     another segmenter; mask [B, M, H, W] class labels (long) of M readers drawn at random for each image (M = 1 in the
-    papers), `IGNORE` where a pixel counts for nothing; `progress` is the share of the stage that is done, 0 to 1.
+    papers), `IGNORE` where a pixel counts for nothing; `progress` is the share of the stage that is done, 0 to 1;
+    `shared` is what a stage has prepared for all of its players, None without such.
     """
 
     image: Tensor
     mask: Tensor
     progress: float = 0.0
+    shared: Tensor | None = None
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Every image with each of its masks: images [B * M, C, H, W] and masks [B * M, H, W]."""

@@ -40,11 +40,15 @@ class Player:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the schedule, `share` of its steps, in which the `players` move in turn."""
+    """A part of the schedule, `share` of its steps, in which the `players` move in turn.
+
+    `prepare` is called once a step, without gradients, and may put into `batch.shared` what several players need.
+    """
 
     name: str
     players: tuple[Player, ...]
     share: float = 1.0
+    prepare: Callable[[Batch], Batch] = lambda batch: batch
 
 
 class Method(nn.Module, ABC):

@@ -141,6 +141,8 @@ class Loop:
         batch = self._batch(state.step, done / steps)
         torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
         state.method.train()
+        with torch.no_grad(), _autocast(config.hardware, self.device):
+            batch = stage.prepare(batch)
         for player in stage.players:
             if not player.active(done):
                 continue

@@ -1,6 +1,7 @@
 """Calibrated Adversarial Refinement (Kassapis et al. 2021): a net of calibrated pixels, then a sampler of whole masks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -113,7 +114,7 @@ class Refine(Method):
         )
         return (
             Stage("calibrate", (calibrate,), self.calibrate_share),
-            Stage("refine", (refine, tell), 1 - self.calibrate_share),
+            Stage("refine", (refine, tell), 1 - self.calibrate_share, self._with_calibration),
         )
 
     def calibrator_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
@@ -126,9 +127,8 @@ class Refine(Method):
 
         `cross_entropy` among the terms is F's, which the generator does not change.
         """
-        with torch.no_grad(), evaluating(self.calibrator):
-            calibration_logits = self._calibration_logits(batch.image)
-        target = calibration_logits.float().softmax(1)
+        calibration_logits = self._frozen_logits(batch)
+        target = calibration_logits.softmax(1)
         z, divergence = self._draws(batch, target, generator)
         logits = self.refiner(self._conditions(batch.image, target), z).float()
         with frozen(self.discriminator):
@@ -143,8 +143,8 @@ class Refine(Method):
 
     def discriminator_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Telling readers' masks from draws (eq. 4), with the R1 penalty by the readers' mask planes."""
-        with torch.no_grad(), evaluating(self.calibrator):
-            target = self.calibrated(batch.image)
+        target = self._frozen_logits(batch).softmax(1)
+        with torch.no_grad():
             z, _ = self._draws(batch, target, generator)
             planes = self.refiner(self._conditions(batch.image, target), z).float().softmax(2)
         fake = self._scores_of_draws(planes, batch)
@@ -156,6 +156,17 @@ class Refine(Method):
         telling = telling_loss(scores, fake)
         terms = {"telling": telling, "penalty": penalty, "real": scores.mean(), "fake": fake.mean()}
         return Loss(telling + self.penalty * penalty, {name: term.detach() for name, term in terms.items()})
+
+    def _with_calibration(self, batch: Batch) -> Batch:
+        """The batch with F's logits, which both players need."""
+        return replace(batch, shared=self._frozen_logits(batch))
+
+    def _frozen_logits(self, batch: Batch) -> Tensor:
+        """F's logits [B, K, H, W], float32, without gradients and in eval mode, as F stands while the others learn."""
+        if batch.shared is not None:
+            return batch.shared
+        with torch.no_grad(), evaluating(self.calibrator):
+            return self._calibration_logits(batch.image).float()
 
     def _calibration_logits(self, image: Tensor) -> Tensor:
         return self.calibrator(image[:, self.seen :] if self.stored else image)
