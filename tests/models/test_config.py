@@ -58,7 +58,7 @@ def test_the_papers_settings() -> None:
 
 
 def test_the_papers_settings_of_modal_and_refine() -> None:
-    """Qiu and Lui 2020, appendix A; Kassapis et al. 2020, appendix A."""
+    """Qiu and Lui 2020, appendix A; Kassapis et al. 2021, appendix A."""
     made = make_config("modal", "paper")
     assert [share * made.steps for share, _ in made.optimiser.milestones] == pytest.approx([30_000, 90_000, 120_000])
     rates = [factor * made.optimiser.learning_rate for _, factor in made.optimiser.milestones]
