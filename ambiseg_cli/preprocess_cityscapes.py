@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, console, emit_json, out, progress
+from .console import Meter, progress
 from .options import ReportAsJson, Workers
+from .source_report import tell
 
 
 class Size(StrEnum):
@@ -38,10 +39,6 @@ def cityscapes(
     with progress() as display:
         meter = Meter(display, "Reading", "images")
         report = preprocess_cityscapes(root, output, size=size.value, workers=workers, on_progress=meter)
-    for note in report.notes:
-        console.print(f"Note: {note}", markup=False)
-    if as_json:
-        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
-    else:
-        train, val, test = (report.counts[f"{split} cities"] for split in ("train", "val", "test"))
-        out(f"{report.store}: images {report.crops}, cities to train on {train}, to validate {val}, to test {test}")
+    train, val, test = (report.counts[f"{split} cities"] for split in ("train", "val", "test"))
+    summary = f"images {report.crops}, cities to train on {train}, to validate {val}, to test {test}"
+    tell(report, summary, as_json)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, console, emit_json, out, progress
+from .console import Meter, progress
 from .options import ReportAsJson
+from .source_report import tell
 
 
 def mnist_guess(
@@ -34,9 +35,4 @@ def mnist_guess(
     with progress() as display:
         meter = Meter(display, "Dealing", "images")
         report = preprocess_mnist_guess(folder, output, seed=seed, val=val, test=test, on_progress=meter)
-    for note in report.notes:
-        console.print(f"Note: {note}", markup=False)
-    if as_json:
-        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
-    else:
-        out(f"{report.store}: images {report.crops}, digits to deal from {report.counts['train digits']}")
+    tell(report, f"images {report.crops}, digits to deal from {report.counts['train digits']}", as_json)

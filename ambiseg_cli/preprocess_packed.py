@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, console, emit_json, out, progress
+from .console import Meter, progress
 from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
 from .options import class_names as parse_classes
+from .source_report import tell
 
 
 class Unit(StrEnum):
@@ -76,9 +77,4 @@ def packed(
             absent_when_empty=absent_when_empty,
             on_progress=Meter(display, "Importing", "crops"),
         )
-    for note in report.notes:
-        console.print(f"Note: {note}", markup=False)
-    if as_json:
-        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
-    else:
-        out(f"{report.store}: crops {report.crops}, patients {report.counts['patients']}")
+    tell(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Beta, Convs, LatentUNet, Norm, Widths
-from ..latents import LatentShape
+from ..latent_unet import Beta, Convs, Norm, Widths
+from .probunet import ProbUNet
 
 
-class Image2ImageVAE(LatentUNet):
+class Image2ImageVAE(ProbUNet):
     """The Probabilistic U-Net's parts put together otherwise: a fixed prior N(0, I), a posterior that sees only the mask,
     and z given to the U-Net with the image.
     """
@@ -33,9 +33,8 @@ class Image2ImageVAE(LatentUNet):
             widths=widths,
             convs=convs,
             norm=norm,
-            latent=LatentShape("axis", latent_dim),
+            latent_dim=latent_dim,
             beta=beta,
-            kl_draws=0,
             prior="fixed",
             posterior="mask",
             injection="early",
