@@ -1,4 +1,6 @@
-"""`ambiseg benchmark known-truth|step`: what methods learn where the truth is known, and what a training step costs."""
+"""`ambiseg benchmark known-truth|step|metrics`: what methods learn where the truth is known, and what a training step and
+the metrics cost.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from ambiseg.models.training import Observer
     from ambiseg.preprocessing.store import Store
 
-benchmark = typer.Typer(help="Measure methods: what they learn, and what a training step costs.", no_args_is_help=True)
+benchmark = typer.Typer(
+    help="Measure: what methods learn, what a training step costs, what the metrics cost.", no_args_is_help=True
+)
 
 MADE_CROPS = 64  # of the store that the step benchmark makes when it is given none
 
@@ -111,6 +115,35 @@ def step(
         emit_json([_plain(cost) for cost in costs])
     else:
         out(_table(costs, f"Preset {preset}, {chosen}. Arithmetic: convolutions and matrix products, each alone."))
+
+
+@benchmark.command()
+def metrics(
+    images: Annotated[int, typer.Option(help="Images made.")] = 200,
+    samples: Annotated[int, typer.Option(help="Masks drawn for each image, 16 at least.")] = 100,
+    readers: Annotated[int, typer.Option(help="Readers of each image.")] = 4,
+    size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of the made masks.")] = 0,
+    naive: Annotated[
+        bool, typer.Option("--naive", help="Time a double loop over pairs of masks too; takes minutes.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the cost as JSON instead of text.")] = False,
+) -> None:
+    """Time GED and HM-IoU16 on made masks."""
+    from ambiseg.models.benchmarks.metric_cost import metric_cost
+    from ambiseg.models.device import resolve_device
+
+    chosen = resolve_device(device)
+    cost = metric_cost(images, samples, readers, size, device=chosen, seed=seed, naive=naive)
+    if as_json:
+        emit_json({**vars(cost), "ratio": cost.ratio})
+        return
+    out(f"GED and HM-IoU16 of {images} images of {size}x{size}, {samples} samples, {readers} readers, {chosen}")
+    out(f"matrix product {cost.seconds:8.2f} s")
+    if naive:
+        out(f"double loop    {cost.naive_seconds:8.2f} s, {cost.ratio:.0f} times as long")
+        out(f"greatest difference of a figure {cost.difference:.1e}")
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -13,13 +14,13 @@ class Batch:
     image [B, C, H, W] float: the image's channels in 0..1 and, where the data has them, the K class probabilities of
     another segmenter; mask [B, M, H, W] class labels (long) of M readers drawn at random for each image (M = 1 in the
     papers), `IGNORE` where a pixel counts for nothing; `progress` is the share of the stage that is done, 0 to 1;
-    `shared` is what a stage has prepared for all of its players, None without such.
+    `shared` is what a stage has prepared for all of its players, in a form that is theirs; None without such.
     """
 
     image: Tensor
     mask: Tensor
     progress: float = 0.0
-    shared: Tensor | None = None
+    shared: Any = None
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Every image with each of its masks: images [B * M, C, H, W] and masks [B * M, H, W]."""

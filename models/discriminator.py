@@ -30,7 +30,11 @@ class Discriminator(nn.Module):
         """Scores [B] (log odds that a reader drew it) of class planes [B, K, H, W] on images [B, C, H, W]."""
         features = torch.cat((planes, image), 1)
         for block in self.blocks:
-            height, width = features.shape[-2:]
-            even = F.pad(features, (0, width % 2, 0, height % 2))  # an odd size rounds up, so a single pixel is kept
-            features = F.leaky_relu(block(even), SLOPE)
+            features = F.leaky_relu(block(_even(features)), SLOPE, inplace=True)
         return self.score(features.mean((2, 3))).squeeze(1)
+
+
+def _even(features: Tensor) -> Tensor:
+    """Features with zeros to an even height and width, so that halving rounds up and a single pixel is kept."""
+    height, width = features.shape[-2:]
+    return F.pad(features, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else features

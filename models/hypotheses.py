@@ -4,7 +4,7 @@ Why masks are merged by k-medoids around the densest masks: docs/decisions/0003-
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -14,6 +14,7 @@ from ambiseg.preprocessing.errors import DataError, UsageError
 
 from .metrics.overlap import marked_pixels, pairwise_iou
 
+MERGE = 0.3  # distance 1 - IoU below which two masks are one hypothesis
 ROUNDS = 100  # of k-medoids; a few are enough in practice
 DIGITS = 12  # sums that agree to so many decimals are ties
 
@@ -34,14 +35,25 @@ class Hypotheses:
     residual: float
     draws: int | None
 
+    def first(self, n: int) -> "Hypotheses":
+        """The n most probable; the others join the residual."""
+        return replace(
+            self,
+            masks=self.masks[:n],
+            probabilities=self.probabilities[:n],
+            intervals=None if self.intervals is None else self.intervals[:n],
+            residual=self.residual + math.fsum(self.probabilities[n:]),
+        )
+
 
 def rank(
     labels: NDArray[np.uint8],
     weights: NDArray[np.float64],
     *,
     top: int = 8,
-    merge: float = 0.3,
+    merge: float = MERGE,
     draws: int | None = None,
+    iou: NDArray[np.float64] | None = None,
 ) -> Hypotheses:
     """Rank a weighted set of masks: labels [S, ...] with weights [S] that sum to 1.
 
@@ -49,13 +61,15 @@ def rank(
     empty mask always stands alone; each hypothesis is its cluster's weighted medoid and has its cluster's mass: the
     probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept.
     Ties are broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they
-    speak of the number of draws, not of the choice of the clusters or of the model. Raises UsageError for a `top` or
-    `merge` out of range, DataError for weights that are no probabilities.
+    speak of the number of draws, not of the choice of the clusters or of the model. iou [S, S]: `pairwise_iou` of the
+    masks, where it is known already. Raises UsageError for a `top` or `merge` out of range, DataError for weights that
+    are no probabilities.
     """
     _check(labels, weights, top, merge)
     pixels = marked_pixels(labels)
     distinct, mass = _distinct(pixels, weights)
-    medoids, probabilities = _clusters(pixels[distinct], mass, merge)
+    known = pairwise_iou(pixels[distinct]) if iou is None else iou[np.ix_(distinct, distinct)]
+    medoids, probabilities = _clusters(1 - known, pixels[distinct].max(1, initial=0) == 0, mass, merge)
     order = np.lexsort((medoids, -np.round(probabilities, DIGITS)))[:top]
     kept = probabilities[order]
     return Hypotheses(
@@ -98,14 +112,14 @@ def _distinct(pixels: NDArray, weights: NDArray) -> tuple[NDArray[np.intp], NDAr
     return np.array([group[0] for group in groups]), mass / math.fsum(mass)
 
 
-def _clusters(pixels: NDArray, mass: NDArray, merge: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Medoids of the clusters of distinct masks [S, P] with their masses [S], and the clusters' masses.
+def _clusters(
+    distance: NDArray, empty: NDArray[np.bool_], mass: NDArray, merge: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Medoids of the clusters of distinct masks with distances [S, S] and masses [S], and the clusters' masses.
 
-    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks. The empty mask is
+    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks. The `empty` mask is
     infinitely far from all others.
     """
-    distance = 1 - pairwise_iou(pixels)
-    empty = np.asarray(~pixels.any(1))
     distance[empty[:, None] != empty] = np.inf
     medoids = _densest(distance < merge, mass)
     for _ in range(ROUNDS):

@@ -42,13 +42,14 @@ class Player:
 class Stage:
     """A part of the schedule, `share` of its steps, in which the `players` move in turn.
 
-    `prepare` is called once a step, without gradients, and may put into `batch.shared` what several players need.
+    `prepare(batch, generator)` is called once a step, before any player moves, and may put into `batch.shared` what
+    several players need; gradients pass through it.
     """
 
     name: str
     players: tuple[Player, ...]
     share: float = 1.0
-    prepare: Callable[[Batch], Batch] = lambda batch: batch
+    prepare: Callable[[Batch, torch.Generator], Batch] = lambda batch, generator: batch
 
 
 class Method(nn.Module, ABC):

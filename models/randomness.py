@@ -42,11 +42,15 @@ def gumbel(shape: Sequence[int], generator: torch.Generator | None, like: Tensor
 
 
 def kept(shape: Sequence[int], rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """What dropout multiplies by: 0 at probability `rate` (to 1/65536), else 1 / (1 - rate); on the device of `like`, in
-    its type. Sixteen random bits a number, which a CPU makes several times faster than a float.
+    """What dropout multiplies features [..., C, H, W] of a `shape` by: 0 at probability `rate` (to 1/65536), else
+    1 / (1 - rate); on the device of `like`, in its type, and with channels last in memory, as features have them.
+
+    Sixteen random bits a number, which a CPU makes several times faster than a float.
     """
     device = generator.device if generator is not None else like.device
     words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64, device=device)
     bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)[: math.prod(shape)]
-    coins = bits >= round(rate * 2**16) - 2**15
-    return coins.to(like.device, like.dtype).view(tuple(shape)).mul_(1 / (1 - rate))
+    factors = torch.empty(bits.shape, dtype=like.dtype, device=device)
+    torch.ge(bits, round(rate * 2**16) - 2**15, out=factors).mul_(1 / (1 - rate))
+    *leading, channels, height, width = shape
+    return factors.to(like.device).view(*leading, height, width, channels).movedim(-1, -3)

@@ -89,13 +89,13 @@ class UpBlock(nn.Module):
         """Features [B, S, F, h, w] with each draw's noise [B, S, D], activated."""
         scale, shift = (layer(noise)[..., None, None] for layer in (self.scale, self.shift))
         moved = (features * (1 + scale)).add_(shift)  # in place: a second pass over all draws would cost as much again
-        return self.dropout(F.leaky_relu(moved, SLOPE))
+        return self.dropout(F.leaky_relu(moved, SLOPE, inplace=True))
 
 
 def doubled(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Features [B, C, h, w] with each pixel repeated 2 x 2, cut to `size`; on a CPU twice as fast as `interpolate`."""
+    """Features [B, C, h, w] with each pixel repeated 2 x 2, cut to `size`."""
     height, width = size
-    return features.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., :height, :width]
+    return F.interpolate(features, scale_factor=2, mode="nearest")[..., :height, :width]
 
 
 class Dropout(nn.Module):
@@ -114,7 +114,7 @@ def _down_block(inputs: int, outputs: int, dropout: float) -> nn.Module:
     return nn.Sequential(
         _convolution(inputs, outputs),
         nn.BatchNorm2d(outputs),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
         Dropout(dropout),
     )
 

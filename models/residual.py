@@ -58,7 +58,7 @@ class Tail(nn.Module):
         """Both parts [B, O, H, W] to the block's output [B, O, H, W]."""
         hidden, shortcut = self.norm(parts[0]), parts[1]
         for conv in self.convs:
-            hidden = conv(F.relu(hidden))
+            hidden = conv(F.relu_(hidden))  # in place: nothing else reads what a convolution or a norm has just made
         return hidden + shortcut
 
 

@@ -5,6 +5,7 @@ metrics.jsonl          a line a log entry: {"kind": "train" | "validation", "ste
 model.safetensors      the best weights so far
 checkpoint.pt          the last state, to go on from; loads without executing code
 progress.png           the curves
+calibration.json       what `ambiseg calibrate` fitted: how stated probabilities become believed ones
 """
 
 import hashlib
@@ -27,7 +28,9 @@ from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import disk_errors, whole_file
 from ambiseg.preprocessing.store import Intensity, Store
 
+from .calibration import Calibration, read_calibration
 from .config import TrainConfig
+from .memory import keep_freed_memory
 from .method import Method, build
 from .normalise import Window, normalise, resolve_window, with_probabilities
 from .predictive import Predictive
@@ -214,7 +217,7 @@ def newest_run(root: Path = RUNS) -> Path:
 class Trained:
     """A trained method with what it needs to read images; made by `load_trained`.
 
-    `name` is the run folder's name and `weights_hash` the SHA-256 of its weights.
+    `name` is the run folder's name, `weights_hash` the SHA-256 of its weights, `calibration` what was fitted for them.
     """
 
     method: Method
@@ -222,6 +225,7 @@ class Trained:
     device: torch.device
     name: str
     weights_hash: str
+    calibration: Calibration | None = None
 
     @torch.inference_mode()
     def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:
@@ -231,12 +235,15 @@ class Trained:
         """
         arrays = (images,) if probabilities is None else (images, probabilities)
         image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
-        predictive: Predictive = self.method(with_probabilities(normalise(image, self.record.window), *others))
+        inputs = with_probabilities(normalise(image, self.record.window), *others)
+        predictive: Predictive = self.method(inputs.to(memory_format=torch.channels_last))
         return predictive
 
 
 def load_trained(path: Path, device: torch.device) -> Trained:
-    """The best weights of a run, in evaluation mode on `device`."""
+    """The best weights of a run, in evaluation mode on `device`, with their calibration if there is one."""
+    if device.type == "cpu":
+        keep_freed_memory()
     run = Run.open(path)
     if not run.weights.is_file():
         raise InputError(f"{path} has no weights yet: its training stopped before the first validation; resume it.")
@@ -247,5 +254,8 @@ def load_trained(path: Path, device: torch.device) -> Trained:
         method.load_state_dict(safetensors.torch.load(content))
     except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
         raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
-    method.to(device).eval().requires_grad_(False)
-    return Trained(method, run.record, device, path.resolve().name, hashlib.sha256(content).hexdigest())
+    method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
+    method.eval().requires_grad_(False)
+    weights_hash = hashlib.sha256(content).hexdigest()
+    calibration = read_calibration(path, weights_hash)
+    return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)

@@ -25,6 +25,7 @@ from .config import HardwareSettings, OptimiserSettings, TrainConfig
 from .crop_source import Share, crop_source
 from .distributed import Processes, joined_processes
 from .interrupt import stop_requests
+from .memory import keep_freed_memory
 from .method import Method, Player, Stage, build
 from .progress_figure import draw_progress
 from .randomness import generator_for, seed_of
@@ -87,6 +88,8 @@ class Loop:
     def __init__(self, run: Run, store: Store, device: torch.device, processes: Processes, observe: Observer):
         self.run, self.device, self.processes, self.observe = run, device, processes, observe
         self.config = config = run.record.config
+        if device.type == "cpu":
+            keep_freed_memory()
         processes.check_batch(config.batch)
         share = Share(config.batch, config.seed, processes.rank, processes.world)
         self.source = crop_source(store, device, config.data.memory, share)
@@ -141,12 +144,12 @@ class Loop:
         batch = self._batch(state.step, done / steps)
         torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
         state.method.train()
-        with torch.no_grad(), _autocast(config.hardware, self.device):
-            batch = stage.prepare(batch)
+        with _autocast(config.hardware, self.device):
+            batch = stage.prepare(batch, self._generator("prepare"))
         for player in stage.players:
             if not player.active(done):
                 continue
-            generator = generator_for(config.seed, player.name, state.step, self.processes.rank, device=self.device)
+            generator = self._generator(player.name)
             optimiser = state.optimisers[f"{stage.name}/{player.name}"]
             for group in optimiser.param_groups:
                 group["lr"] = player.learning_rate * learning_rate(config.optimiser, done, steps)
@@ -166,12 +169,16 @@ class Loop:
             update_average(state.averaged, state.method, config.optimiser.ema, state.step)
         self.counted += 1
 
+    def _generator(self, purpose: str) -> torch.Generator:
+        """The random numbers that this process has for a purpose in the present step."""
+        return generator_for(self.config.seed, purpose, self.state.step, self.processes.rank, device=self.device)
+
     def _batch(self, step: int, progress: float) -> Batch:
         config = self.config
         generator = generator_for(config.seed, "batch", step, self.processes.rank, device=self.device)
         crops = self.source.fetch(step)
         batch = make_batch(crops, config.data, config.augment, self.run.record.window, generator, progress)
-        if _channels_last(config.hardware, self.device):
+        if config.hardware.channels_last:
             batch = replace(batch, image=batch.image.to(memory_format=torch.channels_last))
         return batch
 
@@ -237,7 +244,7 @@ def initial_state(config: TrainConfig, store: Store, device: torch.device) -> Tr
     """A freshly initialised method with its optimisers; the seed alone decides the weights."""
     torch.manual_seed(seed_of(config.seed, "initialise"))
     method = _build(config, store).to(device)
-    if _channels_last(config.hardware, device):
+    if config.hardware.channels_last:
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
     if config.hardware.compile:
@@ -308,7 +315,3 @@ def _precision(hardware: HardwareSettings, device: torch.device) -> torch.dtype:
 def _autocast(hardware: HardwareSettings, device: torch.device) -> AbstractContextManager[Any]:
     precision = _precision(hardware, device)
     return nullcontext() if precision is torch.float32 else torch.autocast(device.type, precision)
-
-
-def _channels_last(hardware: HardwareSettings, device: torch.device) -> bool:
-    return device.type == "cuda" if hardware.channels_last == "auto" else hardware.channels_last

@@ -9,7 +9,8 @@ from ambiseg.preprocessing.store import Store
 
 from .batch import Batch
 from .method import Method
-from .metrics.scores import validation_scores
+from .metrics.arrays import where_it_lies
+from .metrics.validation import validation_scores
 from .normalise import normalise, with_probabilities
 from .randomness import generator_for, seed_of
 from .readers import chosen_masks, likely_modes, present_readers
@@ -31,7 +32,7 @@ class Validation:
         extra = (
             (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
         )
-        self.images = with_probabilities(normalise(images, record.window), *extra)
+        self.images = with_probabilities(normalise(images, record.window), *extra).to(memory_format=torch.channels_last)
         self.masks = centre_crop(store.masks(rows), record.crop)
         self.present, self.scored = store.present[rows], store.scored
         self.odds = store.odds(rows) if store.known_odds else None
@@ -48,11 +49,11 @@ class Validation:
             for name, value in self._losses(method, part, generator).items():
                 losses[name] = losses.get(name, 0.0) + value
             atoms = method(self.images[part]).atoms(self.samples, generator)
-            labels.append(atoms.labels.cpu().numpy())
+            labels.append(atoms.labels)
             weights.append(atoms.weights.cpu().numpy())
             draws = atoms.draws
         figures = validation_scores(
-            np.concatenate(labels),
+            where_it_lies(torch.cat(labels)),
             np.concatenate(weights),
             self.masks,
             self.present,

@@ -1,5 +1,6 @@
 """What all tests share: one thread for torch, a place for real data, small stores made once, a model that is known."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,3 +108,39 @@ def threshold_model() -> Callable[..., Trained]:
         return Trained(method, record, torch.device("cpu"), "threshold-001", "f" * 64)
 
     return make
+
+
+@pytest.fixture
+def stored_run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes the evaluation of a run with given figures of its cases, and returns the run's folder.
+
+    Figures are lists with a number or None a case; `patients` default to one a case; `about` changes the summary.
+    """
+
+    def write(
+        name: str,
+        *,
+        folder: Path | None = None,
+        patients: list[str] | None = None,
+        about: dict | None = None,
+        **figures: list,
+    ) -> Path:
+        run = folder or tmp_path / name
+        evaluation = run / "evaluation-test"
+        evaluation.mkdir(parents=True)
+        cases = len(next(iter(figures.values())))
+        said = {
+            "ambiseg": "0.4.0", "run": name, "method": "probunet", "trained_on": "d" * 64, "data": "blobs",
+            "data_hash": "d" * 64, "split": "test", "cases": cases, "crop": [32, 32],
+            "spacing_mm": 0.5, "known_odds": False, "scored": None,
+            "samples": 100, "seed": 0, "weights": "draws", "estimators": {"ged*_v": "squared GED, V-statistic"},
+        }  # fmt: skip
+        (evaluation / "summary.json").write_text(json.dumps(said | (about or {})))
+        patients = patients or [f"p{case}" for case in range(cases)]
+        lines = [["row", "patient", *figures]]
+        lines += [[row, patients[row], *(figures[n][row] for n in figures)] for row in range(cases)]
+        text = "\n".join(",".join("" if cell is None else str(cell) for cell in line) for line in lines)
+        (evaluation / "cases.csv").write_text(text + "\n")
+        return run
+
+    return write

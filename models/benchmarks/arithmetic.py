@@ -8,6 +8,7 @@ image. Such calls are counted apart.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from time import perf_counter, process_time
 from typing import Any
 
@@ -40,10 +41,10 @@ class Call:
     options: tuple[tuple[str, Any], ...]
     flops: int = field(compare=False)
 
-    def prepared(self, device: torch.device) -> Callable[[], Any]:
-        """The call on random tensors, ready to run."""
-        arguments = _with_tensors(self.arguments, device)
-        options = {name: _with_tensors(value, device) for name, value in self.options}
+    def prepared(self, tensor: Callable[[Layout], Tensor]) -> Callable[[], Any]:
+        """The call on tensors that `tensor` makes, ready to run."""
+        arguments = _with_tensors(self.arguments, tensor)
+        options = {name: _with_tensors(value, tensor) for name, value in self.options}
         return lambda: self.operation(*arguments, **options)
 
 
@@ -53,6 +54,19 @@ class Arithmetic:
 
     needed: Mapping[Call, int]
     repeated: Mapping[Call, int]
+
+    def alone(self, device: torch.device) -> Callable[[], None]:
+        """What is needed and nothing else, ready to run on random tensors: the calls in the work's own order, those of one
+        layout together. Tensors of one layout are one, so it takes no more memory than the work.
+        """
+        tensor = cache(lambda layout: layout.random(device))
+        runs = [call.prepared(tensor) for call, count in self.needed.items() for _ in range(count)]
+
+        def run() -> None:
+            for call in runs:
+                call()
+
+        return run
 
     @property
     def flops(self) -> int:
@@ -126,10 +140,10 @@ def _without_tensors(value: Any) -> Any:
     return tuple(map(_without_tensors, value)) if isinstance(value, list | tuple) else value
 
 
-def _with_tensors(value: Any, device: torch.device) -> Any:
+def _with_tensors(value: Any, tensor: Callable[[Layout], Tensor]) -> Any:
     if isinstance(value, Layout):
-        return value.random(device)
-    return tuple(_with_tensors(part, device) for part in value) if isinstance(value, tuple) else value
+        return tensor(value)
+    return tuple(_with_tensors(part, tensor) for part in value) if isinstance(value, tuple) else value
 
 
 def _fingerprint(value: Any) -> Any:

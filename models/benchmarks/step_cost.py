@@ -19,7 +19,7 @@ from ..distributed import joined_processes
 from ..method import Stage
 from ..run import Run, RunRecord
 from ..training import Loop
-from .arithmetic import Call, record, seconds_each
+from .arithmetic import record, seconds_each
 
 ROUNDS = 5  # step and arithmetic are timed in turn, so that what else the machine does meets both
 
@@ -39,7 +39,7 @@ class StepCost:
     """The mean step of a schedule, or the step of one of its phases.
 
     flops: of the whole batch; repeated_flops: those among them that computed nothing new; arithmetic_seconds: the needed
-    convolutions and matrix products, each run alone on random numbers.
+    convolutions and matrix products in the step's order, on random numbers, with nothing between them.
     """
 
     seconds: float
@@ -104,19 +104,11 @@ def step_cost(
 def _phase_cost(step: Callable[[], None], times: int, device: torch.device) -> StepCost:
     step()  # allocates the optimiser's state, and lets libraries choose their algorithms
     work = record(step)
-    rounds = [(seconds_each(step, times, device), _alone(work.needed, times, device)) for _ in range(ROUNDS)]
+    alone = work.alone(device)
+    alone()
+    rounds = [(seconds_each(step, times, device), seconds_each(alone, times, device)) for _ in range(ROUNDS)]
     seconds, arithmetic = (median(column) for column in zip(*rounds, strict=True))
     return StepCost(seconds, arithmetic, work.flops, work.repeated_flops)
-
-
-def _alone(calls: Mapping[Call, int], times: int, device: torch.device) -> float:
-    """Seconds of all the calls, each run `times` times by itself and weighted by how often it is needed."""
-    seconds = 0.0
-    for call, count in calls.items():
-        run = call.prepared(device)
-        run()
-        seconds += count * seconds_each(run, times, device)
-    return seconds
 
 
 def _mean(costs: Mapping[Phase, StepCost]) -> StepCost:

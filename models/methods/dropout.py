@@ -72,8 +72,9 @@ class DropoutUNet(Method):
             levels.append(block(drop(halved(levels[-1]))))
         *skips, features = levels
         for number, (block, skip) in enumerate(zip(self.unet.decoder, reversed(skips), strict=True)):
-            both = joined(features, skip)
-            features = block(drop(both) if number < self.dropped else both)
+            if number < self.dropped:  # the coarse features before they are upsampled: a quarter of the random numbers
+                features, skip = drop(features), drop(skip)
+            features = block(joined(features, skip))
         return self.head(features)
 
 

@@ -1,7 +1,7 @@
 """Calibrated Adversarial Refinement (Kassapis et al. 2021): a net of calibrated pixels, then a sampler of whole masks."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -114,7 +114,7 @@ class Refine(Method):
         )
         return (
             Stage("calibrate", (calibrate,), self.calibrate_share),
-            Stage("refine", (refine, tell), 1 - self.calibrate_share, self._with_calibration),
+            Stage("refine", (refine, tell), 1 - self.calibrate_share, self._with_draws),
         )
 
     def calibrator_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
@@ -127,27 +127,21 @@ class Refine(Method):
 
         `cross_entropy` among the terms is F's, which the generator does not change.
         """
-        calibration_logits = self._frozen_logits(batch)
-        target = calibration_logits.softmax(1)
-        z, divergence = self._draws(batch, target, generator)
-        logits = self.refiner(self._conditions(batch.image, target), z).float()
+        drawn = self._drawn(batch, generator)
+        planes = drawn.logits.softmax(2)
         with frozen(self.discriminator):
-            adversarial = fooling_loss(self._scores_of_draws(logits.softmax(2), batch))
-        terms = {"adversarial": adversarial, **self._regularisers(logits, target, batch)}
-        if divergence is not None:
-            terms["kl"] = divergence
+            adversarial = fooling_loss(self._scores_of_draws(planes, batch))
+        terms = {"adversarial": adversarial, **self._regularisers(drawn, planes, batch)}
+        if drawn.divergence is not None:
+            terms["kl"] = drawn.divergence
         weights = {"adversarial": self.adversarial_weight, "kl": self.beta}
         total = sum((weights.get(name, self.calibration_weight) * term for name, term in terms.items()), start=0.0)
-        terms["cross_entropy"] = self._cross_entropy(calibration_logits, batch)
+        terms["cross_entropy"] = self._cross_entropy(drawn.calibration, batch)
         return Loss(torch.as_tensor(total), {name: term.detach() for name, term in terms.items()})
 
     def discriminator_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Telling readers' masks from draws (eq. 4), with the R1 penalty by the readers' mask planes."""
-        target = self._frozen_logits(batch).softmax(1)
-        with torch.no_grad():
-            z, _ = self._draws(batch, target, generator)
-            planes = self.refiner(self._conditions(batch.image, target), z).float().softmax(2)
-        fake = self._scores_of_draws(planes, batch)
+        fake = self._scores_of_draws(self._drawn(batch, generator).logits.detach().softmax(2), batch)
         image, mask = batch.pairs()
         with full_precision(image):
             real = one_hot(mask, self.classes).requires_grad_()
@@ -157,16 +151,20 @@ class Refine(Method):
         terms = {"telling": telling, "penalty": penalty, "real": scores.mean(), "fake": fake.mean()}
         return Loss(telling + self.penalty * penalty, {name: term.detach() for name, term in terms.items()})
 
-    def _with_calibration(self, batch: Batch) -> Batch:
-        """The batch with F's logits, which both players need."""
-        return replace(batch, shared=self._frozen_logits(batch))
+    def _with_draws(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch with draws that both players look at: the generator learns from them, then the discriminator."""
+        return replace(batch, shared=self._drawn(batch, generator))
 
-    def _frozen_logits(self, batch: Batch) -> Tensor:
-        """F's logits [B, K, H, W], float32, without gradients and in eval mode, as F stands while the others learn."""
+    def _drawn(self, batch: Batch, generator: torch.Generator) -> "Drawn":
+        """The batch's draws, made now unless they are there already."""
         if batch.shared is not None:
             return batch.shared
-        with torch.no_grad(), evaluating(self.calibrator):
-            return self._calibration_logits(batch.image).float()
+        with torch.no_grad(), evaluating(self.calibrator):  # F stands still while the others learn
+            calibration = self._calibration_logits(batch.image).float()
+        target = calibration.softmax(1)
+        z, divergence = self._noise(batch, target, generator)
+        logits = self.refiner(self._conditions(batch.image, target), z).float()
+        return Drawn(calibration, target, logits, divergence)
 
     def _calibration_logits(self, image: Tensor) -> Tensor:
         return self.calibrator(image[:, self.seen :] if self.stored else image)
@@ -175,7 +173,7 @@ class Refine(Method):
         """Class planes [B, K, H, W] and the image's own channels, as generator and encoder see them."""
         return torch.cat((planes, image[:, : self.seen]), 1)
 
-    def _draws(self, batch: Batch, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def _noise(self, batch: Batch, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """z [B, S, D], and the KL divergence that a vae without calibration pays (mean over masks, nats).
 
         S is `samples` for the calibration loss; without it each reader's mask has the one draw.
@@ -188,13 +186,14 @@ class Refine(Method):
         z = q.draw(q.noise(1, generator)).unflatten(0, (-1, draws)).squeeze(2)
         return z, kl(q, standard_normal(self.shape, len(q), q.loc), generator).mean()
 
-    def _regularisers(self, logits: Tensor, target: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What holds draws [B, S, K, H, W] to the readers, by name; nothing for a plain GAN."""
+    def _regularisers(self, drawn: "Drawn", planes: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What holds draws, and their class probabilities `planes`, to the readers, by name; nothing for a plain GAN."""
         if self.calibration == "mean":
             anywhere = counted(batch.mask).any(1)
-            return {"calibration": calibration_loss(logits.softmax(2).mean(1), target, anywhere)}
+            return {"calibration": calibration_loss(planes.mean(1), drawn.target, anywhere)}
         if self.calibration == "cross-entropy":
-            return {"draws_cross_entropy": mean_cross_entropy(logits.flatten(0, 1), batch.mask.flatten(0, 1)).mean()}
+            found = mean_cross_entropy(drawn.logits.flatten(0, 1), batch.mask.flatten(0, 1))
+            return {"draws_cross_entropy": found.mean()}
         return {}
 
     def _scores_of_draws(self, planes: Tensor, batch: Batch) -> Tensor:
@@ -208,6 +207,18 @@ class Refine(Method):
     def _cross_entropy(self, logits: Tensor, batch: Batch) -> Tensor:
         readers = batch.mask.shape[1]
         return mean_cross_entropy(logits.repeat_interleave(readers, 0), batch.mask.flatten(0, 1)).mean()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What both players look at: F's logits and class probabilities [B, K, H, W], without gradients; the generator's
+    logits [B, S, K, H, W]; the KL divergence that a vae without calibration pays. All float32.
+    """
+
+    calibration: Tensor
+    target: Tensor
+    logits: Tensor
+    divergence: Tensor | None
 
 
 class Refined(SampledPredictive):

@@ -41,10 +41,14 @@ class GED:
         return 2 * self.overlap - self.sample_diversity - self.reader_diversity
 
     @property
+    def ambiguity(self) -> float:
+        """Expected distance of two of the model's masks, without the self-pairs of draws; nan with a single draw."""
+        return without_self_pairs(self.sample_diversity, self.draws)
+
+    @property
     def u(self) -> float:
         """The unbiased U-statistic; nan with a single draw or a single reader, whose diversity nobody can know."""
-        samples = _without_self_pairs(self.sample_diversity, self.draws)
-        return 2 * self.overlap - samples - _without_self_pairs(self.reader_diversity, self.readers)
+        return 2 * self.overlap - self.ambiguity - without_self_pairs(self.reader_diversity, self.readers)
 
 
 def ged(
@@ -77,7 +81,8 @@ def equal_weights(n: int) -> NDArray[np.float64]:
     return np.full(n, 1 / n)
 
 
-def _without_self_pairs(diversity: float, n: int | None) -> float:
+def without_self_pairs(diversity: float, n: int | None) -> float:
+    """Mean distance of two different ones of n draws, from the mean over all pairs; nan for a single draw."""
     if n is None:
         return diversity
     return diversity * n / (n - 1) if n > 1 else float("nan")

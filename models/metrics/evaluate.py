@@ -4,9 +4,7 @@ A case's random numbers are seeded by the evaluation's seed and the case's row, 
 one: a case's figures do not depend on which other cases are evaluated.
 """
 
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,12 +17,16 @@ from ambiseg.preprocessing.store import Store
 from ..predictive import Atoms
 from ..randomness import generator_for, seed_of
 from ..run import Trained
+from . import pooled
+from .about import about_cases, about_request
+from .arrays import where_it_lies
+from .case_table import INDEX_COLUMNS
 from .data import check_data, chosen_rows
-from .evaluation import INDEX_COLUMNS, Case, Evaluation
-from .modes import Group, by_group, mode_shares
-from .overlap import overlaps
-from .scores import PAPERS_DRAWS, SCORE_NAMES, image_scores
-from .summary import Figure, summarise
+from .evaluation import Case, Evaluation
+from .modes import mode_shares
+from .pixel_reliability import pixel_reliability
+from .scores import PAPERS_DRAWS, image_scores
+from .sides import Sides, both_sides
 
 MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
 
@@ -46,7 +48,8 @@ def evaluate(
     limit: evaluate only so many cases, spread evenly over the split. Crops that no reader read are left out; crops
     larger than those of the training are cut to their centre, unless `whole` images are asked for. Where the odds of the
     masks are known, these take the place of the readers' equal weights. Raises InputError for a split without cases,
-    UsageError for too few samples, DataError for data that the model cannot read.
+    UsageError for too few samples, DataError for data that the model cannot read and for a model whose output is not
+    finite.
     """
     if samples < PAPERS_DRAWS:
         raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples an image, came {samples}.")
@@ -56,115 +59,83 @@ def evaluate(
     cases, exact = [], False
     on_progress(0, len(rows))
     for row in rows:
-        case, draws = _case(trained, store, row, samples, seed, size)
-        cases.append(case)
-        exact = draws is None
+        atoms = drawn_atoms(trained, store, row, samples, seed, size)
+        cases.append(_case(trained, store, row, atoms, seed, size))
+        exact = atoms.draws is None
         on_progress(len(cases), len(rows))
     return Evaluation(
-        about=_about(trained, store, split, samples, seed, size) | _found(cases, samples, exact, store.known_odds),
+        about=about_request(trained, store, split, samples, seed, size)
+        | about_cases(cases, samples, exact, store.known_odds),
         cases=tuple(cases),
-        figures=_figures(cases, seed),
-        modes=_modes(cases),
+        figures=pooled.figures(cases, seed),
+        reliability=pooled.reliability(cases),
+        modes=pooled.modes(cases),
     )
 
 
-def _case(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Case, int | None]:
-    """One row evaluated on its central `size` pixels, and the draws behind it (None when the model's support is exact)."""
-    rows = np.array([row])
-    atoms = _atoms(trained, store, rows, samples, seed, size)
-    labels, weights = atoms.labels[0].cpu().numpy(), atoms.weights[0].double().cpu().numpy()
-    weights /= weights.sum()
-    masks = centre_crop(store.masks(rows)[0], size)
-    odds = store.odds(rows)[0] if store.known_odds else None
-    iou = overlaps(labels, masks, store.present[row], scored=store.scored)
-    scores = image_scores(
-        labels,
-        weights,
-        masks,
-        store.present[row],
-        draws=atoms.draws,
-        rng=np.random.default_rng(seed_of(seed, "resample", int(row))),
-        odds=odds,
-        scored=store.scored,
-        iou=iou,
-    )
+def _case(trained: Trained, store: Store, row: int, atoms: Atoms, seed: int, size: int) -> Case:
+    """One row evaluated on its central `size` pixels, from the model's weighted masks [1, S, H, W]."""
+    masks = _read_masks(store, row, size)
+    sides = sides_of(trained, store, row, atoms, size)
+    rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
+    pixels, marked = pixel_reliability(atoms.marginal[0].float().cpu().numpy(), masks, sides.truth, store.scored)
     index = store.index[row]
-    case = Case(
+    return Case(
         index={name: index[name] for name in INDEX_COLUMNS},
-        readers=int(store.present[row].sum()),
-        scores=scores,
+        readers=len(masks),
+        scores=image_scores(sides, rng=rng, spacing_mm=spacing_of(store, row)),
+        outcome=sides.outcome,
+        pixels=pixels,
+        marked_pixels=marked,
+        ambiguity=sides.ged.ambiguity,
+        disagree=sides.disagree,
         group="all" if store.group is None else index[store.group],
-        modes=None if odds is None or len(odds) > MOST_MODES else np.stack((odds, mode_shares(iou, weights, odds))),
+        modes=_modes(sides),
     )
-    return case, atoms.draws
 
 
-def _atoms(trained: Trained, store: Store, rows: NDArray[np.intp], samples: int, seed: int, size: int) -> Atoms:
-    """The model's weighted masks for one row, [1, S, H, W]."""
+def sides_of(trained: Trained, store: Store, row: int, atoms: Atoms, size: int) -> Sides:
+    """The model's weighted masks [1, S, H, W] of a row's central `size` pixels beside its readers' masks."""
+    weights = atoms.weights[0].double().cpu().numpy()
+    return both_sides(
+        where_it_lies(atoms.labels[0]),
+        weights / weights.sum(),
+        _read_masks(store, row, size),
+        draws=atoms.draws,
+        odds=store.odds(np.array([row]))[0] if store.known_odds else None,
+        scored=store.scored,
+        calibration=trained.calibration,
+    )
+
+
+def _read_masks(store: Store, row: int, size: int) -> NDArray[np.uint8]:
+    """The masks [R, H, W] of those who read a row, or its modes, on its central `size` pixels."""
+    return centre_crop(store.masks(np.array([row]))[0], size)[store.present[row]]
+
+
+def _modes(sides: Sides) -> NDArray[np.float64] | None:
+    """The true probabilities of the modes and the model's, [2, R]; None where they are not known, or too many."""
+    if sides.odds is None or len(sides.odds) > MOST_MODES:
+        return None
+    return np.stack((sides.odds, mode_shares(sides.iou, sides.weights, sides.odds)))
+
+
+def drawn_atoms(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> Atoms:
+    """The model's weighted masks for the central `size` pixels of one row, [1, S, H, W]: the same for the same seed."""
+    rows = np.array([row])
     image = centre_crop(store.images(rows), size)
     probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
-        atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(rows[0])))
+        atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))
     if not (atoms.weights.isfinite().all() and atoms.marginal.isfinite().all()):
-        raise DataError(f"The model gives no finite probabilities for row {rows[0]} of {store.path}: train it again.")
+        raise DataError(f"The model gives no finite probabilities for row {row} of {store.path}: train it again.")
     return atoms
 
 
-def _modes(cases: list[Case]) -> Mapping[str, Group]:
-    """The mode probabilities by group, of cases whose modes are known."""
-    known = [(case.group, case.modes) for case in cases if case.modes is not None]
-    if not known:
-        return {}
-    truth, model = np.stack([modes for _, modes in known], 1)
-    return by_group([group for group, _ in known], truth, model)
-
-
-def _figures(cases: list[Case], seed: int) -> dict[str, Figure]:
-    patients = [case.index["patient"] for case in cases]
-    return {
-        name: summarise(np.array([getattr(case.scores, name) for case in cases]), patients, np.random.default_rng(seed))
-        for name in SCORE_NAMES
-    }
-
-
-def _about(trained: Trained, store: Store, split: str, samples: int, seed: int, size: int) -> dict[str, Any]:
-    return {
-        "ambiseg": version("ambiseg"),
-        "run": trained.name,
-        "weights_hash": trained.weights_hash,
-        "method": trained.method.name,
-        "trained_on": trained.record.data.content_hash,
-        "data": store.manifest["name"],
-        "data_hash": store.content_hash,
-        "split": split,
-        "cases_in_split": len(store.rows(split)),
-        "crop": [min(side, size) for side in store.size],
-        "spacing_mm": store.spacing_mm,
-        "known_odds": store.known_odds,
-        "scored": None if store.scored is None else [store.class_names[label] for label in store.scored],
-        "group": store.group,
-        "samples": samples,
-        "seed": seed,
-    }
-
-
-def _found(cases: list[Case], samples: int, exact: bool, known: bool) -> dict[str, Any]:
-    """How many cases there were, what stands behind the figures, and the GED of a perfect model where it is known."""
-    found = {
-        "cases": len(cases),
-        "weights": "exact" if exact else "draws",
-        "estimators": {
-            "distance": "1 - IoU of the scored foreground, mean over classes present in either mask; both empty: 0",
-            "readers": "all masks that can be drawn, by their odds" if known else "those who read the image, alike",
-            "ged*_v": "squared GED, V-statistic with self-pairs",
-            "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
-            "*16": f"{PAPERS_DRAWS} draws an image" + (", resampled from the exact weights" if exact else ""),
-            "low, high": "95 % bootstrap interval of the mean, patients resampled",
-        },
-    }
-    if not known:
-        return found
-    diversity = float(np.mean([case.scores.reader_diversity for case in cases]))  # see `floor`
-    floor = {"ged16_v": diversity / PAPERS_DRAWS, "ged_v": 0.0 if exact else diversity / samples}
-    return found | {"floor": floor}
+def spacing_of(store: Store, row: int) -> tuple[float, float] | None:
+    """A pixel's size (y, x): that of all crops, or the scan's own where crops kept their scans' pixels."""
+    if store.spacing_mm is not None:
+        return store.spacing_mm, store.spacing_mm
+    y, x = (store.index[row][f"spacing_{axis}_mm"] for axis in "yx")
+    return (float(y), float(x)) if y and x else None

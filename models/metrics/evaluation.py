@@ -1,6 +1,5 @@
 """What an evaluation found, case by case and as figures of the whole split, and how it is written."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -13,16 +12,20 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.files import whole_file
 
+from .case_table import case_columns, write_csv, write_parquet
 from .modes import Group
-from .scores import SCORE_NAMES, Scores
+from .outcomes import Outcome
+from .reliability import Bins
 from .summary import Figure
-
-INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One crop: where it comes from (the store's index columns), how many readers read it, and its scores.
+    """One crop: where it comes from (the store's index columns), how many readers read it, and what was found.
+
+    scores: `CASE_MEASURES`; outcome: what readers chose among the hypotheses; pixels, marked_pixels: reliability of all
+    pixels, and of those that a reader marks or the model finds likely; ambiguity: expected distance of two of the model's
+    masks; disagree: whether the masks of two readers share nothing.
 
     Where the truth is known, `readers` is the number of modes, and `modes` [2, R] are their true probabilities and the
     model's; `group` is the case's value of the store's group column, "all" without one.
@@ -30,7 +33,12 @@ class Case:
 
     index: Mapping[str, str]
     readers: int
-    scores: Scores
+    scores: Mapping[str, float]
+    outcome: Outcome
+    pixels: Bins
+    marked_pixels: Bins
+    ambiguity: float
+    disagree: bool
     group: str = "all"
     modes: NDArray[np.float64] | None = None
 
@@ -39,33 +47,33 @@ class Case:
 class Evaluation:
     """What was evaluated (`about`: model, data, split, estimators, samples, seed, versions), each case, each figure.
 
+    figures: every name of `CATALOGUE`; reliability: the bins of "hypotheses", "top", "pixels" and "marked_pixels";
     `modes`: where the truth is known, the mode probabilities of each group of cases.
     """
 
     about: Mapping[str, Any]
     cases: tuple[Case, ...]
     figures: Mapping[str, Figure]
+    reliability: Mapping[str, Bins]
     modes: Mapping[str, Group] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """`about`, `figures` and `modes` as plain values for JSON; None where a figure is not defined."""
+        """Everything but the cases as plain values for JSON; None where a figure is not defined."""
         figures = {name: _without_nan(asdict(figure)) for name, figure in self.figures.items()}
+        bins = {
+            name: {key: values.tolist() for key, values in vars(one).items()} for name, one in self.reliability.items()
+        }
         groups = {name: group.summary() for name, group in self.modes.items()}
-        return {**self.about, "figures": figures, **({"modes": groups} if groups else {})}
+        return {**self.about, "figures": figures, "reliability": bins, **({"modes": groups} if groups else {})}
 
-    def write(self, folder: Path) -> None:
-        """Write `cases.csv` (a row a case) and `summary.json` into `folder`."""
-        with whole_file(folder / "cases.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow((*INDEX_COLUMNS, "readers", *SCORE_NAMES))
-            writer.writerows(_row(case) for case in self.cases)
+    def write(self, folder: Path, *, parquet: bool = False) -> None:
+        """Write `cases.csv` (a row a case), `summary.json` and, if asked for, `cases.parquet` into `folder`."""
+        columns = case_columns(self.cases)
+        if parquet:
+            write_parquet(columns, folder / "cases.parquet")
+        write_csv(columns, folder / "cases.csv")
         with whole_file(folder / "summary.json") as path:
             path.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _row(case: Case) -> list[Any]:
-    scores = ("" if math.isnan(value) else f"{value:.9g}" for value in vars(case.scores).values())
-    return [*case.index.values(), case.readers, *scores]
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:

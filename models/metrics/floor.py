@@ -28,6 +28,6 @@ def floor(store: Store, rows: NDArray[np.intp] | None = None, *, samples: int, c
     diversities = []
     for odds, row in zip(store.odds(rows), rows, strict=True):
         masks = centre_crop(store.masks(np.array([row]))[0], size)
-        _, masks = comparable(masks, masks, scored=store.scored)
-        diversities.append(odds @ (1 - pairwise_iou(masks)) @ odds)
+        _, compared = comparable(masks, masks, scored=store.scored)
+        diversities.append(odds @ (1 - pairwise_iou(compared)) @ odds)
     return float(np.mean(diversities)) / samples

@@ -10,19 +10,21 @@ Conventions, everywhere in ambiseg:
   expectation; with d = 0 they keep GED a distance between distributions, the same for every image's weights);
 - pixels that any mask compared ignores (`IGNORE`) are left out.
 
-Masks may be images [N, H, W] or volumes [N, Z, Y, X]. All intersections come from one matrix product of flattened masks,
-restricted to the pixels that any mask marks; counts below 2^24 are exact in float32.
+Masks may be images [N, H, W] or volumes [N, Z, Y, X], numpy arrays or tensors on any device; the tables of their overlaps
+are numpy arrays. All intersections come from one matrix product of flattened masks, on the masks' device, and on a CPU of
+the pixels alone that any mask marks; counts below 2^24 are exact in float32.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store import IGNORE
+
+from .arrays import Masks, beside, joined, on_host, only, reals
 
 Matrix = NDArray[np.float64]
 Ratio = Callable[[Matrix, Matrix], Matrix]
@@ -40,72 +42,75 @@ class Overlaps:
     readers: Matrix
 
 
-def pairwise_iou(a: NDArray, b: NDArray | None = None) -> Matrix:
+def pairwise_iou(a: Masks, b: Masks | None = None) -> Matrix:
     """IoU of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M]."""
     return _pairwise(a, b, lambda both, total: both / (total - both))
 
 
-def pairwise_dice(a: NDArray, b: NDArray | None = None) -> Matrix:
+def pairwise_dice(a: Masks, b: Masks | None = None) -> Matrix:
     """Dice coefficient of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M]."""
     return _pairwise(a, b, lambda both, total: 2 * both / total)
 
 
 def overlaps(
-    labels: NDArray,
-    masks: NDArray,
+    labels: Masks,
+    masks: Masks,
     present: NDArray[np.bool_] | None = None,
     *,
     scored: Sequence[int] | None = None,
 ) -> Overlaps:
     """All IoUs of the model's masks and the readers' masks of one image; the arguments and errors of `comparable`."""
     labels, masks = comparable(labels, masks, present, scored=scored)
-    iou = pairwise_iou(np.concatenate((labels, masks)))
+    iou = pairwise_iou(joined(labels, masks))
     draws = len(labels)
     return Overlaps(iou[:draws, :draws], iou[:draws, draws:], iou[draws:, draws:])
 
 
 def comparable(
-    labels: NDArray,
-    masks: NDArray,
+    labels: Masks,
+    masks: Masks,
     present: NDArray[np.bool_] | None = None,
     *,
     scored: Sequence[int] | None = None,
-) -> tuple[NDArray, NDArray]:
+) -> tuple[Masks, Masks]:
     """What counts of the model's masks `labels` [S, ...] and the readers' `masks` [R, ...] of one image.
 
-    Readers that are not `present` [R] are left out; pixels that any mask ignores are left out, [S, P] and [R, P] are then
-    what remains; foreground classes that are not `scored` (None: all are) become 0. Arrays of which everything counts
-    come back themselves. Raises DataError when no reader is left or the shapes differ.
+    Readers that are not `present` [R] are left out; pixels that any mask ignores, and foreground classes that are not
+    `scored` (None: all are), become background in all masks. The readers' masks come to where the model's lie. Raises
+    DataError when no reader is left or the shapes differ.
     """
     masks = masks if present is None else masks[present]
     if len(masks) == 0:
         raise DataError("No reader read this image, so there is nothing to compare with: leave the image out.")
     if labels.shape[1:] != masks.shape[1:]:
-        raise DataError(f"The model's masks are {labels.shape[1:]}, the readers' {masks.shape[1:]}: crop them alike.")
-    if max(labels.max(initial=0), masks.max(initial=0)) == IGNORE:
-        counted = (labels != IGNORE).all(0) & (masks != IGNORE).all(0)
-        labels, masks = labels[:, counted], masks[:, counted]
-    if scored is None:
-        return labels, masks
-    table = np.zeros(256, np.uint8)
-    table[list(scored)] = scored
-    return table[labels], table[masks]
+        sides = tuple(labels.shape[1:]), tuple(masks.shape[1:])
+        raise DataError(f"The model's masks are {sides[0]}, the readers' {sides[1]}: crop them alike.")
+    masks = beside(masks, labels)
+    counted = counted_pixels(labels) & counted_pixels(masks)
+    if not counted.all():
+        labels, masks = labels * counted, masks * counted
+    return (labels, masks) if scored is None else (only(labels, scored), only(masks, scored))
+
+
+def counted_pixels(masks: Masks) -> Masks:
+    """Which pixels [...] none of the masks [N, ...] ignores."""
+    return (masks != IGNORE).all(0)
 
 
 def marked_pixels(masks: NDArray) -> NDArray:
     """Masks [N, ...] flattened to [N, P], with only the P pixels that some mask of them marks."""
     flat = masks.reshape(len(masks), -1)
-    return flat[:, flat.any(0)]
+    return flat.take(np.flatnonzero(flat.any(0)), 1)
 
 
-def _pairwise(a: NDArray, b: NDArray | None, ratio: Ratio) -> Matrix:
+def _pairwise(a: Masks, b: Masks | None, ratio: Ratio) -> Matrix:
     """Mean over foreground classes of ratio(intersection, sum of both areas); 1 where both masks are empty."""
-    pixels = marked_pixels(a if b is None else np.concatenate((a, b)))
+    pixels = _worth_counting(a if b is None else joined(a, b))
     scores = np.zeros((len(a), len(a if b is None else b)))
     classes = np.zeros_like(scores)
-    most = int(pixels.max(initial=0))
+    most = int(pixels.max()) if 0 not in pixels.shape else 0
     for label in range(1, 1 + most):
-        of_class = pixels == label if most == 1 else marked_pixels(pixels == label)
+        of_class = pixels == label if most == 1 else _worth_counting(pixels == label)
         both, total = _areas(of_class[: len(a)], None if b is None else of_class[len(a) :])
         here = total > 0
         scores[here] += ratio(both[here], total[here])
@@ -113,10 +118,15 @@ def _pairwise(a: NDArray, b: NDArray | None, ratio: Ratio) -> Matrix:
     return np.divide(scores, classes, out=np.ones_like(scores), where=classes > 0)
 
 
-def _areas(rows: NDArray[np.bool_], columns: NDArray[np.bool_] | None) -> tuple[Matrix, Matrix]:
+def _worth_counting(masks: Masks) -> Masks:
+    """Masks [N, ...] flattened to [N, P]: the marked pixels; on a GPU all, to choose there costs more than it spares."""
+    return marked_pixels(masks) if isinstance(masks, np.ndarray) else masks.flatten(1)
+
+
+def _areas(rows: Masks, columns: Masks | None) -> tuple[Matrix, Matrix]:
     """Intersections [N, M] and sums of areas [N, M], in pixels, of binary masks [N, P] and [M, P] (None: the same)."""
-    exact = np.float32 if rows.shape[1] < 2**24 else np.float64
-    left: NDArray[Any] = rows.astype(exact)
-    right: NDArray[Any] = left if columns is None else columns.astype(exact)  # numpy halves the work of x @ x.T
-    total = left.sum(1, dtype=np.float64)[:, None] + right.sum(1, dtype=np.float64)
-    return (left @ right.T).astype(np.float64), total
+    double = rows.shape[1] >= 2**24
+    left = reals(rows, double=double)
+    right = left if columns is None else reals(columns, double=double)  # numpy halves the work of x @ x.T
+    both, *areas = (on_host(found).astype(np.float64) for found in (left @ right.T, left.sum(1), right.sum(1)))
+    return both, areas[0][:, None] + areas[1]

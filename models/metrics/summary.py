@@ -39,10 +39,20 @@ def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.r
 
     Crops of one patient resemble each other, so drawing crops would give too narrow an interval.
     """
-    _, member = np.unique(patients, return_inverse=True)
+    times, member = resampled_patients(patients, rng)
     sums, counts = np.bincount(member, values), np.bincount(member)
     if len(counts) < 2:
         return NAN, NAN
-    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
     low, high = np.quantile(times @ sums / (times @ counts), (0.025, 0.975))
     return float(low), float(high)
+
+
+def resampled_patients(
+    patients: Sequence[str] | NDArray, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """How often each patient is drawn in each of `RESAMPLES` draws with replacement, and each case's patient [N].
+
+    Patients are numbered in the order of their names.
+    """
+    names, member = np.unique(np.asarray(patients), return_inverse=True)
+    return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES), member

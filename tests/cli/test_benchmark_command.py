@@ -1,4 +1,4 @@
-"""`ambiseg benchmark`: both commands on tiny settings, what they print, and what they refuse."""
+"""`ambiseg benchmark`: every command on tiny settings, what they print, and what they refuse."""
 
 import json
 from collections.abc import Callable
@@ -79,3 +79,25 @@ def test_step_names_an_unknown_method(ambiseg: Command) -> None:
     code, _, notes = ambiseg("benchmark", "step", "-m", "divination")
     assert code == 2
     assert "No method 'divination'" in notes
+
+
+def test_metrics_prints_seconds_and_the_double_loops(ambiseg: Command) -> None:
+    words = ("benchmark", "metrics", "--images", 3, "--samples", 16, "--readers", 3, "--size", 24, "--device", "cpu")
+    code, printed, _ = ambiseg(*words)
+    assert code == 0
+    first, fast = printed.splitlines()
+    assert first == "GED and HM-IoU16 of 3 images of 24x24, 16 samples, 3 readers, cpu"
+    assert float(fast.split()[-2]) < 5
+    code, printed, _ = ambiseg(*words, "--naive", "--json")
+    assert code == 0
+    cost = json.loads(printed)
+    assert cost["difference"] < 1e-12
+    assert cost["ratio"] == pytest.approx(cost["naive_seconds"] / cost["seconds"])
+    assert cost["ratio"] > 1
+    assert "times as long" in ambiseg(*words, "--naive")[1]
+
+
+def test_metrics_refuses_too_few(ambiseg: Command) -> None:
+    code, _, notes = ambiseg("benchmark", "metrics", "--samples", 15)
+    assert code == 2
+    assert "16 samples at least" in notes

@@ -1,7 +1,10 @@
 """`ambiseg evaluate` on a small untrained run: what it prints, what it writes, and its defaults."""
 
+import csv
 import json
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from ambiseg.evaluate import evaluate
 from ambiseg.models.config import TrainConfig
 from ambiseg.models.method import build, check_options
 from ambiseg.models.run import DataRecord, Run, RunRecord
-from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
 
@@ -46,12 +49,48 @@ def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_newest_run_gives_a_table_and_two_files(run):
+def test_newest_run_gives_a_table_and_a_report(run):
     result = invoke()
     assert result.exit_code == 0
-    assert "GED16 (V-statistic, as in papers)" in result.stdout
+    for label in ("GED16, V-statistic (as in papers)", "GED100, unbiased (0: perfect)", "ECE of hypotheses"):
+        assert label in result.stdout
     assert "probunet-001 (probunet) on blobs, test: 4 cases" in result.stdout
+    folder = run / "evaluation-test"
+    assert sorted(os.listdir(folder)) == ["cases.csv", "figures", "report.html", "summary.json"]
+    assert f"Written: {folder.relative_to(Path.cwd()) / 'report.html'}" in " ".join(result.stderr.split())
+    assert "probunet-001" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Drawing" in result.stderr
+    with (folder / "cases.csv").open(newline="") as file:
+        assert all(float(row["ged100_v"]) >= 0 for row in csv.DictReader(file))
+
+
+def test_numbers_alone_in_place_of_a_report(run):
+    invoke(run, "--limit", 2)
+    invoke(run, "--no-report", "--parquet")
+    assert sorted(os.listdir(run / "evaluation-test")) == ["cases.csv", "cases.parquet", "summary.json"]
+    invoke(run, "--no-report")
     assert sorted(os.listdir(run / "evaluation-test")) == ["cases.csv", "summary.json"]
+
+
+def test_a_missing_package_is_told_before_the_work(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="needs pyarrow, which is not installed"):
+        invoke(run, "--parquet")
+    assert not (run / "evaluation-test").exists()
+
+
+def test_few_samples_have_no_figures_of_more(run):
+    printed = invoke(run, "--no-report", "--samples", 50).stdout
+    assert "GED50, unbiased" in printed
+    assert "GED100" not in printed
+    with pytest.raises(UsageError, match="at least 16 samples an image, came 15"):
+        invoke(run, "--samples", 15)
+
+
+def test_no_disagreement_is_noted(run):
+    result = invoke(run, "--no-report")
+    assert "AUROC of the ambiguity is not defined" in " ".join(result.stdout.split())
+    assert "AUROC, ambiguity" not in result.stdout
 
 
 def test_json_is_what_is_written(run, tmp_path):
@@ -75,7 +114,7 @@ def blobs_with_odds(path, masks, group=None, size=32):
 
 def test_known_modes_are_a_table_with_the_truth_beside_the_model(run, tmp_path):
     blobs_with_odds(tmp_path / "odds", 4, group="case")
-    printed = invoke(run, "--data", tmp_path / "odds").stdout
+    printed = invoke(run, "--data", tmp_path / "odds", "--no-report").stdout
     assert "Mode probabilities of 4 modes" in printed
     assert "of a perfect model" in printed
     assert "Mode probabilities, abs. error" in printed
@@ -89,7 +128,7 @@ def test_known_modes_are_a_table_with_the_truth_beside_the_model(run, tmp_path):
 
 def test_many_modes_are_their_error_alone(run, tmp_path):
     blobs_with_odds(tmp_path / "odds", 9)
-    printed = invoke(run, "--data", tmp_path / "odds").stdout
+    printed = invoke(run, "--data", tmp_path / "odds", "--no-report").stdout
     assert "Mode probabilities of 9 modes" in printed
     assert "truth" not in printed
     found = json.loads((run / "evaluation-test" / "summary.json").read_text())["modes"]
@@ -100,17 +139,17 @@ def test_many_modes_are_their_error_alone(run, tmp_path):
 def test_whole_images(run, tmp_path):
     blobs_with_odds(tmp_path / "odds", 2, size=40)
     for flags, side in (((), 32), (("--whole",), 40)):
-        found = json.loads(invoke(run, "--data", tmp_path / "odds", "--json", *flags).stdout)
+        found = json.loads(invoke(run, "--data", tmp_path / "odds", "--json", "--no-report", *flags).stdout)
         assert found["crop"] == [side, side]
 
 
 def test_other_data_are_noted(run, tmp_path):
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert "is not the data" not in invoke(run, "--data", tmp_path / "moved").stderr
+    assert "is not the data" not in invoke(run, "--data", tmp_path / "moved", "--no-report").stderr
     with write_store(tmp_path / "other", StoreInfo("other", "test", HOUNSFIELD), {"p": "test"}) as writer:
         writer.add(Crop(np.zeros((1, 32, 32), np.int16), np.ones((2, 32, 32), np.uint8), "p", "c"))
     assert "is not the data that probunet-001 was trained on" in " ".join(
-        invoke(run, "--data", tmp_path / "other").stderr.split()
+        invoke(run, "--data", tmp_path / "other", "--no-report").stderr.split()
     )
 
 

@@ -3,16 +3,19 @@
 import csv
 import json
 import math
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ambiseg.models.calibration import Calibration
+from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE
 from ambiseg.models.metrics.data import data_for
 from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.metrics.floor import floor
-from ambiseg.models.predictive import Atoms
+from ambiseg.models.predictive import Atoms, SampledPredictive
 from ambiseg.models.run import DataRecord
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
@@ -56,7 +59,7 @@ class Oracle:
         self.known, self.exact = known, exact
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
         self.method = SimpleNamespace(name="oracle")
-        self.name, self.weights_hash = "oracle-001", "0" * 64
+        self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
 
     def predictive(self, images, probabilities=None):
         self.side, self.probabilities = images.shape[-1], probabilities
@@ -70,7 +73,7 @@ class Oracle:
         if not self.exact:
             masks = masks[torch.multinomial(weights.double(), n, True, generator=generator)]
             weights = torch.full((n,), 1 / n)
-        marginal = torch.stack((masks == 0, masks == 1)).float().mean(1)
+        marginal = torch.einsum("n,knyx->kyx", weights.float(), torch.stack((masks == 0, masks == 1)).float())
         return Atoms(masks[None], weights[None], marginal[None], None if self.exact else n)
 
 
@@ -120,7 +123,8 @@ def test_an_oracle_that_draws_from_the_readers_scores_its_floor(store):
     """E[GED_V] = 2D - D (1 - 1/N) - D = D / N, with D the readers' diversity."""
     found = evaluate(readers_oracle(store), store, "test", samples=50)
     diversity = found.figures["reader_diversity"].mean
-    for name, n in (("ged16_v", 16), ("ged_v", 50)):
+    assert found.figures["ged100_v"].cases == 0
+    for name, n in (("ged16_v", 16), ("ged50_v", 50), ("ged_v", 50)):
         assert found.figures[name].mean == pytest.approx(diversity / n, abs=4 * standard_error(found, name))
     assert found.figures["ged16_u"].mean < 0
 
@@ -159,8 +163,15 @@ def test_an_oracle_of_known_odds_scores_the_exact_floor(modes):
         assert found.figures[name].mean == pytest.approx(0, abs=4 * standard_error(found, name))
     exact = evaluate(truth_oracle(modes, exact=True), modes, "test")
     assert exact.about["floor"]["ged_v"] == 0
-    for name in ("ged_v", "ged_u", "mode_error", "empty_error"):
+    assert exact.about["floor"]["ged100_v"] == pytest.approx(floor(modes, samples=100))
+    assert set(found.about["floor"]) == {"ged16_v", "ged50_v", "ged_v"}
+    for name in ("ged_v", "ged_u", "mode_error", "empty_error", "hypothesis_ece", "top_ece", "pixel_ece"):
         assert exact.figures[name].mean == pytest.approx(0, abs=1e-7), name
+    assert exact.figures["ot_iou"].mean == pytest.approx(1, abs=1e-7)
+    for n in (16, 50, 100):
+        name = f"ged{n}_v"
+        margin = 4 * standard_error(exact, name)
+        assert exact.figures[name].mean == pytest.approx(exact.about["floor"][name], abs=margin)
 
 
 def test_mode_probabilities_are_reported_by_group(modes):
@@ -180,6 +191,107 @@ def test_mode_probabilities_are_reported_by_group(modes):
         "mean_absolute_error": pytest.approx(0.4),
     }
     assert summary["group"] == "cue"
+
+
+def test_every_figure_of_the_catalogue_is_there(store):
+    found = evaluate(population_oracle(store, exact=True), store, "test", limit=20)
+    assert set(found.figures) == {measure.name for measure in CATALOGUE}
+    for measure in CATALOGUE:
+        if measure.pooled:
+            figure = found.figures[measure.name]
+            assert figure.low <= figure.mean <= figure.high, measure.name
+            assert math.isnan(figure.sd)
+    assert set(found.reliability) == {"hypotheses", "top", "pixels", "marked_pixels"}
+    assert found.reliability["top"].counts.sum() == 20
+    assert found.reliability["pixels"].counts.sum() == 20 * SIZE * SIZE
+    assert found.reliability["marked_pixels"].counts.sum() == 20 * 8 * 8  # where the large square is likely
+
+
+def test_hypotheses_of_known_reliability(store):
+    """Readers of the population bear out its odds; a model that is sure of its favourite is wrong by what it leaves out."""
+    honest = evaluate(population_oracle(store, exact=True), store, "test")
+    assert honest.figures["hypothesis_ece"].mean < 0.05
+    assert honest.figures["top_ece"].mean < 0.05
+    mode = np.array([0.02, 0.97, 0.01])
+    sure = evaluate(Oracle(store, lambda row: (population_masks(), mode), exact=True), store, "test")
+    assert sure.figures["top_ece"].mean == pytest.approx(0.57, abs=0.07)
+    assert sure.figures["hypothesis_nll"].mean > honest.figures["hypothesis_nll"].mean
+    assert sure.figures["hypothesis_brier"].mean > honest.figures["hypothesis_brier"].mean
+    log_odds = -np.log(POPULATION)
+    shares = np.array([case.outcome.hits[:3] for case in honest.cases]).mean(0)
+    expected = shares @ np.sort(log_odds)
+    assert honest.figures["hypothesis_nll"].mean == pytest.approx(expected, rel=0.02)
+
+
+def test_ambiguity_tells_where_readers_disagree(store):
+    """The oracle of the readers is ambiguous just where they differ; one with the same masks everywhere knows nothing."""
+    found = evaluate(readers_oracle(store, exact=True), store, "test")
+    disagreeing = [case.disagree for case in found.cases]
+    for case, disagree in zip(found.cases, disagreeing, strict=True):
+        read = case.scores["empty_readers"]
+        assert disagree == (0 < read < 1)
+    assert found.figures["ambiguity_auroc"].mean > 0.95
+    assert found.about["notes"] == []
+    blind = evaluate(population_oracle(store, exact=True), store, "test")
+    assert blind.figures["ambiguity_auroc"].mean == 0.5
+
+
+def test_a_split_without_disagreement_says_so(tmp_path):
+    """All readers draw the same; everything works, and what nobody can know is not defined."""
+    with write_store(tmp_path / "data", StoreInfo("same", "test", HOUNSFIELD), {"p": "test", "q": "test"}) as writer:
+        for row, patient in enumerate("ppq"):
+            image = np.full((1, SIZE, SIZE), row, np.int16)
+            writer.add(Crop(image, population_masks()[[1, 1, 1]], patient, f"c{row}"))
+    same = Store.open(tmp_path / "data")
+    found = evaluate(population_oracle(same), same, "test")
+    assert math.isnan(found.figures["ambiguity_auroc"].mean)
+    assert found.about["notes"] == [
+        "In no case two readers' masks share nothing, so the AUROC of the ambiguity is not defined."
+    ]
+    assert found.figures["reader_diversity"].mean == 0
+    found.write(tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["figures"]["ambiguity_auroc"]["mean"] is None
+
+
+def test_surface_distances_are_in_the_data_sets_mm(tmp_path):
+    """One pixel size for all crops, or each scan's own (y, x) where crops kept their scans' pixels."""
+    large, small = population_masks()[2], population_masks()[1]
+
+    def distance(name, spacing, own):
+        told = StoreInfo(name, "test", HOUNSFIELD, spacing_mm=spacing)
+        with write_store(tmp_path / name, told, {"p": "test"}) as writer:
+            writer.add(Crop(np.zeros((1, SIZE, SIZE), np.int16), small[None], "p", "c", spacing_mm=own))
+        data = Store.open(tmp_path / name)
+        found = evaluate(Oracle(data, lambda row: (large[None], np.ones(1)), exact=True), data, "test")
+        return found.figures["top_surface_mm"].mean
+
+    unit = distance("one", 1.0, None)
+    assert unit > 1
+    assert distance("two", 2.0, (7.0, 9.0)) == pytest.approx(2 * unit)
+    assert distance("own", None, (3.0, 3.0)) == pytest.approx(3 * unit)
+    assert 3 * unit < distance("unlike", None, (3.0, 5.0)) < 5 * unit
+    assert math.isnan(distance("none", None, None))
+
+
+def test_evaluations_of_draws_and_of_exact_weights_share_their_estimators(store):
+    oracles = (population_oracle(store), population_oracle(store, exact=True))
+    draws, exact = (evaluate(oracle, store, "test", limit=3).about for oracle in oracles)
+    assert (draws["weights"], exact["weights"]) == ("draws", "exact")
+    assert draws["estimators"] == exact["estimators"]
+    assert draws["calibrated"] is None
+
+
+def test_a_runs_calibration_is_used_and_told(store):
+    fitted = {"top": 8, "merge": 0.3, "samples": 100, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
+    oracle = population_oracle(store, exact=True)
+    plain = evaluate(oracle, store, "test", limit=30)
+    oracle.calibration = Calibration(temperature=4, **fitted)
+    found = evaluate(oracle, store, "test", limit=30)
+    assert found.about["calibrated"]["temperature"] == 4
+    assert np.ptp(found.cases[0].outcome.probabilities[:-1]) < np.ptp(plain.cases[0].outcome.probabilities[:-1])
+    assert found.figures["ged16_v"] == plain.figures["ged16_v"]
+    json.dumps(found.summary())
 
 
 def test_readers_have_no_modes(store):
@@ -209,9 +321,7 @@ def test_whole_images_are_evaluated_when_asked_for(store):
     whole = evaluate(oracle, store, "test", limit=5, whole=True)
     same = evaluate(readers_oracle(store, exact=True), store, "test", limit=5)
     assert (centre.about["crop"], whole.about["crop"]) == ([4, 4], [SIZE, SIZE])
-    assert [vars(case.scores) for case in whole.cases] == [
-        pytest.approx(vars(case.scores), nan_ok=True) for case in same.cases
-    ]
+    assert [case.scores for case in whole.cases] == [pytest.approx(case.scores, nan_ok=True) for case in same.cases]
 
 
 def test_probabilities_of_another_segmenter_reach_the_model(tmp_path):
@@ -247,8 +357,8 @@ def test_large_crops_are_cut_to_the_training_crop(store):
     assert oracle.side == 4
     assert found.about["crop"] == [4, 4]
     for case in found.cases:  # the small and the large square both fill these four pixels: one mask or none is left
-        share = case.scores.empty_readers
-        assert case.scores.reader_diversity == pytest.approx(2 * share * (1 - share))
+        share = case.scores["empty_readers"]
+        assert case.scores["reader_diversity"] == pytest.approx(2 * share * (1 - share))
 
 
 def test_what_is_written_can_be_read(store, tmp_path):
@@ -268,11 +378,44 @@ def test_what_is_written_can_be_read(store, tmp_path):
     }.items() <= summary.items()
     with (tmp_path / "a" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    facts = ("row", "patient", "case", "lesion", "slice", "readers", "disagree", "ambiguity", "group")
+    assert tuple(rows[0]) == facts + CASE_MEASURES
+    for row, case in zip(rows, found.cases, strict=True):
+        assert (row["patient"], row["readers"], row["group"]) == (case.index["patient"], str(case.readers), "all")
+        assert (row["disagree"], float(row["ambiguity"])) == (str(int(case.disagree)), pytest.approx(case.ambiguity))
+    for name, bins in found.reliability.items():
+        assert summary["reliability"][name] == {key: values.tolist() for key, values in vars(bins).items()}
     assert [row["row"] for row in rows] == [case.index["row"] for case in found.cases]
     mean = np.mean([float(row["ged16_v"]) for row in rows])
     assert summary["figures"]["ged16_v"]["mean"] == pytest.approx(mean, abs=1e-8)
     for name in ("cases.csv", "summary.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_parquet_table_holds_what_the_csv_holds(store, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    evaluate(population_oracle(store), store, "test", limit=9).write(tmp_path, parquet=True)
+    table = parquet.read_table(tmp_path / "cases.parquet").to_pydict()
+    with (tmp_path / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(table) == list(rows[0])
+    assert table["row"] == [int(row["row"]) for row in rows]
+    assert table["case"] == [row["case"] for row in rows]
+    for name in CASE_MEASURES:
+        expected = [float(row[name]) if row[name] else None for row in rows]
+        assert [value is None for value in table[name]] == [value is None for value in expected]
+        assert [value for value in table[name] if value is not None] == pytest.approx(
+            [value for value in expected if value is not None], rel=1e-8
+        )
+
+
+def test_a_parquet_table_without_pyarrow_says_what_to_do(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    found = evaluate(population_oracle(store), store, "test", limit=2)
+    with pytest.raises(UsageError, match=r'pip install "ambiseg\[parquet\]"'):
+        found.write(tmp_path / "out", parquet=True)
+    assert not (tmp_path / "out").exists()
+    found.write(tmp_path / "out")
 
 
 def test_figures_that_are_not_defined_are_blank_and_null(tmp_path):
@@ -311,6 +454,17 @@ def test_data_unlike_the_models_are_told(store):
         oracle.record.data = oracle.record.data.model_copy(update=change)
         with pytest.raises(DataError, match=message):
             evaluate(oracle, store, "test")
+
+
+def test_logits_that_are_not_numbers_are_told(store):
+    class Broken(SampledPredictive):
+        def chunks(self, n, generator, tied):
+            yield torch.full((1, n, 2, SIZE, SIZE), torch.nan)
+
+    oracle = population_oracle(store)
+    oracle.predictive = lambda images, probabilities=None: Broken()
+    with pytest.raises(DataError, match="no finite probabilities for row 0"):
+        evaluate(oracle, store, "test")
 
 
 def test_masks_of_a_broken_model_are_told(store):

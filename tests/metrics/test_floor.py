@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ambiseg.models.metrics.distances import ged
 from ambiseg.models.metrics.floor import floor
-from ambiseg.models.metrics.scores import image_scores
+from ambiseg.models.metrics.overlap import overlaps
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.flips import Flip
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
@@ -27,9 +28,9 @@ def test_an_oracle_that_draws_from_the_truth_reaches_the_floor(store):
     for _ in range(25):
         for row in rows:
             drawn = masks[row][rng.choice(3, 16, p=odds[row])]
-            found = image_scores(drawn, np.full(16, 1 / 16), masks[row], draws=16, rng=rng, odds=odds[row])
-            v.append(found.ged16_v)
-            u.append(found.ged16_u)
+            found = ged(overlaps(drawn, masks[row]), draws=16, reader_weights=odds[row])
+            v.append(found.v)
+            u.append(found.u)
     expected = floor(store, samples=16)
     assert np.mean(v) == pytest.approx(expected, abs=4 * np.std(v) / math.sqrt(len(v)))
     assert np.mean(u) == pytest.approx(0, abs=4 * np.std(u) / math.sqrt(len(u)))

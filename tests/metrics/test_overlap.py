@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ambiseg.models.metrics.overlap import comparable, overlaps, pairwise_dice, pairwise_iou
 from ambiseg.preprocessing.errors import DataError
@@ -123,13 +124,29 @@ def test_a_mask_that_nobody_compares_ignores_nothing():
     """What an absent reader ignores is looked at all the same."""
     labels, masks = np.ones((1, 2, 2), np.uint8), np.ones((2, 2, 2), np.uint8)
     masks[1, 0] = IGNORE
-    assert comparable(labels, masks, np.array([True, False]))[0].shape == (1, 2, 2)
-    assert comparable(labels, masks)[0].shape == (1, 2)
+    assert comparable(labels, masks, np.array([True, False]))[0].sum() == 4
+    for side in comparable(labels, masks):
+        np.testing.assert_array_equal(side, np.broadcast_to([[0, 0], [1, 1]], side.shape))
 
 
 def test_an_image_without_a_pixel_that_counts_says_nothing():
     ignored = np.full((2, 3, 3), IGNORE, np.uint8)
     np.testing.assert_array_equal(overlaps(np.ones((2, 3, 3), np.uint8), ignored).cross, 1)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_tensors_give_the_same_tables_as_arrays(classes):
+    rng = np.random.default_rng(classes)
+    for _ in range(50):
+        labels = rng.integers(classes, size=(4, 5, 6), dtype=np.uint8)
+        masks = rng.choice(np.array([*range(classes), IGNORE], np.uint8), (3, 5, 6))
+        masks.flags.writeable = False
+        present, scored = np.array([True, False, True]), None if rng.random() < 0.5 else (1, classes - 1)
+        expected = overlaps(labels, masks, present, scored=scored)
+        found = overlaps(torch.from_numpy(labels), masks, present, scored=scored)
+        for name, table in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), table)
+        np.testing.assert_array_equal(pairwise_dice(torch.from_numpy(labels)), pairwise_dice(labels))
 
 
 def test_no_reader_or_another_shape_is_an_error():

@@ -1,12 +1,17 @@
-"""Figures of one image by hand, and the cheap ones for validation."""
+"""Every figure of one image by hand, and an independent slow implementation over thousands of random sets."""
 
 import math
-import time
+from functools import cache
+from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.scores import SCORE_NAMES, image_scores, validation_scores
+from ambiseg.models.calibration import Calibration
+from ambiseg.models.metrics.catalogue import CASE_MEASURES, DRAWS
+from ambiseg.models.metrics.scores import image_scores
+from ambiseg.models.metrics.sides import both_sides
 from ambiseg.preprocessing.store import IGNORE
 
 
@@ -17,8 +22,9 @@ def rows(*masks):
 EMPTY, ONE, TWO = [0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0]
 
 
-def scores(labels, weights, masks, *, draws, present=None, **known):
-    return image_scores(labels, np.array(weights), masks, present, draws=draws, rng=np.random.default_rng(0), **known)
+def scores(labels, weights, masks, *, draws, present=None, spacing_mm=None, seed=0, **known):
+    sides = both_sides(labels, np.array(weights), masks, present, draws=draws, **known)
+    return SimpleNamespace(**image_scores(sides, rng=np.random.default_rng(seed), spacing_mm=spacing_mm))
 
 
 def test_sixteen_draws_by_hand():
@@ -36,6 +42,80 @@ def test_sixteen_draws_by_hand():
     assert found.top_dice == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
     assert (found.empty_model, found.empty_readers, found.empty_error) == (0.25, 0.25, 0)
     assert found.empty_accuracy == 1
+    assert found.d_max16 == pytest.approx((2 / 3 + 1 + 1 + 1) / 4)  # the best of TWO and EMPTY for each reader
+    assert found.ot_iou == pytest.approx(found.hm_iou16)
+    assert found.best_dice == found.top_dice  # EMPTY, the other hypothesis, has 1/4
+    assert found.hypothesis_nll == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    assert found.hypothesis_brier == pytest.approx(0.75 * 0.25 + 0.25 * 0.75)
+
+
+def test_names_are_the_catalogues_in_its_order():
+    found = scores(rows(*[ONE] * 16), [1 / 16] * 16, rows(TWO), draws=16)
+    assert tuple(vars(found)) == CASE_MEASURES
+
+
+def test_fewer_draws_than_a_figure_needs_leave_it_undefined():
+    for count, defined in ((16, (16,)), (50, (16, 50)), (99, (16, 50)), (100, (16, 50, 100))):
+        found = scores(rows(*[ONE] * count), [1 / count] * count, rows(ONE, TWO), draws=count)
+        for n, kind in product(DRAWS, ("ged{}_v", "ged{}_u", "overlap{}", "sample_diversity{}")):
+            assert math.isnan(getattr(found, kind.format(n))) == (n not in defined), (count, kind, n)
+
+
+def test_first_draws_are_nested():
+    """Of 100 draws the first 16 are ONE, the next 34 TWO, the others EMPTY."""
+    labels = rows(*[ONE] * 16, *[TWO] * 34, *[EMPTY] * 50)
+    found = scores(labels, [1 / 100] * 100, rows(ONE), draws=100)
+    assert (found.overlap16, found.sample_diversity16) == (0, 0)
+    assert found.overlap50 == pytest.approx(0.68 * 0.5)
+    assert found.sample_diversity50 == pytest.approx(2 * 0.32 * 0.68 * 0.5)
+    assert found.overlap100 == pytest.approx(0.34 * 0.5 + 0.5)
+    assert (found.ged_v, found.overlap) == pytest.approx((found.ged100_v, found.overlap100))
+    assert (found.hm_iou16, found.d_max16) == (1, 1)
+    assert found.ot_iou == pytest.approx(0.16 + 0.34 * 0.5)
+
+
+def test_exact_weights_are_resampled_once_for_all_numbers_of_draws():
+    """Means over seeds meet the expectations, and the sets are nested: 16 draws that agree come with 100 that hold them."""
+    labels, masks, weights = rows(ONE, EMPTY), rows(ONE, ONE, EMPTY), [0.75, 0.25]
+    found = [scores(labels, weights, masks, draws=None, seed=seed) for seed in range(400)]
+    for n in DRAWS:
+        drawn = np.array([getattr(one, f"sample_diversity{n}") for one in found])
+        expected = 2 * 0.75 * 0.25 * (1 - 1 / n)
+        assert drawn.mean() == pytest.approx(expected, abs=4 * drawn.std() / 20)
+    overlap16, overlap50 = (np.array([getattr(one, f"overlap{n}") for one in found]) for n in (16, 50))
+    assert np.corrcoef(overlap16, overlap50)[0, 1] == pytest.approx(math.sqrt(16 / 50), abs=0.15)
+    assert len({one.ged_v for one in found}) == 1
+
+
+def test_best_dice_is_of_the_hypothesis_that_readers_like_best():
+    found = scores(rows(EMPTY, TWO, ONE), [0.5, 0.3, 0.2], rows(ONE, TWO, TWO), draws=None)
+    assert found.top_dice == 0
+    assert found.best_dice == pytest.approx((2 / 3 + 1 + 1) / 3)
+
+
+def test_surface_distance_of_the_top_hypothesis_is_to_readers_who_marked_something():
+    labels, masks = (np.zeros((n, 6, 6), np.uint8) for n in (1, 3))
+    labels[0, 1, 1] = masks[0, 1, 3] = 1  # two pixels of 2 mm apart along x
+    masks[1, 4, 1] = 2  # three pixels of .5 mm apart along y, of another class
+    given = {"draws": None, "spacing_mm": (0.5, 2.0)}
+    assert scores(labels, [1.0], masks, **given).top_surface_mm == pytest.approx((4 + 1.5) / 2)
+    odds = np.array([0.1, 0.3, 0.6])
+    assert scores(labels, [1.0], masks, odds=odds, **given).top_surface_mm == pytest.approx((0.1 * 4 + 0.3 * 1.5) / 0.4)
+    assert math.isnan(scores(labels, [1.0], masks[2:], **given).top_surface_mm)
+    assert math.isnan(scores(0 * labels, [1.0], masks, **given).top_surface_mm)
+    assert math.isnan(scores(labels, [1.0], masks, draws=None).top_surface_mm)
+
+
+def test_calibration_changes_what_hypotheses_say_and_nothing_of_the_draws():
+    """With the empty mask's odds halved, the hypotheses change places."""
+    fitted = {"top": 8, "merge": 0.3, "samples": 16, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
+    labels, masks = rows(*[EMPTY] * 9, *[TWO] * 7), rows(TWO, TWO, EMPTY)
+    plain = scores(labels, [1 / 16] * 16, masks, draws=16)
+    shifted = Calibration(temperature=1, empty=math.log(0.5), **fitted)
+    found = scores(labels, [1 / 16] * 16, masks, draws=16, calibration=shifted)
+    assert (plain.top_dice, found.top_dice) == pytest.approx((1 / 3, 2 / 3))
+    changed = {name for name in CASE_MEASURES if repr(getattr(plain, name)) != repr(getattr(found, name))}
+    assert changed == {"top_iou", "top_dice", "hypothesis_nll", "hypothesis_brier"}
 
 
 def test_absent_readers_do_not_count():
@@ -71,8 +151,8 @@ def test_known_odds_stand_for_as_many_readers():
     labels = rows(*[ONE] * 12, *[EMPTY] * 4)
     known = scores(labels, [1 / 16] * 16, rows(TWO, EMPTY), draws=16, odds=np.array([0.75, 0.25]))
     readers = scores(labels, [1 / 16] * 16, rows(TWO, TWO, TWO, EMPTY), draws=16)
-    for name in set(SCORE_NAMES) - {"ged16_u", "ged_u", "mode_error"}:
-        assert getattr(known, name) == pytest.approx(getattr(readers, name)), name
+    for name in set(CASE_MEASURES) - {"ged16_u", "ged_u", "mode_error"}:
+        assert getattr(known, name) == pytest.approx(getattr(readers, name), nan_ok=True), name
     assert known.ged16_u == pytest.approx(2 * known.overlap16 - known.sample_diversity16 * 16 / 15 - 2 * 0.75 * 0.25)
     assert known.mode_error == pytest.approx(0)
     assert math.isnan(readers.mode_error)
@@ -103,58 +183,72 @@ def test_ignored_pixels_and_other_classes_change_no_figure():
     assert vars(again) == pytest.approx(vars(found), nan_ok=True)
 
 
-def test_validation_knows_odds_and_scored_classes():
-    rng = np.random.default_rng(4)
-    labels, masks = (rng.integers(4, size=(5, n, 6, 6), dtype=np.uint8) for n in (16, 3))
-    masks[0, 0, 0] = IGNORE
-    odds = rng.dirichlet(np.ones(3), 5)
-    present = np.ones((5, 3), bool)
-    given = {"draws": 16, "scored": (1, 3)}
-    found = validation_scores(labels, np.full((5, 16), 1 / 16), masks, present, odds=odds, **given)
-    cases = [scores(labels[i], [1 / 16] * 16, masks[i], odds=odds[i], **given) for i in range(5)]
-    expected = {
-        "ged": np.mean([case.ged16_v for case in cases]),
-        "ged_u": np.mean([case.ged16_u for case in cases]),
-        "hm_iou": np.mean([case.hm_iou16 for case in cases]),
-        "overlap": np.mean([case.overlap16 for case in cases]),
-        "diversity": np.mean([case.sample_diversity16 for case in cases]),
-        "mode_error": np.mean([case.mode_error for case in cases]),
-    }
-    assert found == pytest.approx(expected, abs=1e-12)
+def slow_score(a, b, dice):
+    return slow_score_of_bytes(a.tobytes(), b.tobytes(), dice)
 
 
-def test_validation_scores_are_the_means_of_the_cases():
-    rng = np.random.default_rng(1)
-    labels, masks = (
-        rng.integers(2, size=(5, 16, 6, 6), dtype=np.uint8),
-        rng.integers(2, size=(5, 3, 6, 6), dtype=np.uint8),
+@cache
+def slow_score_of_bytes(a, b, dice):
+    """IoU or Dice of two label maps, by sets of pixels and classes one by one."""
+    found = []
+    for label in set(a + b) - {0}:
+        first, second = ({i for i, value in enumerate(mask) if value == label} for mask in (a, b))
+        both = len(first & second)
+        found.append(2 * both / (len(first) + len(second)) if dice else both / len(first | second))
+    return sum(found) / len(found) if found else 1.0
+
+
+def slow_scores(labels, weights, masks, truth, readers):
+    """What the definitions say, read once more: loops over pairs, nothing shared."""
+
+    def expected(left, p, right, q):
+        return sum(
+            v * w * (1 - slow_score(a, b, False))
+            for a, v in zip(left, p, strict=True)
+            for b, w in zip(right, q, strict=True)
+        )
+
+    found = {}
+    sets = {"16": (labels[:16], np.full(16, 1 / 16)), "": (labels, weights)}
+    own = expected(masks, truth, masks, truth)
+    for name, (some, p) in sets.items():
+        overlap, diversity = expected(some, p, masks, truth), expected(some, p, some, p)
+        found[f"overlap{name}"], found[f"sample_diversity{name}"] = overlap, diversity
+        found[f"ged{name}_v"] = 2 * overlap - diversity - own
+        unbiased = own if readers is None else own * readers / (readers - 1) if readers > 1 else math.nan
+        found[f"ged{name}_u"] = 2 * overlap - diversity * len(some) / (len(some) - 1) - unbiased
+    found["reader_diversity"] = own
+    found["d_max16"] = sum(
+        w * max(slow_score(s, y, True) for s in labels[:16]) for y, w in zip(masks, truth, strict=True)
     )
-    present = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1]], bool)
-    found = validation_scores(labels, np.full((5, 16), 1 / 16, np.float32), masks, present, draws=16)
-    cases = [scores(labels[i], [1 / 16] * 16, masks[i], draws=16, present=present[i]) for i in range(5)]
-    expected = {
-        "ged": np.mean([case.ged16_v for case in cases]),
-        "ged_u": np.nanmean([case.ged16_u for case in cases]),
-        "hm_iou": np.mean([case.hm_iou16 for case in cases]),
-        "overlap": np.mean([case.overlap16 for case in cases]),
-        "diversity": np.mean([case.sample_diversity16 for case in cases]),
-    }
-    assert found == pytest.approx(expected, abs=1e-12)
+    for name, sides in (("empty_model", (labels, weights)), ("empty_readers", (masks, truth))):
+        found[name] = sum(w for mask, w in zip(*sides, strict=True) if not mask.any())
+    found["empty_error"] = abs(found["empty_model"] - found["empty_readers"])
+    return found
 
 
-def test_validation_with_one_reader_has_no_unbiased_ged():
-    found = validation_scores(
-        rows(ONE, TWO)[None], np.full((1, 2), 0.5), rows(ONE)[None], np.ones((1, 1), bool), draws=2
-    )
-    assert math.isnan(found["ged_u"])
-    assert found["ged"] == pytest.approx(2 * 0.25 - 0.25)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_agrees_with_slow_definitions_over_thousands_of_random_sets(classes):
+    """Every set of 16 to 20 draws has up to four masks, of which many are empty; with odds and without."""
+    rng = np.random.default_rng(classes)
+    for _ in range(1200):
+        support = rng.integers(classes, size=(rng.integers(1, 5), 2, 2), dtype=np.uint8)
+        support[rng.random(len(support)) < 0.3] = 0
+        count = rng.integers(16, 21)
+        labels = support[rng.integers(len(support), size=count)]
+        masks = rng.integers(classes, size=(rng.integers(1, 4), 2, 2), dtype=np.uint8)
+        masks[rng.random(len(masks)) < 0.3] = 0
+        odds = rng.dirichlet(np.ones(len(masks))) if rng.random() < 0.5 else None
+        weights = np.full(count, 1 / count)
+        found = vars(scores(labels, weights, masks, draws=int(count), odds=odds))
+        truth = np.full(len(masks), 1 / len(masks)) if odds is None else odds
+        expected = slow_scores(labels, weights, masks, truth, len(masks) if odds is None else None)
+        assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_validation_is_fast_enough_to_run_often():
-    """Measured: .2 s on one core for 200 images of 128x128, 100 samples, 4 readers; here a tenth of it, with a loose limit."""
-    rng = np.random.default_rng(2)
-    centre = np.hypot(*(np.mgrid[:128, :128] - 64))
-    labels = (centre < rng.uniform(8, 24, (20, 100, 1, 1))).astype(np.uint8)
-    start = time.perf_counter()
-    validation_scores(labels, np.full((20, 100), 0.01), labels[:, :4], np.ones((20, 4), bool), draws=100)
-    assert time.perf_counter() - start < 1
+def test_images_and_volumes_of_one_lesion_score_alike():
+    rng = np.random.default_rng(0)
+    labels, masks = (rng.integers(2, size=(n, 2, 4, 4), dtype=np.uint8) for n in (16, 3))
+    found = scores(labels, [1 / 16] * 16, masks, draws=16)
+    flat = scores(labels.reshape(16, 8, 4), [1 / 16] * 16, masks.reshape(3, 8, 4), draws=16)
+    assert vars(found) == pytest.approx(vars(flat), nan_ok=True)

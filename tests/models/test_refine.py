@@ -10,7 +10,7 @@ import torch
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import make_config
 from ambiseg.models.method import Player, build
-from ambiseg.models.methods.refine import Refine
+from ambiseg.models.methods.refine import Drawn, Refine
 from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.metrics.evaluation import Evaluation
 from ambiseg.models.randomness import generator_for
@@ -131,7 +131,8 @@ def test_ignored_pixels_count_for_nothing(options: dict[str, Any]) -> None:
         logits = method.refiner(torch.cat((target, image), 1), torch.ones(3, 2, 8)).float()
         changed = logits + 5 * (batch.mask == IGNORE).unsqueeze(2) * torch.tensor([1.0, -1.0])[:, None, None]
         scores = [method._scores_of_draws(some.softmax(2), batch) for some in (logits, changed)]
-        held = [method._regularisers(some, target, batch) for some in (logits, changed)]
+        drawn = [Drawn(target.log(), target, some, None) for some in (logits, changed)]
+        held = [method._regularisers(some, some.logits.softmax(2), batch) for some in drawn]
     assert torch.equal(*scores)
     assert held[0].keys() == held[1].keys()
     assert all(torch.equal(held[0][name], held[1][name]) for name in held[0])

@@ -89,9 +89,17 @@ def test_a_call_runs_again_alone() -> None:
     net = little_net().to(memory_format=torch.channels_last)
     work = record(lambda: net(images(0).to(memory_format=torch.channels_last)).sum().backward())
     for call in work.needed:
-        again = record(call.prepared(CPU))
+        again = record(call.prepared(lambda layout: layout.random(CPU)))
         assert list(again.needed) == [call]
         assert again.flops == call.flops
+
+
+def test_the_arithmetic_of_a_work_runs_again_alone_in_its_order() -> None:
+    nets = [nn.Conv2d(3, 4, 3) for _ in range(5)]
+    work = record(lambda: [net(images(0)).sum().backward() for net in nets])
+    again = record(work.alone(CPU))
+    assert list(again.needed | again.repeated) == list(work.needed)
+    assert again.flops == work.flops
 
 
 def test_seconds_are_those_of_one_run() -> None:

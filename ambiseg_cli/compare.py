@@ -1,0 +1,134 @@
+"""`ambiseg compare`: whether one run is better than another on the same cases, or only looks so."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import console, emit_json, out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from ambiseg.models.metrics.comparison import Comparison, Difference
+
+MOST_NAMES = 3  # runs that the folder's name holds
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more evaluated runs; the others are compared with the first.", metavar="RUN"
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="Split whose evaluation to take.")] = "test",
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--figure",
+            help="Figure to compare, a column of cases.csv; several times for several. Default: ged16_v, ged16_u, hm_iou16, "
+            "top_dice and hypothesis_nll.",
+            show_default=False,
+        ),
+    ] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare each run with each other one.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder of the results. Default: comparisons/RUN-vs-RUN.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
+) -> None:
+    """Compare evaluated runs case by case: paired differences, intervals by patient, tests corrected for their number."""
+    from ambiseg.models.metrics.compare import FIGURES
+    from ambiseg.models.metrics.compare import compare as compare_evaluations
+    from ambiseg.models.metrics.stored import read_evaluations
+    from ambiseg.models.report.comparison import draw_comparison
+
+    evaluations = read_evaluations(runs, split)
+    comparison = compare_evaluations(evaluations, figure or FIGURES, all_pairs=all_pairs, seed=seed)
+    folder = output or Path("comparisons") / _folder_name(comparison)
+    comparison.write(folder)
+    draw_comparison(folder / "comparison.png", comparison)
+    draw_comparison(folder / "comparison.svg", comparison)
+    if as_json:
+        emit_json(comparison.summary())
+    else:
+        out(_heading(comparison))
+        for first, second in dict.fromkeys((row.first, row.second) for row in comparison.differences):
+            rows = [row for row in comparison.differences if (row.first, row.second) == (first, second)]
+            out(_table(first, second, rows))
+        out(_legend(comparison))
+        for note in comparison.notes:
+            out(note)
+    console.print(f"Written: {folder / 'comparison.json'}, comparison.csv, comparison.png, comparison.svg")
+
+
+def _folder_name(comparison: "Comparison") -> str:
+    names = [Path(str(run["name"])).name for run in comparison.runs]
+    if len(names) > MOST_NAMES:
+        return f"{names[0]}-vs-{len(names) - 1}-others"
+    return "-vs-".join(names)
+
+
+def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
+    """A pair of runs, a row a figure."""
+    from rich.table import Table
+
+    table = Table(title=f"{second} against {first}", title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    for heading in ("first", "second", "difference", "effect", "p"):
+        table.add_column(heading, justify="right", no_wrap=heading != "difference")
+    table.add_column("better", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _heading(comparison: "Comparison") -> str:
+    about = comparison.about
+    patients = f"{about['patients']} patients" if about["patients"] != 1 else "one patient"
+    data = f"{about.get('data', 'data')} ({str(about['data_hash'])[:12]})"
+    return f"{data}, {about['split']}: {about['cases']} cases of {patients}"
+
+
+def _legend(comparison: "Comparison") -> str:
+    return (
+        "Difference: second less first, mean of the cases and its 95 % bootstrap interval by patient. Effect: rank-biserial "
+        "correlation. p: Wilcoxon signed-rank test of the patients' mean differences, corrected by Holm for "
+        f"{len(comparison.differences)} tests; from .05 on it is undecided which run is better."
+    )
+
+
+def _cells(row: "Difference") -> tuple[str, ...]:
+    """A difference as text; a dash where nothing can be said."""
+    interval = "" if math.isnan(row.low) else f" [{_signed(row.low)}, {_signed(row.high)}]"
+    means = (_decimals(row.first_mean), _decimals(row.second_mean))
+    return row.figure, *means, _signed(row.difference) + interval, f"{row.effect:+.2f}", _p(row.p_holm), _better(row)
+
+
+def _better(row: "Difference") -> str:
+    if not row.significant:
+        return "undecided"
+    if row.better is None:
+        return "-"
+    return "second" if row.better == row.second else "first"
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def _p(value: float) -> str:
+    return "< .0001" if value < 0.0001 else f"{value:.4f}".replace("0.", ".", 1)

@@ -1,0 +1,68 @@
+"""Every figure of an evaluation: its name in tables and files, what people read, and which way is better.
+
+The distance of two masks is d = 1 - IoU as `overlap` settles it. Figures whose name holds 16, 50 or 100 are of so many
+draws, whatever the model is, so that figures of different models may stand beside each other; the others are of all draws
+asked for, or of the exact weighted set (no sampling error) when the model's support is finite.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DRAWS = (16, 50, 100)  # the numbers of draws at which papers give GED
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure: `name` in files, `label` for people (it may name {weights}, what stands behind the weighted set).
+
+    better: which way is better, None where neither is. block: the part of a table in which it stands. pooled: whether it
+    is a figure of the whole split, not a mean of cases.
+    """
+
+    name: str
+    label: str
+    better: Literal["lower", "higher"] | None
+    block: Literal["draws", "weighted", "top", "empty", "calibration", "truth"]
+    pooled: bool = False
+
+
+def _at(n: int) -> tuple[Measure, ...]:
+    """The energy distance at n draws with its terms: ged_v = 2 overlap - sample diversity - reader diversity."""
+    return (
+        Measure(f"ged{n}_v", f"GED{n}, V-statistic (as in papers)", "lower", "draws"),
+        Measure(f"ged{n}_u", f"GED{n}, unbiased (0: perfect)", "lower", "draws"),
+        Measure(f"overlap{n}", "  distance to readers", "lower", "draws"),
+        Measure(f"sample_diversity{n}", "  diversity of draws", None, "draws"),
+    )
+
+
+CATALOGUE = (
+    *(measure for n in DRAWS for measure in _at(n)),
+    Measure("reader_diversity", "Diversity of readers", None, "draws"),
+    Measure("hm_iou16", "HM-IoU16", "higher", "draws"),
+    Measure("d_max16", "D_max of 16 draws", "higher", "draws"),
+    Measure("ged_v", "GED, {weights}", "lower", "weighted"),
+    Measure("ged_u", "GED, {weights}, unbiased", "lower", "weighted"),
+    Measure("overlap", "  distance to readers", "lower", "weighted"),
+    Measure("sample_diversity", "  diversity of masks", None, "weighted"),
+    Measure("ot_iou", "Optimal-transport IoU, {weights}", "higher", "weighted"),
+    Measure("top_iou", "IoU of the top hypothesis", "higher", "top"),
+    Measure("top_dice", "Dice of the top hypothesis", "higher", "top"),
+    Measure("best_dice", "Dice of the best hypothesis", "higher", "top"),
+    Measure("top_surface_mm", "Surface distance of the top hypothesis, mm", "lower", "top"),
+    Measure("empty_model", "P(empty mask), model", None, "empty"),
+    Measure("empty_readers", "P(empty mask), readers", None, "empty"),
+    Measure("empty_error", "  absolute difference", "lower", "empty"),
+    Measure("empty_accuracy", "Accuracy on empty masks", "higher", "empty"),
+    Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", "lower", "calibration"),
+    Measure("hypothesis_brier", "Brier score of hypotheses", "lower", "calibration"),
+    Measure("hypothesis_ece", "ECE of hypotheses", "lower", "calibration", pooled=True),
+    Measure("top_ece", "ECE of the top hypothesis", "lower", "calibration", pooled=True),
+    Measure("pixel_ece", "ECE of pixels", "lower", "calibration", pooled=True),
+    Measure("marked_pixel_ece", "ECE of pixels that anyone marks", "lower", "calibration", pooled=True),
+    Measure("ambiguity_auroc", "AUROC, ambiguity tells that readers disagree", "higher", "calibration", pooled=True),
+    Measure("mode_error", "Mode probabilities, abs. error", "lower", "truth"),
+)
+
+MEASURES = {measure.name: measure for measure in CATALOGUE}
+CASE_MEASURES = tuple(measure.name for measure in CATALOGUE if not measure.pooled)

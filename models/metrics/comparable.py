@@ -1,0 +1,81 @@
+"""Whether evaluations may stand beside each other: the same data, cases and estimators, or a sentence what differs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ambiseg.preprocessing.errors import DataError
+
+from .catalogue import MEASURES
+from .stored import AGAIN, StoredEvaluation
+
+SAME = {  # of what an evaluation says about itself, what must be equal
+    "data_hash": "data (content hash)",
+    "split": "split",
+    "crop": "evaluated crop (pixels)",
+    "spacing_mm": "pixel spacing (mm)",
+    "scored": "scored classes",
+    "known_odds": "knowledge of the masks' odds",
+}
+UNBIASED = {"ged_u", "overlap"}  # figures of the weighted set that expect the same of draws and of exact weights
+
+
+def check_comparable(evaluations: Sequence[StoredEvaluation], figures: Sequence[str]) -> None:
+    """Raise a DataError that names what differs and both values, when the evaluations' `figures` cannot be compared.
+
+    Seeds, methods and calibrations may differ. The number of samples must be the same unless all figures are of a fixed
+    number of draws.
+    """
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        for name, words in SAME.items():
+            _same(words, first, other, _said(first, name), _said(other, name))
+        _same_estimators(first, other)
+        _same_cases(first, other)
+        for figure in figures:
+            _same_kind(figure, first, other)
+
+
+def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: Any, two: Any, advice: str = "") -> None:
+    if one != two:
+        raise DataError(
+            f"{first.name} and {other.name} differ in their {words}, {one} and {two}: "
+            f"{advice or 'evaluate both alike to compare them'}."
+        )
+
+
+def _said(evaluation: StoredEvaluation, name: str) -> Any:
+    """What the evaluation says under `name`."""
+    if name not in evaluation.about:
+        raise DataError(f"{evaluation.folder} does not say its {SAME.get(name, name)}: {AGAIN}.")
+    return evaluation.about[name]
+
+
+def _same_estimators(first: StoredEvaluation, other: StoredEvaluation) -> None:
+    """One estimator after the other, so that the error names one."""
+    one, two = (dict(_said(evaluation, "estimators")) for evaluation in (first, other))
+    for name in sorted(one | two):
+        _same(f"estimator of {name}", first, other, _quoted(one.get(name)), _quoted(two.get(name)))
+
+
+def _quoted(text: Any) -> str:
+    return "none" if text is None else f'"{text}"'
+
+
+def _same_cases(first: StoredEvaluation, other: StoredEvaluation) -> None:
+    _same("number of cases", first, other, len(first.rows), len(other.rows), "evaluate both with the same --limit")
+    for number, (one, two) in enumerate(zip(first.rows, other.rows, strict=True), 1):
+        _same(f"case {number} (row of the data set)", first, other, one, two)
+    for row, one, two in zip(first.rows, first.patients, other.patients, strict=True):
+        _same(f"patient of row {row}", first, other, one, two)
+
+
+def _same_kind(figure: str, first: StoredEvaluation, other: StoredEvaluation) -> None:
+    """Figures of all samples need as many samples on both sides, biased ones also the same kind of weights."""
+    block = MEASURES[figure].block
+    if block == "draws":
+        return
+    advice = f"evaluate both with the same --samples, or leave {figure} out"
+    _same("number of samples", first, other, _said(first, "samples"), _said(other, "samples"), advice)
+    if block == "weighted" and figure not in UNBIASED:
+        advice = f"{figure} depends on it, take {' or '.join(sorted(UNBIASED))}, or a figure of so many draws"
+        _same("weights", first, other, _said(first, "weights"), _said(other, "weights"), advice)

@@ -1,0 +1,146 @@
+"""Runs compared case by case on the same data: paired differences, their intervals and tests.
+
+Slices of one lesion, and lesions of one patient, resemble each other. The interval of the mean difference of cases
+therefore draws whole patients again, and the test is of the patients' mean differences, one number a patient.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ambiseg.preprocessing.errors import DataError, UsageError
+
+from .catalogue import CASE_MEASURES, MEASURES
+from .comparable import SAME, check_comparable
+from .comparison import LEVEL, Comparison, Difference
+from .paired import by_patient, holm, rank_biserial, signed_rank
+from .stored import AGAIN, StoredEvaluation
+from .summary import bootstrap_interval
+
+FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_nll")
+
+
+def compare(
+    evaluations: Sequence[StoredEvaluation],
+    figures: Sequence[str] = FIGURES,
+    *,
+    all_pairs: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare every run with the first, or every one with every other, figure by figure.
+
+    Raises UsageError for a figure that cases do not have, DataError where the evaluations cannot be compared.
+    """
+    figures = list(dict.fromkeys(figures))
+    for figure in figures:
+        _check_figure(figure)
+    check_comparable(evaluations, figures)
+    pairs = list(combinations(evaluations, 2)) if all_pairs else [(evaluations[0], one) for one in evaluations[1:]]
+    found = [_difference(figure, first, second, seed) for figure in figures for first, second in pairs]
+    corrected = holm([one.p for one in found])
+    differences = tuple(replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True))
+    first = evaluations[0]
+    return Comparison(
+        about={
+            **{name: first.about[name] for name in ("data", *SAME, "estimators") if name in first.about},
+            "cases": len(first.rows),
+            "patients": len(set(first.patients)),
+            "seed": seed,
+            "interval": "95 % bootstrap interval of the mean difference of cases, patients resampled",
+            "test": "Wilcoxon signed-rank test of the patients' mean differences, zeros by Pratt, p corrected by Holm",
+            "effect": "matched-pairs rank-biserial correlation of the patients' mean differences",
+        },
+        runs=tuple(_run(one) for one in evaluations),
+        differences=differences,
+        notes=tuple(_notes(evaluations, differences)),
+    )
+
+
+def _check_figure(figure: str) -> None:
+    if figure in CASE_MEASURES:
+        return
+    if figure in MEASURES:
+        raise UsageError(
+            f"{figure} is a figure of the whole split, which no case has by itself: choose one that cases have, such as "
+            f"{', '.join(FIGURES)}."
+        )
+    near = difflib.get_close_matches(figure, CASE_MEASURES, n=4, cutoff=0.5) or FIGURES
+    raise UsageError(f"There is no figure {figure!r}: did you mean {' or '.join(near)}?")
+
+
+def _difference(figure: str, first: StoredEvaluation, second: StoredEvaluation, seed: int) -> Difference:
+    for one in (first, second):
+        if figure not in one.scores:
+            raise DataError(f"{one.folder} has no column {figure!r} in its cases: {AGAIN}.")
+    before, after = first.scores[figure], second.scores[figure]
+    both = ~np.isnan(before) & ~np.isnan(after)
+    if not both.any():
+        raise DataError(f"{first.name} and {second.name} have no case in which {figure} is defined: leave it out.")
+    values = after[both] - before[both]
+    patients = np.array(first.patients)[both]
+    means = by_patient(values, patients)
+    low, high = bootstrap_interval(values, patients, np.random.default_rng(seed))
+    mean = float(values.mean())
+    return Difference(
+        figure=figure,
+        first=first.name,
+        second=second.name,
+        first_mean=float(before[both].mean()),
+        second_mean=float(after[both].mean()),
+        difference=mean,
+        low=low,
+        high=high,
+        p=signed_rank(means),
+        p_holm=float("nan"),
+        effect=rank_biserial(means),
+        better=_better(figure, mean, first.name, second.name),
+        cases=len(values),
+        patients=len(means),
+        left_out=int((~both).sum()),
+    )
+
+
+def _better(figure: str, difference: float, first: str, second: str) -> str | None:
+    way = MEASURES[figure].better
+    if way is None or difference == 0:
+        return None
+    return second if (difference < 0) == (way == "lower") else first
+
+
+def _run(evaluation: StoredEvaluation) -> dict[str, Any]:
+    kept = ("method", "weights_hash", "trained_on", "weights", "samples", "seed", "calibrated", "ambiseg")
+    said = {name: evaluation.about[name] for name in kept if name in evaluation.about}
+    return {"name": evaluation.name, "folder": str(evaluation.folder), **said}
+
+
+def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Difference]) -> list[str]:
+    """What a reader of the table should know."""
+    notes = []
+    for name, words in (
+        ("seed", "The draws' seeds differ"),
+        ("samples", "The numbers of samples differ, which the figures here do not depend on"),
+        ("ambiseg", "The evaluations are of different versions of ambiseg"),
+        ("trained_on", "The runs were trained on different data"),
+    ):
+        values = [str(one.about.get(name)) for one in evaluations]
+        if len(set(values)) > 1:
+            notes.append(f"{words}: {', '.join(value[:12] for value in values)}.")
+    calibrated = [one.name for one in evaluations if one.about.get("calibrated")]
+    if 0 < len(calibrated) < len(evaluations):
+        notes.append(f"Not all runs are calibrated, only {' and '.join(calibrated)}.")
+    left_out = [f"{one.left_out} for {one.figure}" for one in differences if one.left_out]
+    if left_out:
+        notes.append(f"Cases left out because a figure is not defined for both runs: {', '.join(left_out)}.")
+    patients = min(one.patients for one in differences)
+    least = min(1.0, len(differences) * 2 ** (1 - patients))  # all signs alike, and corrected for all tests
+    if least >= LEVEL:
+        tests = f"{len(differences)} tests" if len(differences) > 1 else "one test"
+        notes.append(
+            f"With {patients} {'patients' if patients > 1 else 'patient'} and {tests} no corrected p can go below "
+            f"{least:.3g}: too few patients to tell runs apart."
+        )
+    return notes

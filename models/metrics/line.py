@@ -1,0 +1,93 @@
+"""Lines through rounded figures: what a limit and a slope can be when each figure may be off by its rounding.
+
+Figures y(N) published at several N lie on a line y = limit + slope / N, up to rounding. All the lines that pass are a convex
+set in (limit, slope), so what they allow are linear programs with these two unknowns, and as the third the excess: how far
+each figure has to be off beyond its rounding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linprog
+
+EXCESS = (0, 0, 1)  # of (limit, slope, excess)
+SOLVED = 1e-7  # what the solver may leave
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A published number, and how far off rounding may have put it."""
+
+    value: float
+    half_unit: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The value of the figures as they stand, and the least and the greatest that their rounding allows."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A condition on a line: limit and slope, times these factors, come to at most `bound` in sum."""
+
+    limit: float
+    slope: float
+    bound: float
+
+
+class Lines:
+    """All lines in 1/N through figures by their N."""
+
+    def __init__(self, figures: Mapping[int, Rounded]):
+        self.values = np.array([figure.value for figure in figures.values()])
+        self.half_units = np.array([figure.half_unit for figure in figures.values()])
+        self.design = np.array([[1, 1 / n] for n in figures])
+
+    def excess(self, *conditions: AtMost, rounded: bool = True) -> float:
+        """The least excess with which a line meets all `conditions`; 0 when one does within the figures' rounding.
+
+        rounded: False takes the figures to be exact.
+        """
+        found = float(self._best(EXCESS, conditions, rounded=rounded)[2])
+        return found if found > SOLVED else 0.0
+
+    def limit(self) -> Interval:
+        """What the lines reach at infinite N; where no line passes, of those that miss the least."""
+        return self._interval(0)
+
+    def slope(self) -> Interval:
+        """How much the lines rise with 1/N; where no line passes, of those that miss the least."""
+        return self._interval(1)
+
+    def _interval(self, place: int) -> Interval:
+        excess = self.excess()
+        most = excess + SOLVED if excess else 0.0
+        low, high = (float(self._best(sign * np.eye(3)[place], most=most)[place]) for sign in (1, -1))
+        value = np.linalg.lstsq(self.design, self.values, rcond=None)[0][place]
+        low, high = min(low, high), max(low, high)  # one point, but for what the solver leaves
+        return Interval(float(np.clip(value, low, high)), low, high)
+
+    def _best(
+        self,
+        cost: ArrayLike,
+        conditions: tuple[AtMost, ...] = (),
+        *,
+        rounded: bool = True,
+        most: float | None = None,
+    ) -> NDArray[np.float64]:
+        """Limit, slope and excess of least `cost`, the excess being `most` at most."""
+        half_units = self.half_units if rounded else np.zeros_like(self.half_units)
+        beyond = -np.ones((len(self.values), 1))
+        rows = [np.hstack([self.design, beyond]), np.hstack([-self.design, beyond])]
+        bounds = [self.values + half_units, half_units - self.values]
+        rows += [np.array([[one.limit, one.slope, 0.0]]) for one in conditions]
+        bounds += [np.array([one.bound]) for one in conditions]
+        free = (None, None)
+        return linprog(cost, np.vstack(rows), np.concatenate(bounds), bounds=[free, free, (0, most)]).x

@@ -1,0 +1,84 @@
+"""Evaluations read back from their folders, and each way in which that can fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ambiseg.models.metrics.stored import read_evaluation, read_evaluations
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+
+
+@pytest.fixture
+def run(stored_run):
+    return stored_run("one", ged16_v=[0.5, None, 0.25])
+
+
+def test_a_run_and_its_evaluation_are_the_same(run):
+    by_run, by_folder = read_evaluation(run, "test"), read_evaluation(run / "evaluation-test", "val")
+    assert by_run.name == by_folder.name == "one"
+    assert by_run.folder == by_folder.folder == run / "evaluation-test"
+    assert by_run.rows == ("0", "1", "2")
+    assert by_run.patients == ("p0", "p1", "p2")
+    np.testing.assert_array_equal(by_run.scores["ged16_v"], [0.5, np.nan, 0.25])
+
+
+def test_runs_of_one_name_are_called_by_their_folders(stored_run, tmp_path):
+    first, second = (stored_run("one", folder=tmp_path / name, ged16_v=[0.5]) for name in "ab")
+    assert [one.name for one in read_evaluations([first, second], "test")] == [str(first), str(second)]
+
+
+def test_one_run_is_no_comparison(run):
+    with pytest.raises(UsageError, match=r"needs two runs or more, came 1\."):
+        read_evaluations([run], "test")
+    with pytest.raises(UsageError, match="evaluation-test is given twice"):
+        read_evaluations([run, run / "evaluation-test"], "test")
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(InputError, match="There is no folder"):
+        read_evaluation(tmp_path / "nowhere", "test")
+
+
+def test_a_run_that_was_not_evaluated_says_how(run):
+    (run / "run.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"not been evaluated on the split 'val': run `ambiseg evaluate .*one --split val`"
+    ):
+        read_evaluation(run, "val")
+
+
+def test_neither_run_nor_evaluation(tmp_path):
+    with pytest.raises(InputError, match="is neither a run nor an evaluation"):
+        read_evaluation(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "summary.json is damaged"), ("[]", "does not say which run"), ("{}", "does not say which run")],
+)
+def test_damaged_summary(run, text, message):
+    (run / "evaluation-test" / "summary.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_evaluation(run, "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row,patient,ged16_v\n", "holds no case"),
+        ("patient,ged16_v\np,1\n", "has no column 'row'"),
+        ("row,patient,ged16_v\n0,p\n", "cases.csv is damaged"),
+        ("row,patient,ged16_v\n0,p,1,2\n", "cases.csv is damaged"),
+        ("row,patient,ged16_v\n0,p,x\n", "something else than numbers in the column 'ged16_v'"),
+    ],
+)
+def test_damaged_cases(run, text, message):
+    (run / "evaluation-test" / "cases.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_evaluation(run, "test")
+
+
+def test_about_is_the_summary(run):
+    found = read_evaluation(run, "test")
+    assert found.about == json.loads((run / "evaluation-test" / "summary.json").read_text())

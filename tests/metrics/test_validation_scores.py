@@ -1,0 +1,84 @@
+"""The cheap figures of a validation: means of what single images have, and fast enough to be run often."""
+
+import math
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ambiseg.models.metrics.scores import image_scores
+from ambiseg.models.metrics.sides import both_sides
+from ambiseg.models.metrics.validation import validation_scores
+from ambiseg.preprocessing.store import IGNORE
+
+
+def scores(labels, weights, masks, present=None, **known):
+    sides = both_sides(labels, np.array(weights), masks, present, **known)
+    return SimpleNamespace(**image_scores(sides, rng=np.random.default_rng(0)))
+
+
+def test_validation_knows_odds_and_scored_classes():
+    rng = np.random.default_rng(4)
+    labels, masks = (rng.integers(4, size=(5, n, 6, 6), dtype=np.uint8) for n in (16, 3))
+    masks[0, 0, 0] = IGNORE
+    odds = rng.dirichlet(np.ones(3), 5)
+    present = np.ones((5, 3), bool)
+    given = {"draws": 16, "scored": (1, 3)}
+    found = validation_scores(labels, np.full((5, 16), 1 / 16), masks, present, odds=odds, **given)
+    cases = [scores(labels[i], [1 / 16] * 16, masks[i], odds=odds[i], **given) for i in range(5)]
+    expected = {
+        "ged": np.mean([case.ged16_v for case in cases]),
+        "ged_u": np.mean([case.ged16_u for case in cases]),
+        "hm_iou": np.mean([case.hm_iou16 for case in cases]),
+        "overlap": np.mean([case.overlap16 for case in cases]),
+        "diversity": np.mean([case.sample_diversity16 for case in cases]),
+        "mode_error": np.mean([case.mode_error for case in cases]),
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_validation_scores_are_the_means_of_the_cases():
+    rng = np.random.default_rng(1)
+    labels, masks = (
+        rng.integers(2, size=(5, 16, 6, 6), dtype=np.uint8),
+        rng.integers(2, size=(5, 3, 6, 6), dtype=np.uint8),
+    )
+    present = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1]], bool)
+    found = validation_scores(labels, np.full((5, 16), 1 / 16, np.float32), masks, present, draws=16)
+    cases = [scores(labels[i], [1 / 16] * 16, masks[i], draws=16, present=present[i]) for i in range(5)]
+    expected = {
+        "ged": np.mean([case.ged16_v for case in cases]),
+        "ged_u": np.nanmean([case.ged16_u for case in cases]),
+        "hm_iou": np.mean([case.hm_iou16 for case in cases]),
+        "overlap": np.mean([case.overlap16 for case in cases]),
+        "diversity": np.mean([case.sample_diversity16 for case in cases]),
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+    tensors = validation_scores(
+        torch.from_numpy(labels), np.full((5, 16), 1 / 16, np.float32), masks, present, draws=16
+    )
+    assert tensors == found
+
+
+def test_validation_with_one_reader_has_no_unbiased_ged():
+    found = validation_scores(
+        np.array([[[[1, 0]], [[1, 1]]]], np.uint8),
+        np.full((1, 2), 0.5),
+        np.array([[[[1, 0]]]], np.uint8),
+        np.ones((1, 1), bool),
+        draws=2,
+    )
+    assert math.isnan(found["ged_u"])
+    assert found["ged"] == pytest.approx(2 * 0.25 - 0.25)
+
+
+def test_validation_is_fast_enough_to_run_often():
+    """Measured: .2 s on one core for 200 images of 128x128, 100 samples, 4 readers; here a tenth of it, with a loose limit."""
+    rng = np.random.default_rng(2)
+    centre = np.hypot(*(np.mgrid[:128, :128] - 64))
+    labels = (centre < rng.uniform(8, 24, (20, 100, 1, 1))).astype(np.uint8)
+    start = time.perf_counter()
+    validation_scores(labels, np.full((20, 100), 0.01), labels[:, :4], np.ones((20, 4), bool), draws=100)
+    assert time.perf_counter() - start < 1
