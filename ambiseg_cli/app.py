@@ -12,6 +12,7 @@ from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 
 from .audit import audit
 from .benchmark import benchmark
+from .calibrate import calibrate
 from .compare import compare
 from .console import complain, console
 from .data import data
@@ -43,7 +44,7 @@ for source in (lidc, nifti, packed, mnist_guess, cityscapes):
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(data, name="data")
 app.add_typer(benchmark, name="benchmark")
-for command in (train, evaluate, compare, audit, predict, gallery, methods, phantom, demo):
+for command in (train, evaluate, calibrate, compare, audit, predict, gallery, methods, phantom, demo):
     app.command()(command)
 
 

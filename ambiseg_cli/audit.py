@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ambiseg.models.metrics.audit import Audit
-    from ambiseg.models.metrics.line import Interval
+    from ambiseg.models.comparison.audit import Audit
+    from ambiseg.models.comparison.line import Interval
 
 STYLES = {
     "possible": "green",
@@ -52,9 +52,9 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Imply the diversity of samples from published GED at several numbers of draws, and flag the impossible."""
-    from ambiseg.models.metrics.audit import audit as audit_row
-    from ambiseg.models.metrics.audit import write_audits
-    from ambiseg.models.metrics.published import read_published
+    from ambiseg.models.comparison.audit import audit as audit_row
+    from ambiseg.models.comparison.audit import write_audits
+    from ambiseg.models.comparison.published import read_published
 
     rows = read_published(table, readers=readers, reader_diversity=reader_diversity, decimals=decimals)
     audits = [audit_row(row, noise) for row in rows]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ambiseg.models.metrics.comparison import Comparison, Difference
+    from ambiseg.models.comparison.comparison import Comparison, Difference
 
 MOST_NAMES = 3  # runs that the folder's name holds
 
@@ -21,9 +21,7 @@ MOST_NAMES = 3  # runs that the folder's name holds
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            help="Two or more evaluated runs; the others are compared with the first.", metavar="RUN"
-        ),
+        typer.Argument(help="Two or more evaluated runs; the others are compared with the first.", metavar="RUN"),
     ],
     split: Annotated[str, typer.Option(help="Split whose evaluation to take.")] = "test",
     figure: Annotated[
@@ -47,17 +45,15 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
 ) -> None:
     """Compare evaluated runs case by case: paired differences, intervals by patient, tests corrected for their number."""
-    from ambiseg.models.metrics.compare import FIGURES
-    from ambiseg.models.metrics.compare import compare as compare_evaluations
-    from ambiseg.models.metrics.stored import read_evaluations
-    from ambiseg.models.report.comparison import draw_comparison
+    from ambiseg.models.comparison.compare import FIGURES
+    from ambiseg.models.comparison.compare import compare as compare_evaluations
+    from ambiseg.models.comparison.stored import read_evaluations
+    from ambiseg.models.report.comparison import write_comparison
 
     evaluations = read_evaluations(runs, split)
     comparison = compare_evaluations(evaluations, figure or FIGURES, all_pairs=all_pairs, seed=seed)
     folder = output or Path("comparisons") / _folder_name(comparison)
-    comparison.write(folder)
-    draw_comparison(folder / "comparison.png", comparison)
-    draw_comparison(folder / "comparison.svg", comparison)
+    page = write_comparison(folder, comparison, evaluations)
     if as_json:
         emit_json(comparison.summary())
     else:
@@ -68,7 +64,7 @@ def compare(
         out(_legend(comparison))
         for note in comparison.notes:
             out(note)
-    console.print(f"Written: {folder / 'comparison.json'}, comparison.csv, comparison.png, comparison.svg")
+    console.print(f"Written: {page} and what is beside it")
 
 
 def _folder_name(comparison: "Comparison") -> str:
@@ -84,7 +80,7 @@ def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
 
     table = Table(title=f"{second} against {first}", title_justify="left")
     table.add_column("figure", no_wrap=True)
-    for heading in ("first", "second", "difference", "effect", "p"):
+    for heading in ("first", "second", "difference", "effect", "p, Holm"):
         table.add_column(heading, justify="right", no_wrap=heading != "difference")
     table.add_column("better", no_wrap=True)
     for row in rows:
@@ -109,26 +105,8 @@ def _legend(comparison: "Comparison") -> str:
 
 def _cells(row: "Difference") -> tuple[str, ...]:
     """A difference as text; a dash where nothing can be said."""
-    interval = "" if math.isnan(row.low) else f" [{_signed(row.low)}, {_signed(row.high)}]"
-    means = (_decimals(row.first_mean), _decimals(row.second_mean))
-    return row.figure, *means, _signed(row.difference) + interval, f"{row.effect:+.2f}", _p(row.p_holm), _better(row)
+    from ambiseg.models.report.numbers import decimals, p_value, signed
 
-
-def _better(row: "Difference") -> str:
-    if not row.significant:
-        return "undecided"
-    if row.better is None:
-        return "-"
-    return "second" if row.better == row.second else "first"
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("0.", ".", 1)
-
-
-def _p(value: float) -> str:
-    return "< .0001" if value < 0.0001 else f"{value:.4f}".replace("0.", ".", 1)
+    interval = "" if math.isnan(row.low) else f" [{signed(row.low)}, {signed(row.high)}]"
+    means = (decimals(row.first_mean), decimals(row.second_mean))
+    return row.figure, *means, signed(row.difference) + interval, f"{row.effect:+.2f}", p_value(row.p_holm), row.verdict

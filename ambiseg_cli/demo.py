@@ -142,7 +142,7 @@ def _train(folder: Path, store: "Store", seed: int) -> "Run":
 
 
 def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> Any:
-    from ambiseg.models.metrics.evaluate import evaluate
+    from ambiseg.models.evaluation.evaluate import evaluate
 
     with progress() as display:
         evaluation = evaluate(trained, store, "test", seed=seed, on_progress=Meter(display, "Evaluating", "cases"))

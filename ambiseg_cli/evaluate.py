@@ -1,6 +1,5 @@
 """`ambiseg evaluate`: how close a run's masks come to the readers' masks."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,32 +10,8 @@ from .console import Meter, console, emit_json, out, progress
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.metrics.evaluation import Evaluation
-    from ambiseg.models.metrics.summary import Figure
+    from ambiseg.models.evaluation.evaluation import Evaluation
 
-AT_16 = {
-    "ged16_v": "GED16 (V-statistic, as in papers)",
-    "ged16_u": "GED16, unbiased (0: perfect)",
-    "overlap16": "  distance to readers",
-    "sample_diversity16": "  diversity of draws",
-    "reader_diversity": "  diversity of readers",
-    "hm_iou16": "HM-IoU16",
-}
-AT_ALL = {
-    "ged_v": "GED, {weights}",
-    "ged_u": "GED, {weights}, unbiased",
-    "overlap": "  distance to readers",
-    "sample_diversity": "  diversity of masks",
-}
-OTHERS = {
-    "top_iou": "IoU of the top hypothesis",
-    "top_dice": "Dice of the top hypothesis",
-    "empty_model": "P(empty mask), model",
-    "empty_readers": "P(empty mask), readers",
-    "empty_error": "  absolute difference",
-    "empty_accuracy": "Accuracy on empty masks",
-}
-KNOWN = {"mode_error": "Mode probabilities, abs. error"}
 WIDEST = 8  # modes that the table of mode probabilities shows one by one
 
 
@@ -46,7 +21,9 @@ def evaluate(
         typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on: train, val, test or all.")] = "test",
-    samples: Annotated[int, typer.Option(help="Masks drawn for each image, 16 at least.")] = 16,
+    samples: Annotated[
+        int, typer.Option(help="Masks drawn for each image, 16 at least; GED50 and GED100 need as many.")
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     data: Annotated[
         Path | None,
@@ -69,19 +46,28 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write the table of cases as Parquet, too.")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Numbers only: no pictures and no report.html, which is faster.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
-    """Compare a run's masks with the readers' masks: GED, HM-IoU, the top hypothesis, empty masks."""
+    """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration; with a report."""
     from ambiseg.models.device import resolve_device
-    from ambiseg.models.metrics.data import data_for
-    from ambiseg.models.metrics.evaluate import evaluate as evaluate_run
+    from ambiseg.models.evaluation.case_table import check_parquet
+    from ambiseg.models.evaluation.data import data_for
+    from ambiseg.models.evaluation.evaluate import evaluate as evaluate_run
+    from ambiseg.models.report.folder import write_numbers, write_report
     from ambiseg.models.run import load_trained, newest_run
 
+    if parquet:
+        check_parquet()
     run = run or newest_run()
     trained = load_trained(run, resolve_device(device))
     store = data_for(trained.record, data)
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
+    folder = output or run / f"evaluation-{split}"
     with progress() as display:
         evaluation = evaluate_run(
             trained,
@@ -93,39 +79,47 @@ def evaluate(
             whole=whole,
             on_progress=Meter(display, "Evaluating", "cases"),
         )
-    folder = output or run / f"evaluation-{split}"
-    evaluation.write(folder)
+        if no_report:
+            write_numbers(folder, evaluation, parquet=parquet)
+        else:
+            drawing = Meter(display, "Drawing", "pictures")
+            write_report(folder, evaluation, trained, store, parquet=parquet, on_progress=drawing)
     if as_json:
         emit_json(evaluation.summary())
     else:
         out(_table(evaluation))
         if evaluation.modes:
             out(_modes_table(evaluation))
-    console.print(f"Written: {folder / 'cases.csv'}, {folder / 'summary.json'}")
+        for note in evaluation.about["notes"]:
+            out(note)
+    console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and what is beside it")
 
 
 def _table(evaluation: "Evaluation") -> "Table":
-    """The figures as a table; the block of all samples only where it says more than the block of 16."""
+    """The figures as a table, block by block, each with what a perfect model would have where that is known."""
     from rich.table import Table
 
+    from ambiseg.models.report.numbers import decimals, interval
+    from ambiseg.models.report.table import table
+
     about = evaluation.about
-    exact = about["weights"] == "exact"
-    weights = "exact weights" if exact else f"{about['samples']} samples"
-    table = Table(
+    shown = Table(
         title=f"{about['run']} ({about['method']}) on {about['data']}, {about['split']}: {about['cases']} cases",
-        caption=f"data {about['data_hash'][:12]}, seed {about['seed']}; 95 % bootstrap intervals of the mean by patient",
+        caption=f"data {about['data_hash'][:12]}, seed {about['seed']}; 95 % bootstrap intervals by patient"
+        + ("; calibrated" if about["calibrated"] else ""),
     )
-    table.add_column("figure")
+    shown.add_column("figure")
     for heading in ("mean", "sd", "95 % interval", "cases"):
-        table.add_column(heading, justify="right")
-    blocks = [AT_16, AT_ALL, OTHERS] if exact or about["samples"] > 16 else [AT_16, OTHERS]
-    for block in [*blocks, KNOWN] if about["known_odds"] else blocks:
-        for name, label in block.items():
-            table.add_row(label.format(weights=weights), *_cells(evaluation.figures[name]))
-            if name in about.get("floor", {}):
-                table.add_row("  of a perfect model", f"{about['floor'][name]:.3f}")
-        table.add_section()
-    return table
+        shown.add_column(heading, justify="right")
+    for rows in table(evaluation).values():
+        for row in rows:
+            figure = row.figure
+            cells = decimals(figure.mean), decimals(figure.sd), interval(figure), str(figure.cases)
+            shown.add_row(row.label, *cells)
+            if row.floor is not None:
+                shown.add_row("  of a perfect model", decimals(row.floor))
+        shown.add_section()
+    return shown
 
 
 def _modes_table(evaluation: "Evaluation") -> "Table":
@@ -147,11 +141,3 @@ def _modes_table(evaluation: "Evaluation") -> "Table":
         else:
             table.add_row(name, str(found.cases), f"{found.error:.4f}")
     return table
-
-
-def _cells(figure: "Figure") -> tuple[str, str, str, str]:
-    """Mean, standard deviation, interval and cases as text; a dash where nothing can be said."""
-    mean, sd, low, high = (
-        "-" if math.isnan(value) else f"{value:.3f}" for value in (figure.mean, figure.sd, figure.low, figure.high)
-    )
-    return mean, sd, "-" if low == "-" else f"{low} to {high}", str(figure.cases)

@@ -31,8 +31,8 @@ def gallery(
 ) -> None:
     """Draw a picture of what a run's codes (or heads, or members) stand for: a row an image, a column a code."""
     from ambiseg.models.device import resolve_device
+    from ambiseg.models.evaluation.data import data_for
     from ambiseg.models.gallery import make_gallery, save_gallery
-    from ambiseg.models.metrics.data import data_for
     from ambiseg.models.run import load_trained, newest_run
     from ambiseg.preprocessing.errors import UsageError
 

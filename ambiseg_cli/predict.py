@@ -50,6 +50,9 @@ def predict(
             help="Slices so many mm above and below are looked at.", min=0, show_default="half a crop, max 20"
         ),
     ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Give the model's own probabilities, even of a calibrated run.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the draws: the same seed gives the same files.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
@@ -71,7 +74,7 @@ def predict(
     folder = output or Path(f"{scan_name(scan)}-hypotheses")
     check_folder(folder, overwrite)
     read_grid(scan)  # a wrong path is named before a model is looked for
-    trained = load_trained(model or newest_run(), resolve_device(device))
+    trained = load_trained(model or newest_run(), resolve_device(device), calibrated=not uncalibrated)
     console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}")
     with progress() as display:
         prediction = predict_scan(
@@ -99,6 +102,10 @@ def predict(
         console.print("[yellow]Note:[/] masks marked with * reach the border of what was looked at; see --depth.")
     if any(lesion["aleatoric"] for lesion in content["lesions"]):
         console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
+    if content["calibration"] is None:
+        console.print(
+            "The probabilities are the model's own, not calibrated: `ambiseg calibrate` fits them to readers."
+        )
     console.print(f"Written: {folder}/")
 
 

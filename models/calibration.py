@@ -1,10 +1,12 @@
 """Calibration: how a run's stated probabilities become ones that its validation readers bear out.
 
-A hypothesis of probability p gets the weight p^(1/T), times exp(empty) if it is the empty mask; the residual, "none of
-these", likewise times exp(residual); the weights are divided by their sum. T is the temperature (Guo et al. 2017), the two
-others are shifts of log-odds, in nats. How they are fitted: `metrics.calibrate`; why so: docs/decisions/0009-calibration.md.
+A hypothesis of probability p gets the weight p^(1/T), times exp(empty) if it is the empty mask; "none of these", to which a
+model gives no probability, gets the weight exp(none); the weights are divided by their sum. T is the temperature (Guo et
+al. 2017), the two others are log-odds, in nats. How they are fitted: `metrics.calibrate`; why
+so: docs/decisions/0009-calibration.md.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.special import softmax
 
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.files import whole_file
@@ -19,14 +22,14 @@ from ambiseg.preprocessing.files import whole_file
 from .hypotheses import Hypotheses
 
 FILE = "calibration.json"
-FLOOR = 1e-3  # what a smaller residual counts as: that a model has no doubt does not mean that readers have none
+FLOOR = 1e-3  # of "none of these": that a model does not think of it does not mean that readers do not
 TINY = 1e-12
 
 
 class Calibration(BaseModel):
     """The fitted numbers, and what they were fitted on: `calibration.json` in a run's folder.
 
-    top, merge, samples: how hypotheses were made when it was fitted. weights_hash: of the weights that it belongs to.
+    merge, samples: how hypotheses were made when it was fitted. weights_hash: of the weights that it belongs to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,8 +37,7 @@ class Calibration(BaseModel):
     schema_number: Literal[1] = 1
     temperature: float = Field(gt=0)
     empty: float = 0.0
-    residual: float = 0.0
-    top: int
+    none: float = math.log(FLOOR)
     merge: float
     samples: int
     seed: int
@@ -44,33 +46,36 @@ class Calibration(BaseModel):
     weights_hash: str
 
     def probabilities(self, stated: NDArray[np.float64], empty: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Calibrated probabilities of stated ones [K + 1], the residual last; empty [K + 1]: which is the empty mask."""
-        weights = np.exp(scores(stated, empty) @ np.array([1 / self.temperature, self.empty, self.residual]))
-        return np.asarray(weights / weights.sum())
+        """Calibrated probabilities of stated ones [K + 1], "none of these" last; empty [K + 1]: which is the empty mask."""
+        return softmax(scores(stated, empty) @ np.array([1 / self.temperature, self.empty, self.none]))
 
     def calibrated(self, hypotheses: Hypotheses) -> Hypotheses:
-        """The hypotheses with calibrated probabilities, intervals and residual, the most probable first.
+        """All of a model's hypotheses with calibrated probabilities, the most probable first; what "none of these" gets is
+        the residual.
 
-        The ends of an interval are what the probability would become if the hypothesis were stated with them.
+        The ends of an interval are what the probability becomes if the hypothesis is stated with them, and the others with
+        what is left in the same proportions.
         """
-        stated = np.append(hypotheses.probabilities, hypotheses.residual)
+        stated = np.append(hypotheses.probabilities, 0.0)
         empty = np.append(~hypotheses.masks.reshape(len(hypotheses.masks), -1).any(1), False)
         believed = self.probabilities(stated, empty)
         order = np.argsort(-np.round(believed[:-1], 12), kind="stable")
-        intervals = hypotheses.intervals
-        if intervals is not None:
-            others = (1 - believed[:-1]) / np.maximum(
-                believed[:-1], TINY
-            )  # weight of all others, in the hypothesis' own
-            moved = (np.maximum(intervals, TINY) / stated[:-1, None]) ** (1 / self.temperature)
-            intervals = (moved / (moved + others[:, None]))[order]
         return replace(
             hypotheses,
             masks=hypotheses.masks[order],
             probabilities=believed[order],
-            intervals=intervals,
+            intervals=None if hypotheses.intervals is None else self._intervals(hypotheses, believed[:-1])[order],
             residual=float(believed[-1]),
         )
+
+    def _intervals(self, hypotheses: Hypotheses, believed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated intervals [N, 2] of hypotheses whose calibrated probabilities are `believed` [N]."""
+        assert hypotheses.intervals is not None
+        assert hypotheses.draws is not None
+        least = 1 / (2 * hypotheses.draws)  # of others: that no draw was another mask does not make others impossible
+        moved = odds(hypotheses.intervals, least) / odds(hypotheses.probabilities, least)[:, None]
+        found = odds(believed, TINY)[:, None] * moved ** (1 / self.temperature)
+        return found / (1 + found)
 
     def write(self, run: Path) -> None:
         """Store it in a run's folder."""
@@ -78,14 +83,19 @@ class Calibration(BaseModel):
             file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def scores(stated: NDArray[np.float64], empty: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What the log-weights are linear in, [K + 1, 3]: log p, whether it is the empty mask, whether it is the residual.
+def odds(probabilities: NDArray[np.float64], least: float) -> NDArray[np.float64]:
+    """p / (1 - p), where 1 - p counts as `least` at the least."""
+    return np.maximum(probabilities, TINY) / np.maximum(1 - probabilities, least)
 
-    stated, empty [K + 1]: stated probabilities, the residual last, and which is the empty mask.
+
+def scores(stated: NDArray[np.float64], empty: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What the log-weights are linear in, [K + 1, 3]: log p, whether it is the empty mask, whether it is "none of these".
+
+    stated, empty [K + 1]: stated probabilities and which is the empty mask; the last entry is "none of these", whatever is
+    stated of it.
     """
-    residual = np.arange(len(stated)) == len(stated) - 1
-    logs = np.log(np.maximum(stated, np.where(residual, FLOOR, TINY)))
-    return np.stack((logs, empty, residual), -1)
+    none = np.arange(len(stated)) == len(stated) - 1
+    return np.stack((np.where(none, 0, np.log(np.maximum(stated, TINY))), empty, none), -1)
 
 
 def read_calibration(run: Path, weights_hash: str) -> Calibration | None:

@@ -18,7 +18,7 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store import IGNORE, LUNG_WINDOW, Store
 
-from .metrics.data import check_data, chosen_rows
+from .evaluation.data import check_data, chosen_rows
 from .predictive import FinitePredictive, harden
 from .preview import COLOURS, INK, PALE, legible, outline, percent
 from .run import Trained

@@ -4,6 +4,7 @@ The slices about the lesion are cut out as in training; one latent draw is share
 one consistent volume; what lies apart from the lesion is taken off each draw; the volumes are ranked as wholes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from ambiseg.preprocessing.class_probabilities import Probabilities
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.volume import Volume
 
-from .hypotheses import Hypotheses, rank
+from .calibration import Calibration
+from .hypotheses import MERGE, Hypotheses, rank
 from .lesion import Lesion
 from .neighbourhood import Box, in_range, neighbourhood
 from .randomness import generator_for
@@ -30,10 +32,10 @@ DEPTH_MM = 20.0  # slices looked at on either side of the point, where the crop 
 class LesionHypotheses:
     """What a model says of one lesion, on the scan's voxels in `box` (z, y, x); outside it everything is background.
 
-    `hypotheses.masks` [N, Z, Y, X] class labels; `probability` [Z, Y, X]: of any foreground class, the mean over the
-    model's draws; `entropy` [Z, Y, X] of the classes' mean probabilities, in nats; `aleatoric` [Z, Y, X]: the entropy of
-    the class probabilities that the model states without a draw, None where it states none; `no_lesion`: the probability
-    that nothing is marked.
+    `hypotheses.masks` [N, Z, Y, X] class labels, their probabilities calibrated where the model is; `probability`
+    [Z, Y, X]: of any foreground class, the mean over the model's draws; `entropy` [Z, Y, X] of the classes' mean
+    probabilities, in nats; `aleatoric` [Z, Y, X]: the entropy of the class probabilities that the model states without a
+    draw, None where it states none; `no_lesion`: the probability that nothing is marked, that of the empty hypothesis.
     """
 
     lesion: Lesion
@@ -53,7 +55,7 @@ def predict_volume(
     probabilities: Probabilities | None = None,
     top: int = 8,
     draws: int = 256,
-    merge: float = 0.3,
+    merge: float = MERGE,
     depth_mm: float | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -117,16 +119,25 @@ def _predict(
         _keep_lesion(labels, place.distance(volume, lesion))
     weights = atoms.weights[0].double().cpu().numpy()
     weights /= weights.sum()
+    ranked = rank(labels, weights, top=len(labels), merge=merge, draws=atoms.draws)
+    calibration = calibration_at(trained, merge)
+    believed = ranked if calibration is None else calibration.calibrated(ranked)
     marginal = place.marginal_back(atoms.marginal.float().cpu().numpy())
     return LesionHypotheses(
         lesion,
         place.box,
-        rank(labels, weights, top=top, merge=merge, draws=atoms.draws),
+        believed.first(top),
         marginal[:, 1:].sum(1),
         _entropy(marginal),
-        float(weights[~labels.any((1, 2, 3))].sum()),
+        float(believed.probabilities[~believed.masks.any((1, 2, 3))].sum()),
         None if stated is None else _entropy(place.marginal_back(stated.float().cpu().numpy())),
     )
+
+
+def calibration_at(trained: Trained, merge: float) -> Calibration | None:
+    """The model's calibration, None without one, or when masks are merged at another distance than it was fitted at."""
+    found = trained.calibration
+    return found if found is not None and math.isclose(found.merge, merge) else None
 
 
 def _keep_lesion(labels: NDArray[np.uint8], distance_mm: NDArray[np.float32]) -> None:
@@ -149,8 +160,23 @@ def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:
     return -(marginal * np.log(np.where(marginal > 0, marginal, 1))).sum(1).astype(np.float32)
 
 
-def doubts(trained: Trained, volume: Volume) -> list[str]:
-    """Why the model may not be made for this scan: sentences, none when nothing is amiss."""
+def doubts(trained: Trained, volume: Volume, merge: float = MERGE) -> list[str]:
+    """Why the model may not be made for this scan, or its calibration not for this `merge`: sentences, none when nothing is
+    amiss.
+    """
+    return _doubts_of_scan(trained, volume) + _doubts_of_calibration(trained, merge)
+
+
+def _doubts_of_calibration(trained: Trained, merge: float) -> list[str]:
+    if trained.calibration is None or calibration_at(trained, merge) is not None:
+        return []
+    return [
+        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}: at {merge:g} the probabilities are "
+        "the model's own."
+    ]
+
+
+def _doubts_of_scan(trained: Trained, volume: Volume) -> list[str]:
     intensity = trained.record.data.intensity
     low, high = float(volume.array.min()), float(volume.array.max())
     if intensity.unit == "HU" and (low > -200 or high < -500):  # a piece of lung may hold little that is dense

@@ -9,7 +9,8 @@ from typing import Any
 from ambiseg.preprocessing.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name
 
-from .inference import LesionHypotheses, check_inputs, doubts, predict_volume
+from .hypotheses import MERGE
+from .inference import LesionHypotheses, calibration_at, check_inputs, doubts, predict_volume
 from .lesion import find_lesions
 from .predict_files import check_folder, write_prediction
 from .run import Trained
@@ -21,7 +22,7 @@ class Ranking:
 
     top: int = 8
     draws: int = 256
-    merge: float = 0.3
+    merge: float = MERGE
     depth_mm: float | None = None
     seed: int = 0
 
@@ -72,7 +73,8 @@ def predict_scan(
     stored = None
     if probabilities is not None:
         stored = read_class_probabilities(probabilities, scan, volume, len(data.class_names))
-    warnings = doubts(trained, volume)
+    warnings = doubts(trained, volume, ranking.merge)
+    calibration = calibration_at(trained, ranking.merge)
     results = predict_volume(trained, volume, lesions, probabilities=stored, on_progress=on_progress, **asdict(ranking))
     about = {
         "program": f"ambiseg {version('ambiseg')}",
@@ -83,6 +85,9 @@ def predict_scan(
             "data_sha256": data.content_hash,
         },
         "settings": asdict(ranking),
+        "calibration": None
+        if calibration is None
+        else calibration.model_dump(include={"temperature", "empty", "none"}),
         "classes": list(data.class_names),
         "warnings": warnings,
     }

@@ -240,8 +240,8 @@ class Trained:
         return predictive
 
 
-def load_trained(path: Path, device: torch.device) -> Trained:
-    """The best weights of a run, in evaluation mode on `device`, with their calibration if there is one."""
+def load_trained(path: Path, device: torch.device, *, calibrated: bool = True) -> Trained:
+    """The best weights of a run, in evaluation mode on `device`, with their calibration if there is one and it is wanted."""
     if device.type == "cpu":
         keep_freed_memory()
     run = Run.open(path)
@@ -257,5 +257,5 @@ def load_trained(path: Path, device: torch.device) -> Trained:
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     method.eval().requires_grad_(False)
     weights_hash = hashlib.sha256(content).hexdigest()
-    calibration = read_calibration(path, weights_hash)
+    calibration = read_calibration(path, weights_hash) if calibrated else None
     return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)

@@ -19,7 +19,7 @@ from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known
 from ambiseg.preprocessing.store import Store
 
 from ..config import TrainConfig, make_config
-from ..metrics.evaluate import evaluate
+from ..evaluation.evaluate import evaluate
 from ..metrics.modes import Group
 from ..randomness import generator_for
 from ..run import Run, RunRecord, Trained, load_trained

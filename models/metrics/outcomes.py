@@ -1,8 +1,8 @@
 """What readers chose among a model's hypotheses: the events that the hypotheses' probabilities are about.
 
 A reader's mask counts for the hypothesis that it is nearest to, d = 1 - IoU as in `overlap`, among all of the model's
-hypotheses (at the same distance for the more probable one). Where that one is not among those listed, and where the mask
-overlaps none of them, it counts for the residual: "none of these".
+hypotheses (at the same distance for the more probable one). Where the mask overlaps none of them it counts for the last
+outcome, "none of these". Where only the first few hypotheses are listed, the others join that one as the residual.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration import FLOOR
 from ..hypotheses import Hypotheses
 from .overlap import pairwise_iou
 
 TOP = 8  # hypotheses listed, as `predict` lists them
-FLOOR = (
-    1e-3  # a smaller probability counts as this one in a logarithm, so that one reader does not make a mean infinite
-)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The listed hypotheses of one image, the most probable first, then the residual; [K + 1] each.
+    """The hypotheses of one image, the most probable first, then the residual; [K + 1] each.
 
     probabilities: the model's, sum 1; hits: the share of readers (or, where the truth is known, the odds of masks) that
     counts for each, sum 1; empty: whether it is the empty mask (the residual is not).
@@ -36,25 +34,31 @@ class Outcome:
         order = np.append(np.argsort(-probabilities[:-1], kind="stable"), len(probabilities) - 1)
         return Outcome(probabilities[order], self.hits[order], self.empty[order])
 
+    def first(self, top: int = TOP) -> "Outcome":
+        """As many hypotheses listed as `predict` lists; the others join the residual."""
+        listed = min(top, len(self.hits) - 1)
+        probabilities, hits = (
+            np.append(values[:listed], values[listed:].sum()) for values in (self.probabilities, self.hits)
+        )
+        return Outcome(probabilities, hits, np.append(self.empty[:listed], False))
 
-def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.float64], *, top: int = TOP) -> Outcome:
-    """What readers with weights `truth` [R] (sum 1) and `masks` [R, ...] chose.
 
-    hypotheses: all that the model has (`rank` with no limit), on the same pixels; the `top` most probable are listed.
-    """
-    listed = min(top, len(hypotheses.masks))
+def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.float64]) -> Outcome:
+    """What readers with weights `truth` [R] (sum 1) and `masks` [R, ...] chose among all of a model's hypotheses."""
+    count = len(hypotheses.masks)
     iou = pairwise_iou(hypotheses.masks, masks)
-    chosen = np.where(iou.max(0) > 0, np.minimum(iou.argmax(0), listed), listed)
-    kept = hypotheses.first(listed)
+    chosen = np.where(iou.max(0) > 0, iou.argmax(0), count)
     return Outcome(
-        probabilities=np.append(kept.probabilities, kept.residual),
-        hits=np.bincount(chosen, truth, listed + 1),
-        empty=np.append(~kept.masks.reshape(listed, -1).any(1), False),
+        probabilities=np.append(hypotheses.probabilities, hypotheses.residual),
+        hits=np.bincount(chosen, truth, count + 1).astype(np.float64),
+        empty=np.append(~hypotheses.masks.reshape(count, -1).any(1), False),
     )
 
 
 def nll(found: Outcome) -> float:
-    """Mean negative log-probability of what a reader chose, nats."""
+    """Mean negative log-probability of what a reader chose, nats; a probability below `FLOOR` counts as that, so that one
+    reader cannot make a mean infinite.
+    """
     return float(-found.hits @ np.log(np.maximum(found.probabilities, FLOOR)))
 
 

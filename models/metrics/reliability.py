@@ -59,7 +59,8 @@ def binned(
     flat, happened = probabilities.ravel().astype(np.float64), hits.ravel().astype(np.float64)
     weight = np.ones_like(flat) if weights is None else weights.ravel().astype(np.float64)
     index = np.clip((flat * bins).astype(np.intp), 0, bins - 1)
-    return Bins(*(np.bincount(index, values, bins) for values in (weight, weight * flat, weight * happened)))
+    sums = (np.bincount(index, values, bins) for values in (weight, weight * flat, weight * happened))
+    return Bins(*(one.astype(np.float64) for one in sums))
 
 
 def together(found: Sequence[Bins]) -> Bins:
@@ -68,16 +69,21 @@ def together(found: Sequence[Bins]) -> Bins:
 
 
 def pooled_ece(found: Sequence[Bins], patients: Sequence[str], rng: np.random.Generator) -> Figure:
-    """ECE of all cases' events, with its 95 % percentile interval when whole patients are drawn again."""
+    """ECE of all cases' events, with its 95 % interval when whole patients are drawn again.
+
+    The interval is the basic bootstrap's, about twice the figure less the quantiles: drawing again adds noise, which the ECE
+    counts as error, so its own quantiles lie too high.
+    """
     per_case = np.stack([np.stack((one.counts, one.confidence, one.hits)) for one in found])
     times, member = resampled_patients(patients, rng)
     sums = np.zeros((member.max() + 1, *per_case.shape[1:]))
     np.add.at(sums, member, per_case)
-    low, high = NAN, NAN
+    ece, low, high = together(found).ece, NAN, NAN
     if len(sums) > 1:
         counts, confidence, hits = np.moveaxis(np.tensordot(times, sums, 1), 1, 0)
-        low, high = np.quantile(np.abs(confidence - hits).sum(1) / np.maximum(counts.sum(1), 1e-12), (0.025, 0.975))
-    return Figure(together(found).ece, NAN, float(low), float(high), cases=len(found))
+        again = np.abs(confidence - hits).sum(1) / np.maximum(counts.sum(1), 1e-12)
+        low, high = np.maximum(0, 2 * ece - np.quantile(again, (0.975, 0.025)))
+    return Figure(ece, NAN, float(low), float(high), cases=len(found))
 
 
 def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -42,9 +42,14 @@ class Sides:
         return ged(self.iou, self.weights, draws=self.draws, reader_weights=self.odds)
 
     @cached_property
-    def outcome(self) -> Outcome:
-        """What readers chose among the hypotheses."""
+    def choices(self) -> Outcome:
+        """What readers chose among all hypotheses."""
         return outcome(self.hypotheses, self.masks, self.truth)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What readers chose among the hypotheses that `predict` lists."""
+        return self.choices.first()
 
     @property
     def disagree(self) -> bool:

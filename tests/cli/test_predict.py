@@ -28,7 +28,7 @@ def known_model(
     """Work in an empty folder, where --model is the threshold model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ambiseg.models.run.newest_run", lambda: Path("runs/threshold-001"))
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device: threshold_model())
+    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
     return threshold_model
 
 

@@ -56,7 +56,7 @@ def test_preprocessing_knows_no_torch() -> None:
 def test_training_stays_light() -> None:
     """A training machine needs no medical file formats."""
     code = (
-        "import sys, ambiseg.models.training, ambiseg.models.metrics.evaluate\n"
+        "import sys, ambiseg.models.training, ambiseg.models.evaluation.evaluate\n"
         "heavy = {'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

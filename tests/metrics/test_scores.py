@@ -108,7 +108,7 @@ def test_surface_distance_of_the_top_hypothesis_is_to_readers_who_marked_somethi
 
 def test_calibration_changes_what_hypotheses_say_and_nothing_of_the_draws():
     """With the empty mask's odds halved, the hypotheses change places."""
-    fitted = {"top": 8, "merge": 0.3, "samples": 16, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
+    fitted = {"merge": 0.3, "samples": 16, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
     labels, masks = rows(*[EMPTY] * 9, *[TWO] * 7), rows(TWO, TWO, EMPTY)
     plain = scores(labels, [1 / 16] * 16, masks, draws=16)
     shifted = Calibration(temperature=1, empty=math.log(0.5), **fitted)

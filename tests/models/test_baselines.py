@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import make_config
+from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.method import Method, build, check_options
 from ambiseg.models.methods.dropout import dropout
-from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.pixels import cross_entropy, pairwise_cross_entropy
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained

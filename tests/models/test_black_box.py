@@ -139,7 +139,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refiner: Make) -> Pa
     """A folder with a scan, turned, nnU-Net's probabilities of four classes for it, and the refiner as the model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ambiseg.models.run.newest_run", lambda: Path("runs/refine-001"))
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device: refiner(CLASSES))
+    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: refiner(CLASSES))
     image = nib.Nifti1Image(scan().array.transpose(2, 1, 0), AFFINE)
     turn = np.array([[2, -1], [0, 1], [1, -1]])
     nib.save(image.as_reoriented(turn), "scan.nii.gz")
@@ -198,6 +198,6 @@ def test_bad_probabilities_are_named(
 def test_a_model_that_reads_none_is_given_some(
     ambiseg: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, threshold_model: Make
 ) -> None:
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device: threshold_model())
+    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
     code, _, err = ambiseg("predict", "scan.nii.gz", "--probabilities", "scan.npz", *AT)
     assert (code, "leave --probabilities out" in " ".join(err.split())) == (2, True)

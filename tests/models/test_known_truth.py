@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ambiseg.models.config import make_config
-from ambiseg.models.metrics.evaluate import evaluate
+from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
 from ambiseg.models.training import train
 from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known_truth

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import make_config
+from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.method import build
 from ambiseg.models.methods.modal import Modal
-from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.residual import CodeDecoder, ResidualEncoder
 from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained

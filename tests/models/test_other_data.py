@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ambiseg.models.config import make_config
+from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.method import methods
-from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
 from ambiseg.models.training import initial_state, train
 from ambiseg.preprocessing.splits import split_patients

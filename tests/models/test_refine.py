@@ -9,10 +9,10 @@ import torch
 
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import make_config
+from ambiseg.models.evaluation.evaluate import evaluate
+from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.method import Player, build
 from ambiseg.models.methods.refine import Drawn, Refine
-from ambiseg.models.metrics.evaluate import evaluate
-from ambiseg.models.metrics.evaluation import Evaluation
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.refiner import Refiner
 from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained

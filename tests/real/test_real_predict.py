@@ -27,7 +27,7 @@ def test_a_real_ct_gives_masks_that_lie_on_it(
     volume = read_volume(scan)
     assert volume.array.shape == (112, 102, 122)
     assert (volume.array.min(), volume.array.max()) == (-1064, 3343)
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device: threshold_model())
+    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
     run = ("predict", scan, "--model", "known", "-o", tmp_path / "out", "--draws", "64", "--json")
     code, _, err = ambiseg(*run)
     assert (code, "nothing says where to look" in " ".join(err.split())) == (3, True)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
-from .catalogue import CASE_MEASURES
+from ..metrics.catalogue import CASE_MEASURES
 
 SUMMARY, CASES = "summary.json", "cases.csv"
+SAID = ("run", "method", "weights_hash", "data", "weights", "samples", "seed", "ambiseg")  # at least
 AGAIN = "make it anew with `ambiseg evaluate`"
 
 
@@ -86,8 +87,9 @@ def _summary(path: Path) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {AGAIN}.") from error
-    if not isinstance(about, dict) or "run" not in about:
-        raise DataError(f"{path} does not say which run was evaluated: {AGAIN}.")
+    missing = [name for name in SAID if not isinstance(about, dict) or name not in about]
+    if missing:
+        raise DataError(f"{path} does not say {', '.join(missing)}: {AGAIN}.")
     return about
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ambiseg.models.calibration import Calibration
+from ambiseg.models.evaluation.data import data_for
+from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE
-from ambiseg.models.metrics.data import data_for
-from ambiseg.models.metrics.evaluate import evaluate
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.predictive import Atoms, SampledPredictive
 from ambiseg.models.run import DataRecord
@@ -283,7 +283,7 @@ def test_evaluations_of_draws_and_of_exact_weights_share_their_estimators(store)
 
 
 def test_a_runs_calibration_is_used_and_told(store):
-    fitted = {"top": 8, "merge": 0.3, "samples": 100, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
+    fitted = {"merge": 0.3, "samples": 100, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
     oracle = population_oracle(store, exact=True)
     plain = evaluate(oracle, store, "test", limit=30)
     oracle.calibration = Calibration(temperature=4, **fitted)

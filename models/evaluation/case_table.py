@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
 
-from .catalogue import CASE_MEASURES
+from ..metrics.catalogue import CASE_MEASURES
 
 if TYPE_CHECKING:
     from .evaluation import Case

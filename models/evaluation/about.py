@@ -9,11 +9,11 @@ import numpy as np
 from ambiseg.preprocessing.store import Store
 
 from ..hypotheses import MERGE
+from ..metrics.catalogue import DRAWS
+from ..metrics.outcomes import TOP
+from ..metrics.reliability import BINS
 from ..run import Trained
-from .catalogue import DRAWS
 from .evaluation import Case
-from .outcomes import TOP
-from .reliability import BINS
 
 
 def about_request(trained: Trained, store: Store, split: str, samples: int, seed: int, size: int) -> dict[str, Any]:

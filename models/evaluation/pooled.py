@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .catalogue import CASE_MEASURES
-from .discrimination import auroc_figure
+from ..metrics.catalogue import CASE_MEASURES
+from ..metrics.discrimination import auroc_figure
+from ..metrics.modes import Group, by_group
+from ..metrics.reliability import Bins, binned, pooled_ece, together
+from ..metrics.summary import Figure, summarise
 from .evaluation import Case
-from .modes import Group, by_group
-from .reliability import Bins, binned, pooled_ece, together
-from .summary import Figure, summarise
 
 ECE = {"hypotheses": "hypothesis_ece", "top": "top_ece", "pixels": "pixel_ece", "marked_pixels": "marked_pixel_ece"}
 

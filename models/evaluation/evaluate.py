@@ -14,19 +14,20 @@ from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.store import Store
 
+from ..calibration import Calibration
+from ..metrics.arrays import where_it_lies
+from ..metrics.modes import mode_shares
+from ..metrics.pixel_reliability import pixel_reliability
+from ..metrics.scores import PAPERS_DRAWS, image_scores
+from ..metrics.sides import Sides, both_sides
 from ..predictive import Atoms
 from ..randomness import generator_for, seed_of
 from ..run import Trained
 from . import pooled
 from .about import about_cases, about_request
-from .arrays import where_it_lies
 from .case_table import INDEX_COLUMNS
 from .data import check_data, chosen_rows
 from .evaluation import Case, Evaluation
-from .modes import mode_shares
-from .pixel_reliability import pixel_reliability
-from .scores import PAPERS_DRAWS, image_scores
-from .sides import Sides, both_sides
 
 MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
 
@@ -76,7 +77,7 @@ def evaluate(
 def _case(trained: Trained, store: Store, row: int, atoms: Atoms, seed: int, size: int) -> Case:
     """One row evaluated on its central `size` pixels, from the model's weighted masks [1, S, H, W]."""
     masks = _read_masks(store, row, size)
-    sides = sides_of(trained, store, row, atoms, size)
+    sides = sides_of(store, row, atoms, size, trained.calibration)
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
     pixels, marked = pixel_reliability(atoms.marginal[0].float().cpu().numpy(), masks, sides.truth, store.scored)
     index = store.index[row]
@@ -94,7 +95,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, seed: int, siz
     )
 
 
-def sides_of(trained: Trained, store: Store, row: int, atoms: Atoms, size: int) -> Sides:
+def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calibration | None) -> Sides:
     """The model's weighted masks [1, S, H, W] of a row's central `size` pixels beside its readers' masks."""
     weights = atoms.weights[0].double().cpu().numpy()
     return both_sides(
@@ -104,7 +105,7 @@ def sides_of(trained: Trained, store: Store, row: int, atoms: Atoms, size: int) 
         draws=atoms.draws,
         odds=store.odds(np.array([row]))[0] if store.known_odds else None,
         scored=store.scored,
-        calibration=trained.calibration,
+        calibration=calibration,
     )
 
 

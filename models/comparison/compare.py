@@ -14,12 +14,12 @@ import numpy as np
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 
-from .catalogue import CASE_MEASURES, MEASURES
+from ..metrics.catalogue import CASE_MEASURES, MEASURES
+from ..metrics.summary import bootstrap_interval
 from .comparable import SAME, check_comparable
 from .comparison import LEVEL, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
-from .stored import AGAIN, StoredEvaluation
-from .summary import bootstrap_interval
+from .stored import AGAIN, SAID, StoredEvaluation
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_nll")
 
@@ -46,7 +46,7 @@ def compare(
     first = evaluations[0]
     return Comparison(
         about={
-            **{name: first.about[name] for name in ("data", *SAME, "estimators") if name in first.about},
+            **{name: first.about[name] for name in ("data", *SAME, "estimators")},
             "cases": len(first.rows),
             "patients": len(set(first.patients)),
             "seed": seed,
@@ -112,7 +112,7 @@ def _better(figure: str, difference: float, first: str, second: str) -> str | No
 
 
 def _run(evaluation: StoredEvaluation) -> dict[str, Any]:
-    kept = ("method", "weights_hash", "trained_on", "weights", "samples", "seed", "calibrated", "ambiseg")
+    kept = (*SAID[1:], "trained_on", "calibrated")
     said = {name: evaluation.about[name] for name in kept if name in evaluation.about}
     return {"name": evaluation.name, "folder": str(evaluation.folder), **said}
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ambiseg.preprocessing.files import whole_file
 
@@ -43,6 +43,15 @@ class Difference:
     def significant(self) -> bool:
         """Whether the corrected p lies below .05."""
         return self.p_holm < LEVEL
+
+    @property
+    def verdict(self) -> Literal["first", "second", "undecided", "-"]:
+        """Which run is better; a dash where they differ and neither way is better."""
+        if not self.significant:
+            return "undecided"
+        if self.better is None:
+            return "-"
+        return "second" if self.better == self.second else "first"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ambiseg.preprocessing.errors import DataError
 
-from .catalogue import MEASURES
+from ..metrics.catalogue import MEASURES
 from .stored import AGAIN, StoredEvaluation
 
 SAME = {  # of what an evaluation says about itself, what must be equal

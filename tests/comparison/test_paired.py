@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.paired import by_patient, holm, rank_biserial, signed_rank
+from ambiseg.models.comparison.paired import by_patient, holm, rank_biserial, signed_rank
 
 
 def slow_signed_rank(differences):

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.files import whole_file
 
+from ..metrics.modes import Group
+from ..metrics.outcomes import Outcome
+from ..metrics.reliability import Bins
+from ..metrics.summary import Figure
 from .case_table import case_columns, write_csv, write_parquet
-from .modes import Group
-from .outcomes import Outcome
-from .reliability import Bins
-from .summary import Figure
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.audit import audit, write_audits
+from ambiseg.models.comparison.audit import audit, write_audits
+from ambiseg.models.comparison.line import AtMost, Lines, Rounded
+from ambiseg.models.comparison.published import Published, read_published
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.line import AtMost, Lines, Rounded
 from ambiseg.models.metrics.overlap import overlaps
-from ambiseg.models.metrics.published import Published, read_published
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 HALF = 0.0005

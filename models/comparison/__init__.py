@@ -1,0 +1,1 @@
+"""Comparing evaluations with each other, and published figures with themselves."""

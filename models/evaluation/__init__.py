@@ -1,0 +1,1 @@
+"""Evaluating a trained run on a split of a dataset store, and fitting its calibration."""

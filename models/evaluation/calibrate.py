@@ -1,0 +1,201 @@
+"""Fitting a run's calibration: the numbers under which its validation readers' choices are most likely.
+
+Each image is one event with as many outcomes as the model has hypotheses, and "none of these"; a reader's mask is the
+outcome that it is nearest to (`outcomes`). The log-weights are linear in what is fitted, so the mean negative
+log-likelihood is convex. Which of the shifts are fitted beside the temperature, or nothing at all, is what predicts
+patients left out best.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from ambiseg.preprocessing.errors import DataError, UsageError
+from ambiseg.preprocessing.store import Store
+
+from ..calibration import FLOOR, Calibration, scores
+from ..hypotheses import MERGE
+from ..metrics.outcomes import Outcome
+from ..run import Trained
+from .data import check_data, chosen_rows
+from .evaluate import drawn_atoms, sides_of
+
+SPLIT = "val"
+SAMPLES = 256  # as many as `predict` draws
+FOLDS = 5
+IDENTITY = np.array([1.0, 0.0, math.log(FLOOR)])  # 1/T, empty, none: what changes nothing but for the floor
+BOUNDS = ((0.05, 20.0), (-10.0, 10.0), (math.log(FLOOR), 10.0))  # few readers cannot show that "none" is impossible
+CHOICES = {  # which numbers are fitted; the fewest first, as equals go to the earlier one
+    "nothing": (False, False, False),
+    "temperature": (True, False, False),
+    "temperature, empty": (True, True, False),
+    "temperature, none": (True, False, True),
+    "temperature, empty, none": (True, True, True),
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What was fitted, and the mean NLL of patients left out (nats a reader) of each choice of what to fit."""
+
+    calibration: Calibration
+    chosen: str
+    held_out: dict[str, float]
+    cases: int
+    patients: int
+
+
+def calibrate(
+    trained: Trained,
+    store: Store,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fit:
+    """Fit the calibration of a model on the validation split of `store`, and on nothing else.
+
+    samples: draws an image, or at most so many of the most probable masks of a finite support; limit: use only so many
+    cases, spread evenly. Raises InputError for an empty split, DataError for data that the model cannot read and for
+    fewer than two patients.
+    """
+    found, patients = choices(trained, store, SPLIT, samples=samples, seed=seed, limit=limit, on_progress=on_progress)
+    chosen, numbers, held_out = choose(found, patients)
+    return Fit(
+        Calibration(
+            temperature=float(1 / numbers[0]),
+            empty=float(numbers[1]),
+            none=float(numbers[2]),
+            merge=MERGE,
+            samples=samples,
+            seed=seed,
+            split=SPLIT,
+            data_hash=store.content_hash,
+            weights_hash=trained.weights_hash,
+        ),
+        chosen,
+        held_out,
+        len(found),
+        len(set(patients)),
+    )
+
+
+def check_split(store: Store, split: str) -> None:
+    """Raise UsageError for a split that shows nothing: the one that is fitted on, or all, which holds it; InputError for
+    one that is empty or does not exist.
+    """
+    if split in (SPLIT, "all"):
+        raise UsageError(
+            f"A calibration is fitted on {SPLIT!r} and says nothing when it is checked on {split!r}: check it on 'test'."
+        )
+    chosen_rows(store, split)
+
+
+def choices(
+    trained: Trained,
+    store: Store,
+    split: str,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Outcome], list[str]]:
+    """What the readers of each case of a split chose among all hypotheses, of the probabilities that the model itself
+    states, and each case's patient; arguments and errors as of `calibrate`.
+    """
+    check_data(trained, store)
+    rows = chosen_rows(store, split, limit)
+    crop, found = trained.record.crop, list[Outcome]()
+    on_progress(0, len(rows))
+    for row in rows:
+        atoms = drawn_atoms(trained, store, row, samples, seed, crop)
+        found.append(sides_of(store, row, atoms, crop, calibration=None).choices)
+        on_progress(len(found), len(rows))
+    return found, [store.index[row]["patient"] for row in rows]
+
+
+def choose(found: Sequence[Outcome], patients: Sequence[str]) -> tuple[str, NDArray[np.float64], dict[str, float]]:
+    """What to fit (a key of `CHOICES`), the numbers (1/T, empty, none) fitted on all cases, and the NLL held out of each.
+
+    found: each case's outcome among all hypotheses. Patients are left out in `FOLDS` parts, in the order of their names.
+    Raises DataError for fewer than two patients.
+    """
+    names, member = np.unique(np.asarray(patients), return_inverse=True)
+    if len(names) < 2:
+        raise DataError(
+            f"A calibration needs validation cases of two patients at least, came {len(names)}: use a larger split."
+        )
+    events = Events.of(found)
+    fold = member % min(FOLDS, len(names))
+    held_out = {name: _held_out(events, fold, free) for name, free in CHOICES.items()}
+    chosen = min(held_out, key=lambda name: round(held_out[name], 6))
+    return chosen, fitted(events, CHOICES[chosen]), held_out
+
+
+@dataclass(frozen=True)
+class Events:
+    """Cases side by side: `features` [N, K + 1, 3] of `calibration.scores`, `possible` [N, K + 1] where a case has so many
+    outcomes, `hits` [N, K + 1].
+    """
+
+    features: NDArray[np.float64]
+    possible: NDArray[np.bool_]
+    hits: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, found: Sequence[Outcome]) -> "Events":
+        """The events of outcomes, shorter ones filled up with impossible outcomes."""
+        most = max(len(one.hits) for one in found)
+        features, possible = np.zeros((len(found), most, 3)), np.zeros((len(found), most), bool)
+        hits = np.zeros((len(found), most))
+        for number, one in enumerate(found):
+            count = len(one.hits)
+            features[number, :count] = scores(one.probabilities, one.empty)
+            possible[number, :count], hits[number, :count] = True, one.hits
+        return cls(features, possible, hits)
+
+    def of_cases(self, which: NDArray[np.bool_]) -> "Events":
+        """Some of the cases."""
+        return Events(self.features[which], self.possible[which], self.hits[which])
+
+    def nll(self, numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Mean negative log-likelihood (nats a reader) under the numbers (1/T, empty, none), and its gradient [3]."""
+        logits = np.where(self.possible, self.features @ numbers, -np.inf)
+        total = logsumexp(logits, axis=1, keepdims=True)
+        surprise = np.where(self.possible, np.exp(logits - total), 0) - self.hits
+        value = float((total[:, 0] - (self.hits * np.where(self.possible, logits, 0)).sum(1)).mean())
+        return value, np.einsum("nk,nkf->f", surprise, self.features) / len(self.hits)
+
+
+def fitted(events: Events, free: Sequence[bool]) -> NDArray[np.float64]:
+    """The numbers (1/T, empty, none) of least NLL; those not free stay at what changes nothing."""
+    which = np.flatnonzero(free)
+    if len(which) == 0:
+        return IDENTITY
+
+    def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        numbers = IDENTITY.copy()
+        numbers[which] = values
+        value, gradient = events.nll(numbers)
+        return value, gradient[which]
+
+    found = minimize(objective, IDENTITY[which], jac=True, method="L-BFGS-B", bounds=[BOUNDS[i] for i in which])
+    numbers = IDENTITY.copy()
+    numbers[which] = found.x
+    return numbers
+
+
+def _held_out(events: Events, fold: NDArray[np.intp], free: Sequence[bool]) -> float:
+    """Mean NLL of the cases of each fold under what was fitted on the others."""
+    total = 0.0
+    for number in np.unique(fold):
+        here = fold == number
+        total += events.of_cases(here).nll(fitted(events.of_cases(~here), free))[0] * here.sum()
+    return float(total / len(fold))

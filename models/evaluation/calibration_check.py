@@ -1,0 +1,61 @@
+"""What a calibration does on cases that it was not fitted on: likelihood, errors and credible sets, before and after."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..calibration import Calibration
+from ..metrics.coverage import LEVELS, Coverage, coverage
+from ..metrics.outcomes import Outcome, brier, nll
+from ..metrics.reliability import Bins, binned, pooled_ece, together
+from ..metrics.summary import Figure, summarise
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far listed hypotheses' probabilities can be believed: figures with intervals by patient, reliability bins, sets.
+
+    figures: "nll" (nats a reader), "brier", "ece" of all listed hypotheses and the residual, "top_ece" of the first;
+    bins: "hypotheses" and "top"; coverage: of the credible sets of each level.
+    """
+
+    figures: dict[str, Figure]
+    bins: dict[str, Bins]
+    coverage: tuple[Coverage, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """As plain values for JSON; None where a figure is not defined."""
+        return {
+            "figures": {
+                name: {key: None if value != value else value for key, value in asdict(figure).items()}
+                for name, figure in self.figures.items()
+            },
+            "reliability": {
+                name: {key: values.tolist() for key, values in vars(bins).items()} for name, bins in self.bins.items()
+            },
+            "credible_sets": [asdict(one) for one in self.coverage],
+        }
+
+
+def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> Judgement:
+    """Judge what readers of cases [N] of `patients` [N] chose among all hypotheses; `seed` is the bootstrap's."""
+    listed = [one.first() for one in found]
+    of_all = [binned(one.probabilities, one.hits) for one in listed]
+    of_top = [binned(one.probabilities[:1], one.hits[:1]) for one in listed]
+    scores = {"nll": np.array([nll(one) for one in listed]), "brier": np.array([brier(one) for one in listed])}
+    return Judgement(
+        figures={
+            **{name: summarise(values, patients, np.random.default_rng(seed)) for name, values in scores.items()},
+            "ece": pooled_ece(of_all, patients, np.random.default_rng(seed)),
+            "top_ece": pooled_ece(of_top, patients, np.random.default_rng(seed)),
+        },
+        bins={"hypotheses": together(of_all), "top": together(of_top)},
+        coverage=tuple(coverage(listed, level) for level in LEVELS),
+    )
+
+
+def believed(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
+    """The same cases with the calibrated probabilities of all hypotheses."""
+    return [one.believed(calibration.probabilities(one.probabilities, one.empty)) for one in found]

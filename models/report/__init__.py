@@ -1,0 +1,1 @@
+"""Evaluations and comparisons as pictures and pages that need no network."""

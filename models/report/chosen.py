@@ -1,0 +1,114 @@
+"""The cases that a report shows: those on which a model does best, as usual, and worst, drawn again as they were drawn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.crops import centre_crop
+from ambiseg.preprocessing.store import LUNG_WINDOW, Store
+
+from ..evaluation.evaluate import drawn_atoms, sides_of, spacing_of
+from ..evaluation.evaluation import Case, Evaluation
+from ..hypotheses import Hypotheses
+from ..metrics.outcomes import TOP, Outcome
+from ..run import Trained
+
+SHOWN = 3  # cases of each kind
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What there is to see of one case.
+
+    name: its row in the data set and its name there; distance: its figure by which cases are sorted; image [H, W] or
+    [H, W, 3] in 0..1; step_mm: a pixel's size (y, x), None where it is not known; masks [R, H, W] with weights `truth`
+    [R]: the readers', or, where the truth is `known`, all masks that can be drawn; hypotheses: those listed; outcome:
+    what readers chose among them; marginal [H, W]: the model's probability of any foreground class.
+    """
+
+    name: str
+    distance: float
+    image: NDArray[np.float64]
+    step_mm: tuple[float, float] | None
+    known: bool
+    masks: NDArray[np.uint8]
+    truth: NDArray[np.float64]
+    hypotheses: Hypotheses
+    outcome: Outcome
+    marginal: NDArray[np.float64]
+
+
+def sorting_figure(evaluation: Evaluation) -> str:
+    """The figure by which cases are best or worst: the unbiased GED of the weighted masks, with single readers the V."""
+    return "ged_u" if evaluation.figures["ged_u"].cases else "ged_v"
+
+
+def chosen_cases(evaluation: Evaluation, shown: int = SHOWN) -> Mapping[str, Sequence[Case]]:
+    """At most `shown` cases under each of "best", "median" and "worst" by their GED; no case twice.
+
+    The best come first and the worst last; of few cases a third is best, a third worst, but one at least is best.
+    """
+    figure = sorting_figure(evaluation)
+    known = [case for case in evaluation.cases if not np.isnan(case.scores[figure])]
+    ordered = sorted(known, key=lambda case: case.scores[figure])
+    ends = min(shown, max(1, len(ordered) // 3))
+    inner = ordered[ends : len(ordered) - ends]
+    begin = (len(inner) - min(shown, len(inner))) // 2
+    kinds = {
+        "best": ordered[:ends],
+        "median": inner[begin : begin + shown],
+        "worst": ordered[max(ends, len(ordered) - ends) :],
+    }
+    return {kind: cases for kind, cases in kinds.items() if cases}
+
+
+def case_panels(
+    trained: Trained,
+    store: Store,
+    evaluation: Evaluation,
+    cases: Sequence[Case],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Panel]:
+    """The panels of cases of an evaluation of `trained` on `store`: the same draws as the evaluation's."""
+    panels = []
+    for case in cases:
+        panels.append(_panel(trained, store, evaluation, case))
+        on_progress(len(panels), len(cases))
+    return panels
+
+
+@torch.inference_mode()
+def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -> Panel:
+    about, row = evaluation.about, int(case.index["row"])
+    size = max(about["crop"])
+    atoms = drawn_atoms(trained, store, row, about["samples"], about["seed"], size)
+    sides = sides_of(store, row, atoms, size, trained.calibration)
+    return Panel(
+        name=case_name(case),
+        distance=case.scores[sorting_figure(evaluation)],
+        image=_shown(centre_crop(store.images(np.array([row]))[0], size), store.intensity.unit),
+        step_mm=spacing_of(store, row),
+        known=store.known_odds,
+        masks=sides.masks,
+        truth=sides.truth,
+        hypotheses=sides.hypotheses.first(min(TOP, len(sides.hypotheses.masks))),
+        outcome=sides.outcome,
+        marginal=atoms.marginal[0, 1:].sum(0).double().cpu().numpy(),
+    )
+
+
+def case_name(case: Case) -> str:
+    """The case's row, and its name unless that says who the patient is."""
+    name, patient = case.index["case"], case.index["patient"]
+    return f"row {case.index['row']}" + ("" if patient in name or name in patient else f", {name}")
+
+
+def _shown(image: NDArray, unit: str) -> NDArray[np.float64]:
+    """An image [C, H, W] as greys [H, W] in 0..1 (the lung window for HU), or as colours [H, W, 3] of three channels."""
+    values = image.astype(np.float64)
+    low, high = LUNG_WINDOW if unit == "HU" else np.percentile(values, (0.5, 99.5))
+    scaled = ((values - low) / max(high - low, 1e-6)).clip(0, 1)
+    return np.moveaxis(scaled, 0, -1) if len(image) == 3 else scaled[0]

@@ -1,0 +1,90 @@
+"""The folder of a comparison: its numbers, its pictures, and a page that shows all of it.
+
+comparison.json   what was compared and found; comparison.csv a row a figure and pair of runs
+comparison.png    the differences with their intervals; distribution.png each run's GED16 over the cases; both as SVG, too
+report.html       all of it on one page that needs no network
+
+The same evaluations give the same bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ambiseg.preprocessing.files import disk_errors, whole_file
+
+from ..comparison.comparison import Comparison
+from ..comparison.stored import StoredEvaluation
+from ..metrics.summary import summarise
+from .comparison_page import render_comparison
+from .differences import draw_differences
+from .distribution import Spread, draw_distributions
+from .picture import Picture
+from .style import png, svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT = "report.html"
+DISTRIBUTION = ("distribution.png", "distribution.svg")
+SPREAD = "ged16_v"  # the figure whose distribution is shown, whichever are compared
+
+
+def write_comparison(folder: Path, comparison: Comparison, evaluations: Sequence[StoredEvaluation]) -> Path:
+    """Write a comparison of `evaluations` into `folder`, in place of an earlier one; returns the page's path.
+
+    Raises ResourceError when the folder cannot be written.
+    """
+    pictures, files = [], {}
+    for name, title, caption, figure in _figures(comparison, evaluations):
+        pictures.append(Picture(name, title, caption, png(figure)))
+        files |= {f"{name}.png": pictures[-1].png, f"{name}.svg": svg(figure)}
+    files[REPORT] = render_comparison(comparison, pictures).encode()
+    with disk_errors(folder):
+        for name in DISTRIBUTION:
+            (folder / name).unlink(missing_ok=True)
+    comparison.write(folder)
+    for name, content in files.items():
+        with whole_file(folder / name) as file:
+            file.write_bytes(content)
+    return folder / REPORT
+
+
+def _figures(
+    comparison: Comparison, evaluations: Sequence[StoredEvaluation]
+) -> Iterator[tuple[str, str, str, "Figure"]]:
+    """Name, title, caption and figure of each picture."""
+    about = comparison.about
+    note = f"{about['data']}, {about['split']}: {about['cases']} cases, {about['patients']} patients"
+    yield (
+        "comparison",
+        "Differences of runs",
+        "A panel a figure, a line a pair of runs: the mean difference and its 95 % interval by patient. Blue: the run named "
+        "first is better, orange: worse, grey: undecided after correction for all tests, or neither way is better.",
+        draw_differences(comparison, f"{note}; 95 % intervals by patient"),
+    )
+    spreads = _spreads(evaluations)
+    if spreads:
+        yield (
+            "distribution",
+            "How GED16 is distributed over the cases",
+            "A row a run. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
+            "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may overlap "
+            "where their difference, case by case, is beyond doubt.",
+            draw_distributions(spreads, "How GED16 is distributed over the cases", note, "squared GED, 16 draws"),
+        )
+
+
+def _spreads(evaluations: Sequence[StoredEvaluation]) -> dict[str, Spread]:
+    """Each run's GED16 by its name, of those that have it."""
+    return {
+        one.name: Spread(
+            one.scores[SPREAD],
+            summarise(one.scores[SPREAD], one.patients, np.random.default_rng(one.about["seed"])),
+            one.about.get("floor", {}).get(SPREAD),
+        )
+        for one in evaluations
+        if SPREAD in one.scores and not np.isnan(one.scores[SPREAD]).all()
+    }

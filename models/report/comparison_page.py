@@ -1,0 +1,83 @@
+"""The page of a comparison: what was compared, which run is better in what, all differences, and the pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..comparison.comparison import Comparison, Difference
+from ..metrics.catalogue import MEASURES
+from .differences import pair_name
+from .facts import calibration, data_facts, model_masks, short_hash
+from .numbers import decimals, p_value, signed, true_minus
+from .picture import Picture
+from .template import render
+
+KINDS = {"second": "better in", "first": "worse in", "-": "different in", "undecided": "undecided in"}
+COLUMNS = ("Figure", "First", "Second", "Difference", "95 % interval", "Effect", "p", "p, Holm", "Better")
+
+
+def render_comparison(comparison: Comparison, pictures: Sequence[Picture]) -> str:
+    """The HTML of a comparison."""
+    about = comparison.about
+    pairs = _pairs(comparison.differences)
+    return render(
+        "comparison.html",
+        about={**about, "estimators": {**about["estimators"], **_methods(about)}},
+        names=[run["name"] for run in comparison.runs],
+        facts={**data_facts(about), "Bootstrap's seed": str(about["seed"])},
+        notes=comparison.notes,
+        runs=[_run(run) for run in comparison.runs],
+        found={pair: findings(rows) for pair, rows in pairs.items()},
+        columns=COLUMNS,
+        pairs={pair: [(row.figure, _label(row.figure), _cells(row)) for row in rows] for pair, rows in pairs.items()},
+        tests=len(comparison.differences),
+        pictures=pictures,
+    )
+
+
+def findings(rows: Sequence[Difference]) -> str:
+    """In which figures the second run of a pair is better, worse or different, and in which that is undecided."""
+    kinds = {name: [row.figure for row in rows if row.verdict == verdict] for verdict, name in KINDS.items()}
+    return "; ".join(f"{name} {', '.join(figures)}" for name, figures in kinds.items() if figures)
+
+
+def _pairs(differences: Sequence[Difference]) -> dict[str, list[Difference]]:
+    """The differences of each pair of runs, by what is compared."""
+    found: dict[str, list[Difference]] = {}
+    for row in differences:
+        found.setdefault(pair_name(row), []).append(row)
+    return found
+
+
+def _cells(row: Difference) -> tuple[str, ...]:
+    """A difference as text, by `COLUMNS` after the first."""
+    cells = (
+        decimals(row.first_mean),
+        decimals(row.second_mean),
+        signed(row.difference),
+        "-" if math.isnan(row.low) else f"{signed(row.low)} to {signed(row.high)}",
+        f"{row.effect:+.2f}",
+        p_value(row.p),
+        p_value(row.p_holm),
+    )
+    return *map(true_minus, cells), row.verdict
+
+
+def _methods(about: Mapping[str, Any]) -> dict[str, str]:
+    return {name: about[name] for name in ("interval", "test", "effect")}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, str]:
+    """What a run is, by the columns of a table."""
+    return {
+        "Run": run["name"],
+        "Method": run["method"],
+        "Weights": short_hash(run["weights_hash"]).removeprefix("SHA-256 "),
+        "Model's masks": model_masks(run),
+        "Seed": str(run["seed"]),
+        "Calibration": calibration(run.get("calibrated")).split(":")[0],
+    }
+
+
+def _label(figure: str) -> str:
+    return MEASURES[figure].label.format(weights="all masks").strip()

@@ -1,0 +1,39 @@
+"""What evaluations say about the data behind them, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def data_facts(about: Mapping[str, Any]) -> dict[str, str]:
+    """What was compared with what: data, split, pixels, classes, truth."""
+    crop = " × ".join(map(str, about["crop"]))
+    spacing = about.get("spacing_mm")
+    return {
+        "Data": f"{about['data']}, {short_hash(about['data_hash'])}",
+        "Split": about["split"],
+        "Pixels compared": f"the central {crop} of each crop" + ("" if spacing is None else f", {spacing:g} mm each"),
+        "Scored classes": "all foreground" if about["scored"] is None else ", ".join(about["scored"]),
+        "Truth": "known odds of all masks" if about["known_odds"] else "the masks of those who read each image",
+    }
+
+
+def short_hash(value: str) -> str:
+    """A hash's beginning, enough to tell it from others."""
+    return f"SHA-256 {value[:12]}…"
+
+
+def calibration(calibrated: Mapping[str, Any] | None) -> str:
+    """How a model's probabilities were calibrated."""
+    if calibrated is None:
+        return "none: probabilities are as the model states them"
+    return f"temperature {calibrated['temperature']:.3f}, fitted on {calibrated['split']}"
+
+
+def model_masks(about: Mapping[str, Any]) -> str:
+    """What stands behind the model's weighted set of masks."""
+    return weights_of(about) + (f", {about['samples']} at most" if about["weights"] == "exact" else " an image")
+
+
+def weights_of(about: Mapping[str, Any]) -> str:
+    """The same in short, for labels of figures."""
+    return "exact weights" if about["weights"] == "exact" else f"{about['samples']} draws"

@@ -1,0 +1,51 @@
+"""The page of an evaluation: its figures and pictures, and how both came about."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..evaluation.evaluation import Evaluation
+from .facts import calibration, data_facts, model_masks, short_hash
+from .picture import Picture
+from .table import Row, table
+from .template import render
+
+KEY_FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_ece", "ambiguity_auroc")
+BETTER = {"lower": "lower is better", "higher": "higher is better", None: ""}
+
+
+def render_page(evaluation: Evaluation, pictures: Sequence[Picture]) -> str:
+    """The HTML of a report. It names cases by their rows in the data set, never by patient."""
+    about, blocks = evaluation.about, table(evaluation)
+    return render(
+        "evaluation.html",
+        about=about,
+        patients=len({case.index["patient"] for case in evaluation.cases}),
+        facts=_facts(about),
+        key_figures=_key_figures(blocks),
+        blocks=blocks,
+        has_floor=bool(about.get("floor")),
+        better=BETTER,
+        pictures=pictures,
+    )
+
+
+def _facts(about: Mapping[str, Any]) -> dict[str, str]:
+    """What was evaluated and how, by its name."""
+    data = data_facts(about)
+    if about["data_hash"] != about["trained_on"]:
+        data["Data"] += "; not the data that the model was trained on"
+    data["Split"] += f", {about['cases']} of {about['cases_in_split']} cases"
+    return {
+        "Run": f"{about['run']}, method {about['method']}",
+        "Weights": short_hash(about["weights_hash"]),
+        "Calibration": calibration(about.get("calibrated")),
+        **data,
+        "Model's masks": model_masks(about),
+        "Seed": str(about["seed"]),
+        "Version": f"ambiseg {about['ambiseg']}",
+    }
+
+
+def _key_figures(blocks: Mapping[str, Sequence[Row]]) -> list[Row]:
+    found = {row.measure.name: row for rows in blocks.values() for row in rows}
+    return [found[name] for name in KEY_FIGURES if name in found]

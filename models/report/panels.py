@@ -1,0 +1,193 @@
+"""Cases as pictures: the image with its readers' outlines, the model's map, and the hypotheses with their probabilities."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..preview import COLOURS, INK, PALE, legible, outline, percent
+from .chosen import Panel
+from .numbers import decimals, true_minus
+from .style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+READERS, MODEL = "#ffd166", "#4cc9f0"  # outlines in images of two classes; of more, each class has its own colour
+HYPOTHESES = 4
+OUTLINED = 4  # foreground classes up to which masks are outlines; with more they are coloured in
+TILE, GAP, LABEL, WORDS, HEAD, EDGE = 1.4, 0.1, 1.3, 0.36, 0.66, 0.12  # inches
+MARGIN, SMALLEST = 0.25, 20  # about what is marked: share of its side, pixels in a field of view
+COLUMNS = 3 + HYPOTHESES
+
+
+def draw_cases(panels: Sequence[Panel], title: str, note: str) -> "Figure":
+    """A row a case: image, all readers' outlines, probability of foreground, the most probable hypotheses, each with the
+    model's probability and the share of readers whose mask is nearest to it.
+    """
+    width = LABEL + COLUMNS * (TILE + GAP) + EDGE
+    height = HEAD + len(panels) * (TILE + WORDS) + EDGE
+    figure = new_figure(width, height, title, note)
+    for row, panel in enumerate(panels):
+        below = height - HEAD - (row + 1) * (TILE + WORDS)
+        tiles = [
+            figure.add_axes((
+                (LABEL + column * (TILE + GAP)) / width, below / height, TILE / width, TILE / height
+            ))
+            for column in range(COLUMNS)
+        ]  # fmt: skip
+        _label(figure, panel, below / height, (below + TILE) / height)
+        _row(tiles, panel)
+    return figure
+
+
+def _label(figure: "Figure", panel: Panel, bottom: float, top: float) -> None:
+    left = EDGE / figure.get_figwidth()
+    words = panel.name.replace(", ", "\n")
+    figure.text(left, top, words, fontsize=9.5, weight="bold", color=INK, va="top", linespacing=1.35)
+    rest, chosen = panel.outcome.probabilities[HYPOTHESES:].sum(), panel.outcome.hits[HYPOTHESES:].sum()
+    others = f"other masks:\nmodel {_share(rest)}\n{_choosers(panel)} {_share(chosen)}"
+    facts = f"GED {true_minus(decimals(panel.distance))}\n\n{others}"
+    figure.text(left, bottom, facts, fontsize=8.5, color=PALE, va="bottom", linespacing=1.35)
+
+
+def _row(tiles: Sequence["Axes"], panel: Panel) -> None:
+    step = panel.step_mm or (1.0, 1.0)
+    field = _field(panel, step)
+    few = _few_classes(panel)
+    for tile in tiles:
+        tile.axis("off")
+    image, readers, marginal, *hypotheses = tiles
+    for tile in (image, readers, marginal):
+        _image(tile, panel, step, field)
+    _words(image, "image")
+    _scale_bar(image, panel.step_mm, field)
+    _readers(readers, panel, step, few)
+    _map(marginal, panel.marginal, step)
+    for number, tile in enumerate(hypotheses[: len(panel.hypotheses.masks)]):
+        _image(tile, panel, step, field)
+        _hypothesis(tile, panel, number, step, few)
+
+
+def _few_classes(panel: Panel) -> bool:
+    return len(np.unique(np.concatenate((panel.masks, panel.hypotheses.masks)))) <= OUTLINED + 1
+
+
+def _field(panel: Panel, step: tuple[float, float]) -> tuple[float, float, float, float]:
+    """A square (left, right, bottom, top), in mm or pixels, about all that readers or hypotheses mark."""
+    marked = np.concatenate((panel.masks[panel.truth > 0], panel.hypotheses.masks[:HYPOTHESES])).any(0)
+    height, width = (side * size for side, size in zip(marked.shape, step, strict=True))
+    rows, columns = np.nonzero(marked)
+    if not len(rows):
+        rows, columns = (np.array([0, side - 1]) for side in marked.shape)
+    y, x = (rows.min() + rows.max()) / 2 * step[0], (columns.min() + columns.max()) / 2 * step[1]
+    side = (1 + 2 * MARGIN) * max(np.ptp(rows) * step[0], np.ptp(columns) * step[1])
+    half = min(max(side, SMALLEST * max(step)), height, width) / 2
+    y = min(max(y, half - step[0] / 2), height - step[0] / 2 - half)
+    x = min(max(x, half - step[1] / 2), width - step[1] / 2 - half)
+    return x - half, x + half, y + half, y - half
+
+
+def _extent(shape: tuple[int, ...], step: tuple[float, float]) -> tuple[float, float, float, float]:
+    return -step[1] / 2, (shape[1] - 0.5) * step[1], (shape[0] - 0.5) * step[0], -step[0] / 2
+
+
+def _image(tile: "Axes", panel: Panel, step: tuple[float, float], field: tuple[float, float, float, float]) -> None:
+    tile.imshow(
+        panel.image, cmap="gray", vmin=0, vmax=1, extent=_extent(panel.image.shape, step), interpolation="nearest"
+    )
+    tile.set(xlim=field[:2], ylim=field[2:])
+
+
+def _scale_bar(tile: "Axes", step_mm: tuple[float, float] | None, field: tuple[float, float, float, float]) -> None:
+    """A bar of 10 mm, where pixels have a size."""
+    if step_mm is None:
+        return
+    side = field[1] - field[0]
+    x, y = field[0] + 0.06 * side, field[2] - 0.06 * side
+    tile.plot([x, x + 10], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")
+    legible(tile.text(x, y - 0.03 * side, "10 mm", color="white", fontsize=8, va="bottom"))
+
+
+def _readers(tile: "Axes", panel: Panel, step: tuple[float, float], few: bool) -> None:
+    """All readers' masks, and how many of them are empty; of many classes the most probable mask alone."""
+    read = panel.masks[panel.truth > 0]
+    if not few:
+        _mask(tile, panel.masks[panel.truth.argmax()], step, few, READERS)
+        _words(tile, "one mask", f"of {len(read)}")
+        return
+    for mask in read:
+        _mask(tile, mask, step, few, READERS, width=1.1)
+    empty = float(panel.truth @ ~panel.masks.reshape(len(panel.masks), -1).any(1))
+    noun = "mode" if panel.known else "reader"
+    _words(tile, f"{len(read)} {noun}{'s' if len(read) > 1 else ''}", f"empty {_share(empty)}" if empty else "")
+
+
+def _hypothesis(tile: "Axes", panel: Panel, number: int, step: tuple[float, float], few: bool) -> None:
+    mask = panel.hypotheses.masks[number]
+    _mask(tile, mask, step, few, MODEL)
+    if not mask.any():
+        legible(
+            tile.text(0.5, 0.06, "nothing marked", transform=tile.transAxes, ha="center", color="white", fontsize=9)
+        )
+    hits = panel.outcome.hits[number]
+    _words(tile, _share(panel.hypotheses.probabilities[number]), f"{_choosers(panel)} {_share(hits)}", bold=True)
+
+
+def _mask(
+    tile: "Axes", mask: NDArray[np.uint8], step: tuple[float, float], few: bool, colour: str, width: float = 1.7
+) -> None:
+    """Outlines of a mask's classes in `colour`, or each in its own; with many classes, coloured in."""
+    labels = np.unique(mask[mask > 0])
+    if not few:
+        tile.imshow(_coloured(mask), extent=_extent(mask.shape, step), interpolation="nearest")
+        return
+    for label in labels:
+        own = colour if labels.max() == 1 else COLOURS[(label - 1) % len(COLOURS)]
+        outline(tile, np.where(mask == label, label, 0).astype(np.uint8), step, own, width)
+
+
+def _coloured(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Label maps [H, W] as colours [H, W, 4], half transparent; background shows the image."""
+    from matplotlib import colormaps
+
+    colours = np.array(colormaps["tab20"](np.arange(256) % 20))
+    colours[:, 3] = 0.6
+    colours[0] = 0
+    return np.asarray(colours[mask])
+
+
+def _map(tile: "Axes", marginal: NDArray[np.float64], step: tuple[float, float]) -> None:
+    """The probability of foreground; the image shows through where there is none."""
+    from matplotlib.cm import ScalarMappable
+
+    shown = tile.imshow(
+        marginal, cmap="magma", vmin=0, vmax=1, alpha=np.clip(2 * marginal, 0, 0.85),
+        extent=_extent(marginal.shape, step), interpolation="nearest",
+    )  # fmt: skip
+    scale = tile.inset_axes((0.92, 0.08, 0.03, 0.4))
+    tile.figure.colorbar(ScalarMappable(shown.norm, shown.cmap), cax=scale, ticks=[0, 1])
+    scale.yaxis.set_ticks_position("left")
+    for number in scale.set_yticklabels(["0", "1"], color="white", fontsize=8):
+        legible(number)
+    scale.tick_params(length=0)
+    scale.set_frame_on(False)
+    _words(tile, "model's map")
+
+
+def _words(tile: "Axes", first: str, second: str = "", *, bold: bool = False) -> None:
+    """What stands above a tile."""
+    tile.set_title(first, fontsize=9.5, color=INK, loc="left", pad=4, weight="bold" if bold else "normal")
+    tile.set_title(second, fontsize=8.5, color=PALE, loc="right", pad=4)
+
+
+def _choosers(panel: Panel) -> str:
+    """Whose choice stands beside the model's probability."""
+    return "truth" if panel.known else "readers"
+
+
+def _share(probability: float) -> str:
+    """A probability for people, never a bare 0 % for what is possible."""
+    return percent(probability) if probability >= 0.0005 or probability <= 0 else "< 0.1 %"

@@ -1,0 +1,136 @@
+"""The pictures of an evaluation, in the order of its report, each with a caption that says how to read it."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ambiseg.preprocessing.store import Store
+
+from ..evaluation.evaluation import Evaluation
+from ..metrics.catalogue import MEASURES
+from ..run import Trained
+from .chosen import case_panels, chosen_cases, sorting_figure
+from .distribution import Spread, draw_distributions
+from .diversity import draw_diversity
+from .facts import weights_of
+from .modes import draw_modes
+from .panels import draw_cases
+from .picture import Picture
+from .reliability import draw_reliability
+from .style import png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPREADS = ("ged16_v", "ged16_u", "ged_u")
+CASES = {
+    "best": "The cases with the lowest GED",
+    "median": "Cases about the median GED",
+    "worst": "The cases with the highest GED",
+}
+
+
+def draw_pictures(
+    evaluation: Evaluation,
+    trained: Trained,
+    store: Store,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Picture, ...]:
+    """All pictures of an evaluation of `trained` on `store`; on_progress(done, pictures) is called after each."""
+    kinds = chosen_cases(evaluation)
+    total = 4 + bool(evaluation.modes) + len(kinds)
+    pictures: list[Picture] = []
+    on_progress(0, total)
+    for name, title, caption, figure in chain(_figures(evaluation), _cases(evaluation, trained, store)):
+        pictures.append(Picture(name, title, caption, png(figure)))
+        on_progress(len(pictures), total)
+    return tuple(pictures)
+
+
+Drawn = tuple[str, str, str, "Figure"]  # name, title, caption, figure
+
+
+def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
+    """The pictures of all cases together."""
+    about, bins = evaluation.about, evaluation.reliability
+    note = f"{about['run']} on {about['data']}, {about['split']}: {about['cases']} cases"
+    title = "How GED is distributed over the cases"
+    yield (
+        "ged",
+        title,
+        "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
+        "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better; a perfect model's unbiased GED "
+        "is 0 on average, so single cases lie on both sides of it.",
+        draw_distributions(_spreads(evaluation), title, note, "squared GED"),
+    )
+    yield (
+        "diversity",
+        "Diversity and distance",
+        "A point a case. Left: on the diagonal the model's masks differ as much as the readers' do; above it the model hedges, "
+        "below it it is too sure. Right: GED is twice the height above the diagonal. With few readers single cases scatter; "
+        "look at the mean.",
+        draw_diversity(evaluation),
+    )
+    events = "what the truth is" if about["known_odds"] else "what readers drew"
+    kind = "calibrated" if about.get("calibrated") else "not calibrated"
+    yield (
+        "reliability-hypotheses",
+        "Reliability of hypotheses",
+        "Hypotheses (with \"none of these\") by their stated probability: on the diagonal they are chosen as often as said. "
+        "Orange bars are the differences whose weighted mean is the ECE; pale dots stand for fewer than ten hypotheses.",
+        draw_reliability(
+            {"All hypotheses": bins["hypotheses"], "Top hypothesis": bins["top"]},
+            "Reliability of hypotheses", f"stated probability against {events}; {kind}", events="hypotheses",
+        ),
+    )  # fmt: skip
+    yield (
+        "reliability-pixels",
+        "Reliability of pixels",
+        "Pixels by the model's probability of foreground. Most are background that nobody doubts, so the ECE of all pixels is "
+        "small for every model; that of the pixels that a reader or the model marks says more.",
+        draw_reliability(
+            {"All pixels": bins["pixels"], "Pixels that anyone marks": bins["marked_pixels"]},
+            "Reliability of pixels", f"probability of foreground against {events}", events="pixels",
+        ),
+    )  # fmt: skip
+    if evaluation.modes:
+        yield (
+            "modes",
+            "Mode probabilities",
+            "How probable the model finds each mask that can be drawn, beside how probable it is: bars should end at the "
+            "lines, or points lie on the diagonal.",
+            draw_modes(evaluation.modes, about["group"] or "case"),
+        )
+
+
+def _spreads(evaluation: Evaluation) -> dict[str, Spread]:
+    """The distributions of GED over the cases, by their labels."""
+    about = evaluation.about
+    shown = SPREADS if about["weights"] == "exact" or about["samples"] > 16 else SPREADS[:2]
+    return {
+        MEASURES[name].label.split(" (")[0].format(weights=weights_of(about)): Spread(
+            np.array([case.scores[name] for case in evaluation.cases]),
+            evaluation.figures[name],
+            about.get("floor", {}).get(name, 0.0 if name.endswith("_u") and about["known_odds"] else None),
+        )
+        for name in shown
+    }
+
+
+def _cases(evaluation: Evaluation, trained: Trained, store: Store) -> Iterator[Drawn]:
+    """The pictures of single cases."""
+    choice = "how probable what is nearest to it truly is" if store.known_odds else "the share of readers nearest to it"
+    label = MEASURES[sorting_figure(evaluation)].label.format(weights=weights_of(evaluation.about))
+    for kind, cases in chosen_cases(evaluation).items():
+        title = CASES[kind]
+        note = f"by {label}; above a hypothesis its probability, and {choice}"
+        yield (
+            f"cases-{kind}",
+            title,
+            f"Chosen by {label}. From the left: the image, all masks that "
+            f"{'can be drawn' if store.known_odds else 'readers drew'}, the model's probability of foreground, and the "
+            "hypotheses, the most probable first.",
+            draw_cases(case_panels(trained, store, evaluation, cases), title, note),
+        )

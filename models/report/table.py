@@ -1,0 +1,54 @@
+"""The table of an evaluation's figures: which rows it has and what they are called, for the command line and the page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..evaluation.evaluation import Evaluation
+from ..metrics.catalogue import CATALOGUE, DRAWS, Measure
+from ..metrics.summary import Figure
+from .facts import weights_of
+
+BLOCKS = {
+    "draws": "Distance of the distributions, by number of draws",
+    "weighted": "Distance of the distributions, all masks by their weights",
+    "top": "Hypotheses",
+    "empty": "Empty masks",
+    "calibration": "Calibration and ambiguity",
+    "truth": "Known truth",
+}
+TWICE = ("ged_v", "ged_u", "overlap", "sample_diversity")  # with n draws of equal weight, the same as those at n
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure as a table shows it; floor: a perfect model's mean, None where it is not known."""
+
+    measure: Measure
+    label: str
+    figure: Figure
+    floor: float | None
+
+
+def table(evaluation: Evaluation) -> Mapping[str, Sequence[Row]]:
+    """The rows of each block that has any, by the block's title; figures that no case defines are left out."""
+    about = evaluation.about
+    rows = [
+        Row(measure, _label(measure, about), evaluation.figures[measure.name], about.get("floor", {}).get(measure.name))
+        for measure in CATALOGUE
+        if _shown(measure, evaluation)
+    ]
+    blocks = {title: [row for row in rows if row.measure.block == block] for block, title in BLOCKS.items()}
+    return {title: found for title, found in blocks.items() if found}
+
+
+def _label(measure: Measure, about: Mapping[str, Any]) -> str:
+    return measure.label.format(weights=weights_of(about))
+
+
+def _shown(measure: Measure, evaluation: Evaluation) -> bool:
+    about, figure = evaluation.about, evaluation.figures[measure.name]
+    if figure.cases == 0 or math.isnan(figure.mean):
+        return False
+    return not (measure.name in TWICE and about["weights"] == "draws" and about["samples"] in DRAWS)
