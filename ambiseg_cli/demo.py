@@ -1,8 +1,7 @@
 """`ambiseg demo`: the whole way on made data, ending in a picture and in the commands for one's own data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,26 +13,19 @@ from ambiseg.preprocessing.errors import Interrupted, UsageError
 from .console import Meter, console, out, progress
 
 if TYPE_CHECKING:
+    from ambiseg.models.metrics.summary import Figure
     from ambiseg.models.run import Run, Trained
     from ambiseg.preprocessing.store import Store
-    from ambiseg.preprocessing.volume import Volume
 
-CUT_MM = 16.0  # half the side of the piece of scan that is predicted
+    from .demo_target import Target
+
+SAMPLES = 100  # an image, as `ambiseg evaluate` draws
 OWN_DATA = """\
 The same with your own data:
   ambiseg preprocess lidc /path/to/LIDC-IDRI     # DICOM -> data/lidc (or `ambiseg preprocess nifti` for other data)
   ambiseg train --method generalized             # -> runs/generalized-001
   ambiseg evaluate                               # how close its masks come to the readers'
   ambiseg predict scan.nii --top 8               # ranked hypotheses; --at X,Y,Z says where the lesion is in a whole scan"""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The lesion that the demo predicts: its row in the store, the piece of scan around it, its centre (z, y, x) therein."""
-
-    row: int
-    volume: "Volume"
-    voxel: tuple[int, float, float]
 
 
 def demo(
@@ -56,6 +48,7 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     from ambiseg.models.run import load_trained
 
     from .demo_picture import draw_demo
+    from .demo_target import choose_target
 
     with _step("1/5", f"Simulating CT scans of {patients} patients (real outlines of LIDC-IDRI, invented pixels)"):
         _simulate(folder, patients, seed)
@@ -65,14 +58,14 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
         run = _train(folder, store, seed)
     trained = load_trained(run.path, _cpu())
     with _step("4/5", "Evaluating on patients that it has not seen"):
-        scores = _evaluate(run, trained, store, seed)
+        figures, report = _evaluate(run, trained, store, seed)
     with _step("5/5", "Predicting a lesion that it has not seen"):
         target = choose_target(folder, store, run.record.crop)
         result = _predict(folder, trained, target, seed)
         draw_demo(folder / "demo.png", store, target, result)
-    out(
-        f"GED16 {scores['ged16_v'].mean:.3f} (unbiased {scores['ged16_u'].mean:.3f}), HM-IoU16 {scores['hm_iou16'].mean:.3f}"
-    )
+    ged, unbiased, matched = (figures[name].mean for name in ("ged16_v", "ged16_u", "hm_iou16"))
+    out(f"GED16 {ged:.3f} (unbiased {unbiased:.3f}), HM-IoU16 {matched:.3f}")
+    out(f"Report of the evaluation: {report}")
     out(f"Picture: {folder / 'demo.png'}")
     out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/, made by")
     out(f"  cd {folder} && ambiseg predict scan.nii --top 8")
@@ -141,79 +134,21 @@ def _train(folder: Path, store: "Store", seed: int) -> "Run":
     return run
 
 
-def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> Any:
+def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> tuple[Mapping[str, "Figure"], Path]:
+    """The figures, and the page that shows them."""
     from ambiseg.models.evaluation.evaluate import evaluate
+    from ambiseg.models.report.folder import write_report
 
     with progress() as display:
-        evaluation = evaluate(trained, store, "test", seed=seed, on_progress=Meter(display, "Evaluating", "cases"))
-    evaluation.write(run.path / "evaluation-test")
-    return evaluation.figures
+        evaluation = evaluate(
+            trained, store, "test", samples=SAMPLES, seed=seed, on_progress=Meter(display, "Evaluating", "cases")
+        )
+        drawing = Meter(display, "Drawing", "pictures")
+        report = write_report(run.path / "evaluation-test", evaluation, trained, store, on_progress=drawing)
+    return evaluation.figures, report
 
 
-def choose_target(folder: Path, store: "Store", crop: int) -> Target:
-    """The test lesion about which its readers disagree most, with the piece of its scan around it."""
-    from ambiseg.preprocessing.series import read_series
-
-    row = _most_disputed(store, crop)
-    facts = store.index[row]
-    (series,) = (folder / "LIDC-IDRI" / facts["patient"]).glob(f"*/{facts['series_uid']}")
-    scan = read_series(_slices_about(series, float(facts["z_mm"])))
-    z = scan.voxel((0.0, 0.0, float(facts["z_mm"])))[0]
-    centre = (round(z), float(facts["centre_y_px"]), float(facts["centre_x_px"]))
-    volume, start = _cut_out(scan, centre)
-    return Target(row, volume, (centre[0] - start[0], centre[1] - start[1], centre[2] - start[2]))
-
-
-def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, int, int]]:
-    """The part of a scan about a voxel, small enough to need no further word of where its lesion is; and its first voxel."""
-    from ambiseg.preprocessing.volume import Volume
-
-    z, y, x = (
-        slice(max(round(middle - CUT_MM / step), 0), round(middle + CUT_MM / step) + 1)
-        for middle, step in zip(centre, scan.spacing_mm, strict=True)
-    )
-    start, affine = (z.start, y.start, x.start), scan.affine.copy()
-    affine[:3, 3] = scan.world(start)
-    return Volume(scan.array[z, y, x], affine), start
-
-
-def _slices_about(series: Path, z_mm: float) -> list[Path]:
-    """The files of the equally spaced slices around a height: the cohort has slices about its lesions only."""
-    import numpy as np
-
-    from ambiseg.preprocessing.dicom import read_slices
-
-    slices = read_slices(series.glob("*.dcm"))
-    heights = np.array([one.height_mm for one in slices])
-    steps = np.diff(heights)
-    run = np.concatenate(([0], np.cumsum(steps > 1.5 * steps.min())))
-    here = run == run[np.abs(heights - z_mm).argmin()]
-    return [one.path for one, near in zip(slices, here, strict=True) if near]
-
-
-def _most_disputed(store: "Store", crop: int) -> int:
-    """The largest slice (row) of the test lesion whose readers' volumes are farthest apart on average.
-
-    Lesions that do not fit a crop of `crop` pixels come last.
-    """
-    import numpy as np
-
-    from ambiseg.models.metrics.overlap import pairwise_iou
-
-    rows = store.rows("test")
-    names = np.array([f"{store.index[row]['case']}/{store.index[row]['lesion']}" for row in rows])
-    found = []
-    for name in np.unique(names):
-        own = rows[names == name]
-        masks = store.masks(own)  # [slices, R, H, W]
-        y, x = np.nonzero(masks.any((0, 1)))
-        large = bool(max(np.ptp(y), np.ptp(x)) > 0.75 * crop)
-        agreement = pairwise_iou(masks.transpose(1, 0, 2, 3)).mean()
-        found.append((large, agreement, int(own[masks.sum((1, 2, 3)).argmax()])))
-    return min(found)[2]
-
-
-def _predict(folder: Path, trained: "Trained", target: Target, seed: int) -> Any:
+def _predict(folder: Path, trained: "Trained", target: "Target", seed: int) -> Any:
     from ambiseg.models.predict import Ranking, predict_scan
     from ambiseg.preprocessing.nifti import write_volume
 

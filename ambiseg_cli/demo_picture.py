@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ambiseg.models.inference import LesionHypotheses
     from ambiseg.preprocessing.store import Store
 
-    from .demo import Target
+    from .demo_target import Target
 
 READERS, HYPOTHESIS = "#ffd166", "#4cc9f0"
 COLUMNS = 5

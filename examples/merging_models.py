@@ -90,7 +90,9 @@ def draws_figures(labels: NDArray, fresh: NDArray) -> list[Figures]:
                     "p1 moves": abs(own.probabilities[0] - others.probabilities[0]),
                     "same": pairwise_iou(own.masks[:1], others.masks[:1])[0, 0] >= 0.7,
                     **coverage("", own.probabilities, n, shares(own.masks, fresh)),
-                    **coverage("halves ", shares(start.masks, labels[n // 2 : n])[:-1], n // 2, shares(start.masks, fresh)),
+                    **coverage(
+                        "halves ", shares(start.masks, labels[n // 2 : n])[:-1], n // 2, shares(start.masks, fresh)
+                    ),
                 }
             )
     return found
@@ -146,7 +148,9 @@ def study(trained: Trained, store: Store, rows: NDArray, few: int) -> tuple[list
     print(file=sys.stderr)
     means = [mean([image[k][0] for image in by_threshold]) for k in range(len(THRESHOLDS))]
     bins = [together([image[k][1] for image in by_threshold]).ece for k in range(len(THRESHOLDS))]
-    return [one | {"ece": ece} for one, ece in zip(means, bins, strict=True)], [mean(one) for one in zip(*by_draws, strict=True)]
+    return [one | {"ece": ece} for one, ece in zip(means, bins, strict=True)], [
+        mean(one) for one in zip(*by_draws, strict=True)
+    ]
 
 
 def mean(found: Sequence[Figures]) -> Figures:
@@ -158,7 +162,9 @@ def mean(found: Sequence[Figures]) -> Figures:
     return figures
 
 
-def table(title: str, head: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[Sequence[object], Figures]]) -> None:
+def table(
+    title: str, head: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[Sequence[object], Figures]]
+) -> None:
     """Print a markdown table."""
     print(f"\n{title}\n\n| {' | '.join((*head, *columns))} |\n|{'---|' * (len(head) + len(columns))}")
     for labels, figures in rows:

@@ -37,7 +37,8 @@ def write_comparison(folder: Path, comparison: Comparison, evaluations: Sequence
 
     Raises ResourceError when the folder cannot be written.
     """
-    pictures, files = [], {}
+    pictures: list[Picture] = []
+    files: dict[str, bytes] = {}
     for name, title, caption, figure in _figures(comparison, evaluations):
         pictures.append(Picture(name, title, caption, png(figure)))
         files |= {f"{name}.png": pictures[-1].png, f"{name}.svg": svg(figure)}
@@ -71,8 +72,8 @@ def _figures(
             "distribution",
             "How GED16 is distributed over the cases",
             "A row a run. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
-            "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may overlap "
-            "where their difference, case by case, is beyond doubt.",
+            "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may "
+            "overlap where their difference, case by case, is beyond doubt.",
             draw_distributions(spreads, "How GED16 is distributed over the cases", note, "squared GED, 16 draws"),
         )
 

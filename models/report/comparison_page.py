@@ -12,6 +12,7 @@ from .numbers import decimals, p_value, signed, true_minus
 from .picture import Picture
 from .template import render
 
+METHODS = ("interval", "test", "effect")  # of the comparison itself
 KINDS = {"second": "better in", "first": "worse in", "-": "different in", "undecided": "undecided in"}
 COLUMNS = ("Figure", "First", "Second", "Difference", "95 % interval", "Effect", "p", "p, Holm", "Better")
 
@@ -22,7 +23,7 @@ def render_comparison(comparison: Comparison, pictures: Sequence[Picture]) -> st
     pairs = _pairs(comparison.differences)
     return render(
         "comparison.html",
-        about={**about, "estimators": {**about["estimators"], **_methods(about)}},
+        about={**about, "estimators": {**about["estimators"], **{name: about[name] for name in METHODS}}},
         names=[run["name"] for run in comparison.runs],
         facts={**data_facts(about), "Bootstrap's seed": str(about["seed"])},
         notes=comparison.notes,
@@ -61,10 +62,6 @@ def _cells(row: Difference) -> tuple[str, ...]:
         p_value(row.p_holm),
     )
     return *map(true_minus, cells), row.verdict
-
-
-def _methods(about: Mapping[str, Any]) -> dict[str, str]:
-    return {name: about[name] for name in ("interval", "test", "effect")}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, str]:

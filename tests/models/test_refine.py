@@ -112,6 +112,20 @@ def test_the_calibration_net_rests_while_others_learn() -> None:
     assert torch.allclose(expected.sum(1), torch.ones(3, 16, 16))
 
 
+def test_both_players_look_at_the_same_draws() -> None:
+    """What the stage prepares gives each player the loss that it would have alone, and the generator its gradients."""
+    method, batch = make(dropout=0.0), make_batch()
+    stage = method.stages()[-1]
+    shared = stage.prepare(batch, generator_for(5))
+    for player in stage.players:
+        alone = player.loss(batch, generator_for(5)).total
+        torch.testing.assert_close(player.loss(shared, generator_for(6)).total, alone)
+    stage.players[1].loss(shared, generator_for(6)).total.backward()
+    assert all(parameter.grad is None for parameter in method.refiner.parameters())
+    stage.players[0].loss(shared, generator_for(6)).total.backward()
+    assert all(parameter.grad is not None for parameter in method.refiner.parameters())
+
+
 def test_the_discriminator_learns_in_cycles_that_it_begins() -> None:
     method = make(discriminator_on=2, discriminator_off=3)
     discriminator = players(method)["discriminator"]

@@ -8,7 +8,7 @@ from ambiseg.models.combine import TILE, Combine
 from ambiseg.models.methods.generalized import Generalized
 from ambiseg.models.methods.probunet import ProbUNet
 from ambiseg.models.randomness import generator_for
-from ambiseg.models.unet import Encoder, UNet, VectorEncoder
+from ambiseg.models.unet import Encoder, UNet, VectorEncoder, joined
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (1, 5)])
@@ -46,3 +46,21 @@ def test_the_split_layers_are_the_plain_network() -> None:
     assert TILE < 60 * 50
     with torch.inference_mode():
         assert torch.allclose(combine(prepared, z), torch.stack(expected, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_joining_has_the_gradients_of_interpolation_and_concatenation(form: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    coarse, skip = (torch.randn(2, 3, 4, 5), torch.randn(2, 2, 7, 9))
+    parts = [tensor.to(memory_format=form).requires_grad_() for tensor in (coarse, skip)]
+    plain = [tensor.clone().requires_grad_() for tensor in (coarse, skip)]
+    up = F.interpolate(plain[0], size=(7, 9), mode="bilinear", align_corners=False)
+    ours, theirs = joined(*parts), torch.cat((up, plain[1]), 1)
+    torch.testing.assert_close(ours, theirs)
+    weights = torch.randn(ours.shape)
+    for one, other in zip(
+        torch.autograd.grad((ours * weights).sum(), parts),
+        torch.autograd.grad((theirs * weights).sum(), plain),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)

@@ -1,0 +1,42 @@
+"""Freed memory is kept: blocks that are made again and again cost no new pages."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import torch
+from ambiseg.models.memory import keep_freed_memory
+torch.set_num_threads(1)
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+for number in range(40):
+    if number == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(3_000_000).mul(2)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str) -> tuple[bool, int]:
+    """Whether the C library was told, and the page faults of thirty times two blocks of 12 MB."""
+    found = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    kept, count = found.stdout.split()
+    return kept == "True", int(count)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library cannot be told")
+def test_big_blocks_cost_no_new_pages() -> None:
+    (told, few), (_, many) = faults("keep"), faults("leave")
+    assert told
+    assert many > 30 * 2 * 12e6 / 4096 / 2  # by default: at least half of the pages anew
+    assert few < many / 20
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ambiseg.models import memory
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert memory.keep_freed_memory.__wrapped__() is False
