@@ -27,7 +27,7 @@ def calibrate(
         typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
     ] = None,
     samples: Annotated[int, typer.Option(help="Masks drawn for each image; as many as predict draws.", min=1)] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.", min=0)] = 0,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
@@ -56,10 +56,10 @@ def calibrate(
     trained = load_trained(run, resolve_device(device), calibrated=False)
     store = data_for(trained.record, data)
     check_split(store, check)
-    settings = {"samples": samples, "seed": seed, "limit": limit}
     with progress() as display:
-        fit = fit_run(trained, store, **settings, on_progress=Meter(display, "Fitting", "cases"))
-        found, patients = choices(trained, store, check, **settings, on_progress=Meter(display, "Checking", "cases"))
+        fitting, checking = Meter(display, "Fitting", "cases"), Meter(display, "Checking", "cases")
+        fit = fit_run(trained, store, samples=samples, seed=seed, limit=limit, on_progress=fitting)
+        found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=checking)
     before = judge(found, patients, seed)
     after = judge(believed(found, fit.calibration), patients, seed)
     content = write_check(run, trained, store, check, fit, before, after)

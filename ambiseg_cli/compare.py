@@ -35,7 +35,7 @@ def compare(
         ),
     ] = None,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare each run with each other one.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
     output: Annotated[
         Path | None,
         typer.Option(

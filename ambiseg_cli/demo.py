@@ -24,7 +24,8 @@ OWN_DATA = """\
 The same with your own data:
   ambiseg preprocess lidc /path/to/LIDC-IDRI     # DICOM -> data/lidc (or `ambiseg preprocess nifti` for other data)
   ambiseg train --method generalized             # -> runs/generalized-001
-  ambiseg evaluate                               # how close its masks come to the readers'
+  ambiseg evaluate                               # -> report.html: how close its masks come to the readers'
+  ambiseg calibrate                              # probabilities that its validation readers bear out
   ambiseg predict scan.nii --top 8               # ranked hypotheses; --at X,Y,Z says where the lesion is in a whole scan"""
 
 

@@ -24,7 +24,7 @@ def evaluate(
     samples: Annotated[
         int, typer.Option(help="Masks drawn for each image, 16 at least; GED50 and GED100 need as many.")
     ] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.", min=0)] = 0,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
@@ -59,6 +59,7 @@ def evaluate(
     from ambiseg.models.evaluation.evaluate import evaluate as evaluate_run
     from ambiseg.models.report.folder import write_numbers, write_report
     from ambiseg.models.run import load_trained, newest_run
+    from ambiseg.preprocessing.files import check_place
 
     if parquet:
         check_parquet()
@@ -68,6 +69,7 @@ def evaluate(
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
     folder = output or run / f"evaluation-{split}"
+    check_place(folder)
     with progress() as display:
         evaluation = evaluate_run(
             trained,

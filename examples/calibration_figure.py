@@ -44,7 +44,7 @@ def draw(checks: list[dict[str, Any]]) -> Figure:
         WIDTH * columns + 0.5,
         2 * HEIGHT + 1.6,
         "Hypotheses before (above) and after calibration (below)",
-        f"{about['data']}, {about['checked_on']}; observed frequency against predicted probability, dots by the hypotheses in a bin",
+        f"{about['data']}, {about['checked_on']}: observed frequency against predicted probability",
     )
     panels = figure.subplots(2, columns, squeeze=False)
     place_panels(figure, 0.75, 0.6, hspace=0.3, wspace=0.22)

@@ -1,4 +1,4 @@
-"""The figures of 0003-merging-hypotheses.md: four ways to merge draws into hypotheses, on known and on real shapes.
+"""The figures of 0003-merging-hypotheses.md: five ways to merge draws into hypotheses, on known and on real shapes.
 
     python examples/merging_study.py [DATASET_STORE]
 
@@ -84,6 +84,16 @@ def leaders(distance: NDArray, threshold: float) -> NDArray:
     return cluster
 
 
+def k_medoids(distance: NDArray, threshold: float) -> NDArray:
+    """Started by the leaders: the nearest medoid takes a mask, and medoids move freely until nothing changes."""
+    cluster, before = leaders(distance, threshold), None
+    while not np.array_equal(cluster, before):
+        members = [np.flatnonzero(cluster == k) for k in np.unique(cluster)]
+        medoids = [m[distance[np.ix_(m, m)].sum(1).round(12).argmin()] for m in members]
+        cluster, before = distance[:, medoids].argmin(1), cluster
+    return cluster
+
+
 def clustered(masks: NDArray, merge: Merge, threshold: float) -> tuple[NDArray, NDArray]:
     """Medoids and masses of a way's clusters, the heaviest first."""
     distance = 1 - pairwise_iou(masks)
@@ -105,7 +115,8 @@ WAYS: dict[str, Callable[[NDArray, float], tuple[NDArray, NDArray]]] = {
     "complete linkage": lambda masks, threshold: clustered(masks, linked("complete"), threshold),
     "average linkage": lambda masks, threshold: clustered(masks, linked("average"), threshold),
     "leaders": lambda masks, threshold: clustered(masks, leaders, threshold),
-    "k-medoids (chosen)": chosen,
+    "k-medoids": lambda masks, threshold: clustered(masks, k_medoids, threshold),
+    "k-medoids, apart (chosen)": chosen,
 }
 
 

@@ -2,7 +2,7 @@
 
 A hypothesis of probability p gets the weight p^(1/T), times exp(empty) if it is the empty mask; "none of these", to which a
 model gives no probability, gets the weight exp(none); the weights are divided by their sum. T is the temperature (Guo et
-al. 2017), the two others are log-odds, in nats. How they are fitted: `metrics.calibrate`; why
+al. 2017), the two others are log-odds, in nats. How they are fitted: `evaluation.calibrate`; why
 so: docs/decisions/0009-calibration.md.
 """
 

@@ -57,7 +57,7 @@ def rank(
 ) -> Hypotheses:
     """Rank a weighted set of masks: labels [S, ...] with weights [S] that sum to 1.
 
-    Exact duplicates are added up; masks closer than `merge` (1 - IoU, see `metrics.overlap`) become one hypothesis, the
+    Exact duplicates are added up; no two hypotheses are closer than `merge` (1 - IoU, see `metrics.overlap`), and the
     empty mask always stands alone; each hypothesis is its cluster's weighted medoid and has its cluster's mass: the
     probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept.
     Ties are broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they
@@ -117,17 +117,19 @@ def _clusters(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Medoids of the clusters of distinct masks with distances [S, S] and masses [S], and the clusters' masses.
 
-    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks. The `empty` mask is
-    infinitely far from all others.
+    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks, which lie `merge`
+    apart; no medoid moves closer to another than that. The `empty` mask is infinitely far from all others.
     """
     distance[empty[:, None] != empty] = np.inf
     medoids = _densest(distance < merge, mass)
     for _ in range(ROUNDS):
-        nearest = distance[:, medoids].argmin(1)
-        moved = np.array([_medoid(distance, mass, np.flatnonzero(nearest == k)) for k in range(len(medoids))])
-        if np.array_equal(moved, medoids):
+        nearest, before = distance[:, medoids].argmin(1), medoids.copy()
+        for k in range(len(medoids)):
+            members = np.flatnonzero(nearest == k)
+            apart = (distance[np.ix_(members, np.delete(medoids, k))] >= merge).all(1)
+            medoids[k] = _medoid(distance, mass, members, members[apart])
+        if np.array_equal(medoids, before):
             break
-        medoids = moved
     nearest = distance[:, medoids].argmin(1)
     return medoids, np.bincount(nearest, mass, len(medoids)).astype(np.float64)
 
@@ -146,7 +148,7 @@ def _densest(near: NDArray[np.bool_], mass: NDArray) -> NDArray[np.intp]:
     return np.array(chosen)
 
 
-def _medoid(distance: NDArray, mass: NDArray, members: NDArray[np.intp]) -> int:
-    """The member with the least mean distance to all members, weighted by their masses."""
-    cost = distance[np.ix_(members, members)] @ mass[members]
-    return int(members[np.round(cost, DIGITS).argmin()])
+def _medoid(distance: NDArray, mass: NDArray, members: NDArray[np.intp], candidates: NDArray[np.intp]) -> int:
+    """The candidate with the least mean distance to all members, weighted by their masses."""
+    cost = distance[np.ix_(candidates, members)] @ mass[members]
+    return int(candidates[np.round(cost, DIGITS).argmin()])

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import ResourceError
+from .errors import ResourceError, UsageError
 
 
 @contextlib.contextmanager
@@ -17,7 +17,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     When the block raises, the temporary file is removed and `path` is as it was. A full disk becomes a `ResourceError`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file to write.")
+    make_folder(path.parent)
     aside = path.with_name(f".writing-{path.name}")
     try:
         with disk_errors(path):
@@ -30,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, whatever stood there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     aside, old = path.with_name(f".writing-{path.name}"), path.with_name(f".old-{path.name}")
     try:
         with disk_errors(path):
@@ -43,6 +45,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing. Raises ResourceError where that cannot be."""
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # as a file of that name
+        raise ResourceError(
+            f"Cannot make the folder {path}, {error.strerror}: choose another place with -o."
+        ) from error
+
+
+def check_place(path: Path) -> None:
+    """Raise a ResourceError where a folder cannot be made or written, before the work that this would lose."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ResourceError(f"{there} is a file, expected a folder: choose another place with -o.")
+    if not os.access(there, os.W_OK):
+        raise ResourceError(f"Not allowed to write {path}: choose another place with -o.")
 
 
 @contextlib.contextmanager

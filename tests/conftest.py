@@ -131,7 +131,7 @@ def stored_run(tmp_path: Path) -> Callable[..., Path]:
         cases = len(next(iter(figures.values())))
         said = {
             "ambiseg": "0.4.0", "run": name, "method": "probunet", "weights_hash": "f" * 64,
-            "trained_on": "d" * 64, "data": "blobs",
+            "calibrated": None, "trained_on": "d" * 64, "data": "blobs",
             "data_hash": "d" * 64, "split": "test", "cases": cases, "crop": [32, 32],
             "spacing_mm": 0.5, "known_odds": False, "scored": None,
             "samples": 100, "seed": 0, "weights": "draws", "estimators": {"ged*_v": "squared GED, V-statistic"},

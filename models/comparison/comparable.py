@@ -6,7 +6,7 @@ from typing import Any
 from ambiseg.preprocessing.errors import DataError
 
 from ..metrics.catalogue import MEASURES
-from .stored import AGAIN, StoredEvaluation
+from .stored import StoredEvaluation
 
 SAME = {  # of what an evaluation says about itself, what must be equal
     "data_hash": "data (content hash)",
@@ -28,7 +28,7 @@ def check_comparable(evaluations: Sequence[StoredEvaluation], figures: Sequence[
     first = evaluations[0]
     for other in evaluations[1:]:
         for name, words in SAME.items():
-            _same(words, first, other, _said(first, name), _said(other, name))
+            _same(words, first, other, first.about[name], other.about[name])
         _same_estimators(first, other)
         _same_cases(first, other)
         for figure in figures:
@@ -43,16 +43,9 @@ def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: Any
         )
 
 
-def _said(evaluation: StoredEvaluation, name: str) -> Any:
-    """What the evaluation says under `name`."""
-    if name not in evaluation.about:
-        raise DataError(f"{evaluation.folder} does not say its {SAME.get(name, name)}: {AGAIN}.")
-    return evaluation.about[name]
-
-
 def _same_estimators(first: StoredEvaluation, other: StoredEvaluation) -> None:
     """One estimator after the other, so that the error names one."""
-    one, two = (dict(_said(evaluation, "estimators")) for evaluation in (first, other))
+    one, two = (evaluation.about["estimators"] for evaluation in (first, other))
     for name in sorted(one | two):
         _same(f"estimator of {name}", first, other, _quoted(one.get(name)), _quoted(two.get(name)))
 
@@ -75,7 +68,7 @@ def _same_kind(figure: str, first: StoredEvaluation, other: StoredEvaluation) ->
     if block == "draws":
         return
     advice = f"evaluate both with the same --samples, or leave {figure} out"
-    _same("number of samples", first, other, _said(first, "samples"), _said(other, "samples"), advice)
+    _same("number of samples", first, other, first.about["samples"], other.about["samples"], advice)
     if block == "weighted" and figure not in UNBIASED:
         advice = f"{figure} depends on it, take {' or '.join(sorted(UNBIASED))}, or a figure of so many draws"
-        _same("weights", first, other, _said(first, "weights"), _said(other, "weights"), advice)
+        _same("weights", first, other, first.about["weights"], other.about["weights"], advice)

@@ -19,7 +19,7 @@ from ..metrics.summary import bootstrap_interval
 from .comparable import SAME, check_comparable
 from .comparison import LEVEL, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
-from .stored import AGAIN, SAID, StoredEvaluation
+from .stored import AGAIN, StoredEvaluation
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_nll")
 
@@ -112,8 +112,8 @@ def _better(figure: str, difference: float, first: str, second: str) -> str | No
 
 
 def _run(evaluation: StoredEvaluation) -> dict[str, Any]:
-    kept = (*SAID[1:], "trained_on", "calibrated")
-    said = {name: evaluation.about[name] for name in kept if name in evaluation.about}
+    kept = ("method", "weights_hash", "trained_on", "weights", "samples", "seed", "calibrated", "ambiseg")
+    said = {name: evaluation.about[name] for name in kept}
     return {"name": evaluation.name, "folder": str(evaluation.folder), **said}
 
 
@@ -126,10 +126,10 @@ def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Differ
         ("ambiseg", "The evaluations are of different versions of ambiseg"),
         ("trained_on", "The runs were trained on different data"),
     ):
-        values = [str(one.about.get(name)) for one in evaluations]
+        values = [str(one.about[name]) for one in evaluations]
         if len(set(values)) > 1:
             notes.append(f"{words}: {', '.join(value[:12] for value in values)}.")
-    calibrated = [one.name for one in evaluations if one.about.get("calibrated")]
+    calibrated = [one.name for one in evaluations if one.about["calibrated"]]
     if 0 < len(calibrated) < len(evaluations):
         notes.append(f"Not all runs are calibrated, only {' and '.join(calibrated)}.")
     left_out = [f"{one.left_out} for {one.figure}" for one in differences if one.left_out]

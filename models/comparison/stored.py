@@ -5,18 +5,43 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from ..metrics.catalogue import CASE_MEASURES
 
 SUMMARY, CASES = "summary.json", "cases.csv"
-SAID = ("run", "method", "weights_hash", "data", "weights", "samples", "seed", "ambiseg")  # at least
 AGAIN = "make it anew with `ambiseg evaluate`"
+
+
+class About(BaseModel):
+    """What of `summary.json` is read, as `evaluation.about` says it; other versions may say more."""
+
+    model_config = ConfigDict(strict=True)
+
+    ambiseg: str
+    run: str
+    weights_hash: str
+    method: str
+    calibrated: dict[str, Any] | None
+    trained_on: str
+    data: str
+    data_hash: str
+    split: str
+    crop: list[int]
+    spacing_mm: float | None
+    known_odds: bool
+    scored: list[str] | None
+    samples: int
+    seed: Annotated[int, Field(ge=0)]
+    estimators: dict[str, str]
+    weights: Literal["draws", "exact"]
+    floor: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -87,9 +112,11 @@ def _summary(path: Path) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {AGAIN}.") from error
-    missing = [name for name in SAID if not isinstance(about, dict) or name not in about]
-    if missing:
-        raise DataError(f"{path} does not say {', '.join(missing)}: {AGAIN}.")
+    try:
+        About.model_validate(about)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"])) or "anything"
+        raise DataError(f"{path} does not say {place} as expected: {AGAIN}.") from error
     return about
 
 

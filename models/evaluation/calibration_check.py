@@ -28,13 +28,8 @@ class Judgement:
     def summary(self) -> dict[str, Any]:
         """As plain values for JSON; None where a figure is not defined."""
         return {
-            "figures": {
-                name: {key: None if value != value else value for key, value in asdict(figure).items()}
-                for name, figure in self.figures.items()
-            },
-            "reliability": {
-                name: {key: values.tolist() for key, values in vars(bins).items()} for name, bins in self.bins.items()
-            },
+            "figures": {name: figure.summary() for name, figure in self.figures.items()},
+            "reliability": {name: bins.summary() for name, bins in self.bins.items()},
             "credible_sets": [asdict(one) for one in self.coverage],
         }
 

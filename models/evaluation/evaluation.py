@@ -1,9 +1,8 @@
 """What an evaluation found, case by case and as figures of the whole split, and how it is written."""
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +58,8 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """Everything but the cases as plain values for JSON; None where a figure is not defined."""
-        figures = {name: _without_nan(asdict(figure)) for name, figure in self.figures.items()}
-        bins = {
-            name: {key: values.tolist() for key, values in vars(one).items()} for name, one in self.reliability.items()
-        }
+        figures = {name: figure.summary() for name, figure in self.figures.items()}
+        bins = {name: one.summary() for name, one in self.reliability.items()}
         groups = {name: group.summary() for name, group in self.modes.items()}
         return {**self.about, "figures": figures, "reliability": bins, **({"modes": groups} if groups else {})}
 
@@ -74,7 +71,3 @@ class Evaluation:
         write_csv(columns, folder / "cases.csv")
         with whole_file(folder / "summary.json") as path:
             path.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

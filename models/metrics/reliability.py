@@ -28,6 +28,10 @@ class Bins:
     def __add__(self, other: "Bins") -> "Bins":
         return Bins(self.counts + other.counts, self.confidence + other.confidence, self.hits + other.hits)
 
+    def summary(self) -> dict[str, list[float]]:
+        """As plain values for JSON."""
+        return {name: values.tolist() for name, values in vars(self).items()}
+
     @property
     def mean_confidence(self) -> NDArray[np.float64]:
         """Mean predicted probability of each bin; nan for an empty one."""

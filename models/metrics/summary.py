@@ -1,5 +1,6 @@
 """From figures of cases to a figure of the data set, with an interval that respects patients."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ class Figure:
     low: float
     high: float
     cases: int
+
+    def summary(self) -> dict[str, float | None]:
+        """As plain values for JSON; None where nothing is defined."""
+        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ambiseg.preprocessing.files import disk_errors, whole_file
+from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file
 
 from ..comparison.comparison import Comparison
 from ..comparison.stored import StoredEvaluation
@@ -43,6 +43,7 @@ def write_comparison(folder: Path, comparison: Comparison, evaluations: Sequence
         pictures.append(Picture(name, title, caption, png(figure)))
         files |= {f"{name}.png": pictures[-1].png, f"{name}.svg": svg(figure)}
     files[REPORT] = render_comparison(comparison, pictures).encode()
+    make_folder(folder)
     with disk_errors(folder):
         for name in DISTRIBUTION:
             (folder / name).unlink(missing_ok=True)

@@ -72,7 +72,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, str]:
         "Weights": short_hash(run["weights_hash"]).removeprefix("SHA-256 "),
         "Model's masks": model_masks(run),
         "Seed": str(run["seed"]),
-        "Calibration": calibration(run.get("calibrated")).split(":")[0],
+        "Calibration": calibration(run["calibrated"]).split(":")[0],
     }
 
 

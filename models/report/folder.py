@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ambiseg.preprocessing.files import disk_errors, whole_file, whole_folder
+from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file, whole_folder
 from ambiseg.preprocessing.store import Store
 
 from ..evaluation.evaluation import Evaluation
@@ -57,6 +57,7 @@ def write_report(
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier evaluation wrote."""
+    make_folder(folder)
     with disk_errors(folder):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)

@@ -32,11 +32,14 @@ def test_table_files_and_pictures(ambiseg, runs):
     assert code == 0
     assert "blobs (dddddddddddd), test: 24 cases of 12 patients" in printed
     folder = Path("comparisons/probunet-vs-modal-vs-generalized")
-    assert sorted(os.listdir(folder)) == ["comparison.csv", "comparison.json", "comparison.png", "comparison.svg"]
-    assert f"Written: {folder}/comparison.json" in noted
+    assert sorted(os.listdir(folder)) == [
+        "comparison.csv", "comparison.json", "comparison.png", "comparison.svg", "distribution.png", "distribution.svg",
+        "report.html",
+    ]  # fmt: skip
+    assert f"Written: {folder}/report.html" in noted
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     drawn = (folder / "comparison.svg").read_text(encoding="utf-8")
-    assert "modal − probunet" in drawn
+    assert "modal against probunet" in drawn
     assert "hypothesis_nll" in drawn
 
 
@@ -57,6 +60,13 @@ def test_same_runs_same_files(ambiseg, runs, tmp_path):
         assert ambiseg("-q", "compare", *runs[:2], "-o", tmp_path / name)[0] == 0
     for file in os.listdir(tmp_path / "a"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_a_place_that_cannot_be_written_is_told(ambiseg, runs, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    code, _, said = ambiseg("compare", *runs[:2], "-o", tmp_path / "taken" / "here")
+    assert (code, "Cannot make the folder" in said) == (6, True)
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_one_patient_draws_too(ambiseg, stored_run, tmp_path):

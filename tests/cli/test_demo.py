@@ -37,6 +37,9 @@ def test_the_demo_runs_from_nothing(ambiseg: Ambiseg, tmp_path: Path, monkeypatc
     assert mask.shape == scan.shape
     assert (mask.affine == scan.affine).all()
     assert "ambiseg predict scan.nii --top 8" in out
+    report = Path("ambiseg-demo/runs/generalized-001/evaluation-test/report.html")
+    assert f"Report of the evaluation: {report}" in out
+    assert "not for diagnosis" in report.read_text(encoding="utf-8")
 
     picture_bytes = (demo / "demo.png").read_bytes()
     code, again, err = ambiseg("demo", "--patients", "10")

@@ -16,7 +16,7 @@ from ambiseg.evaluate import evaluate
 from ambiseg.models.config import TrainConfig
 from ambiseg.models.method import build, check_options
 from ambiseg.models.run import DataRecord, Run, RunRecord
-from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
 from ambiseg.preprocessing.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
 
@@ -77,6 +77,12 @@ def test_a_missing_package_is_told_before_the_work(run, monkeypatch):
     with pytest.raises(UsageError, match="needs pyarrow, which is not installed"):
         invoke(run, "--parquet")
     assert not (run / "evaluation-test").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(run, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ResourceError, match="taken is a file, expected a folder"):
+        invoke(run, "-o", tmp_path / "taken" / "here")
 
 
 def test_few_samples_have_no_figures_of_more(run):

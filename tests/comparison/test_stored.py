@@ -55,11 +55,25 @@ def test_neither_run_nor_evaluation(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "summary.json is damaged"), ("[]", "does not say which run"), ("{}", "does not say which run")],
+    [
+        ("{", "summary.json is damaged"),
+        ("[]", "does not say anything as expected"),
+        ("{}", "does not say ambiseg as expected"),
+    ],
 )
 def test_damaged_summary(run, text, message):
     (run / "evaluation-test" / "summary.json").write_text(text)
     with pytest.raises(DataError, match=message):
+        read_evaluation(run, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", -1), ("estimators", "x"), ("calibrated", 5), ("weights", "some"), ("run", None)]
+)
+def test_a_summary_of_other_values(run, name, value):
+    file = run / "evaluation-test" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(DataError, match=f"summary.json does not say {name} as expected: make it anew"):
         read_evaluation(run, "test")
 
 

@@ -103,7 +103,24 @@ def test_any_small_set_is_ranked_the_same_in_any_order(data):
     np.testing.assert_array_equal(found.probabilities, again.probabilities)
     assert np.all(np.diff(found.probabilities) <= 1e-12)
     assert found.probabilities.sum() + found.residual == pytest.approx(1)
+    assert (1 - pairwise_iou(found.masks) + 2 * np.eye(len(found.masks)) >= merge).all()
     assert {mask.tobytes() for mask in found.masks} <= {mask.tobytes() for mask in labels}
+
+
+@pytest.mark.parametrize("merge", [0.2, 0.3, 0.5])
+def test_no_two_hypotheses_of_a_continuum_are_closer_than_the_threshold(merge):
+    """Without modes the medoids would move towards each other."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        labels = np.stack([disc(*rng.normal(32, 1, 2), 11 * np.exp(rng.normal(0, 0.35))) for _ in range(120)])
+        found = rank(labels, equal(120), top=120, merge=merge)
+        distance = 1 - pairwise_iou(found.masks)
+        assert len(found.masks) > 1
+        assert distance[~np.eye(len(distance), dtype=bool)].min() >= merge
+        nearest = pairwise_iou(labels, found.masks).argmax(1)
+        np.testing.assert_allclose(
+            found.probabilities, np.bincount(nearest, minlength=len(found.masks)) / 120, atol=1e-12
+        )
 
 
 def test_what_is_beyond_the_top_is_the_residual():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ambiseg.preprocessing import store_writer
-from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
-from ambiseg.preprocessing.files import whole_file, whole_folder
+from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
+from ambiseg.preprocessing.files import check_place, whole_file, whole_folder
 from ambiseg.preprocessing.flips import Flip
 from ambiseg.preprocessing.store import BYTES, IGNORE, Store, default_store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
@@ -339,4 +339,17 @@ def test_files_and_folders_are_whole_or_as_they_were(tmp_path: Path) -> None:
         with pytest.raises(KeyError):
             write(path, KeyError("stop"))
     assert file.read_text() == "before"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    with pytest.raises(UsageError, match="is a folder: name a file"):
+        write_half(tmp_path, OSError())
+    with pytest.raises(ResourceError, match=r"Cannot make the folder .*file, File exists: choose another place"):
+        write_half(file / "below", OSError())
+    with pytest.raises(ResourceError, match="file is a file, expected a folder"):
+        check_place(file / "below" / "that")
+    check_place(tmp_path / "new" / "folder")
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
