@@ -114,7 +114,12 @@ def step(
     if as_json:
         emit_json([_plain(cost) for cost in costs])
     else:
-        out(_table(costs, f"Preset {preset}, {chosen}. Arithmetic: convolutions and matrix products with nothing between them."))
+        out(
+            _table(
+                costs,
+                f"Preset {preset}, {chosen}. Arithmetic: convolutions and matrix products with nothing between them.",
+            )
+        )
 
 
 @benchmark.command()

@@ -30,7 +30,7 @@ def compare(
             "-f",
             "--figure",
             help="Figure to compare, a column of cases.csv; several times for several. Default: ged16_v, ged16_u, hm_iou16, "
-            "top_dice and hypothesis_nll.",
+            "top_dice and best_dice.",
             show_default=False,
         ),
     ] = None,

@@ -21,7 +21,7 @@ from .comparison import LEVEL, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
 from .stored import AGAIN, StoredEvaluation
 
-FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_nll")
+FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "best_dice")
 
 
 def compare(

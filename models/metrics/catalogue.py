@@ -15,8 +15,9 @@ DRAWS = (16, 50, 100)  # the numbers of draws at which papers give GED
 class Measure:
     """One figure: `name` in files, `label` for people (it may name {weights}, what stands behind the weighted set).
 
-    better: which way is better, None where neither is. block: the part of a table in which it stands. pooled: whether it
-    is a figure of the whole split, not a mean of cases.
+    better: which way one model is better than another; None where neither is, and where the figure asks each model another
+    question, as the likelihood of choices among its own hypotheses does: a coarser list makes choices easier to foretell.
+    block: the part of a table in which it stands. pooled: whether it is a figure of the whole split, not a mean of cases.
     """
 
     name: str
@@ -54,8 +55,8 @@ CATALOGUE = (
     Measure("empty_readers", "P(empty mask), readers", None, "empty"),
     Measure("empty_error", "  absolute difference", "lower", "empty"),
     Measure("empty_accuracy", "Accuracy on empty masks", "higher", "empty"),
-    Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", "lower", "calibration"),
-    Measure("hypothesis_brier", "Brier score of hypotheses", "lower", "calibration"),
+    Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", None, "calibration"),
+    Measure("hypothesis_brier", "Brier score of hypotheses", None, "calibration"),
     Measure("hypothesis_ece", "ECE of hypotheses", "lower", "calibration", pooled=True),
     Measure("top_ece", "ECE of the top hypothesis", "lower", "calibration", pooled=True),
     Measure("pixel_ece", "ECE of pixels", "lower", "calibration", pooled=True),

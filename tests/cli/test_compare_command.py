@@ -14,9 +14,7 @@ def runs(stored_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     patients = [f"p{case // 2}" for case in range(24)]
-    base = {
-        name: rng.uniform(0.2, 0.6, 24) for name in ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_nll")
-    }
+    base = {name: rng.uniform(0.2, 0.6, 24) for name in ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "best_dice")}
     return [
         stored_run(
             name,
@@ -40,7 +38,7 @@ def test_table_files_and_pictures(ambiseg, runs):
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     drawn = (folder / "comparison.svg").read_text(encoding="utf-8")
     assert "modal against probunet" in drawn
-    assert "hypothesis_nll" in drawn
+    assert "best_dice" in drawn
 
 
 def test_json_is_what_is_written(ambiseg, runs, tmp_path):
