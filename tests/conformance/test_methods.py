@@ -253,12 +253,13 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, options: dict[str, Any
 @every_variant
 def test_saved_weights_predict_the_same(name: str, options: dict[str, Any], data: Store, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", data, name, options)
-    method = make(name, run.record.config.options).eval()
+    layout = torch.channels_last  # in which a loaded model computes
+    method = make(name, run.record.config.options).eval().to(memory_format=layout)
     run.save_weights(method, 0)
     rows = np.arange(2)
     stored = (data.probabilities(rows),) if data.has_probabilities else ()
     arrays = [torch.from_numpy(data.images(rows)).clamp(0, 1), *(torch.from_numpy(part) / 255 for part in stored)]
     with torch.inference_mode():
-        expected = method(torch.cat(arrays, 1)).sample(6, generator_for(0))
+        expected = method(torch.cat(arrays, 1).to(memory_format=layout)).sample(6, generator_for(0))
         found = load_trained(run.path, CPU).predictive(data.images(rows), *stored).sample(6, generator_for(0))
     assert torch.equal(expected, found)
