@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ambiseg.models.evaluation.calibrate import Fit
     from ambiseg.models.evaluation.calibration_check import Judgement
 
+FEW = 20  # validation patients
 LABELS = {
     "nll": "NLL, nats a reader",
     "brier": "Brier score",
@@ -69,6 +70,8 @@ def calibrate(
         out(_fit_table(fit))
         out(_check_table(before, after, f"On {check}: {len(found)} cases of {len(set(patients))} patients"))
         out(_coverage_table(before, after))
+    if fit.patients < FEW:
+        console.print(f"[yellow]Note:[/] {fit.patients} patients are few to fit on: another few might say otherwise.")
     console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
 
 
