@@ -58,8 +58,8 @@ class Tail(nn.Module):
         """Both parts [B, O, H, W] to the block's output [B, O, H, W]."""
         hidden, shortcut = self.norm(parts[0]), parts[1]
         for conv in self.convs:
-            hidden = conv(F.relu_(hidden))  # in place: nothing else reads what a convolution or a norm has just made
-        return hidden + shortcut
+            hidden = conv(F.relu_(hidden))  # in place, as below: nothing else reads what a convolution or norm has made
+        return hidden.add_(shortcut)
 
 
 class ResidualBlock(nn.Sequential):
