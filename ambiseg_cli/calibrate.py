@@ -94,19 +94,16 @@ def _fit_table(fit: "Fit") -> "Table":
 def _check_table(before: "Judgement", after: "Judgement", title: str) -> "Table":
     from rich.table import Table
 
+    from ambiseg.models.report.numbers import decimals, interval
+
     table = Table(title=title, caption="95 % bootstrap intervals by patient")
     table.add_column("figure (lower is better)")
     for heading in ("before", "after"):
         table.add_column(heading, justify="right")
         table.add_column("95 % interval", justify="right")
     for name, label in LABELS.items():
-        cells = []
-        for figure in (before.figures[name], after.figures[name]):
-            cells += [
-                f"{figure.mean:.3f}",
-                f"{figure.low:.3f} to {figure.high:.3f}" if figure.low == figure.low else "-",
-            ]
-        table.add_row(label, *cells)
+        figures = (before.figures[name], after.figures[name])
+        table.add_row(label, *(cell for figure in figures for cell in (decimals(figure.mean), interval(figure))))
     return table
 
 

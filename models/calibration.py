@@ -57,8 +57,7 @@ class Calibration(BaseModel):
         what is left in the same proportions.
         """
         stated = np.append(hypotheses.probabilities, 0.0)
-        empty = np.append(~hypotheses.masks.reshape(len(hypotheses.masks), -1).any(1), False)
-        believed = self.probabilities(stated, empty)
+        believed = self.probabilities(stated, np.append(hypotheses.empty, False))
         order = np.argsort(-np.round(believed[:-1], 12), kind="stable")
         return replace(
             hypotheses,

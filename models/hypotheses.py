@@ -35,6 +35,11 @@ class Hypotheses:
     residual: float
     draws: int | None
 
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Which of them mark nothing [N]."""
+        return np.asarray(~self.masks.reshape(len(self.masks), -1).any(1))
+
     def first(self, n: int) -> "Hypotheses":
         """The n most probable; the others join the residual."""
         return replace(

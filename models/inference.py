@@ -129,7 +129,7 @@ def _predict(
         believed.first(top),
         marginal[:, 1:].sum(1),
         _entropy(marginal),
-        float(believed.probabilities[~believed.masks.any((1, 2, 3))].sum()),
+        float(believed.probabilities[believed.empty].sum()),
         None if stated is None else _entropy(place.marginal_back(stated.float().cpu().numpy())),
     )
 

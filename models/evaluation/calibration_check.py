@@ -8,8 +8,8 @@ import numpy as np
 
 from ..calibration import Calibration
 from ..metrics.coverage import LEVELS, Coverage, coverage
-from ..metrics.outcomes import Outcome, brier, nll
-from ..metrics.reliability import Bins, binned, pooled_ece, together
+from ..metrics.outcomes import Outcome, brier, hypothesis_bins, nll
+from ..metrics.reliability import Bins, pooled_ece, together
 from ..metrics.summary import Figure, summarise
 
 
@@ -37,16 +37,15 @@ class Judgement:
 def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> Judgement:
     """Judge what readers of cases [N] of `patients` [N] chose among all hypotheses; `seed` is the bootstrap's."""
     listed = [one.first() for one in found]
-    of_all = [binned(one.probabilities, one.hits) for one in listed]
-    of_top = [binned(one.probabilities[:1], one.hits[:1]) for one in listed]
+    bins = hypothesis_bins(listed)
     scores = {"nll": np.array([nll(one) for one in listed]), "brier": np.array([brier(one) for one in listed])}
     return Judgement(
         figures={
             **{name: summarise(values, patients, np.random.default_rng(seed)) for name, values in scores.items()},
-            "ece": pooled_ece(of_all, patients, np.random.default_rng(seed)),
-            "top_ece": pooled_ece(of_top, patients, np.random.default_rng(seed)),
+            "ece": pooled_ece(bins["hypotheses"], patients, np.random.default_rng(seed)),
+            "top_ece": pooled_ece(bins["top"], patients, np.random.default_rng(seed)),
         },
-        bins={"hypotheses": together(of_all), "top": together(of_top)},
+        bins={name: together(each) for name, each in bins.items()},
         coverage=tuple(coverage(listed, level) for level in LEVELS),
     )
 

@@ -7,7 +7,8 @@ import numpy as np
 from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.discrimination import auroc_figure
 from ..metrics.modes import Group, by_group
-from ..metrics.reliability import Bins, binned, pooled_ece, together
+from ..metrics.outcomes import hypothesis_bins
+from ..metrics.reliability import Bins, pooled_ece, together
 from ..metrics.summary import Figure, summarise
 from .evaluation import Case
 
@@ -44,10 +45,8 @@ def modes(cases: Sequence[Case]) -> Mapping[str, Group]:
 
 def _bins(cases: Sequence[Case]) -> dict[str, list[Bins]]:
     """Each case's bins of each kind."""
-    chosen = [case.outcome for case in cases]
     return {
-        "hypotheses": [binned(one.probabilities, one.hits) for one in chosen],
-        "top": [binned(one.probabilities[:1], one.hits[:1]) for one in chosen],
+        **hypothesis_bins([case.outcome for case in cases]),
         "pixels": [case.pixels for case in cases],
         "marked_pixels": [case.marked_pixels for case in cases],
     }

@@ -5,6 +5,7 @@ hypotheses (at the same distance for the more probable one). Where the mask over
 outcome, "none of these". Where only the first few hypotheses are listed, the others join that one as the residual.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..calibration import FLOOR
 from ..hypotheses import Hypotheses
 from .overlap import pairwise_iou
+from .reliability import Bins, binned
 
 TOP = 8  # hypotheses listed, as `predict` lists them
 
@@ -51,8 +53,16 @@ def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.
     return Outcome(
         probabilities=np.append(hypotheses.probabilities, hypotheses.residual),
         hits=np.bincount(chosen, truth, count + 1).astype(np.float64),
-        empty=np.append(~hypotheses.masks.reshape(count, -1).any(1), False),
+        empty=np.append(hypotheses.empty, False),
     )
+
+
+def hypothesis_bins(found: Sequence[Outcome]) -> dict[str, list[Bins]]:
+    """Each image's reliability bins: "hypotheses", of all that are listed and the residual, and "top", of the first."""
+    return {
+        "hypotheses": [binned(one.probabilities, one.hits) for one in found],
+        "top": [binned(one.probabilities[:1], one.hits[:1]) for one in found],
+    }
 
 
 def nll(found: Outcome) -> float:

@@ -94,7 +94,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
         known=store.known_odds,
         masks=sides.masks,
         truth=sides.truth,
-        hypotheses=sides.hypotheses.first(min(TOP, len(sides.hypotheses.masks))),
+        hypotheses=sides.hypotheses.first(TOP),
         outcome=sides.outcome,
         marginal=atoms.marginal[0, 1:].sum(0).double().cpu().numpy(),
     )

@@ -1,6 +1,6 @@
 """The pictures of an evaluation, in the order of its report, each with a caption that says how to read it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ambiseg.preprocessing.store import Store
 
-from ..evaluation.evaluation import Evaluation
+from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.catalogue import MEASURES
 from ..run import Trained
 from .chosen import case_panels, chosen_cases, sorting_figure
@@ -43,7 +43,7 @@ def draw_pictures(
     total = 4 + bool(evaluation.modes) + len(kinds)
     pictures: list[Picture] = []
     on_progress(0, total)
-    for name, title, caption, figure in chain(_figures(evaluation), _cases(evaluation, trained, store)):
+    for name, title, caption, figure in chain(_figures(evaluation), _cases(evaluation, kinds, trained, store)):
         pictures.append(Picture(name, title, caption, png(figure)))
         on_progress(len(pictures), total)
     return tuple(pictures)
@@ -119,11 +119,13 @@ def _spreads(evaluation: Evaluation) -> dict[str, Spread]:
     }
 
 
-def _cases(evaluation: Evaluation, trained: Trained, store: Store) -> Iterator[Drawn]:
-    """The pictures of single cases."""
+def _cases(
+    evaluation: Evaluation, kinds: Mapping[str, Sequence[Case]], trained: Trained, store: Store
+) -> Iterator[Drawn]:
+    """The pictures of single cases, of each kind of `chosen_cases`."""
     choice = "how probable what is nearest to it truly is" if store.known_odds else "the share of readers nearest to it"
     label = MEASURES[sorting_figure(evaluation)].label.format(weights=weights_of(evaluation.about))
-    for kind, cases in chosen_cases(evaluation).items():
+    for kind, cases in kinds.items():
         title = CASES[kind]
         note = f"by {label}; above a hypothesis its probability, and {choice}"
         yield (
