@@ -20,8 +20,9 @@ from .demo import demo
 from .evaluate import evaluate
 from .gallery import gallery
 from .methods import methods
+from .model import model
 from .phantom import phantom
-from .predict import predict
+from .predict_command import predict
 from .preprocess_cityscapes import cityscapes
 from .preprocess_lidc import lidc
 from .preprocess_mnist_guess import mnist_guess
@@ -44,6 +45,7 @@ for source in (lidc, nifti, packed, mnist_guess, cityscapes):
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(data, name="data")
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(model, name="model")
 for command in (train, evaluate, calibrate, compare, audit, predict, gallery, methods, phantom, demo):
     app.command()(command)
 

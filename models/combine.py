@@ -1,14 +1,14 @@
 """f_comb: the small 1x1 network that turns U-Net features and draws of z into class logits (Kohl et al. 2018, fig. 1).
 
 The part of its first layer that sees the features is computed once an image, the part that sees z is a bias for each
-draw; what is left runs a draw. On a CPU pixels go in tiles that stay in the cache.
+draw; what is left runs a draw. On a CPU images go one by one and pixels in tiles, which stay in the cache.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TILE = 2048  # pixels
+TILE = 512  # pixels
 
 
 class Combine(nn.Module):
@@ -31,16 +31,24 @@ class Combine(nn.Module):
 
     def forward(self, prepared: Tensor, z: Tensor) -> Tensor:
         """Logits [B, S, K, H, W] for the prepared features and draws z [B, S, D]."""
-        height, width = prepared.shape[1:3]
-        pixels = prepared.flatten(1, 2).unsqueeze(1)
-        bias = self.from_latent(z).unsqueeze(2)
-        tiled = pixels.device.type == "cpu" and not torch.is_grad_enabled()
-        tiles = pixels.split(TILE, 2) if tiled else (pixels,)
-        logits = torch.cat([self._tail(tile + bias) for tile in tiles], 2)
-        return logits.transpose(2, 3).unflatten(3, (height, width))
+        pixels, bias = prepared.flatten(1, 2), self.from_latent(z)
+        if pixels.device.type == "cpu" and not torch.is_grad_enabled():
+            logits = self._tiled(pixels, bias)
+        else:
+            logits = self._tail(pixels.unsqueeze(1) + bias.unsqueeze(2))
+        return logits.transpose(2, 3).unflatten(3, prepared.shape[1:3])
+
+    def _tiled(self, pixels: Tensor, bias: Tensor) -> Tensor:
+        """Logits [B, S, P, K] of pixels [B, P, F] with each draw's bias [B, S, F]."""
+        logits = pixels.new_empty(*bias.shape[:2], pixels.shape[1], self.logits.out_features)
+        for image, result, biases in zip(pixels, logits, bias, strict=True):
+            for tile, place in zip(image.split(TILE), result.split(TILE, 1), strict=True):
+                hidden = (tile + biases.unsqueeze(1)).flatten(0, 1)
+                place.copy_(self._tail(hidden).unflatten(0, place.shape[:2]))
+        return logits
 
     def _tail(self, hidden: Tensor) -> Tensor:
-        hidden = F.relu(hidden)
+        hidden = F.relu(hidden, inplace=True)
         for layer in self.hidden:
-            hidden = F.relu(layer(hidden))
+            hidden = F.relu(layer(hidden), inplace=True)
         return self.logits(hidden)

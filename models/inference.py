@@ -1,7 +1,7 @@
 """From a scan and a place in it to ranked hypotheses on the scan's own voxels (docs/decisions/0004).
 
-The slices about the lesion are cut out as in training; one latent draw is shared by all of them, so that each draw is
-one consistent volume; what lies apart from the lesion is taken off each draw; the volumes are ranked as wholes.
+The slices about the lesion are cut out as in training; one latent draw is shared by all of them and stitched, so that
+each draw is one consistent volume; what lies apart from the lesion is taken off each draw; the volumes are ranked as wholes.
 """
 
 import math
@@ -19,13 +19,34 @@ from ambiseg.preprocessing.volume import Volume
 from .calibration import Calibration
 from .hypotheses import MERGE, Hypotheses, rank
 from .lesion import Lesion
-from .neighbourhood import Box, in_range, neighbourhood
+from .metrics.distances import without_self_pairs
+from .metrics.overlap import marked_pixels, pairwise_iou
+from .neighbourhood import Box, Neighbourhood, neighbourhood
 from .randomness import generator_for
 from .run import Trained
+from .stitch import stitching
 
 NEAR_MM = 5.0  # pieces of a draw that come this close to the point or mask belong to the lesion
 SEARCH_MM = 15.0  # without any, the nearest piece does, if it is no farther than this
-DEPTH_MM = 20.0  # slices looked at on either side of the point, where the crop is not smaller
+DEPTHS_MM = (
+    10.0,
+    20.0,
+)  # slices looked at on either side of the point: the second where draws reach the end of the first
+REACHING = 0.05  # the share of draws that must reach it
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How hypotheses are made: the `top` of them from `draws` draws (a finite model gives at most as many masks instead),
+    masks closer than `merge` (1 - IoU) being one. Slices within `depth_mm` of a lesion's centre are looked at; None: as
+    far as the lesion reaches, but no farther than half a crop or 20 mm.
+    """
+
+    top: int = 8
+    draws: int = 256
+    merge: float = MERGE
+    depth_mm: float | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +56,9 @@ class LesionHypotheses:
     `hypotheses.masks` [N, Z, Y, X] class labels, their probabilities calibrated where the model is; `probability`
     [Z, Y, X]: of any foreground class, the mean over the model's draws; `entropy` [Z, Y, X] of the classes' mean
     probabilities, in nats; `aleatoric` [Z, Y, X]: the entropy of the class probabilities that the model states without a
-    draw, None where it states none; `no_lesion`: the probability that nothing is marked, that of the empty hypothesis.
+    draw, None where it states none; `no_lesion`: the probability that nothing is marked, that of the empty hypothesis;
+    `ambiguity`: the mean distance 1 - IoU of two of the model's masks, 0 where all are the same; `agreement` [N]: IoU of
+    each hypothesis with the most probable one.
     """
 
     lesion: Lesion
@@ -44,6 +67,8 @@ class LesionHypotheses:
     probability: NDArray[np.float32]
     entropy: NDArray[np.float32]
     no_lesion: float
+    ambiguity: float
+    agreement: NDArray[np.float64]
     aleatoric: NDArray[np.float32] | None = None
 
 
@@ -51,26 +76,21 @@ def predict_volume(
     trained: Trained,
     volume: Volume,
     lesions: Sequence[Lesion],
+    ranking: Ranking = Ranking(),
     *,
     probabilities: Probabilities | None = None,
-    top: int = 8,
-    draws: int = 256,
-    merge: float = MERGE,
-    depth_mm: float | None = None,
-    seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LesionHypotheses]:
-    """The `top` hypotheses of each lesion from `draws` draws (a finite model gives at most as many masks instead).
+    """The hypotheses of each lesion.
 
-    Slices within `depth_mm` of a lesion's centre are looked at (default: half the crop's width, 20 mm at most).
     `probabilities` [K, Z, Y, X]: another segmenter's class probabilities of the scan, for a model that reads them.
-    A lesion's result depends on the scan, the model, the seed and these settings, not on the other lesions.
+    A lesion's result depends on the scan, the model and the ranking, not on the other lesions.
     """
     check_inputs(trained, probabilities is not None)
     results: list[LesionHypotheses] = []
     for lesion in lesions:
         on_progress(len(results), len(lesions))
-        results.append(_predict(trained, volume, probabilities, lesion, top, draws, merge, depth_mm, seed))
+        results.append(_predict(trained, volume, probabilities, lesion, ranking))
     on_progress(len(results), len(lesions))
     return results
 
@@ -92,45 +112,90 @@ def check_inputs(trained: Trained, probabilities: bool) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A model's masks on the scan's voxels: labels [S, Z, Y, X], weights [S] (sum 1), `draws` as in `Atoms`, and class
+    probabilities [Z, K, Y, X]: their mean, and what the model states without a draw.
+    """
+
+    place: Neighbourhood
+    labels: NDArray[np.uint8]
+    weights: NDArray[np.float64]
+    draws: int | None
+    marginal: NDArray[np.float32]
+    stated: NDArray[np.float32] | None
+
+    def reaches_end(self, depth: int) -> bool:
+        """Whether masks of some weight mark the first or last slice and the scan, `depth` slices deep, goes on there."""
+        side = self.place.box[0]
+        below = self.labels[:, 0].any((1, 2)) if side.start > 0 else np.False_
+        above = self.labels[:, -1].any((1, 2)) if side.stop < depth else np.False_
+        return bool(self.weights @ np.broadcast_to(below | above, len(self.weights)) >= REACHING)
+
+
 def _predict(
+    trained: Trained, volume: Volume, probabilities: Probabilities | None, lesion: Lesion, ranking: Ranking
+) -> LesionHypotheses:
+    for depth_mm in _depths(trained, volume, lesion, ranking):
+        drawn = _drawn(trained, volume, probabilities, lesion, ranking, depth_mm)
+        if not drawn.reaches_end(len(volume.array)):
+            break
+    iou = pairwise_iou(marked_pixels(drawn.labels))
+    ranked = rank(drawn.labels, drawn.weights, top=len(drawn.labels), merge=ranking.merge, draws=drawn.draws, iou=iou)
+    calibration = calibration_at(trained, ranking.merge)
+    believed = ranked if calibration is None else calibration.calibrated(ranked)
+    listed = believed.first(ranking.top)
+    return LesionHypotheses(
+        lesion=lesion,
+        box=drawn.place.box,
+        hypotheses=listed,
+        probability=drawn.marginal[:, 1:].sum(1),
+        entropy=_entropy(drawn.marginal),
+        no_lesion=float(believed.probabilities[believed.empty].sum()),
+        ambiguity=without_self_pairs(1 - float(drawn.weights @ iou @ drawn.weights), drawn.draws),
+        agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
+        aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
+    )
+
+
+def _depths(trained: Trained, volume: Volume, lesion: Lesion, ranking: Ranking) -> Sequence[float]:
+    """How far, in mm, slices are looked at, one after the other until the lesion ends within."""
+    if ranking.depth_mm is not None:
+        return (ranking.depth_mm,)
+    half = trained.record.crop * (trained.record.data.spacing_mm or min(volume.spacing_mm[1:])) / 2
+    return DEPTHS_MM[-1:] if lesion.whole else sorted({min(depth, half) for depth in DEPTHS_MM})
+
+
+def _drawn(
     trained: Trained,
     volume: Volume,
     probabilities: Probabilities | None,
     lesion: Lesion,
-    top: int,
-    draws: int,
-    merge: float,
-    depth_mm: float | None,
-    seed: int,
-) -> LesionHypotheses:
-    data, crop = trained.record.data, trained.record.crop
-    reach = min(DEPTH_MM, crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2) if depth_mm is None else depth_mm
-    place = neighbourhood(volume, lesion, crop, data.spacing_mm, reach)
+    ranking: Ranking,
+    depth_mm: float,
+) -> _Drawn:
+    """The model's masks of the slices within `depth_mm`, without what is not the lesion's."""
+    data = trained.record.data
+    place = neighbourhood(volume, lesion, trained.record.crop, data.spacing_mm, depth_mm)
     images = place.images(volume, data.intensity)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
+    stitch = stitching(np.arange(len(images)) * volume.spacing_mm[0])
     with torch.inference_mode():
         predictive = trained.predictive(images, crops_of_other)
-        atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True)
+        atoms = predictive.atoms(ranking.draws, generator_for(ranking.seed, "predict"), tied=True, stitch=stitch)
         stated = predictive.pixelwise()
-    crops = atoms.labels.cpu().numpy()
     classes = len(data.class_names)
-    labels = np.stack([place.labels_back(slices, classes) for slices in crops], 1)  # [S, Z, Y, X]
+    labels = np.stack([place.labels_back(slices, classes) for slices in atoms.labels.cpu().numpy()], 1)
     if not lesion.whole:
         _keep_lesion(labels, place.distance(volume, lesion))
     weights = atoms.weights[0].double().cpu().numpy()
-    weights /= weights.sum()
-    ranked = rank(labels, weights, top=len(labels), merge=merge, draws=atoms.draws)
-    calibration = calibration_at(trained, merge)
-    believed = ranked if calibration is None else calibration.calibrated(ranked)
-    marginal = place.marginal_back(atoms.marginal.float().cpu().numpy())
-    return LesionHypotheses(
-        lesion,
-        place.box,
-        believed.first(top),
-        marginal[:, 1:].sum(1),
-        _entropy(marginal),
-        float(believed.probabilities[believed.empty].sum()),
-        None if stated is None else _entropy(place.marginal_back(stated.float().cpu().numpy())),
+    return _Drawn(
+        place=place,
+        labels=labels,
+        weights=weights / weights.sum(),
+        draws=atoms.draws,
+        marginal=place.marginal_back(atoms.marginal.float().cpu().numpy()),
+        stated=None if stated is None else place.marginal_back(stated.float().cpu().numpy()),
     )
 
 
@@ -158,35 +223,3 @@ def _keep_lesion(labels: NDArray[np.uint8], distance_mm: NDArray[np.float32]) ->
 def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:
     """Entropy in nats [Z, Y, X] of class probabilities [Z, K, Y, X]."""
     return -(marginal * np.log(np.where(marginal > 0, marginal, 1))).sum(1).astype(np.float32)
-
-
-def doubts(trained: Trained, volume: Volume, merge: float = MERGE) -> list[str]:
-    """Why the model may not be made for this scan, or its calibration not for this `merge`: sentences, none when nothing is
-    amiss.
-    """
-    return _doubts_of_scan(trained, volume) + _doubts_of_calibration(trained, merge)
-
-
-def _doubts_of_calibration(trained: Trained, merge: float) -> list[str]:
-    if trained.calibration is None or calibration_at(trained, merge) is not None:
-        return []
-    return [
-        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}: at {merge:g} the probabilities are "
-        "the model's own."
-    ]
-
-
-def _doubts_of_scan(trained: Trained, volume: Volume) -> list[str]:
-    intensity = trained.record.data.intensity
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if intensity.unit == "HU" and (low > -200 or high < -500):  # a piece of lung may hold little that is dense
-        return [
-            f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
-            "air or with nothing else: is it a CT in HU?"
-        ]
-    if intensity.unit != "HU" and not in_range(volume, intensity):
-        return [
-            f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
-            f"reach from {low:g} to {high:g}: each crop was scaled to that range by its own minimum and maximum."
-        ]
-    return []

@@ -5,6 +5,7 @@ One class serves the Probabilistic U-Net (Kohl et al. 2018), its generalisation 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -16,7 +17,7 @@ from .combine import Combine
 from .latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
 from .method import Method
 from .pixels import cross_entropy, one_hot
-from .predictive import SampledPredictive
+from .predictive import SampledPredictive, one_story
 from .unet import UNet, VectorEncoder
 
 DRAWS_A_CHUNK = 16
@@ -71,7 +72,7 @@ class LatentUNet(Method):
     def prior_of(self, image: Tensor) -> Latent:
         """p(z|x), or N(0, I) when the prior is fixed."""
         if self.prior is None:
-            return standard_normal(self.latent, len(image), image)
+            return standard_normal(self.latent, image.shape[0], image)
         return self.prior(image)
 
     def posterior_of(self, image: Tensor, mask: Tensor) -> Latent:
@@ -107,7 +108,8 @@ class LatentUNet(Method):
     def _early_features(self, image: Tensor, z: Tensor) -> Tensor:
         """U-Net features [B * S, F, H, W] with each draw of z as further input channels."""
         planes = z.flatten(0, 1)[..., None, None].expand(-1, -1, *image.shape[-2:]).to(image.dtype)
-        return self.unet(torch.cat((image.repeat_interleave(z.shape[1], 0), planes), 1))
+        images = image.unsqueeze(1).expand(-1, z.shape[1], -1, -1, -1).flatten(0, 1)
+        return self.unet(torch.cat((images, planes), 1))
 
 
 class LatentPredictive(SampledPredictive):
@@ -118,9 +120,17 @@ class LatentPredictive(SampledPredictive):
 
     def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[Tensor]:
         """Logits of n draws, some at a time; all noise is drawn first, so the chunks' size changes nothing."""
-        z = self.prior.draw(self.prior.noise(n, generator, tied=tied))
+        prior = self._one_story() if tied and self.prior.shape.mixture else self.prior
+        z = prior.draw(prior.noise(n, generator, tied=tied))
         for some in z.split(DRAWS_A_CHUNK, 1):
             yield self.decode(some)
+
+    def _one_story(self) -> Latent:
+        """The prior whose components are as probable for one image as for another: each is decoded at its mean."""
+        prior = self.prior
+        means = torch.cat([self.decode(some) for some in prior.loc.split(DRAWS_A_CHUNK, 1)], 1)
+        shared = one_story(prior.logits.softmax(1), means).log()
+        return replace(prior, logits=shared.expand(len(prior), -1))
 
 
 def _latent_net(channels: int, widths: Sequence[int], convs: int, norm: bool, latent: LatentShape) -> nn.Module:

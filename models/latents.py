@@ -146,7 +146,9 @@ class Latent:
         soft = (scores / self.shape.tau).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
         choice = hard + soft - soft.detach()
-        each = self.loc.unsqueeze(1) + torch.einsum("bnde,bse->bsnd", self.factor, normal.expand(len(self), -1, -1))
+        each = self.loc.unsqueeze(1) + torch.einsum(
+            "bnde,bse->bsnd", self.factor, normal.expand(self.loc.shape[0], -1, -1)
+        )
         return torch.einsum("bsn,bsnd->bsd", choice, each)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -1,82 +1,84 @@
-"""From a scan's file to a folder of ranked hypotheses: what `ambiseg predict` does."""
+"""From a scan to ranked hypotheses of its lesions: what `ambiseg predict` does for one scan."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ambiseg.preprocessing.class_probabilities import read_class_probabilities
-from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name
+from ambiseg.preprocessing.scan import Scan
 
-from .hypotheses import MERGE
-from .inference import LesionHypotheses, calibration_at, check_inputs, doubts, predict_volume
-from .lesion import find_lesions
-from .predict_files import check_folder, write_prediction
+from .doubts import doubts
+from .inference import LesionHypotheses, Ranking, calibration_at, check_inputs, predict_volume
+from .places import Places, find_lesions
+from .predict_content import describe
 from .run import Trained
+from .stopwatch import Stopwatch
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """How hypotheses are made: see `inference.predict_volume`."""
+class Request:
+    """What is asked of a prediction: where to look, how hypotheses are made, another segmenter's class `probabilities` of
+    the scan (see `class_probabilities`), which `series` of a DICOM folder, and `formats` to write beside
+    NIfTI: dicom-seg, seg-nrrd.
+    """
 
-    top: int = 8
-    draws: int = 256
-    merge: float = MERGE
-    depth_mm: float | None = None
-    seed: int = 0
+    places: Places = field(default_factory=Places)
+    ranking: Ranking = field(default_factory=Ranking)
+    probabilities: Path | None = None
+    series: str | None = None
+    formats: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was predicted for a scan: each lesion's hypotheses, the content of hypotheses.json, and warnings in words."""
+    """What a model says of a scan: each lesion's hypotheses, and the content of hypotheses.json."""
 
     lesions: Sequence[LesionHypotheses]
     content: dict[str, Any]
-    warnings: Sequence[str]
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def predict_scan(
     trained: Trained,
-    scan: Path,
-    folder: Path,
+    scan: Scan,
+    request: Request = Request(),
     *,
-    at: Sequence[str] = (),
-    points: Path | None = None,
-    roi: Path | None = None,
-    voxel: bool = False,
-    probabilities: Path | None = None,
-    ranking: Ranking = Ranking(),
-    overwrite: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Stopwatch | None = None,
+    on_search: Progress = silent,
+    on_lesion: Progress = silent,
 ) -> Prediction:
-    """Predict the lesions of a .nii or .nii.gz scan and write the results to `folder`, whole or not at all.
+    """Find or take the lesions of a scan and predict each. Raises the errors of the functions that it calls."""
+    watch = watch or Stopwatch()
+    check_inputs(trained, request.probabilities is not None)
+    ranking, stored = request.ranking, None
+    if request.probabilities is not None:
+        classes = len(trained.record.data.class_names)
+        stored = read_class_probabilities(request.probabilities, "the scan", scan.volume, scan.grid, classes)
+    with watch("finding lesions"):
+        lesions, found_by = find_lesions(trained, scan, request.places, on_search)
+    with watch("hypotheses"):
+        found = predict_volume(trained, scan.volume, lesions, ranking, probabilities=stored, on_progress=on_lesion)
+    with watch("measuring"):
+        content = about(trained, ranking) | {
+            "warnings": doubts(trained, scan, ranking.merge),
+            "found_by": found_by,
+            **describe(found, scan.volume, trained.record.data.class_names),
+        }
+    return Prediction(found, content)
 
-    `at` ("X,Y,Z"), `points` and `roi` say where the lesions are, in mm RAS or, with `voxel`, in the file's voxel
-    indices; a scan as small as a training crop needs none of them. `probabilities` are another segmenter's class
-    probabilities of the scan (see `class_probabilities`). Raises the errors of the functions that it calls.
-    """
-    check_folder(folder, overwrite)
-    check_inputs(trained, probabilities is not None)
-    volume, grid = read_volume(scan), read_grid(scan)
-    data = trained.record.data
-    lesions = find_lesions(
-        volume,
-        scan=scan_name(scan),
-        crop=trained.record.crop,
-        spacing_mm=data.spacing_mm,
-        at=at,
-        points=points,
-        roi=roi,
-        voxels=grid.affine if voxel else None,
-    )
-    stored = None
-    if probabilities is not None:
-        stored = read_class_probabilities(probabilities, scan, volume, len(data.class_names))
-    warnings = doubts(trained, volume, ranking.merge)
-    calibration = calibration_at(trained, ranking.merge)
-    results = predict_volume(trained, volume, lesions, probabilities=stored, on_progress=on_progress, **asdict(ranking))
-    about = {
+
+def about(trained: Trained, ranking: Ranking) -> dict[str, Any]:
+    """Which program, model and settings make the hypotheses, as hypotheses.json has it."""
+    data, calibration = trained.record.data, calibration_at(trained, ranking.merge)
+    return {
+        "schema": 2,
         "program": f"ambiseg {version('ambiseg')}",
         "model": {
             "name": trained.name,
@@ -89,6 +91,4 @@ def predict_scan(
         if calibration is None
         else calibration.model_dump(include={"temperature", "empty", "none"}),
         "classes": list(data.class_names),
-        "warnings": warnings,
     }
-    return Prediction(results, write_prediction(folder, volume, grid, results, data.unit, about), warnings)

@@ -1,30 +1,35 @@
-"""The folder that a prediction leaves: masks and maps on the scan's own grid, a picture, and hypotheses.json.
+"""The folder that a prediction leaves: masks and maps on the scan's own grid, tables, pictures and a report.
 
-One lesion lies directly in the folder, several in `lesion_01`, `lesion_02`, ... The content of hypotheses.json is
-described in docs/reference/hypotheses-json.md; neither paths nor anything of the patient is in it. The same results give
-the same bytes.
+One lesion lies directly in the folder, several in `lesion_01`, `lesion_02`, ... The same results give the same bytes in
+every file but run.json, which says when and how fast they were made, and the DICOM files, whose UIDs are fresh.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.nifti import write_on_grid
-from ambiseg.preprocessing.nifti_grid import Grid
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scan import Scan, open_scan
 
 from .inference import LesionHypotheses
-from .measure import cut_off, measure
+from .predict import Prediction, Progress, Request, predict_scan, silent
+from .predict_content import table
+from .predict_exports import write_dicom, write_nrrd
 from .preview import save_preview
+from .run import Trained
+from .stopwatch import Stopwatch, peak_memory_mb
+from .viewer.page import write_report
 
-SCHEMA = 1
 INDEX = "hypotheses.json"
 MAPS = {  # names of the maps, and what their headers say
     "probability": "ambiseg probability of lesion",
@@ -32,7 +37,8 @@ MAPS = {  # names of the maps, and what their headers say
     "aleatoric": "ambiseg entropy in nats, stated without draws",
 }
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png)|lesion_\d+|hypotheses\.json"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|(hypotheses|probability)\.dcm"
+    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|run\.json|report\.html"
 )
 
 
@@ -54,86 +60,98 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         )
 
 
+def predict_to_folder(
+    trained: Trained,
+    path: Path,
+    folder: Path,
+    request: Request = Request(),
+    *,
+    watch: Stopwatch | None = None,
+    on_search: Progress = silent,
+    on_lesion: Progress = silent,
+) -> Prediction:
+    """Predict the scan at `path` and write the results to `folder`, whole or not at all. What stood there is replaced."""
+    watch = watch or Stopwatch()
+    with ExitStack() as open_files:
+        with watch("reading"):
+            scan = open_files.enter_context(open_scan(path, series=request.series))
+        check_formats(scan, request.formats)
+        prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
+        write_prediction(folder, scan, prediction, trained, formats=request.formats, watch=watch)
+    return prediction
+
+
+def check_formats(scan: Scan, formats: Sequence[str]) -> None:
+    """Raise `UsageError` for a format that a scan's kind does not allow."""
+    if "dicom-seg" in formats and scan.dicom is None:
+        raise UsageError("--format dicom-seg refers to the scan's DICOM images, and it is no DICOM: leave it out.")
+
+
 def write_prediction(
-    folder: Path, volume: Volume, grid: Grid, results: Sequence[LesionHypotheses], unit: str, about: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write the results of a scan with its `grid`, whole or not at all, and return the content of hypotheses.json.
-
-    `unit` is that of the model's images ("HU" or "relative"); `about` says which model and settings made the results, and
-    names the `classes`.
-    """
+    folder: Path,
+    scan: Scan,
+    prediction: Prediction,
+    trained: Trained,
+    *,
+    formats: Sequence[str] = (),
+    watch: Stopwatch | None = None,
+) -> None:
+    """Write what was predicted of a scan, whole or not at all."""
+    watch = watch or Stopwatch()
+    content = prediction.content
     with whole_folder(folder) as aside:
-        lesions = []
-        for number, result in enumerate(results, start=1):
-            place = f"lesion_{number:02d}/" if len(results) > 1 else ""
-            (aside / place).mkdir(exist_ok=True)
-            lesions.append(_write_lesion(aside, place, volume, grid, result, about["classes"]))
-            save_preview(aside / place / "preview.png", result, volume, unit)
-        content = {"schema": SCHEMA, **about, "lesions": lesions}
-        text = json.dumps(content, indent=1, allow_nan=False)
-        (aside / INDEX).write_text(text + "\n", encoding="utf-8")
-    return content
+        with watch("writing"):
+            for lesion, result in zip(content["lesions"], prediction.lesions, strict=True):
+                (aside / lesion["folder"]).mkdir(exist_ok=True)
+                _write_lesion(aside, scan, lesion, result)
+                save_preview(aside / lesion["preview"], result, scan.volume, trained.record.data.unit)
+            (aside / INDEX).write_text(_json(content), encoding="utf-8")
+            (aside / "hypotheses.csv").write_text(table(content), encoding="utf-8")
+            if "dicom-seg" in formats:
+                write_dicom(aside, scan, prediction)
+            if "seg-nrrd" in formats:
+                write_nrrd(aside, scan, prediction)
+        with watch("report"):
+            write_report(aside / "report.html", scan.volume, prediction.lesions, content, trained.record.data.unit)
+        (aside / "run.json").write_text(_json(_run(content, trained, formats, watch)), encoding="utf-8")
 
 
-def _write_lesion(
-    folder: Path, place: str, volume: Volume, grid: Grid, result: LesionHypotheses, classes: Sequence[str]
-) -> dict[str, Any]:
-    found = result.hypotheses
-    entries = []
-    for index, mask in enumerate(found.masks):
-        entry = _entry(index, place, volume, result, classes)
-        title = f"ambiseg hypothesis {index + 1} of {len(found.masks)}, probability {entry['probability']:.4f}"
+def _write_lesion(folder: Path, scan: Scan, lesion: Mapping[str, Any], result: LesionHypotheses) -> None:
+    entries = lesion["hypotheses"]
+    for entry, mask in zip(entries, result.hypotheses.masks, strict=True):
+        title = f"ambiseg hypothesis {entry['rank']} of {len(entries)}, probability {entry['probability']:.4f}"
         comment = json.dumps({key: entry[key] for key in ("rank", "probability", "interval")})
-        write_on_grid(folder / entry["file"], _whole(mask, result, volume), grid, title, comment)
-        entries.append(entry)
-    maps = {name: values for name in MAPS if (values := getattr(result, name)) is not None}
-    for name, values in maps.items():
-        write_on_grid(folder / place / f"{name}.nii.gz", _whole(values, result, volume), grid, MAPS[name])
-    return {
-        "name": result.lesion.name,
-        "centre_mm": _rounded(result.lesion.centre_mm, 3),
-        "no_lesion": round(result.no_lesion, 6),
-        "residual": round(found.residual, 6),
-        "draws": found.draws,
-        **{name: f"{place}{name}.nii.gz" if name in maps else None for name in MAPS},
-        "preview": f"{place}preview.png",
-        "hypotheses": entries,
-    }
+        write_on_grid(folder / entry["file"], _whole(mask, result, scan), scan.grid, title, comment)
+    for name, values in _maps(result):
+        write_on_grid(folder / lesion[name], _whole(values, result, scan), scan.grid, MAPS[name])
 
 
-def _entry(index: int, place: str, volume: Volume, result: LesionHypotheses, classes: Sequence[str]) -> dict[str, Any]:
-    found, mask = result.hypotheses, result.hypotheses.masks[index]
-    sizes = {name: _size(mask == label, volume) for label, name in enumerate(classes) if label}
-    size = _size(mask, volume)
-    return {
-        "rank": index + 1,
-        "file": f"{place}hyp_{index + 1:02d}.nii.gz",
-        "probability": round(float(found.probabilities[index]), 6),
-        "interval": None if found.intervals is None else _rounded(found.intervals[index], 6),
-        **size,
-        **({"classes": sizes} if len(sizes) > 1 else {}),
-        "empty": size["slices"] == 0,
-        "cut_off": cut_off(mask, result.box, volume.array.shape),
-    }
+def _maps(result: LesionHypotheses) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    return ((name, values) for name in MAPS if (values := getattr(result, name)) is not None)
 
 
-def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
-    """The size of a mask [Z, Y, X] as hypotheses.json has it: an area where the scan is a single slice, else a volume."""
-    size = measure(mask, volume.spacing_mm)
-    flat = len(volume.array) == 1
-    return {
-        **({"area_mm2": round(size.area_mm2, 3)} if flat else {"volume_mm3": round(size.volume_mm3, 3)}),
-        "long_axis_mm": round(size.long_axis_mm, 3),
-        "slices": size.slices,
-    }
-
-
-def _whole(array: NDArray, result: LesionHypotheses, volume: Volume) -> NDArray:
+def _whole(array: NDArray, result: LesionHypotheses, scan: Scan) -> NDArray:
     """An array of the lesion's box on the whole scan [Z, Y, X], zero elsewhere."""
-    whole = np.zeros(volume.array.shape, array.dtype)
+    whole = np.zeros(scan.volume.array.shape, array.dtype)
     whole[result.box] = array
     return whole
 
 
-def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> list[float]:
-    return [round(float(value), digits) + 0.0 for value in values]
+def _run(content: Mapping[str, Any], trained: Trained, formats: Sequence[str], watch: Stopwatch) -> dict[str, Any]:
+    """How the prediction was made: what hypotheses.json has of it, and what changes from one time to the next."""
+    shared = ("program", "model", "settings", "calibration", "found_by")
+    return {
+        "schema": 1,
+        **{key: content[key] for key in shared},
+        "formats": ["nifti", *formats],
+        "torch": torch.__version__,
+        "device": str(trained.device),
+        "threads": torch.get_num_threads(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": {part: round(seconds, 3) for part, seconds in watch.seconds.items()},
+        "peak_memory_mb": round(peak_memory_mb()),
+    }
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"

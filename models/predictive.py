@@ -9,6 +9,8 @@ from torch import Tensor
 
 from .randomness import gumbel
 
+Stitch = Callable[[Tensor], Tensor]  # logits [B, n, K, H, W] of images that are slices of one volume, made to fit
+
 ATOMS_A_CHUNK = 16
 STORY_ATOMS = 64  # the most atoms that are weighed when images share one story
 
@@ -37,8 +39,13 @@ class Predictive(ABC):
         """Draw n masks for every image: class logits [B, n, K, H, W]. The same generator state gives the same draws."""
 
     @abstractmethod
-    def atoms(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Atoms:
-        """A weighted set of at most n masks: the n most probable ones of a finite support, else n draws of weight 1/n."""
+    def atoms(
+        self, n: int, generator: torch.Generator | None = None, *, tied: bool = False, stitch: Stitch | None = None
+    ) -> Atoms:
+        """A weighted set of at most n masks: the n most probable ones of a finite support, else n draws of weight 1/n.
+
+        `stitch` is applied to the masks' logits; it needs `tied`.
+        """
 
     def pixelwise(self) -> Tensor | None:
         """Class probabilities [B, K, H, W] that the model states outright, without a draw; None for most models."""
@@ -59,11 +66,13 @@ class SampledPredictive(Predictive):
         """Draw n masks for every image: class logits [B, n, K, H, W]."""
         return torch.cat(list(self.chunks(n, generator, tied)), 1)
 
-    def atoms(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Atoms:
+    def atoms(
+        self, n: int, generator: torch.Generator | None = None, *, tied: bool = False, stitch: Stitch | None = None
+    ) -> Atoms:
         """n draws of weight 1/n."""
         labels, total = [], torch.zeros(())
         for logits in self.chunks(n, generator, tied):
-            chunk, probability_sum = harden(logits)
+            chunk, probability_sum = harden(stitch(logits) if stitch else logits)
             labels.append(chunk)
             total = total.to(probability_sum) + probability_sum
         stacked = torch.cat(labels, 1)
@@ -91,13 +100,17 @@ class FinitePredictive(Predictive):
         noise = gumbel((batch, n, support), generator, self.log_probabilities)
         return self._decoded((self.log_probabilities.unsqueeze(1) + noise).argmax(2))
 
-    def atoms(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Atoms:
+    def atoms(
+        self, n: int, generator: torch.Generator | None = None, *, tied: bool = False, stitch: Stitch | None = None
+    ) -> Atoms:
         """The n most probable masks, their probabilities renormalised; the generator is not used."""
         if tied:
             _, weights, logits = self._story(n)
         else:
             index, weights = self._most_probable(self.log_probabilities.exp(), n)
             logits = self._decoded(index)
+        if stitch:
+            logits = stitch(logits)
         labels, _ = harden(logits)
         marginal = (logits.float().softmax(2) * weights[:, :, None, None, None]).sum(1)
         return Atoms(labels, weights, marginal, draws=None)
@@ -115,22 +128,28 @@ class FinitePredictive(Predictive):
     def _story(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The same atoms with the same weights for all images, as slices of one lesion need: indices, weights [B, n] and
         logits [B, n, K, H, W].
-
-        An image's say in the weights is the foreground area that it expects, since a slice beside the lesion shows
-        nothing whatever the reader thought of the lesion.
         """
         own = self.log_probabilities.exp()
         index, _ = self._most_probable(own.mean(0, keepdim=True), n)
         index = index.expand(len(own), -1)
         logits = self._decoded(index)
-        chosen = own.gather(1, index)
-        area = (1 - logits.float().softmax(2)[:, :, 0]).mean((2, 3))
-        say = (chosen * area).sum(1, keepdim=True) + 1e-6
-        weights = (say * chosen).sum(0, keepdim=True)
-        return index, (weights / weights.sum()).expand(len(own), -1), logits
+        weights = one_story(own.gather(1, index), logits)
+        return index, weights.expand(len(own), -1), logits
 
     def _decoded(self, index: Tensor) -> Tensor:
         return torch.cat([self.decode(some) for some in index.split(ATOMS_A_CHUNK, 1)], 1)
+
+
+def one_story(probabilities: Tensor, logits: Tensor) -> Tensor:
+    """Probabilities [N] shared by images that are slices of one lesion, from each one's own [B, N] of masks [B, N, K, H, W].
+
+    An image's say is the square of the foreground area that it expects: a slice beside the lesion shows nothing whatever
+    the reader thought of the lesion, and what a reader thinks is decided where the lesion is largest.
+    """
+    area = (1 - logits.float().softmax(2)[:, :, 0]).mean((2, 3))
+    say = (probabilities * area).sum(1, keepdim=True) + 1e-6
+    weights = (say**2 * probabilities).sum(0)
+    return weights / weights.sum()
 
 
 def harden(logits: Tensor) -> tuple[Tensor, Tensor]:

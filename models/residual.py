@@ -137,7 +137,7 @@ def _resized(features: Tensor, size: Sequence[int]) -> Tensor:
 def _added(of_image: Parts, of_code: Parts) -> Parts:
     """Parts of B images plus parts of B * n codes, of each image's n in a row: [B * n, O, H, W]."""
     hidden, shortcut = (
-        (code.unflatten(0, (len(image), -1)) + image.unsqueeze(1)).flatten(0, 1)
+        (code.unflatten(0, (image.shape[0], -1)) + image.unsqueeze(1)).flatten(0, 1)
         for image, code in zip(of_image, of_code, strict=True)
     )
     return hidden, shortcut

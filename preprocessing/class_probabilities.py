@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .crops import crop_image
 from .errors import DataError, InputError
-from .nifti import SUFFIXES, read_grid, read_volumes
-from .nifti_grid import times
+from .nifti import SUFFIXES, read_volumes
+from .nifti_grid import Grid, times
 from .resample import PlaneGrid
 from .same_grid import check_same_grid
 from .volume import Volume
@@ -26,15 +26,16 @@ TURNED = (b"reoriented_affine", b"original_orientation")  # what nnU-Net's reade
 TOLERANCE = 0.01  # probabilities are often stored as float16 or in 255ths
 
 
-def read_class_probabilities(path: Path, scan: Path, volume: Volume, classes: int) -> Probabilities:
-    """Class probabilities [K, Z, Y, X] of the `scan` that was read as `volume`, in its orientation.
+def read_class_probabilities(path: Path, scan: str, volume: Volume, grid: Grid, classes: int) -> Probabilities:
+    """Class probabilities [K, Z, Y, X] of a scan that was read as `volume` from voxels that lie on `grid`, in the volume's
+    orientation; `scan` is what messages call it.
 
     `path` is an npz of nnU-Net, or a NIfTI file with the classes along its fourth axis; for two classes also one without
     that axis, of the foreground's probability. Raises `InputError` or `DataError` when the file is missing or damaged, on
     another grid, of another number of classes, or holds no probabilities.
     """
     if path.suffix.lower() == ".npz":
-        array = _from_npz(path, scan, volume)
+        array = _from_npz(path, scan, volume, grid)
     elif path.name.lower().endswith(SUFFIXES):
         array = _from_nifti(path, scan, volume, classes)
     else:
@@ -58,15 +59,14 @@ def crop_probabilities(planes: Probabilities, grid: PlaneGrid) -> Probabilities:
     return shares / shares.sum(0)
 
 
-def _from_npz(path: Path, scan: Path, volume: Volume) -> Probabilities:
+def _from_npz(path: Path, scan: str, volume: Volume, grid: Grid) -> Probabilities:
     key, array = _load(path)
-    grid = read_grid(scan)
     turned = _turned(path)
     expected = volume.array.shape if turned else grid.shape[::-1]
     if array.shape[1:] != expected:
         raise DataError(
             f"{path.name} holds {key} of shape {times(array.shape)}: expected classes x {times(expected)} (Z x Y x X), the "
-            f"voxels of {scan.name}; give the probabilities of the whole scan, neither cropped nor resampled."
+            f"voxels of {scan}; give the probabilities of the whole scan, neither cropped nor resampled."
         )
     array = array.astype(np.float32, copy=False)
     if key == "softmax":
@@ -116,9 +116,9 @@ def _turned(path: Path) -> bool:
     return any(word in content for word in TURNED)
 
 
-def _from_nifti(path: Path, scan: Path, volume: Volume, classes: int) -> Probabilities:
+def _from_nifti(path: Path, scan: str, volume: Volume, classes: int) -> Probabilities:
     found = read_volumes(path)
-    check_same_grid(path.name, found[0], scan.name, volume)
+    check_same_grid(path.name, found[0], scan, volume)
     array = np.stack([each.array.astype(np.float32, copy=False) for each in found])
     return np.concatenate((1 - array, array)) if len(array) == 1 and classes == 2 else array
 

@@ -5,21 +5,25 @@ own voxel order. A file with neither sform nor qform has the place that nibabel 
 """
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from .errors import DataError, InputError
 from .files import whole_file
 from .nifti_grid import Grid, grid_of, times
+from .scan_names import NIFTI as SUFFIXES
+from .scan_names import PAIR, has_suffix
+from .values import check_claim, usable_values
 from .volume import Volume
 
-SUFFIXES = (".nii", ".nii.gz")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
 PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -48,12 +52,6 @@ def read_volumes(path: Path) -> list[Volume]:
     grid = grid_of(path.name, image, several=True)
     arrays = np.moveaxis(_voxels(path, image).reshape(*grid.shape, -1), -1, 0)
     return [Volume(grid.display(array), grid.display_affine) for array in arrays]
-
-
-def scan_name(path: Path) -> str:
-    """The file's name without .nii or .nii.gz."""
-    name = path.name
-    return next((name[: -len(end)] for end in reversed(SUFFIXES) if name.lower().endswith(end)), path.stem)
 
 
 def read_grid(path: Path) -> Grid:
@@ -115,12 +113,15 @@ def _check_written(aside: Path, path: Path, grid: Grid) -> None:
 
 
 def _open(path: Path) -> nib.Nifti1Image:
-    if not path.name.lower().endswith(SUFFIXES):
+    if has_suffix(path, PAIR):
+        raise InputError(f"{path.name} is one of a pair (.hdr and .img), which is not read: save the scan as .nii.gz.")
+    if not has_suffix(path, SUFFIXES):
         raise InputError(f"{path.name} is not read: expected a {' or '.join(SUFFIXES)} file; convert it first.")
     if not path.is_file():
         raise InputError(f"No file {path}: expected a NIfTI scan (.nii or .nii.gz); check the path.")
     try:
-        image = nib.load(path)
+        with LoggingOutputSuppressor():  # its remarks on odd headers; what matters of them is checked here
+            image = nib.load(path)
     except PermissionError as error:
         raise InputError(f"Not allowed to read {path}: change its permissions or copy it.") from error
     except BROKEN as error:
@@ -140,17 +141,9 @@ def _voxels(path: Path, image: nib.Nifti1Image) -> NDArray:
         if stored.kind not in "iuf":
             kind = "colours" if stored.names else f"{stored} voxels"
             raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
+        claimed = stored.itemsize * math.prod(int(count) for count in image.shape)
+        check_claim(path.name, claimed, path.stat().st_size)
         array = np.asanyarray(image.dataobj)
     except BROKEN as error:
         raise DataError(_broken(path)) from error
-    if array.dtype.kind != "f":
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-        array = array.astype(np.float32)
-    bad = int((~np.isfinite(array)).sum())
-    if bad:
-        raise DataError(
-            f"{path.name} holds {bad} voxels that are not numbers (NaN or infinite): expected a value in every voxel; "
-            "replace them, by -1024 for air in a CT for instance."
-        )
-    return array
+    return usable_values(path.name, array)

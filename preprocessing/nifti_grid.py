@@ -1,4 +1,4 @@
-"""The grid of a NIfTI file: where its voxels lie in the patient, and how they turn into display orientation."""
+"""The grid of a scan: where its voxels lie in the patient, and how they turn into display orientation."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,10 @@ MILLIMETRES = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres; an
 
 @dataclass(frozen=True)
 class Grid:
-    """The voxels of a NIfTI file in its own order: `shape` (i, j, k), `affine` [4, 4] from (i, j, k, 1) to mm in RAS.
+    """The voxels of a file in its own order: `shape` (i, j, k), `affine` [4, 4] from (i, j, k, 1) to mm in RAS.
 
-    `written` is the shape as the file has it, (i, j) or (i, j, k); `header` the file's own.
+    `written` is the shape as the file has it, (i, j) or (i, j, k); `header` the file's own, or one made by `grid_from`
+    where the file is no NIfTI.
     """
 
     header: nib.Nifti1Header
@@ -32,6 +33,11 @@ class Grid:
     def display_affine(self) -> NDArray[np.float64]:
         """The affine [4, 4] of an array turned by `display`: from (x, y, z, 1) to mm in RAS."""
         return self.affine @ inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
+
+    @property
+    def display_shape(self) -> tuple[int, ...]:
+        """The shape (Z, Y, X) of an array turned by `display`."""
+        return self.display(np.broadcast_to(False, self.shape)).shape
 
     def display(self, array: NDArray) -> NDArray:
         """An array in the file's order [i, j, k] turned to [Z, Y, X]."""
@@ -71,6 +77,25 @@ def grid_of(name: str, image: nib.Nifti1Image, *, several: bool = False) -> Grid
     affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     _check_affine(name, affine)
     return Grid(header, (i, j, k), shape[:3], affine)
+
+
+def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "the scan") -> Grid:
+    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner).
+
+    Raises `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
+    """
+    _check_affine(name, affine)
+    header = nib.Nifti1Header()
+    try:
+        header.set_data_shape(shape)
+    except HeaderDataError as error:
+        raise DataError(
+            f"{name} has {times(shape)} voxels: expected at most 32767 along each axis; crop the scan first."
+        ) from error
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    header.set_xyzt_units("mm")
+    return Grid(header, shape, shape, np.array(affine, float))
 
 
 def _check_affine(name: str, affine: NDArray[np.float64]) -> None:

@@ -1,33 +1,37 @@
 """DICOM series: whether its slices fit together, and all of them as one volume."""
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom import SAME_PLACE, Slice, read_hounsfield, read_slices
+from .dicom import SAME_PLACE, Slice, read_slices
+from .dicom_pixels import read_hounsfield
 from .errors import DataError, InputError
+from .nifti_grid import Grid, grid_from
 from .volume import Volume
+
+ReadImage = Callable[[Path], NDArray]
 
 SHEAR = 0.01  # largest sine of the angle between the slices' normal and the way from slice to slice
 
 
-def one_a_place(slices: Sequence[Slice]) -> list[Slice]:
+def one_a_place(slices: Sequence[Slice], read: ReadImage = read_hounsfield) -> list[Slice]:
     """Drop repeated images from slices sorted by place, as `one_image` does."""
     groups = groupby(slices, key=lambda each: round(each.height_mm / SAME_PLACE))
-    return [one_image(list(group)) for _, group in groups]
+    return [one_image(list(group), read) for _, group in groups]
 
 
-def one_image(same_place: Sequence[Slice]) -> Slice:
-    """The first of some images at one place, if all of them show the same.
+def one_image(same_place: Sequence[Slice], read: ReadImage = read_hounsfield) -> Slice:
+    """The first of some images at one place, if all of them show the same by `read`.
 
     When they differ nobody can say which one was read, and a `DataError` is raised.
     """
     first, *others = same_place
     for other in others:
-        if not np.array_equal(read_hounsfield(first.path), read_hounsfield(other.path)):
+        if not np.array_equal(read(first.path), read(other.path)):
             raise DataError(
                 f"Two different images lie at one place, z = {first.position_mm[2]:g} mm ({first.path.name} and "
                 f"{other.path.name}): remove the one that does not belong to the scan."
@@ -49,14 +53,38 @@ def check_alike(slices: Sequence[Slice]) -> None:
 
 
 def read_series(paths: Iterable[Path]) -> Volume:
-    """All images of one series as a volume in HU. Slices must be equally spaced along their normal (gantry not tilted)."""
+    """All images of one CT series as a volume in HU. Slices must be equally spaced along their normal (no tilted gantry)."""
+    slices = fitting_slices(paths)
+    return stack(slices, series_grid(slices), read_hounsfield)
+
+
+def fitting_slices(paths: Iterable[Path], read: ReadImage = read_hounsfield) -> list[Slice]:
+    """The images of one series from the lowest along their normal to the highest, each place once.
+
+    `read` gives an image's values. Raises `DataError` where two images differ in size, spacing or orientation, or lie at
+    one place with different values.
+    """
     slices = read_slices(paths)
     if not slices:
         raise InputError("The series has no image: expected at least one DICOM file.")
     check_alike(slices)
-    slices = one_a_place(slices)
-    affine = _affine(slices)
-    return _display(np.stack([read_hounsfield(each.path) for each in slices]), affine)
+    return one_a_place(slices, read)
+
+
+def series_grid(slices: Sequence[Slice], name: str = "the series") -> Grid:
+    """The grid (column, row, slice) of slices that fit together; `name` is for the message of a `DataError`."""
+    return grid_from(_affine(slices), (slices[0].shape[1], slices[0].shape[0], len(slices)), name)
+
+
+def stack(slices: Sequence[Slice], grid: Grid, read: ReadImage) -> Volume:
+    """The values of slices on their `grid`, as a volume; no more than it and one image are held in memory."""
+    images = (read(each.path).T for each in slices)
+    first = next(images)
+    array = np.empty(grid.display_shape, first.dtype)
+    own = grid.back(array)  # a view: what is written into it lies where `display` would turn it
+    for index, image in enumerate(chain([first], images)):
+        own[:, :, index] = image
+    return Volume(array, grid.display_affine)
 
 
 def _affine(slices: Sequence[Slice]) -> NDArray[np.float64]:
@@ -70,7 +98,10 @@ def _affine(slices: Sequence[Slice]) -> NDArray[np.float64]:
         step = gaps.mean(0)
         length = np.linalg.norm(step)
         if np.linalg.norm(np.cross(step, first.normal)) > SHEAR * length:
-            raise DataError("The slices are sheared (a tilted gantry): expected each straight above the last.")
+            raise DataError(
+                "The slices are sheared (a tilted gantry): expected each straight above the last; "
+                "resample the scan on a straight grid first."
+            )
         if np.abs(gaps - step).max() > 0.05 * length:
             steps = gaps @ first.normal
             raise DataError(
@@ -82,12 +113,3 @@ def _affine(slices: Sequence[Slice]) -> NDArray[np.float64]:
     affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing_mm[0]
     affine[:3, 2], affine[:3, 3] = step, first.position_mm
     return np.diag([-1.0, -1, 1, 1]) @ affine  # LPS to RAS
-
-
-def _display(array: NDArray, affine: NDArray[np.float64]) -> Volume:
-    """Turn an array [slice, row, column] to the orientation of a `Volume`."""
-    from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
-
-    turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
-    turned = apply_orientation(array.transpose(2, 1, 0), turn).transpose(2, 1, 0)
-    return Volume(np.ascontiguousarray(turned), affine @ inv_ornt_aff(turn, array.shape[::-1]))

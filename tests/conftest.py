@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,15 @@ import torch
 
 from ambiseg.models.batch import Batch, Loss
 from ambiseg.models.config import make_config
-from ambiseg.models.method import Method
+from ambiseg.models.method import Method, build
 from ambiseg.models.predictive import SampledPredictive
-from ambiseg.models.run import DataRecord, RunRecord, Trained
+from ambiseg.models.run import DataRecord, Run, RunRecord, Trained
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
 
 torch.set_num_threads(1)
+
+NARROW = {"widths": [6, 8], "convs": 1}  # options of a small, fast net
 
 
 @pytest.fixture(scope="session")
@@ -145,3 +147,48 @@ def stored_run(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return write
+
+
+@pytest.fixture
+def made_run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes the run of a narrow, untrained model of HU crops of 16 pixels, and returns its folder.
+
+    `options` are the method's, `settings` the run's ("a.b=value"), `probabilities` gives it another segmenter's to read.
+    """
+
+    def make(
+        method: str = "probunet",
+        options: dict | None = None,
+        *,
+        name: str = "toy",
+        settings: Sequence[str] = (),
+        probabilities: bool = False,
+        data: Store | None = None,
+    ) -> Path:
+        narrow = [f"options.{key}={json.dumps(value)}" for key, value in {**NARROW, **(options or {})}.items()]
+        config = make_config(method, "known-truth", None, ["data.crop=16", *narrow, *settings])
+        about = DataRecord(
+            path=str(tmp_path / "somewhere" / "store"),
+            name="made-lesions",
+            content_hash="d" * 64,
+            channels=1,
+            class_names=("background", "lesion"),
+            probabilities=probabilities,
+            spacing_mm=0.5,
+            unit="HU",
+            low=-1024,
+            high=3071,
+        )
+        record = RunRecord(
+            version="0.1.0",
+            torch=torch.__version__,
+            device="cpu",
+            config=config,
+            data=about if data is None else DataRecord.of(data),
+        )
+        run = next(path for n in range(99) if not (path := tmp_path / f"made{n or ''}" / name).exists())
+        torch.manual_seed(0)
+        Run.create(run, record).save_weights(build(method, about.inputs, 2, config.options), 0)
+        return run
+
+    return make

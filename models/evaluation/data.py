@@ -19,6 +19,8 @@ def data_for(record: RunRecord, path: Path | None = None) -> Store:
     if path is not None:
         return Store.open(path)
     own = Path(record.data.path)
+    if not record.data.path:
+        raise InputError("The model was shared without its data set: say with --data which to use.")
     if not own.exists():
         raise InputError(f"The run's data set is no longer at {own}: say with --data where it is.")
     store = Store.open(own)

@@ -46,14 +46,14 @@ class MHeads(Method):
 
     def forward(self, image: Tensor) -> FinitePredictive:
         """The predictive distribution for images [B, C, H, W]; everything but the choice of heads runs once."""
-        logits, gate = self._heads(image)
+        logits, gate = self.heads_of(image)
         return FinitePredictive(gate, lambda index: logits.take_along_dim(index[:, :, None, None, None], 1))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Mean over images and readers of (1 - epsilon) times the best head's cross-entropy (summed over pixels) and
         epsilon / (M - 1) times each other's; with a learned gate, also of -log gate(best head).
         """
-        logits, gate = self._heads(batch.image)
+        logits, gate = self.heads_of(batch.image)
         each = pairwise_cross_entropy(logits, batch.mask)
         best, winner = each.min(1)
         rest = each.sum(1) - best
@@ -64,10 +64,10 @@ class MHeads(Method):
         choice = F.cross_entropy(gate.unsqueeze(2).expand(-1, -1, winner.shape[1]), winner)
         return Loss(heads + choice, terms | {"gate": choice.detach()})
 
-    def _heads(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def heads_of(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, M, K, H, W] of all heads, and the heads' unnormalised log probabilities [B, M]."""
         logits = self.outputs(self.unet(image)).unflatten(1, (self.heads, self.classes))
-        return logits, image.new_zeros(len(image), self.heads) if self.gate is None else self.gate(image).float()
+        return logits, image.new_zeros(image.shape[0], self.heads) if self.gate is None else self.gate(image).float()
 
 
 def _gate_net(channels: int, widths: Sequence[int], convs: int, norm: bool, heads: int) -> nn.Module:

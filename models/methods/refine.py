@@ -95,7 +95,7 @@ class Refine(Method):
     def prior_of(self, image: Tensor, target: Tensor) -> Latent:
         """What z is drawn from for images with F's probabilities [B, K, H, W]: N(0, I), or q(z|x) of a calibrated vae."""
         if self.encoder is None or self.calibration != "mean":
-            return standard_normal(self.shape, len(image), image)
+            return standard_normal(self.shape, image.shape[0], image)
         return self.encoder(self._conditions(image, target))
 
     def posterior_of(self, image: Tensor, mask: Tensor) -> Latent:
@@ -235,7 +235,11 @@ class Refined(SampledPredictive):
         """Logits of n draws, some at a time; all noise is drawn first, so the chunks' size changes nothing."""
         z = self.prior.draw(self.prior.noise(n, generator, tied=tied)).expand(len(self.target), -1, -1)
         for some in z.split(DRAWS_A_CHUNK, 1):
-            yield self.refiner.decode(self.prepared, some)
+            yield self.decode(some)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits [B, S, K, H, W] of z [B, S, D]."""
+        return self.refiner.decode(self.prepared, z)
 
 
 def _channels_of_image(channels: int, classes: int, segmenter: str) -> int:

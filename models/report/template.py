@@ -1,30 +1,54 @@
-"""Pages that need no network: every page has the same frame, holds its style and pictures, and may load nothing else."""
+"""Pages that need no network: every page has the same frame, holds its style, scripts and pictures, and may load nothing."""
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from .numbers import decimals, interval, true_minus
 
+STYLE = "report.css"
 
-def render(name: str, **values: Any) -> str:
-    """The HTML of the page whose template is `name`, an extension of base.html; values are escaped."""
+
+def render(
+    name: str, *, package: str = __package__, styles: Sequence[str] = (), scripts: Sequence[str] = (), **values: Any
+) -> str:
+    """The HTML of the page whose template is `name`, an extension of frame.html; values are escaped.
+
+    Templates, `styles` and `scripts` are files of `package` or of this one. The page may use the styles (this package's
+    first) and the scripts that it holds, and no others.
+    """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+    def read(file: str) -> str:
+        return _read(file, package)
+
     environment = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {write.__name__: _printed(write) for write in (decimals, interval)}
-    style = _read("report.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()  # the one style that the page may use
-    return environment.get_template(name).render(style=style, style_hash=digest, **values)
+    style, programs = "".join(map(read, (STYLE, *styles))), list(map(read, scripts))
+    return environment.get_template(name).render(
+        style=style, scripts=programs, policy=_policy(style, programs), **values
+    )
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    """What the page may use: pictures that it holds, this style and these scripts, all known by their hashes."""
+    rules = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
+    rules += [f"script-src {' '.join(map(_digest, scripts))}"] if scripts else []
+    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _printed(write: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda value: true_minus(write(value))
 
 
-def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _read(name: str, package: str) -> str:
+    file = next(file for owner in (package, __package__) if (file := files(owner).joinpath(name)).is_file())
+    return file.read_text(encoding="utf-8")

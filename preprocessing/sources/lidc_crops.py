@@ -12,7 +12,8 @@ from scipy.spatial.distance import pdist
 from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from ..contours import Box, bounding_box, contours_mask
 from ..crops import crop_image
-from ..dicom import AIR, SAME_PLACE, Slice, read_hounsfield, read_slices
+from ..dicom import SAME_PLACE, Slice, read_slices
+from ..dicom_pixels import AIR, read_hounsfield
 from ..errors import DataError
 from ..readings import Reading, readings
 from ..resample import PlaneGrid, majority

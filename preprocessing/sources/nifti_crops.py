@@ -12,7 +12,7 @@ from scipy import ndimage
 from ..class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ..crops import crop_image, crop_labels
 from ..errors import DataError
-from ..nifti import read_volume
+from ..nifti import read_grid, read_volume
 from ..resample import PlaneGrid
 from ..same_grid import check_same_grid
 from ..store import HOUNSFIELD
@@ -64,7 +64,7 @@ def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
     masks = np.stack([_labels(mask, case.image, volume, classes) for mask in case.masks])
     stored = None
     if case.probabilities is not None:
-        stored = read_class_probabilities(case.probabilities, case.image, volume, classes)
+        stored = read_class_probabilities(case.probabilities, case.image.name, volume, read_grid(case.image), classes)
     return [
         _crop(case, settings, volume, masks, stored, place, number)
         for place in _places(np.asarray(masks.any(0)), settings)

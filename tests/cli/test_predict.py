@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ambiseg.models.bundle.find import find_model
 from ambiseg.models.config import make_config
 from ambiseg.models.method import build
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained, newest_run
+from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
 from ambiseg.preprocessing.nifti import read_volume
 
 Command = Callable[..., tuple[int, str, str]]
@@ -27,7 +28,7 @@ def known_model(
 ) -> Callable[..., Trained]:
     """Work in an empty folder, where --model is the threshold model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ambiseg.models.run.newest_run", lambda: Path("runs/threshold-001"))
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/threshold-001"))
     monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
     return threshold_model
 
@@ -58,12 +59,15 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
     assert found == [
         "entropy.nii.gz",
         *[f"hyp_0{rank}.nii.gz" for rank in (1, 2, 3)],
+        "hypotheses.csv",
         "hypotheses.json",
         "preview.png",
         "probability.nii.gz",
+        "report.html",
+        "run.json",
     ]
     content = json.loads((folder / "hypotheses.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["model"]["method"] == "probunet"
     assert content["settings"] == {"top": 3, "draws": 80, "merge": 0.3, "depth_mm": None, "seed": 0}
     (lesion,) = content["lesions"]
@@ -79,6 +83,7 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
         assert entry["volume_mm3"] == pytest.approx(mask.sum() * 0.7 * 0.9 * 2, abs=1e-3)
         assert entry["empty"] == (not mask.any())
         assert entry["slices"] == mask.any((0, 1)).sum()
+        assert entry["long_axis_mm"] >= entry["short_axis_mm"] >= 0
         comment = json.loads(image.header.extensions[0].get_content())
         assert comment == {key: entry[key] for key in ("rank", "probability", "interval")}
         low, high = entry["interval"]
@@ -144,8 +149,8 @@ def test_same_seed_same_bytes_under_another_name(ambiseg: Command) -> None:
     save("b.nii.gz", phantom())
     for name in ("a", "b"):
         assert ambiseg("predict", f"{name}.nii.gz", *POINT, "--draws", "30")[0] == 0
-    files = sorted(file.name for file in Path("a-hypotheses").iterdir())
-    assert len(files) > 5
+    files = sorted({file.name for file in Path("a-hypotheses").iterdir()} - {"run.json"})
+    assert len(files) > 7
     for file in files:
         assert (Path("a-hypotheses") / file).read_bytes() == (Path("b-hypotheses") / file).read_bytes(), file
     assert ambiseg("predict", "b.nii.gz", *POINT, "--draws", "30", "--seed", "1")[0] == 0
@@ -248,9 +253,8 @@ def damaged() -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (lambda: ["predict", "nowhere.nii"], 3, "No file nowhere.nii"),
-        (lambda: ["predict", "scan.mha"], 3, "expected a .nii or .nii.gz file"),
-        (lambda: ["predict", save("scan.nii", phantom())], 3, "nothing says where to look: give --at X,Y,Z"),
+        (lambda: ["predict", "nowhere.nii"], 3, "No file or folder nowhere.nii"),
+        (lambda: ["predict", save("scan.nii", phantom())], 3, "No lungs were found"),
         (
             lambda: ["predict", save("scan.nii", phantom()), "--at", "400,0,0"],
             3,
@@ -264,7 +268,7 @@ def damaged() -> list[str]:
         (sheared, 4, "is sheared by"),
         (damaged, 4, "is not a whole NIfTI file"),
         (empty_roi, 3, "roi.nii is empty"),
-        (foreign_roi, 4, "does not lie on the scan's grid"),
+        (foreign_roi, 4, "roi.nii is not on the grid of the scan"),
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(
@@ -294,7 +298,7 @@ def test_a_full_disk_leaves_nothing_half_written(ambiseg: Command, monkeypatch: 
 
 def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained network in a real run folder: everything between run.json and the files, twice the same."""
-    monkeypatch.setattr("ambiseg.models.run.newest_run", newest_run)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", find_model)
     monkeypatch.setattr("ambiseg.models.run.load_trained", load_trained)
     config = make_config("probunet", "demo", settings=["options.widths=[4, 8]", "data.crop=16"])
     data = DataRecord(
@@ -322,11 +326,11 @@ def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.Monkey
     assert contents[0] == contents[1]
     assert contents[0]["model"]["name"] == "first"
     assert len(contents[0]["model"]["weights_sha256"]) == 64
-    for file in Path("one").iterdir():
+    for file in set(Path("one").iterdir()) - {Path("one/run.json")}:
         assert file.read_bytes() == (Path("two") / file.name).read_bytes()
     run.weights.write_bytes(b"broken")
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--model", "runs/first")
     assert (code, "is corrupt" in err) == (4, True)
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--model", "runs/second")
-    assert (code, "No run at runs/second" in err) == (3, True)
+    assert (code, "No model 'runs/second'" in err) == (3, True)
     assert read_volume(Path("one/hyp_01.nii.gz")).array.shape == SHAPE[::-1]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.models.batch import Batch, Loss
-from ambiseg.models.inference import predict_volume
+from ambiseg.models.inference import Ranking, predict_volume
 from ambiseg.models.lesion import at_point
 from ambiseg.models.method import Method
 from ambiseg.models.predictive import SampledPredictive
@@ -101,7 +101,7 @@ def entropy(p: NDArray) -> NDArray:
 def test_hypotheses_are_level_sets_of_the_given_probabilities(refiner: Make) -> None:
     volume, stored = scan(), chances()
     (result,) = predict_volume(
-        refiner(), volume, [at_point(volume, CENTRE)], probabilities=stored, draws=100, merge=0.1, top=9
+        refiner(), volume, [at_point(volume, CENTRE)], Ranking(draws=100, merge=0.1, top=9), probabilities=stored
     )
     lesion = stored[1][result.box]
     for mask in result.hypotheses.masks:
@@ -117,7 +117,7 @@ def test_probabilities_are_resampled_like_the_image(refiner: Make) -> None:
     """Crops of half the scan's pixel size: the stated entropy, put back on the voxels, is still that of the input."""
     volume, stored = scan(), chances()
     (result,) = predict_volume(
-        refiner(spacing_mm=0.4), volume, [at_point(volume, CENTRE)], probabilities=stored, draws=10
+        refiner(spacing_mm=0.4), volume, [at_point(volume, CENTRE)], Ranking(draws=10), probabilities=stored
     )
     expected = entropy(stored[(slice(None), *result.box)])
     assert result.aleatoric is not None
@@ -138,7 +138,7 @@ def test_a_model_wants_probabilities_or_does_not(refiner: Make, threshold_model:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refiner: Make) -> Path:
     """A folder with a scan, turned, nnU-Net's probabilities of four classes for it, and the refiner as the model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ambiseg.models.run.newest_run", lambda: Path("runs/refine-001"))
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/refine-001"))
     monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: refiner(CLASSES))
     image = nib.Nifti1Image(scan().array.transpose(2, 1, 0), AFFINE)
     turn = np.array([[2, -1], [0, 1], [1, -1]])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ambiseg.models.inference import LesionHypotheses, doubts, predict_volume
+from ambiseg.models.inference import LesionHypotheses, Ranking, predict_volume
 from ambiseg.models.lesion import Lesion, at_point, centre, roi_lesions
 from ambiseg.models.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.run import Trained
@@ -46,7 +46,7 @@ def test_hypotheses_are_level_sets_of_the_whole_lesion_with_their_probabilities(
     """With the scan's own pixels, each mask must be exactly what is brighter than one level, on all slices at once."""
     volume = phantom()
     (result,) = predict_volume(
-        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], draws=300, merge=0.1, top=40
+        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=300, merge=0.1, top=40)
     )
     found = result.hypotheses
     assert found.draws == 300
@@ -59,7 +59,7 @@ def test_hypotheses_are_level_sets_of_the_whole_lesion_with_their_probabilities(
 
 def test_hypotheses_lie_over_the_lesion_in_mm(threshold_model: Make) -> None:
     volume = phantom()
-    (result,) = predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], draws=60)
+    (result,) = predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], Ranking(draws=60))
     place = distances(volume, CENTRE)
     for mask in whole(result, volume):
         if mask.any():  # levels .3 and .6 of the window lie 7 and 4 mm from the centre
@@ -71,7 +71,9 @@ def test_hypotheses_lie_over_the_lesion_in_mm(threshold_model: Make) -> None:
 
 def test_probability_and_entropy_are_those_of_the_draws(threshold_model: Make) -> None:
     volume = phantom()
-    (result,) = predict_volume(threshold_model(32, None), volume, [at_point(volume, CENTRE)], draws=1000, merge=1)
+    (result,) = predict_volume(
+        threshold_model(32, None), volume, [at_point(volume, CENTRE)], Ranking(draws=1000, merge=1)
+    )
     height = np.clip((volume.array[result.box] + 1000) / 1400, 0, 1)
     expected = 0.8 * np.clip((height - 0.3) / 0.3, 0, 1)
     assert np.abs(result.probability - expected).max() < 0.06
@@ -84,8 +86,8 @@ def test_what_lies_apart_is_taken_off(threshold_model: Make) -> None:
     other = (4.0, -3.0, 32.0)
     volume = phantom(extra=other)
     lesion = at_point(volume, CENTRE)
-    (result,) = predict_volume(threshold_model(), volume, [lesion], depth_mm=30, draws=60)
-    (alone,) = predict_volume(threshold_model(), phantom(), [lesion], depth_mm=30, draws=60)
+    (result,) = predict_volume(threshold_model(), volume, [lesion], Ranking(depth_mm=30, draws=60))
+    (alone,) = predict_volume(threshold_model(), phantom(), [lesion], Ranking(depth_mm=30, draws=60))
     assert np.array_equal(result.hypotheses.masks, alone.hypotheses.masks)
     assert np.array_equal(result.hypotheses.probabilities, alone.hypotheses.probabilities)
     far = distances(volume, other)[result.box] < 3
@@ -96,7 +98,9 @@ def test_what_lies_apart_is_taken_off(threshold_model: Make) -> None:
 def test_a_point_beside_the_lesion_finds_it_within_limits(threshold_model: Make, beside_mm: float, found: bool) -> None:
     volume = phantom()
     x, y, z = CENTRE
-    (result,) = predict_volume(threshold_model(96), volume, [at_point(volume, (x - beside_mm, y, z))], draws=40)
+    (result,) = predict_volume(
+        threshold_model(96), volume, [at_point(volume, (x - beside_mm, y, z))], Ranking(draws=40)
+    )
     assert (result.no_lesion < 0.5) is found
     assert bool(result.hypotheses.masks.any()) is found
 
@@ -106,8 +110,8 @@ def test_a_region_keeps_all_that_it_touches(threshold_model: Make) -> None:
     volume = phantom(extra=other)
     region = (distances(volume, other) < 2.5) | (distances(volume, CENTRE) < 2.5)
     region[:, 36, 51] |= (np.arange(32) >= 16) & (np.arange(32) <= 26)  # a line that ties the two balls together
-    (lesion,) = roi_lesions(volume, Volume(region.astype(np.uint8), AFFINE), "roi")
-    (result,) = predict_volume(threshold_model(), volume, [lesion], depth_mm=2, draws=60)
+    (lesion,) = roi_lesions(Volume(region.astype(np.uint8), AFFINE), "roi")
+    (result,) = predict_volume(threshold_model(), volume, [lesion], Ranking(depth_mm=2, draws=60))
     masks = whole(result, volume).any(0)
     assert masks[distances(volume, other) < 3].all()
     assert masks[distances(volume, CENTRE) < 3].all()
@@ -119,7 +123,7 @@ def test_a_crop_keeps_everything_on_all_its_slices(threshold_model: Make) -> Non
     volume = phantom(extra=(4.0, 15.0, 30.0))
     crop = Volume(volume.array[:, 5:65, 30:90], AFFINE)
     trained = threshold_model(64, None)
-    (result,) = predict_volume(trained, crop, [centre(crop, 64, None)], draws=64)
+    (result,) = predict_volume(trained, crop, [centre(crop)], Ranking(draws=64))
     assert result.box == (slice(0, 32), slice(0, 60), slice(0, 60))
     for mask in result.hypotheses.masks:
         if mask.any():
@@ -131,9 +135,13 @@ def test_a_lesions_result_does_not_depend_on_the_others(threshold_model: Make) -
     lesions = [at_point(volume, CENTRE), at_point(volume, (-20.0, -20.0, 0.0))]
     seen: list[tuple[int, int]] = []
     both = predict_volume(
-        threshold_model(), volume, lesions, draws=40, on_progress=lambda done, total: seen.append((done, total))
+        threshold_model(),
+        volume,
+        lesions,
+        Ranking(draws=40),
+        on_progress=lambda done, total: seen.append((done, total)),
     )
-    (alone,) = predict_volume(threshold_model(), volume, lesions[1:], draws=40)
+    (alone,) = predict_volume(threshold_model(), volume, lesions[1:], Ranking(draws=40))
     assert np.array_equal(both[1].hypotheses.masks, alone.hypotheses.masks)
     assert np.array_equal(both[1].probability, alone.probability)
     assert seen == [(0, 2), (1, 2), (2, 2)]
@@ -142,7 +150,7 @@ def test_a_lesions_result_does_not_depend_on_the_others(threshold_model: Make) -
 def test_seeds_change_the_draws_and_nothing_else_does(threshold_model: Make) -> None:
     volume = phantom()
     runs = [
-        predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], seed=seed, draws=50)[0]
+        predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], Ranking(seed=seed, draws=50))[0]
         for seed in (1, 1, 2)
     ]
     assert np.array_equal(runs[0].probability, runs[1].probability)
@@ -158,22 +166,49 @@ def test_a_model_of_several_channels_is_refused(threshold_model: Make) -> None:
 def test_three_classes(threshold_model: Make) -> None:
     volume = phantom()
     trained = threshold_model(classes=("background", "lesion", "never"))
-    (result,) = predict_volume(trained, volume, [at_point(volume, CENTRE)], draws=40)
-    (two,) = predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], draws=40)
+    (result,) = predict_volume(trained, volume, [at_point(volume, CENTRE)], Ranking(draws=40))
+    (two,) = predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], Ranking(draws=40))
     assert np.array_equal(result.hypotheses.masks, two.hypotheses.masks)
     assert result.probability == pytest.approx(two.probability, abs=1e-5)
 
 
-def test_doubts(threshold_model: Make) -> None:
+def test_slices_are_looked_at_as_far_as_the_lesion_reaches(threshold_model: Make) -> None:
+    volume = phantom((60, 80, 110))
+    small = Volume(np.where(distances(volume, CENTRE) < 8, 0, -1000).astype(np.int16), AFFINE)
+    long = Volume(np.where(np.hypot(*(volume_xy(volume) - np.array(CENTRE[:2])[:, None, None])) < 6, 0, -1000), AFFINE)
+    long = Volume(np.broadcast_to(long.array, volume.array.shape).astype(np.int16), AFFINE)
+    deep = [
+        predict_volume(threshold_model(96), each, [at_point(each, CENTRE)], Ranking(draws=20))[0].box[0]
+        for each in (small, long)
+    ]
+    assert [each.stop - each.start for each in deep] == [11, 21]  # 10 mm and 20 mm either side, slices 2 mm apart
+
+
+def volume_xy(volume: Volume) -> np.ndarray:
+    """World x and y [2, Y, X] of the voxels of a scan whose axes are the world's."""
+    y, x = np.indices(volume.array.shape[1:])
+    return np.stack([volume.affine[0, 0] * x + volume.affine[0, 3], volume.affine[1, 1] * y + volume.affine[1, 3]])
+
+
+def test_ambiguity_and_agreement_are_those_of_level_sets(threshold_model: Make) -> None:
     volume = phantom()
-    assert doubts(threshold_model(), volume) == []
-    (doubt,) = doubts(threshold_model(), Volume(np.clip(volume.array, 0, 255), AFFINE))
-    assert "trained on CT in HU" in doubt
-    assert "from 0 to 255 only" in doubt or "from 0 to" in doubt
-    relative = threshold_model(unit="relative", low=0, high=255)
-    assert doubts(relative, Volume(np.clip(volume.array, 0, 255), AFFINE)) == []
-    (doubt,) = doubts(relative, volume)
-    assert "scaled to that range by its own minimum and maximum" in doubt
+    (result,) = predict_volume(
+        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=400, merge=0.05, top=400)
+    )
+    found = result.hypotheses
+    sets = [mask > 0 for mask in found.masks]
+    iou = np.array([[(a & b).sum() / max((a | b).sum(), 1) if (a | b).any() else 1 for a in sets] for b in sets])
+    assert result.agreement == pytest.approx(iou[0])
+    assert result.agreement[0] == 1
+    expected = 1 - found.probabilities @ iou @ found.probabilities
+    assert result.ambiguity == pytest.approx(expected, abs=0.04)  # the hypotheses stand for the draws
+    assert 0.3 < result.ambiguity < 0.8
+    certain = Volume(np.where(distances(volume, CENTRE) < 6, 400, -1000).astype(np.int16), AFFINE)
+    (result,) = predict_volume(
+        threshold_model(spacing_mm=None), certain, [at_point(certain, CENTRE)], Ranking(draws=40)
+    )
+    marked = 1 - result.no_lesion
+    assert result.ambiguity == pytest.approx(2 * marked * (1 - marked) * 40 / 39, abs=1e-6)
 
 
 def place_of(volume: Volume, **changes: object) -> Neighbourhood:

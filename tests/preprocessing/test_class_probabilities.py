@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.class_probabilities import crop_probabilities, read_class_probabilities
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.nifti import read_volume
+from ambiseg.preprocessing.nifti import read_grid, read_volume
 from ambiseg.preprocessing.resample import PlaneGrid
 from ambiseg.preprocessing.store_crop import in_255ths
 
@@ -38,7 +38,7 @@ def make_scan(folder: Path, orientation: str = "RAS") -> Path:
 
 
 def read(path: Path, scan: Path, classes: int = 2) -> NDArray[np.float32]:
-    return read_class_probabilities(path, scan, read_volume(scan), classes)
+    return read_class_probabilities(path, scan.name, read_volume(scan), read_grid(scan), classes)
 
 
 def save_npz(path: Path, lesion: NDArray, key: str = "probabilities") -> Path:

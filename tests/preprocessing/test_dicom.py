@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless, generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import AIR, find_series, read_hounsfield, read_slices
+from ambiseg.preprocessing.dicom import find_series, read_slices
+from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.series import one_a_place, read_series
 
@@ -53,7 +54,7 @@ def test_series_are_found_in_any_layout(tmp_path: Path, scan: ScanRecord, write_
     seen: list[tuple[int, int]] = []
     index = find_series(tmp_path, lambda done, total: seen.append((done, total)))
     assert {uid: len(files) for uid, files in index.files.items()} == {scan.series_uid: 4, other: 1}
-    assert (index.other, list(index.broken)) == (2, [])
+    assert (index.other, list(index.broken)) == (1, [tmp_path / "empty.dcm"])
     assert seen == [(count, 7) for count in range(1, 8)]
 
 
@@ -154,7 +155,7 @@ def test_an_unreadable_compression_says_what_to_install(
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.save_as(path)
-    monkeypatch.setattr("ambiseg.preprocessing.dicom._decodable", lambda _: False)
+    monkeypatch.setattr("ambiseg.preprocessing.dicom_pixels._decodable", lambda _: False)
     with pytest.raises(DataError, match=r"compressed \(JPEG Lossless.*pip install ambiseg\[dicom-codecs\]"):
         read_hounsfield(path)
 

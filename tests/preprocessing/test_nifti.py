@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
-from ambiseg.preprocessing.nifti import read_grid, read_volume, scan_name, write_on_grid
+from ambiseg.preprocessing.nifti import read_grid, read_volume, write_on_grid
+from ambiseg.preprocessing.nifti_grid import grid_from
 
 RNG = np.random.default_rng(5)
 VOXELS = RNG.integers(-1000, 400, (6, 5, 4)).astype(np.int16)
@@ -254,6 +255,71 @@ def test_missing_files_folders_and_other_formats_are_named(tmp_path: Path) -> No
         read_volume(tmp_path / "folder.nii")
 
 
-@pytest.mark.parametrize(("name", "expected"), [("a.b.nii.gz", "a.b"), ("A.NII", "A"), ("x.mha", "x")])
-def test_scan_name(name: str, expected: str) -> None:
-    assert scan_name(Path("somewhere") / name) == expected
+@pytest.mark.parametrize("suffix", [".hdr", ".img"])
+def test_pairs_are_refused(tmp_path: Path, suffix: str) -> None:
+    nib.save(nib.Nifti1Pair(VOXELS, RAS), tmp_path / "scan.hdr")
+    with pytest.raises(
+        InputError, match=rf"scan\{suffix} is one of a pair \(.hdr and .img\).* save the scan as .nii.gz"
+    ):
+        read_volume(tmp_path / f"scan{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("kind", "side"), [(nib.Nifti1Header, 32767), (nib.Nifti2Header, 2**40)])
+def test_a_header_that_claims_terabytes_allocates_nothing(
+    tmp_path: Path, kind: type[nib.Nifti1Header], side: int, suffix: str
+) -> None:
+    header = kind()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((side, side, 3000))
+    header.set_sform(RAS, 1)
+    packed = gzip.compress(header.binaryblock + bytes(1000), mtime=0)
+    content = header.binaryblock + bytes(1000) if suffix == ".nii" else packed
+    (tmp_path / f"huge{suffix}").write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"header of huge.* claims [\d,.]+ GB of voxels, which its .* bytes cannot hold"
+    ):
+        read_volume(tmp_path / f"huge{suffix}")
+
+
+def test_a_scan_beyond_this_machines_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "scan.nii", VOXELS)
+    monkeypatch.setattr("os.sysconf", lambda name: 10)
+    with pytest.raises(ResourceError, match=r"scan.nii needs 0.0 GB of memory and this machine has 0.0: crop"):
+        read_volume(path)
+
+
+def test_nifti2_and_integer_types_keep_their_values(tmp_path: Path) -> None:
+    for kind in (np.uint8, np.int8, np.uint16, np.int32, np.uint32, np.int64, np.float64):
+        array = (VOXELS % 120).astype(kind)
+        nib.save(nib.Nifti2Image(array, RAS, dtype=kind), tmp_path / "scan.nii")
+        volume = read_volume(tmp_path / "scan.nii")
+        assert np.array_equal(volume.array, array.transpose(2, 1, 0)[:, ::-1, ::-1])
+        assert volume.array.dtype == (np.float32 if kind is np.float64 else kind)
+
+
+def test_a_grid_made_anew_is_the_scanners_in_mm(tmp_path: Path) -> None:
+    grid = grid_from(RAS, (6, 5, 4))
+    write_on_grid(tmp_path / "mask.nii.gz", grid.display(VOXELS > 0).astype(np.uint8), grid)
+    written = nib.load(tmp_path / "mask.nii.gz")
+    assert np.array_equal(np.asarray(written.dataobj), VOXELS > 0)
+    assert np.allclose(written.get_sform(), RAS)
+    assert np.allclose(written.get_qform(), RAS)
+    assert (int(written.header["sform_code"]), int(written.header["qform_code"])) == (1, 1)
+    assert written.header.get_xyzt_units()[0] == "mm"
+    assert grid.display_shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("affine", "shape", "message"),
+    [
+        (np.diag([1, 0, 1, 1.0]), (6, 5, 4), "affine of a.mha is singular"),
+        (np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), (6, 5, 4), "sheared by 11.3"),
+        (RAS, (40000, 5, 4), "a.mha has 40000 x 5 x 4 voxels: expected at most 32767"),
+    ],
+)
+def test_a_grid_that_nifti_cannot_hold_is_refused(
+    affine: np.ndarray, shape: tuple[int, int, int], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        grid_from(affine, shape, "a.mha")

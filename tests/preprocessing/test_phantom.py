@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ambiseg.phantom import phantom
 from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.dicom import AIR, read_hounsfield
+from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.phantom.chest import chest_plane

@@ -14,7 +14,8 @@ from ambiseg.models.metrics.overlap import pairwise_iou
 from ambiseg.models.predict import Ranking, predict_scan
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.dicom import AIR, find_series
+from ambiseg.preprocessing.dicom import find_series
+from ambiseg.preprocessing.dicom_pixels import AIR
 from ambiseg.preprocessing.nifti import write_volume
 from ambiseg.preprocessing.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.readings import readings

@@ -1,0 +1,197 @@
+"""`ambiseg model export|install|list|verify|remove|onnx`: trained models from one machine to another."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import console, emit_json, out
+
+if TYPE_CHECKING:
+    from ambiseg.models.bundle import Installed
+
+model = typer.Typer(
+    help="Share trained models: export a run as one zip, install it elsewhere, use it by its name.",
+    no_args_is_help=True,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+
+
+@model.command()
+def export(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Zip to write. Default: NAME-VERSION.zip.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the model is called. Default: as the run.", show_default=False)
+    ] = None,
+    version: Annotated[str, typer.Option(help="The model's version.")] = "1.0.0",
+    author: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.", show_default=False)] = None,
+    description: Annotated[
+        str, typer.Option(help="What it is, in a sentence, for the model card.", show_default=False)
+    ] = "",
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence", "--license", help="Text file, or an SPDX name such as CC-BY-4.0.", show_default="none stated"
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Round the weights to half precision: half the size.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a run as one zip: weights, model card, metadata, calibration, licence, hashes; no path and no pickle."""
+    from ambiseg.models.bundle import export_model
+    from ambiseg.models.run import newest_run
+
+    exported = export_model(
+        run or newest_run(),
+        output,
+        name=name,
+        version=version,
+        authors=", ".join(author or ()),
+        description=description,
+        licence=licence,
+        half=half,
+        overwrite=overwrite,
+    )
+    for note in exported.notes:
+        console.print(f"[yellow]Note:[/] {note}")
+    if licence is None:
+        console.print("[yellow]Note:[/] no licence was stated, so nobody else may use it: say one with --licence.")
+    console.print(
+        f"Written: {exported.path} ({_size(exported.path.stat().st_size)}), the model {exported.name}, weights' SHA-256 "
+        f"{exported.weights_hash[:12]}"
+    )
+
+
+@model.command()
+def install(
+    path: Annotated[
+        Path, typer.Argument(metavar="ZIP", help="Zip that `ambiseg model export` wrote.", show_default=False)
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What it is to be called here. Default: its own name.", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Check a model's zip to the last byte, load it once, and keep it where `--model NAME` finds it."""
+    from ambiseg.models.bundle import install_model
+
+    folder = install_model(path, name=name, overwrite=overwrite)
+    console.print(f"Installed: {folder}; its model card is README.md there")
+    console.print(f"Use it: ambiseg predict SCAN --model {folder.name}")
+
+
+@model.command("list")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON instead of a table.")] = False,
+) -> None:
+    """List the installed models."""
+    from rich.table import Table
+
+    from ambiseg.models.bundle import installed_models, models_folder
+
+    models = installed_models()
+    if as_json:
+        emit_json([_facts(one) for one in models])
+        return
+    if not models:
+        console.print(f"No model is installed in {models_folder()}: `ambiseg model install ZIP` installs one.")
+        return
+    table = Table(title=str(models_folder()), title_justify="left", box=None)
+    for column in ("name", "version", "method", "data"):
+        table.add_column(column)
+    table.add_column("size", justify="right")
+    table.add_column("calibrated")
+    for one in models:
+        about = (
+            (one.metadata.version, one.metadata.method, one.metadata.data_source)
+            if one.metadata
+            else ("damaged", "", "")
+        )
+        table.add_row(one.name, *about, _size(one.size), "yes" if one.calibrated else "no")
+    out(table)
+
+
+@model.command()
+def verify(
+    what: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An installed model's name, a zip, or a folder.", show_default=False)
+    ],
+) -> None:
+    """Check every file of a model against its hash."""
+    from ambiseg.models.bundle import verify_model
+
+    hashes = verify_model(what)
+    out(f"{what}: all {len(hashes)} files are as exported, weights' SHA-256 {hashes['model.safetensors']}")
+
+
+@model.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="The installed model.", show_default=False)],
+) -> None:
+    """Delete an installed model."""
+    from ambiseg.models.bundle import remove_model
+
+    console.print(f"Removed: {remove_model(name)}")
+
+
+@model.command()
+def onnx(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="Run folder, or installed model. Default: the newest run.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write. Default: NAME.onnx.", show_default=False)
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the images in pixels. Default: the training crop.", min=8, show_default=False),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as an ONNX file, with all randomness as an input, and compare it with PyTorch before it is kept."""
+    import torch
+
+    from ambiseg.models.bundle import find_model
+    from ambiseg.models.onnx.export import export_onnx
+    from ambiseg.models.run import load_trained
+    from ambiseg.preprocessing.errors import UsageError
+
+    trained = load_trained(find_model(name), torch.device("cpu"))
+    path = output or Path(f"{trained.name}.onnx")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
+    with console.status("Tracing and comparing"):
+        found = export_onnx(trained, path, size=size)
+    out(_signature("inputs", found.inputs))
+    out(_signature("outputs", found.outputs))
+    out(f"largest difference from PyTorch: {found.difference:.1e} in logits of up to {found.largest:.1f}")
+    console.print(f"Written: {path} ({_size(path.stat().st_size)})")
+    if trained.calibration is not None:
+        console.print("[yellow]Note:[/] the calibration is not in it: it works on hypotheses, not on logits.")
+
+
+def _facts(one: "Installed") -> dict[str, Any]:
+    """An installed model as plain values."""
+    metadata = one.metadata.model_dump() if one.metadata else None
+    return {
+        "name": one.name, "path": str(one.path), "size": one.size, "calibrated": one.calibrated, "metadata": metadata
+    }  # fmt: skip
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _signature(what: str, values: Any) -> str:
+    return f"{what}: " + ", ".join(f"{name} [{', '.join(map(str, axes))}]" for name, axes in values.items())

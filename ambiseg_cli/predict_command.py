@@ -1,0 +1,210 @@
+"""`ambiseg predict`: from scans to ranked masks with probabilities. (`ambiseg.predict` is the same in Python.)"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import Meter, console, emit_json, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ambiseg.models.predict import Prediction, Request
+    from ambiseg.models.run import Trained
+    from ambiseg.models.stopwatch import Stopwatch
+    from ambiseg.preprocessing.scan_folder import Case
+
+KINDS = ".nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these"
+
+
+class Format(StrEnum):
+    """What masks can be written in beside NIfTI."""
+
+    DICOM_SEG = "dicom-seg"
+    SEG_NRRD = "seg-nrrd"
+
+
+def predict(
+    scan: Annotated[
+        Path, typer.Argument(help=f"The scan, 2D or 3D: {KINDS}; or a folder of scans.", show_default=False)
+    ],
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="A lesion's place X,Y,Z in mm RAS; may be repeated.", metavar="X,Y,Z", show_default=False),
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of places: columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ.", show_default=False
+        ),
+    ] = None,
+    roi: Annotated[
+        Path | None,
+        typer.Option(help="Mask on the scan's grid; each connected piece is a lesion.", show_default=False),
+    ] = None,
+    voxel: Annotated[
+        bool, typer.Option("--voxel", help="--at and --points count the file's voxels i,j,k from 0, not mm.")
+    ] = False,
+    lung_mask: Annotated[
+        Path | None,
+        typer.Option(help="Mask on the scan's grid in which lesions are searched. Default: found.", show_default=False),
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(help="Lesions at most, where no place is given and the lungs are searched.", min=1, max=50)
+    ] = 5,
+    series: Annotated[
+        str | None,
+        typer.Option(help="Which series of a DICOM folder: its number in the list, or its UID.", show_default=False),
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another segmenter's class probabilities of the scan (nnU-Net's .npz, or .nii.gz), for a model that refines "
+            "them.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run folder or an installed model's name. Default: the newest run.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Hypotheses to keep.", min=1, max=99)] = 8,
+    draws: Annotated[int, typer.Option(help="Masks drawn from the model.", min=1)] = 256,
+    merge: Annotated[
+        float, typer.Option(help="Masks closer than this (1 - IoU) are one hypothesis.", min=0, max=1)
+    ] = 0.3,
+    depth: Annotated[
+        float | None,
+        typer.Option(
+            help="Slices so many mm above and below are looked at.",
+            min=0,
+            show_default="as far as the lesion reaches, max 20",
+        ),
+    ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Give the model's own probabilities, even of a calibrated run.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draws: the same seed gives the same files.")] = 0,
+    format: Annotated[
+        list[Format] | None,
+        typer.Option(help="Write masks in this format too, beside NIfTI; may be repeated.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder to write.", show_default="<scan>-hypotheses"),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a former prediction even if other files, or another model's, lie there."
+        ),
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where the time went.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
+) -> None:
+    """Give the most probable masks of lesions, each with its probability, on the scan's own grid.
+
+    Without a place a small scan is taken for a lesion's crop, and a chest CT is searched (experimental).
+    """
+    from ambiseg.models.stopwatch import Stopwatch
+
+    watch = Stopwatch()
+    with watch("starting"):
+        from ambiseg.models.bundle.find import find_model
+        from ambiseg.models.device import resolve_device
+        from ambiseg.models.inference import Ranking
+        from ambiseg.models.places import Places
+        from ambiseg.models.predict import Request
+        from ambiseg.models.predict_files import check_folder
+        from ambiseg.models.run import load_trained
+        from ambiseg.preprocessing.scan_folder import find_cases
+        from ambiseg.preprocessing.scan_names import scan_name
+
+        cases = find_cases(scan)
+        folder = output or Path(f"{scan_name(scan)}-hypotheses")
+        if cases is None:
+            check_folder(folder, overwrite)
+        places = Places(tuple(at or ()), points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
+        trained = load_trained(find_model(model), resolve_device(device), calibrated=not uncalibrated)
+        request = Request(places, Ranking(top, draws, merge, depth, seed), probabilities, series, tuple(each.value for each in format or ()))
+    console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}")
+    if cases is not None:
+        _batch(trained, cases, folder, request, overwrite, as_json)
+        return
+    prediction = _one(trained, scan, folder, request, watch)
+    _show(prediction, watch, as_json, verbose)
+    console.print(f"Written: {folder}/ (open report.html)")
+
+
+def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
+    """Predict one scan and write its folder."""
+    from ambiseg.models.predict_files import predict_to_folder
+
+    with progress() as display:
+        return predict_to_folder(
+            trained,
+            scan,
+            folder,
+            request,
+            watch=watch,
+            on_search=Meter(display, "Searching", "steps"),
+            on_lesion=Meter(display, "Predicting", "lesions"),
+        )
+
+
+def _show(prediction: "Prediction", watch: "Stopwatch", as_json: bool, verbose: bool) -> None:
+    """Print a prediction and, where it is wanted, where the time went."""
+    from ambiseg.models.stopwatch import peak_memory_mb
+
+    from .predict_tables import show, time_split
+
+    if as_json:
+        emit_json(prediction.content)
+    else:
+        show(prediction.content)
+    if verbose:
+        console.print(time_split(watch.seconds, peak_memory_mb()))
+
+
+def _batch(
+    trained: "Trained", cases: "Sequence[Case]", folder: Path, request: "Request", overwrite: bool, as_json: bool
+) -> None:
+    """Predict all cases, say how it went, and leave with 5 where some failed."""
+    from ambiseg.models.predict_batch import predict_batch
+    from ambiseg.models.predict_files import predict_to_folder
+    from ambiseg.preprocessing.errors import PartialError
+
+    from .failures import failures_table
+
+    def predict_case(case: "Case", place: Path) -> None:
+        predict_to_folder(trained, case.path, place, request)
+
+    with progress() as display:
+        batch = predict_batch(
+            trained,
+            cases,
+            folder,
+            request,
+            predict_case,
+            overwrite=overwrite,
+            on_progress=Meter(display, "Predicting", "scans"),
+        )
+    if as_json:
+        emit_json(
+            {
+                "done": batch.done,
+                "skipped": batch.skipped,
+                "failed": {each.case: each.reason for each in batch.failures},
+            }
+        )
+    if batch.failures:
+        console.print(failures_table(batch.failures))
+    console.print(f"Written: {folder}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before")
+    if batch.failures:
+        raise PartialError(
+            f"{len(batch.failures)} of {len(cases)} scans failed; {folder}/failures.csv says why, and the same command tries "
+            "them again."
+        )

@@ -1,0 +1,81 @@
+"""What `ambiseg predict` prints of a prediction: a table a lesion, and notes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from .console import console, out
+
+NOTES = {
+    "cut_off": "masks marked with * reach the border of what was looked at; see --depth.",
+    "at_border": "masks marked with | touch the scan's border: a part of the lesion may lie outside.",
+}
+
+
+def show(content: Mapping[str, Any]) -> None:
+    """Print the lesions of a prediction, and what should be known of them."""
+    lesions = content["lesions"]
+    for warning in content["warnings"]:
+        console.print(f"[yellow]Warning:[/] {escape(warning)}")
+    if content["found_by"] == "search":
+        console.print(
+            "[yellow]Experimental:[/] no place was given, so the lungs were searched; candidates are listed by score. "
+            "Lesions may be missed, and candidates may be none."
+        )
+    for lesion in lesions:
+        out(_table(lesion))
+    for mark, note in NOTES.items():
+        if any(entry[mark] for lesion in lesions for entry in lesion["hypotheses"]):
+            console.print(f"[yellow]Note:[/] {note}")
+    for lesion in lesions:
+        if any(other > lesion["number"] for other in lesion["overlaps"]):
+            shared = ", ".join(str(other) for other in lesion["overlaps"])
+            console.print(f"[yellow]Note:[/] lesion {lesion['number']} overlaps lesion {shared}: perhaps they are one.")
+    if any(lesion["aleatoric"] for lesion in lesions):
+        console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
+    if content["calibration"] is None:
+        console.print(
+            "The probabilities are the model's own, not calibrated: `ambiseg calibrate` fits them to readers."
+        )
+
+
+def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
+    """Where the time went."""
+    table = Table("part", "seconds", title="Time")
+    for part, spent in seconds.items():
+        table.add_row(part, f"{spent:.1f}")
+    table.add_row("all", f"{sum(seconds.values()):.1f}", style="bold")
+    table.caption = f"peak memory {peak_memory_mb / 1000:.2f} GB"
+    table.columns[1].justify = "right"
+    return table
+
+
+def _table(lesion: Mapping[str, Any]) -> Table:
+    """A lesion's hypotheses, the most probable first."""
+    place = ", ".join(f"{value:.1f}" for value in lesion["centre_mm"])
+    drawn = "exact" if lesion["draws"] is None else f"{lesion['draws']} draws"
+    score = "" if lesion["score"] is None else f", score {lesion['score']:.2f}"
+    ambiguity = "" if lesion["ambiguity"] is None else f"ambiguity {lesion['ambiguity']:.2f}, "
+    size, heading = (
+        ("volume_mm3", "volume mm³") if "volume_mm3" in lesion["hypotheses"][0] else ("area_mm2", "area mm²")
+    )
+    table = Table(
+        title=escape(f"{lesion['folder'] or 'Lesion'} {lesion['name']}".strip() + f" at ({place}) mm{score}"),
+        caption=f"P(no lesion) {lesion['no_lesion']:.1%}, {ambiguity}left out {lesion['residual']:.1%}, {drawn}",
+    )
+    for column in ("rank", "probability", "95 %", heading, "axes mm"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("file", no_wrap=True)
+    for entry in lesion["hypotheses"]:
+        table.add_row(
+            str(entry["rank"]),
+            f"{entry['probability']:.1%}",
+            "{:.0%} to {:.0%}".format(*entry["interval"]) if entry["interval"] else "exact",
+            "no lesion" if entry["empty"] else f"{entry[size]:.0f}",
+            "" if entry["empty"] else f"{entry['long_axis_mm']:.1f} x {entry['short_axis_mm']:.1f}",
+            Path(entry["file"]).name + " *" * entry["cut_off"] + " |" * entry["at_border"],
+        )
+    return table

@@ -1,0 +1,175 @@
+"""The model card, README.md: what a model is, what it learned from, how good it is, where it ends."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..config import TrainConfig
+from ..metrics.catalogue import MEASURES
+from ..metrics.summary import Figure
+from ..report.facts import weights_of
+from ..report.numbers import decimals, interval
+from .facts import Facts
+from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
+from .references import REFERENCES
+
+SHOWN = (
+    "ged16_v", "ged16_u", "hm_iou16", "ot_iou", "top_dice", "best_dice", "empty_accuracy", "hypothesis_ece", "top_ece",
+    "marked_pixel_ece", "ambiguity_auroc", "mode_error",
+)  # fmt: skip
+CHECKED = {
+    "nll": "NLL, nats a reader",
+    "brier": "Brier score",
+    "ece": "ECE of hypotheses",
+    "top_ece": "ECE of the top one",
+}
+
+
+def model_card(facts: Facts) -> str:
+    """Markdown text of the card."""
+    sections = (_head, _use, _data, _training, _evaluation, _calibration, _limits, _references)
+    return "\n".join(line for section in sections for line in (*section(facts), "")).rstrip("\n") + "\n"
+
+
+def _head(facts: Facts) -> Iterable[str]:
+    said, trained = facts.said, facts.trained
+    data = trained.record.data
+    yield f"# {said.name}"
+    yield ""
+    yield said.description or DESCRIPTION
+    yield ""
+    yield f"**{PURPOSE}**"
+    yield ""
+    numbers = sum(parameter.numel() for parameter in trained.method.parameters())
+    yield from _table(
+        {
+            "version": said.version,
+            "method": f"`{trained.record.method}`, {trained.method.summary}",
+            "input": image_text(data) + (", and another segmenter's class probabilities" if data.probabilities else ""),
+            "pixels": f"{spacing_text(data)}, crops of {trained.record.crop} x {trained.record.crop}",
+            "classes": ", ".join(data.class_names),
+            "weights": f"{numbers:,} numbers, {'half precision' if facts.half else 'single precision'}",
+            "SHA-256 of the weights": f"`{facts.weights_hash}`",
+            "authors": said.authors or "not stated",
+            "licence": said.licence.name,
+            "made with": f"ambiseg {trained.record.version}, PyTorch {trained.record.torch}",
+        }
+    )
+
+
+def _use(facts: Facts) -> Iterable[str]:
+    name = facts.said.name
+    yield from (
+        "## How to use it",
+        "",
+        "```sh",
+        f"ambiseg model install {name}.zip        # the file that this card came in",
+    )
+    yield from (f"ambiseg predict scan.nii.gz --model {name}", "```")
+
+
+def _data(facts: Facts) -> Iterable[str]:
+    data = facts.trained.record.data
+    yield from ("## What it learned from", "")
+    yield f"The data set `{data.name}`, content hash `{data.content_hash}`."
+    if facts.source:
+        yield f"Its source: {facts.source}."
+    if not facts.counts:
+        yield "How many patients and crops it holds was not known when the model was exported."
+        return
+    yield from ("", "| split | patients | lesions | crops |", "|---|---|---|---|")
+    yield from (f"| {split} | {' | '.join(f'{n:,}' for n in counts)} |" for split, counts in facts.counts.items())
+
+
+def _training(facts: Facts) -> Iterable[str]:
+    config = facts.trained.record.config
+    yield from ("## How it was trained", "")
+    yield from _table(_settings(config, facts.trained.record.window))
+
+
+def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
+    """What decides what a run learns, in words."""
+    optimiser, augment = config.optimiser, config.augment
+    changes = [f"{name} {value}" for name, value in augment.model_dump().items() if value not in (0, "none")]
+    options = ", ".join(f"{name} = {value}" for name, value in config.options.items() if value is not None)
+    return {
+        "preset": config.preset or "none",
+        "options": options,
+        "steps": f"{config.steps:,} of {config.batch} images, {config.data.readers} reader(s) drawn for each",
+        "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
+        "averaged weights": f"decay {optimiser.ema:g} a step" if optimiser.ema else "no",
+        "random changes": ", ".join(changes) or "none",
+        "intensity window": "each crop's own range" if window == "crop" else f"{window[0]:g} to {window[1]:g}",
+        "seed": str(config.seed),
+    }
+
+
+def _evaluation(facts: Facts) -> Iterable[str]:
+    yield from ("## How good it is", "")
+    if facts.evaluation is None:
+        yield "It was not evaluated: nothing is known of how close its masks come to readers'."
+        return
+    about = facts.evaluation.about
+    yield (
+        f"On the split `{about['split']}` of `{about['data']}`: {about['cases']:,} crops of "
+        f"{len(set(facts.evaluation.patients)):,} patients, {weights_of(about)}. "
+        + ("The validation split also chose the weights, so these figures flatter. " if about["split"] == "val" else "")
+        + ("The weights were not yet rounded. " if facts.half else "")
+        + ("Probabilities are calibrated. " if about["calibrated"] else "Probabilities are the model's own. ")
+        + "Intervals are 95 % bootstrap by patient."
+    )
+    yield from ("", "| figure | mean | 95 % interval | better |", "|---|---|---|---|")
+    for name in SHOWN:
+        found = figure_of(about["figures"].get(name, {}))
+        if not math.isnan(found.mean):
+            label = MEASURES[name].label.format(weights=weights_of(about)).strip()
+            yield f"| {label} | {decimals(found.mean)} | {interval(found)} | {MEASURES[name].better or 'neither'} |"
+    yield from ("", f"Distance of two masks: {about['estimators']['distance']}.")
+
+
+def figure_of(stored: Mapping[str, Any]) -> Figure:
+    """A figure as a summary stores it; all nan where it stores none."""
+    values = {name: math.nan if stored.get(name) is None else stored[name] for name in ("mean", "sd", "low", "high")}
+    return Figure(**values, cases=stored.get("cases", 0))
+
+
+def _calibration(facts: Facts) -> Iterable[str]:
+    fitted = facts.trained.calibration
+    yield from ("## Calibration", "")
+    if fitted is None:
+        yield "None: the probabilities are the model's own, as it draws."
+        return
+    yield (
+        f"Fitted on the split `{fitted.split}` for masks merged at {fitted.merge:g} (1 - IoU), {fitted.samples} draws: "
+        f"temperature {fitted.temperature:.3f}, empty mask {fitted.empty:+.3f}, none of these {fitted.none:+.3f} nats."
+    )
+    if facts.check is None:
+        return
+    yield from ("", f"| on `{facts.check['checked_on']}`, lower is better | before | after |", "|---|---|---|")
+    for name, label in CHECKED.items():
+        means = (figure_of(facts.check[when]["figures"][name]) for when in ("before", "after"))
+        yield f"| {label} | " + " | ".join(f"{decimals(one.mean)} ({interval(one)})" for one in means) + " |"
+
+
+def _limits(facts: Facts) -> Iterable[str]:
+    record = facts.trained.record
+    spacing = record.data.spacing_mm
+    side = record.crop if spacing is None else f"{record.crop * spacing:g}"
+    yield from ("## Limits", "")
+    yield "- Its masks and probabilities say what readers like those of its data would draw, not what is true."
+    yield "- Other scanners, protocols, organs, lesions or readers than those of its data are untried, unless said above."
+    yield f"- It sees single slices of {side} x {side} {'pixels' if spacing is None else 'mm'}: what does not fit is cut off."
+    if facts.trained.calibration is None:
+        yield "- It is not calibrated: a probability may be far from the share of readers."
+    if facts.evaluation is None:
+        yield "- It was not evaluated."
+
+
+def _references(facts: Facts) -> Iterable[str]:
+    yield from ("## References", "")
+    yield from (f"- {reference}." for reference in REFERENCES[facts.trained.record.method])
+
+
+def _table(rows: Mapping[str, str]) -> Iterable[str]:
+    yield from ("| | |", "|---|---|")
+    yield from (f"| {name} | {text.replace('|', chr(92) + '|')} |" for name, text in rows.items())

@@ -1,0 +1,114 @@
+"""From a run's folder to a zip that others can install."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from ambiseg.preprocessing.errors import UsageError
+
+from ..run import Run, load_trained
+from .archive import pack
+from .card import model_card
+from .facts import Facts, Said, gather
+from .files import CARD, LICENCE, METADATA, RECORD, SUMS, WEIGHTS, check_name, write_sums
+from .licence import read_licence
+from .metadata import metadata_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A zip that was written, the model's name, the weights' SHA-256, and sentences on what of the run was left out."""
+
+    path: Path
+    name: str
+    weights_hash: str
+    notes: tuple[str, ...]
+
+
+def export_model(
+    run: Path,
+    path: Path | None = None,
+    *,
+    name: str | None = None,
+    version: str = "1.0.0",
+    authors: str = "",
+    description: str = "",
+    licence: str | None = None,
+    half: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a run's best weights with all that others need, and nothing that says where it lay, into one zip (default:
+    NAME-VERSION.zip in the working folder). The same run gives the same bytes.
+
+    half: weights rounded to half precision, in half the space; licence: a text file or an SPDX name. Raises UsageError for
+    a bad name or an existing zip, and what `load_trained`, `read_licence` and reading the run's evaluation raise.
+    """
+    said = Said(
+        check_name(name or run.resolve().name),
+        _line("version", version),
+        _line("author", authors),
+        _line("description", description),
+        read_licence(licence),
+    )
+    path = path or Path(f"{said.name}-{said.version}.zip")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
+    if (run / SUMS).is_file():
+        raise UsageError(f"{run} is a model that was exported already: share the zip that it came from.")
+    trained = load_trained(run, torch.device("cpu"))
+    content = Run.open(run).weights.read_bytes()
+    content = halved(content) if half else content
+    facts, notes = gather(run, trained, said, sha256(content).hexdigest(), half=half)
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), facts, content)
+        pack(Path(folder), path, said.name)
+    return Exported(path, said.name, facts.weights_hash, tuple(notes))
+
+
+def _line(what: str, text: str) -> str:
+    """The text itself. Raises UsageError unless it is one line that can be printed."""
+    if not text.isprintable() or len(text) > 1000:
+        raise UsageError(f"--{what} must be one line of 1000 characters at most, came {text[:40]!r}.")
+    return text
+
+
+def halved(content: bytes) -> bytes:
+    """A safetensors file with its matrices and kernels in half precision. Vectors (biases, statistics, counts) are few and
+    may be large or small: they stay. Raises UsageError where a weight is too large for half precision.
+    """
+    tensors = safetensors.torch.load(content)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            tensors[name] = tensor.half()
+            if not tensors[name].isfinite().all():
+                raise UsageError(f"The weight {name} is too large for half precision: export without --half.")
+    return safetensors.torch.save(tensors, _header(content))
+
+
+def _header(content: bytes) -> dict[str, str] | None:
+    """What a safetensors file says of itself beside its tensors."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]).get("__metadata__")
+
+
+def _write(folder: Path, facts: Facts, weights: bytes) -> None:
+    """Write a model's files into an empty folder."""
+    record, calibration = facts.trained.record, facts.trained.calibration
+    nowhere = record.model_copy(update={"data": record.data.model_copy(update={"path": ""})})
+    texts = {
+        RECORD: nowhere.model_dump_json(indent=1) + "\n",
+        METADATA: metadata_of(facts).model_dump_json(indent=1) + "\n",
+        CARD: model_card(facts),
+        LICENCE: facts.said.licence.text,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    (folder / WEIGHTS).write_bytes(weights)
+    if calibration is not None:
+        calibration.model_copy(update={"weights_hash": facts.weights_hash}).write(folder)
+    write_sums(folder)

@@ -1,0 +1,101 @@
+"""The models that were installed: folders by name in one place of the user's."""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.files import disk_errors
+
+from .archive import unpack
+from .files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
+from .metadata import Metadata, read_metadata
+
+
+def models_folder() -> Path:
+    """Where models are installed: AMBISEG_MODELS, else the platform's place for a user's data."""
+    asked = os.environ.get("AMBISEG_MODELS")
+    if asked:
+        return Path(asked).expanduser()
+    home = Path.home()
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = home / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    return data / "ambiseg" / "models"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed model: its name and folder, what it says of itself (None: its metadata cannot be read), the size of all
+    its files in bytes, whether it is calibrated.
+    """
+
+    name: str
+    path: Path
+    metadata: Metadata | None
+    size: int
+    calibrated: bool
+
+
+def installed_models() -> list[Installed]:
+    """All installed models by name."""
+    folder = models_folder()
+    if not folder.is_dir():
+        return []
+    return [_installed(path) for path in sorted(folder.iterdir()) if is_name(path.name) and (path / RECORD).is_file()]
+
+
+def _installed(path: Path) -> Installed:
+    try:
+        metadata = read_metadata(path, path.name)
+    except DataError:
+        metadata = None
+    size = sum((path / name).stat().st_size for name in FILES if (path / name).is_file())
+    return Installed(path.name, path, metadata, size, (path / CALIBRATION).is_file())
+
+
+def installed_path(name: str) -> Path:
+    """The folder of an installed model. Raises InputError that says which there are."""
+    names = [model.name for model in installed_models()]
+    if name not in names:
+        raise InputError(f"No model {name!r} is installed in {models_folder()}: {installed_text(names)}.")
+    return models_folder() / name
+
+
+def installed_text(names: list[str]) -> str:
+    """Which models there are, as the end of a sentence."""
+    return f"there are {', '.join(names)}" if names else "there is none, install one with `ambiseg model install ZIP`"
+
+
+def remove_model(name: str) -> Path:
+    """Delete an installed model, and return where it was."""
+    path = installed_path(name)
+    gone = path.with_name(f".old-{path.name}")
+    with disk_errors(path):
+        shutil.rmtree(gone, ignore_errors=True)
+        os.replace(path, gone)  # from now on it is not there, even if what follows is interrupted
+        shutil.rmtree(gone)
+    return path
+
+
+def verify_model(model: str | Path) -> dict[str, str]:
+    """Check every file of an installed model (by name), of a model's folder or of its zip; returns the hashes by file.
+
+    Raises InputError when there is none, DataError that names what is damaged.
+    """
+    path = Path(model)
+    if path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(path, Path(folder))
+            return check_files(Path(folder), path)
+    if not path.is_dir():
+        path = installed_path(str(model))
+    elif not (path / SUMS).is_file():
+        raise InputError(f"{path} holds no {SUMS}: expected a model that was exported, not a run.")
+    return check_files(path, path)

@@ -1,0 +1,140 @@
+"""metadata.json: a model in fields, named as in the metadata of a MONAI bundle, so that its tools find what they look for."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ambiseg.preprocessing.errors import DataError
+
+from ..run import DataRecord
+from .facts import Facts
+from .files import METADATA
+from .references import REFERENCES
+
+TASK = "Segmentation of lesions on which readers disagree: ranked masks, each with a probability"
+DESCRIPTION = "Draws the masks that several readers would give a lesion, and says how probable each is."
+PURPOSE = "For research use only: not a medical device, not for diagnosis or treatment."
+
+# Texts that are printed: no control characters, which a terminal might obey.
+Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+
+
+class Metadata(BaseModel):
+    """The content of metadata.json. schema_number, method and licence are ours, all else is MONAI's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_number: Literal[1] = 1
+    version: Line
+    ambiseg_version: Line
+    pytorch_version: Line
+    numpy_version: Line
+    optional_packages_version: dict[str, Line]
+    name: Line
+    method: Line
+    task: Line
+    description: Line
+    authors: Line
+    copyright: Line
+    licence: Line
+    data_source: Line
+    data_type: Line
+    image_classes: Line
+    label_classes: Line
+    pred_classes: Line
+    eval_metrics: dict[str, float]
+    intended_use: Line
+    references: list[Line]
+    network_data_format: dict[str, Any]
+
+
+def metadata_of(facts: Facts) -> Metadata:
+    """The metadata of a model about to be exported. Versions are those of the training, numpy's is this one's."""
+    record, said = facts.trained.record, facts.said
+    data = record.data
+    return Metadata(
+        version=said.version,
+        ambiseg_version=record.version,
+        pytorch_version=record.torch,
+        numpy_version=np.__version__,
+        optional_packages_version={"safetensors": version("safetensors")},
+        name=said.name,
+        method=record.method,
+        task=TASK,
+        description=said.description or DESCRIPTION,
+        authors=said.authors,
+        copyright="",
+        licence=said.licence.name,
+        data_source=data.name + (f" ({facts.source})" if facts.source else ""),
+        data_type="dataset store of ambiseg",
+        image_classes=f"{image_text(data)}; crops of {record.crop} x {record.crop} pixels, {spacing_text(data)}",
+        label_classes="one label map a reader: " + _classes(data),
+        pred_classes="one label map a hypothesis, with its probability: " + _classes(data),
+        eval_metrics=_metrics(facts),
+        intended_use=PURPOSE,
+        references=list(REFERENCES[record.method]),
+        network_data_format=_format(data, record.crop),
+    )
+
+
+def read_metadata(folder: Path, called: str | Path) -> Metadata:
+    """The metadata in a model's folder. Raises DataError where they are damaged or of another version."""
+    try:
+        return Metadata.model_validate_json((folder / METADATA).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(
+            f"{called} has a {METADATA} that is damaged or of another version of ambiseg: get the model again."
+        ) from error
+
+
+def image_text(data: DataRecord) -> str:
+    """What an image is, in words: channels, unit and range."""
+    channels = "one channel" if data.channels == 1 else f"{data.channels} channels"
+    unit = "CT in HU" if data.unit == "HU" else "values without a unit"
+    return f"{unit} from {data.low:g} to {data.high:g}, {channels}"
+
+
+def spacing_text(data: DataRecord) -> str:
+    """How large a pixel is, in words."""
+    return "as acquired" if data.spacing_mm is None else f"{data.spacing_mm:g} mm a pixel"
+
+
+def _classes(data: DataRecord) -> str:
+    return ", ".join(f"{label}: {name}" for label, name in enumerate(data.class_names))
+
+
+def _metrics(facts: Facts) -> dict[str, float]:
+    """Mean figures of the evaluation by name; none where the model was not evaluated or a figure is not defined."""
+    figures = facts.evaluation.about["figures"] if facts.evaluation else {}
+    return {name: figure["mean"] for name, figure in figures.items() if figure["mean"] is not None}
+
+
+def _format(data: DataRecord, crop: int) -> dict[str, Any]:
+    """What goes in and comes out."""
+    classes = {str(label): name for label, name in enumerate(data.class_names)}
+
+    def planes(kind: str, count: int, dtype: str, values: list[float], channels: dict[str, str]) -> dict[str, Any]:
+        return {
+            "type": "image",
+            "format": kind,
+            "num_channels": count,
+            "spatial_shape": [crop, crop],
+            "dtype": dtype,
+            "value_range": values,
+            "is_patch_data": True,
+            "channel_def": channels,
+        }
+
+    hounsfield = data.unit == "HU"
+    names = {str(channel): "image" for channel in range(data.channels)}
+    image = planes("hounsfield" if hounsfield else "magnitude", data.channels, "float32", [data.low, data.high], names)
+    image |= {"modality": "CT" if hounsfield else "n/a", "spacing_mm": data.spacing_mm}
+    inputs = {"image": image}
+    if data.probabilities:
+        inputs["probabilities"] = planes("probabilities", len(classes), "uint8", [0, 255], classes)
+    masks = planes("segmentation", 1, "uint8", [0, len(classes) - 1], classes)
+    probability = planes("probabilities", len(classes), "float32", [0, 1], classes)
+    return {"inputs": inputs, "outputs": {"pred": masks, "probability": probability}}

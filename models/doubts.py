@@ -1,0 +1,66 @@
+"""Why a model may not be made for a scan, in words."""
+
+from ambiseg.preprocessing.scan import Scan
+
+from .hypotheses import MERGE
+from .inference import calibration_at
+from .neighbourhood import in_range
+from .run import Trained
+
+LUNG_HU, TISSUE_HU = -500, -200  # a chest CT has voxels below the first and above the second, even a piece of one
+PIXEL_MM = (0.2, 2.5)  # between these lie the pixels of CTs of a body
+SLICE_MM = 6.0  # farther apart, a nodule is on one slice or none
+
+
+def doubts(trained: Trained, scan: Scan, merge: float = MERGE) -> list[str]:
+    """Sentences, none when nothing is amiss: the scan's kind, intensities and spacing, and the calibration for `merge`."""
+    found = (
+        _of_modality(trained, scan),
+        _of_intensity(trained, scan),
+        _of_spacing(scan),
+        _of_calibration(trained, merge),
+    )
+    return [doubt for doubt in found if doubt]
+
+
+def _of_modality(trained: Trained, scan: Scan) -> str | None:
+    if trained.record.data.unit != "HU" or scan.dicom is None or scan.dicom.modality == "CT":
+        return None
+    return f"The model was trained on CT in HU, and the series is of modality {scan.dicom.modality}."
+
+
+def _of_intensity(trained: Trained, scan: Scan) -> str | None:
+    intensity, array = trained.record.data.intensity, scan.volume.array
+    low, high = float(array.min()), float(array.max())
+    if intensity.unit == "HU" and (low > LUNG_HU or high < TISSUE_HU):
+        return (
+            f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
+            "air or with nothing else: is it a CT in HU?"
+        )
+    if intensity.unit != "HU" and not in_range(scan.volume, intensity):
+        return (
+            f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
+            f"reach from {low:g} to {high:g}: each crop was scaled to that range by its own minimum and maximum."
+        )
+    return None
+
+
+def _of_spacing(scan: Scan) -> str | None:
+    z, y, x = scan.volume.spacing_mm
+    flat = len(scan.volume.array) == 1
+    odd = not PIXEL_MM[0] <= min(y, x) <= max(y, x) <= PIXEL_MM[1] or (z > SLICE_MM and not flat)
+    if not odd:
+        return None
+    return (
+        f"The scan's voxels measure {x:.3g} x {y:.3g} x {z:.3g} mm, unlike those of a CT of the chest "
+        f"({PIXEL_MM[0]:g} to {PIXEL_MM[1]:g} mm, slices at most {SLICE_MM:g} mm apart): are its units right?"
+    )
+
+
+def _of_calibration(trained: Trained, merge: float) -> str | None:
+    if trained.calibration is None or calibration_at(trained, merge) is not None:
+        return None
+    return (
+        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}: at {merge:g} the probabilities are "
+        "the model's own."
+    )

@@ -1,0 +1,1 @@
+"""Trained models as ONNX files, which other programs run without PyTorch."""

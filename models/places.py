@@ -1,0 +1,79 @@
+"""Where to look in a scan: the places that the user names, a scan that is a lesion's crop, or a search."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.same_grid import check_same_grid
+from ambiseg.preprocessing.scan import Scan, read_mask
+
+from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
+from .lesion_points import parse_point, read_points
+from .run import Trained
+
+FoundBy = Literal["given", "crop", "search"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the user says of the lesions' places: points `at` "X,Y,Z", a table of `points`, a mask `roi`.
+
+    Points are in mm RAS or, with `voxel`, voxel indices (i, j, k) of the file. Without any of them a scan that is not a
+    lesion's crop is searched, for `candidates` lesions at most, in the lungs or within `lung_mask`. `of_many`: the table
+    speaks of many scans, so that only its rows that name this one count.
+    """
+
+    at: Sequence[str] = ()
+    points: Path | None = None
+    roi: Path | None = None
+    voxel: bool = False
+    lung_mask: Path | None = None
+    candidates: int = 5
+    of_many: bool = False
+
+
+def find_lesions(
+    trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[Lesion], FoundBy]:
+    """The lesions to look at and what found them. Raises InputError where a place lies outside or nothing is found."""
+    named = named_lesions(scan, places)
+    if named:
+        if places.lung_mask is not None:
+            raise UsageError("--lung-mask says where to search, but places are given too: leave one of them out.")
+        return named, "given"
+    volume, crop = scan.volume, trained.record.crop
+    if is_crop(volume, crop, trained.record.data.spacing_mm) and places.lung_mask is None:
+        return [centre(volume)], "crop"
+    if len(volume.array) == 1:
+        raise InputError(f"A single slice larger than a lesion's crop is not searched: say where to look, by {WAYS}.")
+    return _searched(trained, scan, places, on_progress), "search"
+
+
+def named_lesions(scan: Scan, places: Places) -> list[Lesion]:
+    """The lesions that the user names, none where no option does."""
+    named = [(parse_point(text), "") for text in places.at]
+    if places.points is not None:
+        names = (scan.name, scan.dicom.series_uid) if scan.dicom else (scan.name,)
+        named += read_points(places.points, names, voxels=places.voxel, of_many=places.of_many)
+    if places.voxel:
+        affine = scan.grid.affine
+        named = [(tuple((affine @ [*point, 1.0])[:3].tolist()), name) for point, name in named]
+    lesions = [at_point(scan.volume, point, name) for point, name in named]
+    if places.roi is not None:
+        mask = read_mask(places.roi)
+        check_same_grid(places.roi.name, mask, "the scan", scan.volume)
+        lesions += roi_lesions(mask, places.roi.name)
+    return lesions
+
+
+def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None]) -> list[Lesion]:
+    from .search import search
+
+    lungs = None
+    if places.lung_mask is not None:
+        mask = read_mask(places.lung_mask)
+        check_same_grid(places.lung_mask.name, mask, "the scan", scan.volume)
+        lungs = mask.array != 0
+    return search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)

@@ -1,0 +1,146 @@
+"""Many scans, one after the other: what is done is skipped the next time, what fails is written down, the rest goes on.
+
+<folder>/manifest.json     what was asked, as a hash, and how far each case is
+<folder>/failures.csv      the cases that failed, and why
+<folder>/<case>/           a prediction each
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ambiseg.preprocessing.errors import AmbisegError, DataError, ResourceError, UsageError
+from ambiseg.preprocessing.failures import CaseFailure, write_failures
+from ambiseg.preprocessing.files import check_place, whole_file
+from ambiseg.preprocessing.scan_folder import Case
+
+from .lesion_points import read_table
+from .predict import Request, about
+from .predict_files import INDEX
+from .run import Trained
+
+MANIFEST = "manifest.json"
+
+
+@dataclass
+class Batch:
+    """How far the cases of a batch are: names of those `done` now and `skipped`, done before, and the `failures`."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failures: list[CaseFailure] = field(default_factory=list)
+
+
+def predict_batch(
+    trained: Trained,
+    cases: Sequence[Case],
+    folder: Path,
+    request: Request,
+    predict: Callable[[Case, Path], None],
+    *,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Batch:
+    """Call `predict(case, folder of the case)` for each case that is not done yet.
+
+    A folder with predictions of another model or request is refused unless `overwrite`. Any error of a case is its
+    failure, but for lacks of the machine, which concern them all. Raises UsageError where the request speaks of one scan.
+    """
+    _check_request(request)
+    key = _key(trained, request)
+    finished = _finished(folder, key, overwrite)
+    check_place(folder)
+    batch = Batch()
+    for count, case in enumerate(cases):
+        on_progress(count, len(cases))
+        if case.name in finished and (folder / case.name / INDEX).is_file():
+            batch.skipped.append(case.name)
+            continue
+        failure = _failure(predict, case, folder / case.name)
+        if failure is None:
+            batch.done.append(case.name)
+        else:
+            batch.failures.append(failure)
+        _note(folder, key, cases, batch)
+    on_progress(len(cases), len(cases))
+    _note(folder, key, cases, batch)
+    return batch
+
+
+def _check_request(request: Request) -> None:
+    """Raise UsageError for what can only be said of a single scan."""
+    places = request.places
+    single = {
+        "--at": bool(places.at),
+        "--roi": places.roi is not None,
+        "--lung-mask": places.lung_mask is not None,
+        "--probabilities": request.probabilities is not None,
+        "--series": request.series is not None,
+    }
+    given = [option for option, used in single.items() if used]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} can be said of one scan only, and a folder of scans was given: predict that scan by "
+            "itself, or give a table of --points with a column scan."
+        )
+
+
+def _key(trained: Trained, request: Request) -> str:
+    """SHA-256 of all that the predictions depend on beside the scans."""
+    places = request.places
+    points = None if places.points is None else hashlib.sha256(read_table(places.points)).hexdigest()
+    asked = {
+        **about(trained, request.ranking),
+        "places": [points, places.voxel, places.candidates],
+        "formats": list(request.formats),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _failure(predict: Callable[[Case, Path], None], case: Case, folder: Path) -> CaseFailure | None:
+    """Predict a case; why it failed, None where it did not."""
+    try:
+        predict(case, folder)
+    except (ResourceError, MemoryError):
+        raise
+    except AmbisegError as error:
+        return CaseFailure(case.name, str(error))
+    except Exception as error:  # a fault of ours in one case must not cost the others
+        return CaseFailure(case.name, f"Unexpected error, a fault in ambiseg: {type(error).__name__}: {error}")
+    return None
+
+
+def _finished(folder: Path, key: str, overwrite: bool) -> set[str]:
+    """The cases that are done by the manifest of a former call that asked the same."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} exists and is no former batch: choose another folder with -o.")
+        return set()
+    try:
+        former = json.loads(manifest.read_text(encoding="utf-8"))
+        same, cases = former["asked_sha256"] == key, former["cases"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{manifest} is damaged: remove it, and all cases are predicted again.") from error
+    if overwrite:
+        return set()
+    if not same:
+        raise UsageError(
+            f"{folder} holds predictions by another model or other settings: choose another folder with -o, or predict "
+            "all again with --overwrite."
+        )
+    return {name for name, state in cases.items() if state == "done"}
+
+
+def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch) -> None:
+    """Write how far the batch is."""
+    states = dict.fromkeys((case.name for case in cases), "waiting")
+    states |= dict.fromkeys([*batch.done, *batch.skipped], "done")
+    states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
+    with whole_file(folder / MANIFEST) as aside:
+        aside.write_text(
+            json.dumps({"schema": 1, "asked_sha256": key, "cases": states}, indent=1) + "\n", encoding="utf-8"
+        )
+    write_failures(folder / "failures.csv", batch.failures)

@@ -1,0 +1,105 @@
+"""Lesion candidates in a whole chest CT when nobody says where to look (experimental: docs/decisions/0011)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.lungs import lung_mask
+from ambiseg.preprocessing.volume import Volume
+
+from .blobs import SIGMAS_MM, Blob, find_blobs
+from .lesion import Lesion
+from .neighbourhood import neighbourhood
+from .randomness import generator_for
+from .run import Trained
+
+PROBED = 60  # blobs at which the model is asked
+DRAWS = 8
+WAYS = "point at the lesions with --at or --points, draw them with --roi, or give the lungs with --lung-mask"
+
+
+def search(
+    trained: Trained,
+    volume: Volume,
+    *,
+    lungs: NDArray[np.bool_] | None = None,
+    limit: int = 5,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Lesion]:
+    """The `limit` likeliest lesions of a chest CT in HU, the best first, each with its `score` from 0 to 1.
+
+    `lungs` [Z, Y, X]: where to look, found by `lung_mask` without. Raises `InputError` when they are empty, or on another
+    grid. The score orders a scan's candidates; it is no probability.
+    """
+    total = 2 + len(SIGMAS_MM)
+    inside = _lungs(volume, lungs)
+    on_progress(1, total)
+    blobs = find_blobs(volume, inside, max(PROBED, limit), lambda done, _: on_progress(1 + done, total))
+    scores = weigh(trained, volume, blobs)
+    on_progress(total, total)
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return [Lesion(_place(volume, blobs[index]), score=round(float(scores[index]), 3)) for index in best]
+
+
+def weigh(trained: Trained, volume: Volume, blobs: Sequence[Blob]) -> NDArray[np.float64]:
+    """Scores [N] from 0 to 1: a blob's likeness to a nodule times (1 + p) / 2, p being the model's foreground probability.
+
+    A model that only ever saw lesions finds one nearly everywhere, so that its word can at most double a score. One that
+    reads another segmenter's probabilities is not asked.
+    """
+    scores = np.array([blob.likeness for blob in blobs])
+    if len(blobs) and not trained.record.data.probabilities:
+        scores *= (1 + foreground(trained, volume, blobs)) / 2
+    return scores
+
+
+@torch.inference_mode()
+def foreground(trained: Trained, volume: Volume, blobs: Sequence[Blob]) -> NDArray[np.float64]:
+    """The model's mean foreground probability [N] within each blob, on the slice through its centre."""
+    data, crop = trained.record.data, trained.record.crop
+    images = []
+    for blob in blobs:
+        slice_ = _slice_through(volume, blob)
+        place = neighbourhood(slice_, Lesion(volume.world(blob.centre)), crop, data.spacing_mm, depth_mm=0)
+        images.append(place.images(slice_, data.intensity))
+    atoms = trained.predictive(np.concatenate(images)).atoms(DRAWS, generator_for(0, "search"))
+    lesion = 1 - atoms.marginal[:, 0].double().cpu().numpy()
+    pixel_mm = data.spacing_mm or min(volume.spacing_mm[1:])
+    radius = np.array([max(blob.diameter_mm / 2 / pixel_mm, 1) for blob in blobs])
+    line = np.arange(crop) - (crop - 1) / 2
+    discs = np.hypot(line[:, None], line) <= radius[:, None, None]
+    return (lesion * discs).sum((1, 2)) / discs.sum((1, 2))
+
+
+def _slice_through(volume: Volume, blob: Blob) -> Volume:
+    """The scan's slice through the blob's centre, a scan of its own: its range of values is found at once."""
+    index = min(max(round(blob.centre[0]), 0), len(volume.array) - 1)
+    affine = volume.affine.copy()
+    affine[:3, 3] += index * affine[:3, 2]
+    return Volume(volume.array[index : index + 1], affine)
+
+
+def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:
+    """The blob's centre in mm RAS, to a hundredth: finer digits depend on the number of threads."""
+    x, y, z = (round(value, 2) for value in volume.world(blob.centre))
+    return x, y, z
+
+
+def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """The mask to search in, checked."""
+    if lungs is not None and lungs.shape != volume.array.shape:
+        raise InputError(
+            f"The lung mask has {_times(lungs)} voxels and the scan {_times(volume.array)}: draw it on this scan, or {WAYS}."
+        )
+    inside = lung_mask(volume) if lungs is None else lungs.astype(bool, copy=False)
+    if not inside.any():
+        empty = "The lung mask is empty" if lungs is not None else "No lungs were found in the scan (is it a chest CT in HU?)"
+        raise InputError(f"{empty}, so there is nowhere to search: {WAYS}.")
+    return inside
+
+
+def _times(array: NDArray) -> str:
+    return " x ".join(str(count) for count in array.shape[::-1])

@@ -1,0 +1,65 @@
+"""The page of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
+
+import base64
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.volume import Volume
+
+from ..inference import LesionHypotheses
+from ..preview import COLOURS, save_preview
+from ..report.template import render
+from . import words
+from .card import Card, card
+from .voxels import voxels
+
+LIVE = 24  # lesions whose voxels are in the page; all have a picture and their figures
+
+
+def write_report(
+    path: Path, volume: Volume, results: Sequence[LesionHypotheses], content: Mapping[str, Any], unit: str
+) -> None:
+    """Write the page of a scan's `results`, whole or not at all.
+
+    `content` is that of hypotheses.json, from which all figures are taken; of `results` only the voxels are used. `unit`
+    "HU" gives the windows of CT, "relative" windows from the scan's own values. The same results give the same bytes.
+    """
+    cards = []
+    for number, (lesion, result) in enumerate(zip(content["lesions"], results, strict=True)):
+        picture = _picture(path.parent, lesion, result, volume, unit)
+        cards.append(card(lesion, picture, voxels(result, volume, content["classes"], unit) if number < LIVE else None))
+    with whole_file(path) as aside:
+        aside.write_text(_page(cards, content, unit), encoding="utf-8")
+
+
+def _page(cards: Sequence[Card], content: Mapping[str, Any], unit: str) -> str:
+    return render(
+        "prediction.html",
+        package=__package__,
+        styles=["viewer.css"],
+        scripts=["niivue.umd.js", "viewer.js"],
+        cards=cards,
+        live=LIVE,
+        found_by=content["found_by"],
+        warnings=content["warnings"],
+        calibration=words.calibration(content["calibration"]),
+        calibrated=content["calibration"] is not None,
+        model=content["model"]["name"],
+        facts=words.model_facts(content),
+        viewer={"colours": COLOURS, "unit": unit},
+    )
+
+
+def _picture(folder: Path, lesion: Mapping[str, Any], result: LesionHypotheses, volume: Volume, unit: str) -> str:
+    """The lesion's preview as an address that holds it: the one in `folder` where it is written already."""
+    drawn = folder / lesion["preview"]
+    if drawn.exists():
+        png = drawn.read_bytes()
+    else:
+        with tempfile.TemporaryDirectory() as aside:
+            save_preview(Path(aside, "preview.png"), result, volume, unit)
+            png = Path(aside, "preview.png").read_bytes()
+    return "data:image/png;base64," + base64.b64encode(png).decode()

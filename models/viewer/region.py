@@ -1,0 +1,74 @@
+"""The part of a scan that the page shows about a lesion."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.volume import Volume
+
+from ..inference import LesionHypotheses
+from ..neighbourhood import Box
+
+SIDES_MM = (64.0, 56.0, 48.0, 40.0)  # of the region: the first that has few enough voxels
+MOST_MM = 80.0
+MARGIN_MM = 8.0  # kept about all that is marked
+VOXELS = 1_000_000
+MARKED = 0.05  # the probability from which a voxel counts as marked
+
+Extent = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def region(result: LesionHypotheses, volume: Volume) -> Box:
+    """The voxels (z, y, x) of the scan to show: all that the hypotheses mark, and what is about it.
+
+    64 mm a side where the scan reaches so far, up to 80 mm about a large lesion, less where the voxels are very small.
+    Nothing that a hypothesis marks is left out, however large it is.
+    """
+    drawn = (result.hypotheses.masks > 0).any(0)
+    likely = drawn | (result.probability > MARKED)
+    about = _extent(likely, result) if likely.any() else _centre(result, volume)
+    middle = (about[0] + about[1]) // 2
+    kept = _extent(drawn, result) if drawn.any() else (middle, middle)
+    for side_mm in SIDES_MM:
+        z, y, x = (
+            _side(*(int(corner[axis]) for corner in (*about, *kept)), side_mm, volume.spacing_mm[axis], count)
+            for axis, count in enumerate(volume.array.shape)
+        )
+        if volume.array[z, y, x].size <= VOXELS:
+            break
+    return z, y, x
+
+
+def _extent(marked: NDArray[np.bool_], result: LesionHypotheses) -> Extent:
+    """The first and last marked voxels (z, y, x) of the scan."""
+    found = np.argwhere(marked) + [side.start for side in result.box]
+    return found.min(0), found.max(0)
+
+
+def _centre(result: LesionHypotheses, volume: Volume) -> Extent:
+    nearest = np.rint(volume.voxel(result.lesion.centre_mm)).astype(np.intp)
+    nearest = np.clip(nearest, 0, np.array(volume.array.shape) - 1)
+    return nearest, nearest
+
+
+def _side(low: int, high: int, first: int, last: int, side_mm: float, step: float, count: int) -> slice:
+    """Voxels along an axis of a scan of `count` about `low` to `high`, of which `first` to `last` are not cut off."""
+    wanted_mm = min(max(side_mm, (high - low + 1) * step + 2 * MARGIN_MM), MOST_MM)
+    length = min(max(round(wanted_mm / step), last + 1 - first, 1), count)
+    start = (low + high + 1 - length) // 2
+    start = min(max(start, last + 1 - length), first)
+    start = min(max(start, 0), count - length)
+    return slice(start, start + length)
+
+
+def within(values: NDArray, box: Box, shown: Box) -> NDArray:
+    """Values [..., Z, Y, X] of a `box` of the scan on the voxels `shown`, zero where these lie outside the box."""
+    result = np.zeros((*values.shape[:-3], *(side.stop - side.start for side in shown)), values.dtype)
+    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, shown, strict=True)]
+    if all(side.start < side.stop for side in common):
+        result[(..., *_from(common, shown))] = values[(..., *_from(common, box))]
+    return result
+
+
+def _from(part: list[slice], box: Box) -> list[slice]:
+    """A part of the scan in indices of a box of it."""
+    return [slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, box, strict=True)]

@@ -1,0 +1,87 @@
+"""A prediction's numbers as a reader of reports expects them: units, few digits, and words beside the figures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..preview import percent
+from ..report.facts import short_hash
+from ..report.numbers import true_minus
+
+MILLILITRES = 1000.0  # mm3, from which a volume is said in mL too
+LEVELS = ((0.2, "low"), (0.4, "moderate"), (1.0, "high"))  # of ambiguity, each up to its number
+
+
+def place(point_mm: Sequence[float]) -> str:
+    """A point in mm RAS: "x −57.9, y −85.3, z −117.5 mm"."""
+    return true_minus(
+        ", ".join(f"{axis} {value + 0.0:.1f}" for axis, value in zip("xyz", point_mm, strict=True)) + " mm"
+    )
+
+
+def ambiguity(value: float) -> str:
+    """How much masks differ, in a word."""
+    return next(word for most, word in LEVELS if value <= most)
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """A 95 % interval in percent: "37 to 49 %"; empty without one."""
+    return "" if bounds is None else f"{percent(bounds[0]).removesuffix(' %')} to {percent(bounds[1])}"
+
+
+def extent(size: Mapping[str, Any]) -> str:
+    """The volume of a mask or of one of its classes, its area where the scan is a single slice."""
+    if "area_mm2" in size:
+        return f"{_few(size['area_mm2'])} mm²"
+    volume = size["volume_mm3"]
+    return f"{_few(volume)} mm³" + (f" ({volume / 1000:.3g} mL)" if volume >= MILLILITRES else "")
+
+
+def axes(size: Mapping[str, Any]) -> str:
+    """Long and short axis."""
+    return f"{size['long_axis_mm']:.1f} × {size['short_axis_mm']:.1f} mm"
+
+
+def slices(count: int) -> str:
+    """In how many slices a mask is."""
+    return f"{count} slice{'' if count == 1 else 's'}"
+
+
+def calibration(found: Mapping[str, Any] | None) -> str:
+    """Whether the probabilities were corrected, and how."""
+    if found is None:
+        return (
+            "Not calibrated. The probabilities are the model's own: how often it drew each mask. Whether readers bear them "
+            "out was not checked."
+        )
+    return (
+        f"Calibrated, with temperature {found['temperature']:.3g}. The model's own probabilities were corrected to what "
+        "readers of scans that it was not trained on bore out."
+    )
+
+
+def model_facts(content: Mapping[str, Any]) -> dict[str, str]:
+    """Which model made the hypotheses and with what settings, by name."""
+    model, settings = content["model"], content["settings"]
+    return {
+        "Model": f"{model['name']}, method {model['method']}",
+        "Weights": short_hash(model["weights_sha256"]),
+        "Training data": short_hash(model["data_sha256"]),
+        "Classes": ", ".join(content["classes"][1:]),
+        "Scan": _scan(content["scan"]),
+        "Settings": ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items()),
+        "Version": content["program"],
+    }
+
+
+def _scan(scan: Mapping[str, Any]) -> str:
+    voxels = " × ".join(str(count) for count in scan["voxels"])
+    return f"{voxels} voxels of {' × '.join(f'{step:.3g}' for step in scan['spacing_mm'])} mm"
+
+
+def _setting(value: Any) -> str:
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _few(value: float) -> str:
+    """Three digits of a size, and no more than it has before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

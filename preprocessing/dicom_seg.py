@@ -1,0 +1,171 @@
+"""DICOM Segmentation objects (PS3.3 A.51) of a scan that came as DICOM.
+
+highdicom builds the object. It would do so from one array of all slices, rows, columns and segments, which can be more
+than a gigabyte; so it is given a single pixel a frame, which says whether anything is marked there, and the frames'
+own pixels are packed here one after the other.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from .dicom_source import copy_identity, read_source, thumbnails
+from .errors import DataError, UsageError
+from .files import whole_file
+from .nifti_grid import Grid
+from .scan import DicomScan, Scan
+from .seg_descriptions import describe
+from .segments import RESEARCH_ONLY, Segment, SegSeries, in_file_order, plain
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation
+
+LEVELS = 255  # what a fractional segment stores for a probability of 1
+NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
+
+Placed = tuple[tuple[slice, slice, slice], NDArray]  # a box and what is stored of it (bool or uint8), along (i, j, k)
+
+
+def write_dicom_seg(
+    path: Path,
+    scan: Scan,
+    segments: Sequence[Segment],
+    *,
+    fractional: bool = False,
+    series: SegSeries,
+    instance: int,
+    model: str,
+    version: str,
+    lesion: int,
+) -> None:
+    """Write the segments of one lesion, numbered from 1 in their order, as a SEG of the scan's study.
+
+    It is BINARY, or FRACTIONAL (PROBABILITY, in steps of 1/255). A segment without a voxel is listed and has no frame;
+    when all are empty each has one empty frame. `instance` counts the SEGs of the `series` from 1, `lesion` its lesions;
+    SEGs of one lesion share a tracking UID. `model` is the model's name, `version` the program's. Raises UsageError when the
+    scan is no DICOM series, DataError when no SEG can be derived from its files.
+    """
+    if scan.dicom is None:
+        raise UsageError(
+            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out --format dicom-seg, "
+            "or give the folder of DICOM files."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on values of the source that break DICOM's rules, and may name the patient
+        placed = [_stored(in_file_order(each, scan.grid), fractional) for each in segments]
+        seg = _skeleton(
+            scan.dicom,
+            scan.grid,
+            placed,
+            segment_descriptions=describe(segments, series, model, version, lesion),
+            segmentation_type="FRACTIONAL" if fractional else "BINARY",
+            content_label="PROBABILITY" if fractional else "HYPOTHESES",
+            series_instance_uid=series.uid,
+            series_number=series.number,
+            series_description=plain(series.description, 64),
+            instance_number=instance,
+            manufacturer_model_name=plain(model, 64),
+            software_versions=plain(version, 64),
+        )
+        _fill(seg, scan.dicom, scan.grid, placed)
+        with whole_file(path) as aside:
+            seg.save_as(aside, enforce_file_format=True)
+
+
+def _stored(own: tuple[tuple[slice, slice, slice], NDArray], fractional: bool) -> Placed:
+    box, mask = own
+    if fractional:
+        return box, np.rint(np.clip(mask, 0, 1) * LEVELS).astype(np.uint8)
+    return box, mask.astype(bool, copy=False)
+
+
+def _skeleton(dicom: DicomScan, grid: Grid, placed: Sequence[Placed], **about: Any) -> "Segmentation":
+    """The whole object, but each of its frames is a single pixel."""
+    from highdicom.seg import Segmentation
+
+    source = read_source(dicom)
+    slices, marked = _marked(placed, len(dicom.slices))
+    try:
+        seg = Segmentation(
+            source_images=thumbnails(dicom, grid, source, slices),
+            pixel_array=marked[:, None, None, :],
+            omit_empty_frames=bool(marked.any()),
+            fractional_type="PROBABILITY",
+            max_fractional_value=LEVELS,
+            sop_instance_uid=generate_uid(prefix=None),
+            content_description=RESEARCH_ONLY,
+            content_qualification="RESEARCH",
+            manufacturer="ambiseg",
+            device_serial_number=NO_SERIAL,
+            **about,
+        )
+    except KeyError as error:
+        raise DataError(
+            f"The series holds images of a kind ({source.SOPClassUID.name}) from which no DICOM SEG is derived: "
+            "leave out --format dicom-seg."
+        ) from error
+    copy_identity(source, seg)
+    return seg
+
+
+def _marked(placed: Sequence[Placed], slices: int) -> tuple[list[int], NDArray[np.bool_]]:
+    """The slices on which any segment marks something, and which of the segments do [slices, segments].
+
+    When none does it is the middle slice of the first box, as a SEG has at least one frame.
+    """
+    marked = np.zeros((slices, len(placed)), bool)
+    for number, (box, values) in enumerate(placed):
+        marked[box[2], number] = values.any((0, 1))
+    found = [int(k) for k in np.flatnonzero(marked.any(1))]
+    if not found:
+        along = placed[0][0][2]
+        found = [(along.start + along.stop) // 2]
+    return found, marked[found]
+
+
+def _fill(seg: "Segmentation", dicom: DicomScan, grid: Grid, placed: Sequence[Placed]) -> None:
+    """Replace the frames of a single pixel by those of the slices' size."""
+    columns, rows, _ = grid.shape
+    place = {each.sop_uid: k for k, each in enumerate(dicom.slices)}
+    frames = [_segment_and_source(item) for item in seg.PerFrameFunctionalGroupsSequence]
+    pixels = (_frame(placed[segment], place[uid], (rows, columns)) for segment, uid in frames)
+    seg.Rows, seg.Columns = rows, columns
+    seg.PixelData = b"".join(_packed(pixels) if seg.BitsAllocated == 1 else (frame.tobytes() for frame in pixels))
+    if len(seg.PixelData) % 2:
+        seg.PixelData += b"\0"
+    shared = _overlap(placed, {place[uid] for _, uid in frames}, (rows, columns))
+    seg.SegmentsOverlap = "YES" if shared else "NO"
+
+
+def _segment_and_source(item: Dataset) -> tuple[int, str]:
+    """The segment of a frame, from 0, and the UID of the image under it."""
+    source = item.DerivationImageSequence[0].SourceImageSequence[0]
+    return item.FrameContentSequence[0].DimensionIndexValues[0] - 1, source.ReferencedSOPInstanceUID
+
+
+def _frame(placed: Placed, k: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Slice k of a segment, [rows, columns]."""
+    (i, j, along), values = placed
+    frame = np.zeros(shape, np.uint8)
+    if along.start <= k < along.stop:
+        frame[j, i] = values[:, :, k - along.start].T
+    return frame
+
+
+def _overlap(placed: Sequence[Placed], slices: Iterable[int], shape: tuple[int, int]) -> bool:
+    """Whether two segments mark one voxel."""
+    return any(np.sum([_frame(each, k, shape) > 0 for each in placed], 0).max() > 1 for k in slices)
+
+
+def _packed(frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
+    """Frames as bits, the first pixel in the lowest bit, without a gap between them: eight frames are whole bytes."""
+    frames = iter(frames)
+    while eight := list(islice(frames, 8)):
+        yield np.packbits(np.stack(eight), bitorder="little").tobytes()

@@ -1,0 +1,122 @@
+"""A scan from whatever it comes in: a NIfTI, NRRD or MetaImage file, a DICOM folder, or a zip of one of these."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.errors import InvalidDicomError
+
+from .archive import unpacked
+from .dicom import SeriesIndex, Slice, find_series, read_header
+from .dicom_pixels import read_hounsfield, read_rescaled
+from .errors import DataError, InputError, UsageError
+from .itk import read_itk
+from .nifti import read_grid, read_volume
+from .nifti_grid import Grid
+from .scan_folder import find_studies, is_image
+from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
+from .series import fitting_slices, series_grid, stack
+from .study import check_classic, choose_series, image_series
+from .volume import Volume
+
+KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of these"
+
+
+@dataclass(frozen=True)
+class DicomScan:
+    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
+
+    slices: Sequence[Slice]
+    series_uid: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan in display orientation, with the grid of its own voxel order, on which results are written.
+
+    `name` is the file's or folder's without suffix; `dicom` is None when the scan was no DICOM. The files behind
+    `dicom.slices` exist as long as the block of `open_scan`.
+    """
+
+    name: str
+    volume: Volume
+    grid: Grid
+    dicom: DicomScan | None = None
+
+
+@contextmanager
+def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
+    """Read a scan: an image file, a DICOM folder, the series of one DICOM file, or a zip of any one of these.
+
+    `series` names a DICOM series by its number, its UID or the UID's ending; without it there must be only one that can
+    be a scan. What a zip holds lies in a temporary folder until the block ends. Raises `InputError` when there is no
+    such file or no scan in it, `DataError` when it is damaged or its geometry cannot be used.
+    """
+    if not has_suffix(path, ZIP) or path.is_dir():
+        yield _read(path, scan_name(path), path.name or str(path), series)
+        return
+    with unpacked(path) as folder:
+        yield _read(_only_case(path.name, folder), scan_name(path), path.name, series)
+
+
+def read_mask(path: Path) -> Volume:
+    """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; labels are as they are stored."""
+    if not has_suffix(path, (*NIFTI, *ITK)):
+        raise InputError(f"{path.name} is not read as a mask: expected {', '.join((*NIFTI, *ITK))}; convert it first.")
+    return _read_file(path)[0]
+
+
+def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
+    """The scan at an unpacked `path`; `called` is how messages call what the user named."""
+    if path.is_dir():
+        return _read_dicom(name, called, find_series(path), series)
+    if has_suffix(path, (*NIFTI, *ITK)):
+        if series is not None:
+            raise UsageError(f"--series names a series of a DICOM folder, and {called} is none: leave it out.")
+        return Scan(name, *_read_file(path))
+    if not path.exists():
+        raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
+    uid = _series_of(path)
+    return _read_dicom(name, called, find_series(path.parent, nested=False), series or uid)
+
+
+def _read_file(path: Path) -> tuple[Volume, Grid]:
+    if has_suffix(path, ITK):
+        return read_itk(path)
+    return read_volume(path), read_grid(path)
+
+
+def _series_of(path: Path) -> str:
+    if has_suffix(path, PAIR):
+        raise InputError(f"{path.name} is one of a pair (.hdr and .img), which is not read: save the scan as .nii.gz.")
+    try:
+        return str(read_header(path, ["SeriesInstanceUID"]).SeriesInstanceUID)
+    except (InvalidDicomError, AttributeError) as error:
+        raise InputError(f"{path.name} is no scan: expected {KINDS}; convert it first.") from error
+
+
+def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) -> Scan:
+    if index.broken:
+        raise DataError(
+            f"{called} holds DICOM files that cannot be read ({len(index.broken)}, {index.broken[0].name} is the first): "
+            "get them again, or take them out if they are no part of the scan."
+        )
+    chosen = choose_series(called, image_series(index), wanted)
+    check_classic(chosen)
+    read = read_hounsfield if chosen.modality == "CT" else read_rescaled
+    slices = fitting_slices(chosen.files, read)
+    grid = series_grid(slices, called)
+    return Scan(name, stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality))
+
+
+def _only_case(called: str, folder: Path) -> Path:
+    """The one scan in a folder that was unpacked from the zip `called`: an image file, or the folder with a study."""
+    images = [path for path in folder.rglob("*") if is_image(path)]
+    scans = len(images) + len(set(find_studies(folder).values()))
+    if scans == 0:
+        raise InputError(f"{called} holds no scan: expected one image file or the DICOM files of one study.")
+    if scans > 1:
+        raise InputError(f"{called} holds {scans} scans: expected one; unpack it and give the folder as a batch.")
+    return images[0] if images else folder

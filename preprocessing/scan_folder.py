@@ -1,0 +1,113 @@
+"""The scans in a folder: one, or the cases of a batch."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from pydicom.errors import InvalidDicomError
+
+from .dicom import read_header
+from .errors import DataError, InputError
+from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
+
+IMAGES = (*NIFTI, *ITK, PAIR[0])
+PREDICTION = "hypotheses.json"  # a folder with this file is a result, no input
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan of a batch: `path` is what `open_scan` reads, `name` is its own in the batch."""
+
+    name: str
+    path: Path
+
+
+def find_cases(path: Path) -> list[Case] | None:
+    """The cases of a batch folder, sorted by name; None when `path` is one scan: a file, or DICOM files of one study.
+
+    A case is each image file and each zip directly in the folder, and each DICOM study below each child folder, however
+    deep, named after that child folder. Cases of one name are told apart by -2, -3, ... in the order of their paths.
+    Hidden files, former predictions and files of other kinds are passed over. Raises `InputError` when there is
+    nothing, or when DICOM files lie loose beside other scans.
+    """
+    if not path.exists():
+        raise InputError(f"No file or folder {path}: expected a scan or a folder of scans; check the path.")
+    if not path.is_dir():
+        return None
+    if (path / PREDICTION).exists():
+        raise InputError(
+            f"{path} is a prediction ({PREDICTION} is in it), no scan: give the scan, or a folder of scans."
+        )
+    images = sorted(each for each in path.iterdir() if is_image(each, (*IMAGES, ZIP)))
+    studies = find_studies(path)
+    if path in studies and images:
+        raise InputError(
+            f"{path} holds loose DICOM files beside other scans ({images[0].name}): put each scan's DICOM files in a "
+            "folder of their own."
+        )
+    if path in studies or (not images and len(set(studies.values())) == 1):
+        return None
+    if not images and not studies:
+        raise InputError(
+            f"{path} holds no scan: expected image files or zips directly in it, or folders of DICOM files; check the path."
+        )
+    return _named([(scan_name(each), each) for each in images] + list(_by_child(path, studies)))
+
+
+def is_image(path: Path, suffixes: tuple[str, ...] = IMAGES) -> bool:
+    """Whether a path is an image file by its name; of a pair (.hdr and .img) the header, which is refused when read."""
+    return has_suffix(path, suffixes) and path.is_file() and not is_hidden(path)
+
+
+def find_studies(root: Path) -> dict[Path, str]:
+    """The folders under `root` (itself too) with DICOM files directly in them, and the StudyInstanceUID of the first."""
+    studies = {}
+    for folder, folders, names in os.walk(root):
+        if PREDICTION in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+        uids = (_study(Path(folder, name)) for name in sorted(names) if not is_hidden(Path(name)))
+        uid = next((uid for uid in uids if uid is not None), None)
+        if uid is not None:
+            studies[Path(folder)] = uid
+    return studies
+
+
+def _study(path: Path) -> str | None:
+    """The StudyInstanceUID of a DICOM file that is part of a series (a DICOMDIR is not), None of any other."""
+    if not path.is_file():
+        return None
+    try:
+        header = read_header(path, ["StudyInstanceUID", "SeriesInstanceUID"])
+    except (DataError, InvalidDicomError):
+        return None
+    return str(header.get("StudyInstanceUID", "")) if "SeriesInstanceUID" in header else None
+
+
+def _by_child(root: Path, studies: Mapping[Path, str]) -> Iterator[tuple[str, Path]]:
+    """Each study in each child folder of `root`: the child's name, and the folder that holds all files of the study."""
+    folders = defaultdict(list)
+    for folder, uid in studies.items():
+        folders[folder.relative_to(root).parts[0], uid].append(folder)
+    for (child, _), places in folders.items():
+        yield child, Path(os.path.commonpath(places))
+
+
+def _named(found: list[tuple[str, Path]]) -> list[Case]:
+    """Cases with names that differ even where upper and lower case do not count."""
+    taken: set[str] = set()
+    cases = []
+    for name, path in sorted(found, key=lambda each: (each[0], str(each[1]))):
+        free = next(each for each in _variants(name) if each.casefold() not in taken)
+        taken.add(free.casefold())
+        cases.append(Case(free, path))
+    return sorted(cases, key=lambda case: case.name)
+
+
+def _variants(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))

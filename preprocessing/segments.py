@@ -1,0 +1,69 @@
+"""What the exports to DICOM and to Slicer write: masks with a label, and where they lie in the file's own voxels."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nifti_grid import Grid
+
+COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # the preview's
+CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
+LESION = ("52988006", "SCT", "Lesion")  # CID 7159
+RESEARCH_ONLY = "ambiseg hypotheses, research only"
+SERIES_NUMBER = 9000  # above what scanners count up to
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One mask of a lesion, in a box of the scan's display orientation.
+
+    `label` is short ("Hypothesis 2, 31 %"), `description` may be a sentence. `box` holds the slices (z, y, x) of the
+    volume's array, `mask` [Z, Y, X] has the box's shape: bool, or float32 from 0 to 1 for a fractional one.
+    """
+
+    label: str
+    description: str
+    box: tuple[slice, slice, slice]
+    mask: NDArray
+
+
+@dataclass(frozen=True)
+class SegSeries:
+    """The new DICOM series of one prediction, which all of its SEGs share."""
+
+    uid: str
+    number: int = SERIES_NUMBER
+    description: str = RESEARCH_ONLY
+
+    @classmethod
+    def new(cls) -> "SegSeries":
+        """A series with a UID of its own (2.25 and a random UUID), another one at every call."""
+        from pydicom.uid import generate_uid
+
+        return cls(generate_uid(prefix=None))
+
+
+def in_file_order(segment: Segment, grid: Grid) -> tuple[tuple[slice, slice, slice], NDArray]:
+    """A segment's box and mask along the axes (i, j, k) of the file, instead of the display's (z, y, x).
+
+    The axes of the display are the file's permuted and flipped, so nothing outside the box is touched.
+    """
+    turn = np.rint(np.linalg.solve(grid.affine, grid.display_affine)).astype(int)  # (x, y, z, 1) to (i, j, k, 1)
+    shown = [int(axis) for axis in np.abs(turn[:3, :3]).argmax(1)]  # the display's axis of each of the file's
+    mask = segment.mask.transpose(2, 1, 0).transpose(shown)
+    box = []
+    for own, axis in enumerate(shown):
+        start, stop, _ = segment.box[2 - axis].indices(grid.shape[own])
+        if turn[own, axis] < 0:
+            last = int(turn[own, 3])
+            start, stop = last + 1 - stop, last + 1 - start
+            mask = np.flip(mask, own)
+        box.append(slice(start, stop))
+    return (box[0], box[1], box[2]), mask
+
+
+def plain(text: str, length: int) -> str:
+    """A text that any DICOM or NRRD header can hold: printable ASCII without backslashes, cut to a length."""
+    return re.sub(r"[^ -~]|\\", "?", text)[:length].strip()

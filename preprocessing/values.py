@@ -1,0 +1,45 @@
+"""The voxel values that a scan may hold, and whether a file can hold as many as its header claims."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError, ResourceError
+
+PACKING = 1100  # no bytes are packed more tightly by gzip than 1 : 1032
+
+
+def usable_values(name: str, array: NDArray) -> NDArray:
+    """Whole numbers as they are, in this machine's byte order; all others as float32.
+
+    Raises `DataError`, with the file's `name`, where a value is no number or more than float32 can hold.
+    """
+    if array.dtype.kind != "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        array = array.astype(np.float32, copy=False)
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise DataError(
+            f"{name} holds {bad} voxels that are not numbers (NaN or infinite): expected a value in every voxel; "
+            "replace them, by -1024 for air in a CT for instance."
+        )
+    return array
+
+
+def check_claim(name: str, claimed: int, stored: int) -> None:
+    """Refuse a header that claims more bytes of voxels than its file or this machine can hold, before they are allocated.
+
+    `claimed` is the size of the voxels, `stored` that of the file. Raises `DataError` and `ResourceError`.
+    """
+    if claimed > PACKING * stored:
+        raise DataError(
+            f"The header of {name} claims {claimed / 1e9:,.1f} GB of voxels, which its {stored:,} bytes cannot hold: "
+            "the file is cut short or damaged; copy or export it again."
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else claimed
+    if claimed > memory:
+        raise ResourceError(
+            f"{name} needs {claimed / 1e9:,.1f} GB of memory and this machine has {memory / 1e9:,.1f}: crop the scan first."
+        )

@@ -1,0 +1,488 @@
+"""Sharing models: what goes into the zip, what of a stranger's zip is refused, what an installed model gives."""
+
+import hashlib
+import json
+import stat
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from ambiseg.models.bundle import (
+    export_model,
+    find_model,
+    install_model,
+    installed_models,
+    models_folder,
+    remove_model,
+    verify_model,
+)
+from ambiseg.models.bundle import metadata as metadata_module
+from ambiseg.models.bundle.export import halved
+from ambiseg.models.bundle.references import REFERENCES
+from ambiseg.models.calibration import Calibration
+from ambiseg.models.evaluation.data import data_for
+from ambiseg.models.method import methods
+from ambiseg.models.metrics.catalogue import CATALOGUE
+from ambiseg.models.randomness import generator_for
+from ambiseg.models.run import Run, load_trained
+from ambiseg.preprocessing.card import split_counts
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.files import sha256
+from ambiseg.preprocessing.store import Store
+
+MadeRun = Callable[..., Path]
+CPU = torch.device("cpu")
+FIGURE = {"mean": 0.25, "sd": 0.1, "low": 0.2, "high": 0.3, "cases": 3}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with an empty place for installed models beside it."""
+    folder = tmp_path / "installed"
+    monkeypatch.setenv("AMBISEG_MODELS", str(folder))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return folder
+
+
+def calibrate(run: Path, **numbers: Any) -> Calibration:
+    found = Calibration(
+        temperature=1.5, merge=0.3, samples=16, seed=0, split="val", data_hash="d" * 64,
+        weights_hash=sha256(run / "model.safetensors"),
+    ).model_copy(update=numbers)  # fmt: skip
+    found.write(run)
+    return found
+
+
+def evaluated(stored_run: Callable[..., Path], run: Path, split: str = "test", **about: Any) -> None:
+    """Put an evaluation of a run's weights into its folder."""
+    hashed = sha256(run / "model.safetensors")
+    figures = {measure.name: FIGURE for measure in CATALOGUE} | {"mode_error": dict.fromkeys(FIGURE) | {"cases": 0}}
+    said = {"weights_hash": hashed, "figures": figures, "split": split} | about
+    said["estimators"] = {"distance": "1 - IoU"}
+    stored_run("toy", folder=run / split, patients=["a", "a", "b"], about=said, ged16_v=[0.1, 0.2, 0.3])
+    (run / split / "evaluation-test").rename(run / f"evaluation-{split}")
+
+
+def names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def changed(path: Path, change: Callable[[dict[str, bytes]], None], output: str = "bad.zip") -> Path:
+    """A copy of a model's zip whose content, bytes by name, was changed."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    change(content)
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+    return Path(output)
+
+
+def summed(content: dict[str, bytes], top: str = "toy") -> None:
+    """Make the hashes right again."""
+    lines = [
+        f"{hashlib.sha256(value).hexdigest()}  {name.split('/')[1]}\n"
+        for name, value in content.items()
+        if not name.endswith("SHA256SUMS")
+    ]
+    content[f"{top}/SHA256SUMS"] = "".join(lines).encode()
+
+
+def draws(path: Path) -> np.ndarray:
+    image = np.random.default_rng(0).uniform(-1000, 400, (2, 1, 16, 16)).astype(np.float32)
+    return load_trained(path, CPU).predictive(image).sample(3, generator_for("draws")).numpy()
+
+
+def test_an_installed_model_gives_what_the_run_gives(made_run: MadeRun, place: Path) -> None:
+    run = made_run()
+    calibrate(run)
+    exported = export_model(run, Path("m.zip"), name="mine")
+    assert exported.weights_hash == sha256(run / "model.safetensors")
+    folder = install_model(Path("m.zip"))
+    assert folder == place / "mine"
+    np.testing.assert_array_equal(draws(folder), draws(run))
+    assert load_trained(folder, CPU).calibration == load_trained(run, CPU).calibration
+    assert load_trained(folder, CPU).name == "mine"
+    assert (folder / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+    assert [file.name for file in place.iterdir()] == ["mine"]
+
+
+def test_the_same_run_gives_the_same_zip_without_a_path(made_run: MadeRun, tmp_path: Path) -> None:
+    run = made_run()
+    calibrate(run)
+    (run / "checkpoint.pt").write_bytes(b"never shared")
+    first, second = (export_model(run, Path(name)).path for name in ("a.zip", "b.zip"))
+    assert first.read_bytes() == second.read_bytes()
+    assert names(first) == [
+        "toy/LICENSE", "toy/README.md", "toy/SHA256SUMS", "toy/calibration.json", "toy/metadata.json",
+        "toy/model.safetensors", "toy/run.json",
+    ]  # fmt: skip
+    assert b"somewhere" in (run / "run.json").read_bytes()
+    for secret in (b"somewhere", str(tmp_path).encode(), b"never shared"):
+        assert secret not in first.read_bytes()
+
+
+def test_half_precision_is_half_the_size_and_nearly_the_same(made_run: MadeRun) -> None:
+    run = made_run("generalized")
+    fitted = calibrate(run)
+    exported = export_model(run, Path("m.zip"), half=True)
+    folder = install_model(Path("m.zip"))
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values() if tensor.ndim > 1} == {torch.float16}
+    assert (folder / "model.safetensors").stat().st_size < 0.75 * (run / "model.safetensors").stat().st_size
+    trained = load_trained(folder, CPU)
+    assert {parameter.dtype for parameter in trained.method.parameters()} == {torch.float32}
+    np.testing.assert_allclose(draws(folder), draws(run), atol=0.02)
+    assert not np.array_equal(draws(folder), draws(run))
+    assert trained.calibration == fitted.model_copy(update={"weights_hash": exported.weights_hash})
+    assert exported.weights_hash == sha256(folder / "model.safetensors")
+    assert "half precision" in (folder / "README.md").read_text()
+
+
+def test_a_weight_too_large_for_half_precision_is_named() -> None:
+    content = safetensors.torch.save({"head.weight": torch.full((2, 2), 1e6), "head.bias": torch.full((2,), 1e6)})
+    with pytest.raises(UsageError, match=r"weight head\.weight is too large .* without --half"):
+        halved(content)
+
+
+def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stored_run: Callable[..., Path]) -> None:
+    run = made_run(data=known_truth)
+    calibrate(run)
+    evaluated(stored_run, run)
+    licence = Path("terms.txt")
+    licence.write_text("Ask first.\n")
+    exported = export_model(
+        run, Path("m.zip"), version="2.1", authors="A. Reader", description="Finds toys.", licence="terms.txt"
+    )
+    assert exported.notes == ()
+    folder = install_model(Path("m.zip"))
+    card = (folder / "README.md").read_text()
+    for words in (
+        "# toy\n\nFinds toys.\n",
+        "not a medical device",
+        "| version | 2.1 |",
+        "A. Reader",
+        "Kohl et al., A Probabilistic U-Net",
+        known_truth.content_hash,
+        known_truth.manifest["source"],
+        "| train | {} | {} | {} |".format(*split_counts(known_truth, "train")),
+        "On the split `test`",
+        "crops of 2 patients",
+        "| GED16, unbiased (0: perfect) | 0.250 | 0.200 to 0.300 | lower |",
+        "temperature 1.500",
+        "crops of 16 x 16",
+        "widths = [6, 8]",
+        "licence | see LICENSE",
+    ):
+        assert words in card
+    assert "Mode probabilities" not in card  # a figure that is not defined
+    assert "not evaluated" not in card
+    assert (folder / "LICENSE").read_text() == "Ask first.\n"
+    about = json.loads((folder / "metadata.json").read_text())
+    assert (about["name"], about["version"], about["authors"]) == ("toy", "2.1", "A. Reader")
+    assert about["eval_metrics"]["ged16_u"] == 0.25
+    assert "mode_error" not in about["eval_metrics"]
+    assert about["network_data_format"]["inputs"]["image"]["spatial_shape"] == [16, 16]
+    assert about["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "lesion"}
+
+
+def test_the_card_says_what_is_not_known(made_run: MadeRun, stored_run: Callable[..., Path]) -> None:
+    """An evaluation of other weights is no evaluation, one on the validation split flatters."""
+    run = made_run()
+    evaluated(stored_run, run, weights_hash="0" * 64)
+    exported = export_model(run, Path("m.zip"))
+    assert len(exported.notes) == 1
+    assert "is of other weights and was left out: run `ambiseg evaluate" in exported.notes[0]
+    card = (install_model(Path("m.zip")) / "README.md").read_text()
+    for words in ("It was not evaluated", "not calibrated", "| licence | none stated |", "CT in HU", "0.5 mm a pixel"):
+        assert words in card
+    assert "somewhere" not in card
+    evaluated(stored_run, run, "val")
+    export_model(run, Path("m.zip"), overwrite=True)
+    card = (install_model(Path("m.zip"), overwrite=True) / "README.md").read_text()
+    assert "On the split `val`" in card
+    assert "flatter" in card
+
+
+def test_every_method_has_its_papers_and_monais_fields_are_there(made_run: MadeRun) -> None:
+    assert REFERENCES.keys() == dict(methods()).keys()
+    needed = {
+        "version", "pytorch_version", "numpy_version", "optional_packages_version", "name", "task", "description",
+        "authors", "copyright", "data_source", "data_type", "image_classes", "label_classes", "pred_classes",
+        "eval_metrics", "intended_use", "references", "network_data_format",
+    }  # fmt: skip
+    assert needed <= metadata_module.Metadata.model_fields.keys()
+
+
+def add(name: str, value: bytes = b"x") -> Callable[[dict[str, bytes]], None]:
+    return lambda content: content.update({name: value})
+
+
+def move(content: dict[str, bytes]) -> None:
+    for name in list(content):
+        content[name.replace("toy/", "../toy/")] = content.pop(name)
+
+
+STRANGE = [
+    (add("../outside"), r"entry '\.\./outside' points out of the folder"),
+    (add("/etc/outside"), "points out of the folder"),
+    (add("C:/outside"), "points out of the folder"),
+    (add("toy\\..\\outside"), "points out of the folder"),
+    (move, "points out of the folder"),
+    (add("toy/checkpoint.pt"), "may run code when it is loaded: weights come as model.safetensors alone"),
+    (add("toy/weights.PKL"), "may run code"),
+    (add("toy/setup.py"), "'toy/setup.py' is no file of a model"),
+    (add("toy/inner/run.json"), "is no file of a model"),
+    (add("run.json"), "is no file of a model"),
+    (add("toy/"), None),
+    (add("other/"), "holds 2 folders"),
+    (add("other/LICENSE"), "holds LICENSE twice"),
+    (add(".hidden/LICENSE"), "is no file of a model"),
+    (add("toy/README.md", b" " * (2**20 + 1)), "'toy/README.md' is larger than a model's can be: 1,048,577 bytes"),
+    (lambda content: content.update({f"toy/{n}.txt": b"" for n in range(99)}), "holds 106 entries"),
+    (lambda content: content.pop("toy/LICENSE"), "lacks LICENSE"),
+    (lambda content: content.clear(), "holds 0 folders"),
+    (add("toy/LICENSE", b"other terms"), "is damaged, LICENSE is not as it was exported"),
+    (add("toy/model.safetensors", b"x"), "is damaged, model.safetensors is not"),
+    (add("toy/SHA256SUMS", b"nothing"), "is damaged, SHA256SUMS is not"),
+    (add("toy/SHA256SUMS", b""), "gives no hash of its"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), STRANGE)
+def test_a_strange_zip_is_refused_and_nothing_is_kept(
+    made_run: MadeRun, place: Path, tmp_path: Path, change: Any, message: str | None
+) -> None:
+    run = made_run()
+    calibrate(run)
+    before = {path for path in tmp_path.rglob("*") if path.name != "bad.zip"}
+    bad = changed(export_model(run, Path("m.zip")).path, change)
+    if message is None:
+        assert install_model(bad) == place / "toy"
+        return
+    with pytest.raises(DataError, match=message):
+        install_model(bad)
+    with pytest.raises(DataError, match=message):
+        verify_model(bad)
+    left = {path for path in tmp_path.rglob("*") if path.name not in ("bad.zip", "m.zip")}
+    assert left - before == set()
+
+
+def entry(name: str, **about: Any) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    for key, value in about.items():
+        setattr(info, key, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (entry("toy/LICENSE", external_attr=(stat.S_IFLNK | 0o777) << 16), "is a link or a device"),
+        (entry("toy/LICENSE", compress_type=zipfile.ZIP_LZMA), "packed in a rare way"),
+    ],
+)
+def test_links_and_rare_packings_are_refused(info: zipfile.ZipInfo, message: str) -> None:
+    with zipfile.ZipFile("bad.zip", "w") as archive:
+        archive.writestr(info, b"/etc/passwd")
+    with pytest.raises(DataError, match=message):
+        install_model(Path("bad.zip"))
+
+
+def test_an_encrypted_entry_is_refused(made_run: MadeRun) -> None:
+    content = bytearray(export_model(made_run(), Path("m.zip")).path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 8] |= 1
+    Path("bad.zip").write_bytes(content)
+    with pytest.raises(DataError, match="is encrypted"):
+        install_model(Path("bad.zip"))
+
+
+def test_what_is_no_zip_or_cut_short_is_refused(made_run: MadeRun) -> None:
+    whole = export_model(made_run(), Path("m.zip")).path.read_bytes()
+    with pytest.raises(InputError, match=r"No file nowhere\.zip: expected a model's zip"):
+        install_model(Path("nowhere.zip"))
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (b"", b"hello", whole[: len(whole) // 2], bytes(flipped)):
+        Path("bad.zip").write_bytes(content)
+        with pytest.raises(DataError, match=r"bad\.zip is (no zip, or )?damaged"):
+            install_model(Path("bad.zip"))
+
+
+def other_record(**config: Any) -> Callable[[dict[str, bytes]], None]:
+    """Another run.json, with the right hashes."""
+
+    def change(content: dict[str, bytes]) -> None:
+        record = json.loads(content["toy/run.json"])
+        record["config"].update(config)
+        content["toy/run.json"] = json.dumps(record).encode()
+        summed(content)
+
+    return change
+
+
+def other_file(name: str, value: bytes) -> Callable[[dict[str, bytes]], None]:
+    def change(content: dict[str, bytes]) -> None:
+        content[f"toy/{name}"] = value
+        summed(content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_record(method="newest"), "made for another version of ambiseg: No method 'newest'"),
+        (other_record(options={"depth": 3}), "made for another version of ambiseg: Unknown option 'depth'"),
+        (other_record(options={"widths": [6, 9], "convs": 1}), "do not belong together"),
+        (other_record(options={"widths": [6, 10**7], "convs": 1}), "do not belong together"),
+        (other_record(options={"widths": [6, 10**25], "convs": 1}), "do not belong together"),
+        (other_record(shape="round"), "do not belong together"),
+        (other_file("run.json", b"[" * 5000), "do not belong together"),
+        (other_file("model.safetensors", b"\x80\x04pickled"), "do not belong together"),
+        (other_file("calibration.json", b"{}"), "do not belong together"),
+        (other_file("metadata.json", b"{}"), "a metadata.json that is damaged or of another version"),
+    ],
+)
+def test_a_zip_with_right_hashes_that_does_not_work_is_refused(
+    made_run: MadeRun, place: Path, change: Any, message: str
+) -> None:
+    bad = changed(export_model(made_run(), Path("m.zip")).path, change)
+    verify_model(bad)
+    with pytest.raises(DataError, match=message):
+        install_model(bad)
+    assert not place.exists()
+
+
+def test_texts_that_a_terminal_would_obey_are_refused(made_run: MadeRun) -> None:
+    def change(content: dict[str, bytes]) -> None:
+        about = json.loads(content["toy/metadata.json"]) | {"version": "1\x1b[2J"}
+        content["toy/metadata.json"] = json.dumps(about).encode()
+        summed(content)
+
+    with pytest.raises(DataError, match=r"metadata\.json that is damaged"):
+        install_model(changed(export_model(made_run(), Path("m.zip")).path, change))
+    with pytest.raises(UsageError, match="--version must be one line"):
+        export_model(made_run(), version="1\n2")
+
+
+def test_a_failed_replacement_leaves_the_old_model(made_run: MadeRun) -> None:
+    good = export_model(made_run(), Path("m.zip")).path
+    folder = install_model(good)
+    with pytest.raises(UsageError, match="'toy' is installed already: choose another --name"):
+        install_model(good)
+    with pytest.raises(DataError):
+        install_model(changed(good, add("toy/LICENSE", b"")), overwrite=True)
+    assert verify_model("toy") == verify_model(good) == verify_model(folder)
+    (folder / "LICENSE").write_text("mine")
+    install_model(good, overwrite=True)
+    verify_model("toy")
+    assert install_model(good, name="second").name == "second"
+
+
+def test_what_is_installed_can_be_listed_verified_and_removed(made_run: MadeRun, place: Path) -> None:
+    assert installed_models() == []
+    run = made_run("mheads", {"heads": 2})
+    install_model(export_model(run, Path("m.zip"), name="heads").path)
+    calibrate(run)
+    install_model(export_model(run, Path("n.zip"), name="even").path)
+    even, heads = installed_models()
+    assert (even.name, even.calibrated, heads.name, heads.calibrated) == ("even", True, "heads", False)
+    assert heads.metadata is not None
+    assert (heads.metadata.method, heads.metadata.data_source) == ("mheads", "made-lesions")
+    assert heads.size == sum(file.stat().st_size for file in heads.path.iterdir())
+    weights = bytearray((place / "heads" / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (place / "heads" / "model.safetensors").write_bytes(weights)
+    with pytest.raises(DataError, match=r"heads is damaged, model\.safetensors is not as it was exported"):
+        verify_model("heads")
+    (place / "even" / "metadata.json").unlink()
+    with pytest.raises(DataError, match=r"even lacks metadata\.json"):
+        verify_model("even")
+    assert installed_models()[0].metadata is None
+    with pytest.raises(InputError, match=r"holds no SHA256SUMS: expected a model that was exported, not a run"):
+        verify_model(run)
+    with pytest.raises(InputError, match=r"No model 'odd' is installed in .*: there are even, heads\."):
+        remove_model("odd")
+    with pytest.raises(InputError, match="No model"):
+        remove_model("../work")
+    assert remove_model("heads") == place / "heads"
+    assert [file.name for file in place.iterdir()] == ["even"]
+    remove_model("even")
+    with pytest.raises(InputError, match="there is none, install one with"):
+        verify_model("even")
+
+
+def test_the_model_that_is_meant(made_run: MadeRun, place: Path) -> None:
+    """A run's folder, then an installed name; unsaid: the newest run, else the only installed model."""
+    with pytest.raises(InputError, match="train one with `ambiseg train`, install one with"):
+        find_model()
+    run = made_run()
+    zipped = export_model(run, Path("m.zip"), name="one").path
+    install_model(zipped)
+    assert find_model() == find_model(None) == place / "one"
+    assert find_model("one") == place / "one"
+    assert find_model(run) == find_model(str(run)) == run
+    install_model(zipped, name="two")
+    with pytest.raises(InputError, match="choose one with --model, there are one, two"):
+        find_model()
+    with pytest.raises(InputError, match=r"No model 'three': .* there are one, two"):
+        find_model("three")
+    with pytest.raises(InputError, match=r"m\.zip is a file: install it with `ambiseg model install m\.zip`"):
+        find_model("m.zip")
+    Path("runs").mkdir()
+    run.rename("runs/new")
+    assert find_model() == Path("runs/new")
+    Path("runs/new").rename("one")
+    assert find_model("one") == Path("one")  # a folder wins over a name
+
+
+def test_an_installed_model_asks_for_data(made_run: MadeRun) -> None:
+    folder = install_model(export_model(made_run(), Path("m.zip")).path)
+    with pytest.raises(InputError, match="shared without its data set: say with --data"):
+        data_for(Run.open(folder).record)
+
+
+def test_what_cannot_be_exported_is_said(made_run: MadeRun) -> None:
+    run = made_run()
+    for name in ("../toy", "a b", "", ".toy", "x" * 65, "CON:"):
+        with pytest.raises(UsageError, match="A model cannot be called"):
+            export_model(run, Path("m.zip"), name=name or "/")
+    with pytest.raises(InputError, match=r"No licence 'CC-BY-5': expected a text file, or one of .*CC-BY-4\.0"):
+        export_model(run, Path("m.zip"), licence="CC-BY-5")
+    Path("binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="is no licence: expected a text in UTF-8"):
+        export_model(run, Path("m.zip"), licence="binary")
+    calibrate(run, weights_hash="0" * 64)
+    with pytest.raises(DataError, match="belongs to other weights"):
+        export_model(run, Path("m.zip"))
+    (run / "calibration.json").unlink()
+    assert not Path("m.zip").exists()
+    assert export_model(run, licence="MIT").path == Path("toy-1.0.0.zip")
+    with pytest.raises(UsageError, match=r"toy-1\.0\.0\.zip exists already"):
+        export_model(run)
+    with pytest.raises(UsageError, match="was exported already: share the zip"):
+        export_model(install_model(Path("toy-1.0.0.zip")), Path("again.zip"))
+
+
+def test_where_models_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AMBISEG_MODELS")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert models_folder() == Path("/data/ambiseg/models")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/reader")
+    assert models_folder() == Path("/home/reader/.local/share/ambiseg/models")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert models_folder() == Path("/home/reader/Library/Application Support/ambiseg/models")

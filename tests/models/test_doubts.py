@@ -1,0 +1,60 @@
+"""What is said of scans that a model is not made for."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from ambiseg.models.doubts import doubts
+from ambiseg.models.run import Trained
+from ambiseg.preprocessing.nifti_grid import grid_from
+from ambiseg.preprocessing.scan import DicomScan, Scan
+from ambiseg.preprocessing.volume import Volume
+
+Make = Callable[..., Trained]
+
+
+def scan(array: np.ndarray, spacing: Sequence[float] = (0.7, 0.7, 2.0), modality: str | None = None) -> Scan:
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    dicom = None if modality is None else DicomScan((), "1.2.3", modality)
+    return Scan("scan", Volume(array, affine), grid_from(affine, array.shape[::-1]), dicom)
+
+
+CHEST = np.linspace(-1000, 400, 4 * 6 * 6).reshape(4, 6, 6)
+
+
+def test_a_chest_ct_raises_none(threshold_model: Make) -> None:
+    assert doubts(threshold_model(), scan(CHEST)) == []
+    assert doubts(threshold_model(), scan(CHEST, modality="CT")) == []
+
+
+def test_another_modality_is_named(threshold_model: Make) -> None:
+    (doubt,) = doubts(threshold_model(), scan(CHEST, modality="MR"))
+    assert "the series is of modality MR" in doubt
+    assert doubts(threshold_model(unit="relative", low=-1000, high=400), scan(CHEST, modality="MR")) == []
+
+
+def test_intensities_that_are_no_hounsfield_units(threshold_model: Make) -> None:
+    (doubt,) = doubts(threshold_model(), scan(np.clip(CHEST, 0, 255)))
+    assert "values reach from 0 to 255 only" in doubt
+
+
+def test_intensities_of_another_range_than_a_relative_model_saw(threshold_model: Make) -> None:
+    relative = threshold_model(unit="relative", low=0, high=255)
+    assert doubts(relative, scan(np.clip(CHEST, 0, 255))) == []
+    (doubt,) = doubts(relative, scan(CHEST))
+    assert "scaled to that range by its own minimum and maximum" in doubt
+
+
+@pytest.mark.parametrize(
+    ("spacing", "said"),
+    [((0.05, 0.05, 0.05), "0.05 x 0.05 x 0.05"), ((0.7, 3, 1), "0.7 x 3 x 1"), ((0.7, 0.7, 12), "0.7 x 0.7 x 12")],
+)
+def test_absurd_voxels(threshold_model: Make, spacing: Sequence[float], said: str) -> None:
+    (doubt,) = doubts(threshold_model(), scan(CHEST, spacing))
+    assert f"voxels measure {said} mm, unlike those of a CT" in doubt
+    assert doubts(threshold_model(), scan(CHEST.reshape(1, 12, 12), (0.7, 0.7, 12))) == []
+
+
+def test_every_doubt_is_told(threshold_model: Make) -> None:
+    assert len(doubts(threshold_model(), scan(np.clip(CHEST, 0, 255), (9, 9, 9), "MR"))) == 3

@@ -1,0 +1,61 @@
+"""A real DICOM study, as the archive distributes it, and the same scan in every other format."""
+
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ambiseg.preprocessing.scan import Scan, open_scan
+from ambiseg.preprocessing.scan_folder import find_cases
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = os.environ.get("AMBISEG_REAL_DATA")
+    archive = Path(data or "", "lidc_dicom", "LIDC-IDRI-0001.tar.xz")
+    if not data or not archive.is_file():
+        pytest.skip("needs AMBISEG_REAL_DATA with lidc_dicom/LIDC-IDRI-0001.tar.xz")
+    folder = tmp_path_factory.mktemp("study")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder
+
+
+def read(path: Path) -> Scan:
+    with open_scan(path) as scan:
+        return scan
+
+
+def test_the_study_is_one_scan_that_lies_where_simpleitk_has_it(study: Path) -> None:
+    assert find_cases(study) is None
+    scan = read(study)
+    assert scan.dicom is not None
+    assert (scan.volume.array.shape, scan.dicom.modality, len(scan.dicom.slices)) == ((133, 512, 512), "CT", 133)
+    image = sitk.ReadImage([str(each.path) for each in scan.dicom.slices])
+    assert np.array_equal(scan.volume.array, np.maximum(sitk.GetArrayFromImage(image), -1024))
+    for index in ((0, 0, 0), (511, 511, 132), (100, 300, 66)):
+        left, back, head = image.TransformIndexToPhysicalPoint(index)
+        assert np.allclose((scan.grid.affine @ [*index, 1])[:3], (-left, -back, head), atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".zip"])
+def test_every_format_of_it_is_the_same_scan(study: Path, tmp_path: Path, suffix: str) -> None:
+    scan = read(study)
+    assert scan.dicom is not None
+    path = tmp_path / f"scan{suffix}"
+    if suffix == ".zip":
+        shutil.make_archive(str(tmp_path / "scan"), "zip", study)
+    else:
+        image = sitk.ReadImage([str(each.path) for each in scan.dicom.slices])
+        sitk.WriteImage(image, str(path), useCompression=True)
+    other = read(path)
+    assert other.name == "scan"
+    assert np.array_equal(np.maximum(other.volume.array, -1024), scan.volume.array)
+    assert np.allclose(other.volume.affine, scan.volume.affine, atol=1e-4)
+    assert np.allclose(other.grid.affine, scan.grid.affine, atol=1e-4)
