@@ -68,7 +68,7 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     out(f"GED16 {ged:.3f} (unbiased {unbiased:.3f}), HM-IoU16 {matched:.3f}")
     out(f"Report of the evaluation: {report}")
     out(f"Picture: {folder / 'demo.png'}")
-    out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/, made by")
+    out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/ (open its report.html), made by")
     out(f"  cd {folder} && ambiseg predict scan.nii --top 8")
     out(OWN_DATA)
 
@@ -150,9 +150,11 @@ def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> tupl
 
 
 def _predict(folder: Path, trained: "Trained", target: "Target", seed: int) -> Any:
-    from ambiseg.models.predict import Ranking, predict_scan
+    from ambiseg.models.inference import Ranking
+    from ambiseg.models.predict import Request
+    from ambiseg.models.predict_files import predict_to_folder
     from ambiseg.preprocessing.nifti import write_volume
 
     write_volume(folder / "scan.nii", target.volume)
-    ranking = Ranking(seed=seed)
-    return predict_scan(trained, folder / "scan.nii", folder / "scan-hypotheses", ranking=ranking).lesions[0]
+    request = Request(ranking=Ranking(seed=seed))
+    return predict_to_folder(trained, folder / "scan.nii", folder / "scan-hypotheses", request).lesions[0]

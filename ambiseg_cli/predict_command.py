@@ -129,7 +129,13 @@ def predict(
             check_folder(folder, overwrite)
         places = Places(tuple(at or ()), points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
         trained = load_trained(find_model(model), resolve_device(device), calibrated=not uncalibrated)
-        request = Request(places, Ranking(top, draws, merge, depth, seed), probabilities, series, tuple(each.value for each in format or ()))
+        request = Request(
+            places,
+            Ranking(top, draws, merge, depth, seed),
+            probabilities,
+            series,
+            tuple(each.value for each in format or ()),
+        )
     console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}")
     if cases is not None:
         _batch(trained, cases, folder, request, overwrite, as_json)
@@ -180,7 +186,7 @@ def _batch(
     from .failures import failures_table
 
     def predict_case(case: "Case", place: Path) -> None:
-        predict_to_folder(trained, case.path, place, request)
+        predict_to_folder(trained, case.path, place, request, name=case.name)
 
     with progress() as display:
         batch = predict_batch(

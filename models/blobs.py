@@ -161,4 +161,4 @@ def _hold(scan: Isotropic, points: NDArray[np.floating], radius_mm: NDArray[np.f
     """Share [N] of the surface about each blob that is dense: small for a free nodule, half at a wall, all within tissue."""
     shells = points[:, None] + DIRECTIONS * (NEAR * radius_mm / scan.step_mm)[:, None, None]
     values = ndimage.map_coordinates(scan.array, shells.reshape(-1, 3).T, order=1, mode="nearest", output=np.float32)
-    return (values.reshape(len(points), -1) > DENSE).mean(1)
+    return (values.reshape(len(points), len(DIRECTIONS)) > DENSE).mean(1)

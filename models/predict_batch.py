@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ambiseg.preprocessing.errors import AmbisegError, DataError, ResourceError, UsageError
+from ambiseg.preprocessing.errors import AmbisegError, DataError, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, whole_file
 from ambiseg.preprocessing.scan_folder import Case
@@ -46,7 +46,7 @@ def predict_batch(
     """Call `predict(case, folder of the case)` for each case that is not done yet.
 
     A folder with predictions of another model or request is refused unless `overwrite`. Any error of a case is its
-    failure, but for lacks of the machine, which concern them all. Raises UsageError where the request speaks of one scan.
+    failure. Raises UsageError where the request speaks of one scan.
     """
     _check_request(request)
     key = _key(trained, request)
@@ -103,8 +103,6 @@ def _failure(predict: Callable[[Case, Path], None], case: Case, folder: Path) ->
     """Predict a case; why it failed, None where it did not."""
     try:
         predict(case, folder)
-    except (ResourceError, MemoryError):
-        raise
     except AmbisegError as error:
         return CaseFailure(case.name, str(error))
     except Exception as error:  # a fault of ours in one case must not cost the others

@@ -7,14 +7,13 @@ every file but run.json, which says when and how fast they were made, and the DI
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_folder
@@ -66,15 +65,20 @@ def predict_to_folder(
     folder: Path,
     request: Request = Request(),
     *,
+    name: str | None = None,
     watch: Stopwatch | None = None,
     on_search: Progress = silent,
     on_lesion: Progress = silent,
 ) -> Prediction:
-    """Predict the scan at `path` and write the results to `folder`, whole or not at all. What stood there is replaced."""
+    """Predict the scan at `path` and write the results to `folder`, whole or not at all. What stood there is replaced.
+
+    `name`: what tables of points call the scan; None: as its file or folder.
+    """
     watch = watch or Stopwatch()
     with ExitStack() as open_files:
         with watch("reading"):
             scan = open_files.enter_context(open_scan(path, series=request.series))
+            scan = replace(scan, name=name or scan.name)
         check_formats(scan, request.formats)
         prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
         write_prediction(folder, scan, prediction, trained, formats=request.formats, watch=watch)
@@ -121,20 +125,11 @@ def _write_lesion(folder: Path, scan: Scan, lesion: Mapping[str, Any], result: L
     for entry, mask in zip(entries, result.hypotheses.masks, strict=True):
         title = f"ambiseg hypothesis {entry['rank']} of {len(entries)}, probability {entry['probability']:.4f}"
         comment = json.dumps({key: entry[key] for key in ("rank", "probability", "interval")})
-        write_on_grid(folder / entry["file"], _whole(mask, result, scan), scan.grid, title, comment)
-    for name, values in _maps(result):
-        write_on_grid(folder / lesion[name], _whole(values, result, scan), scan.grid, MAPS[name])
-
-
-def _maps(result: LesionHypotheses) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    return ((name, values) for name in MAPS if (values := getattr(result, name)) is not None)
-
-
-def _whole(array: NDArray, result: LesionHypotheses, scan: Scan) -> NDArray:
-    """An array of the lesion's box on the whole scan [Z, Y, X], zero elsewhere."""
-    whole = np.zeros(scan.volume.array.shape, array.dtype)
-    whole[result.box] = array
-    return whole
+        write_on_grid(folder / entry["file"], scan.volume.filled(mask, result.box), scan.grid, title, comment)
+    for name, title in MAPS.items():
+        if lesion[name] is not None:
+            whole = scan.volume.filled(getattr(result, name), result.box)
+            write_on_grid(folder / lesion[name], whole, scan.grid, title)
 
 
 def _run(content: Mapping[str, Any], trained: Trained, formats: Sequence[str], watch: Stopwatch) -> dict[str, Any]:

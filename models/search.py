@@ -96,7 +96,11 @@ def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]
         )
     inside = lung_mask(volume) if lungs is None else lungs.astype(bool, copy=False)
     if not inside.any():
-        empty = "The lung mask is empty" if lungs is not None else "No lungs were found in the scan (is it a chest CT in HU?)"
+        empty = (
+            "The lung mask is empty"
+            if lungs is not None
+            else "No lungs were found in the scan (is it a chest CT in HU?)"
+        )
         raise InputError(f"{empty}, so there is nowhere to search: {WAYS}.")
     return inside
 

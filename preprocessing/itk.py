@@ -55,7 +55,7 @@ def read_itk(path: Path) -> tuple[Volume, Grid]:
     except (EOFError, OSError, RuntimeError, ValueError, zlib.error) as error:
         raise DataError(_broken(path)) from error
     shape = (*image.GetSize(), 1)[:3]
-    grid = grid_from(_affine(image), shape, path.name)
+    grid = grid_from(itk_affine(image), shape, path.name)
     values = usable_values(path.name, sitk.GetArrayViewFromImage(image).T)  # lives as long as the image
     return Volume(np.array(grid.display(values), order="C"), grid.display_affine), grid
 
@@ -69,7 +69,7 @@ def _broken(path: Path) -> str:
     return f"{path.name} is not a whole {kind} file (wrong format, or cut short or damaged): copy or export it again."
 
 
-def _affine(image: "sitk.Image") -> NDArray[np.float64]:
+def itk_affine(image: "sitk.Image") -> NDArray[np.float64]:
     """Voxel indices (i, j, k, 1) to mm in RAS; ITK's own are LPS."""
     count = image.GetDimension()
     axes = min(count, 3)

@@ -62,10 +62,20 @@ def read_grid(path: Path) -> Grid:
 def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: str = "", comment: str = "") -> None:
     """Write an array [Z, Y, X] (uint8 or float32) in the voxel order, with the affine and the form codes of `like`.
 
-    Nothing else of the other file's header is kept, so nothing personal travels along. `description` (79 bytes) goes
-    into the header, `comment` into an extension of it. The same array gives the same bytes.
+    See `image_on_grid`. The same array gives the same bytes.
     """
     grid = like if isinstance(like, Grid) else read_grid(like)
+    with whole_file(path) as aside:
+        _save(image_on_grid(array, grid, description, comment), aside)
+        _check_written(aside, path, grid)
+
+
+def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: str = "") -> nib.Nifti1Image:
+    """An array [Z, Y, X] (uint8 or float32) in a file's own voxel order, with its affine and form codes.
+
+    Nothing else of that file's header is kept, so nothing personal travels along. `description` (79 bytes) goes into the
+    header, `comment` into an extension of it.
+    """
     own = grid.back(array)
     header = type(grid.header)()
     header.set_data_dtype(own.dtype)
@@ -76,9 +86,7 @@ def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: st
     if comment:
         header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    with whole_file(path) as aside:
-        _save(kind(own, None, header), aside)
-        _check_written(aside, path, grid)
+    return kind(own, header.get_best_affine(), header)
 
 
 def write_volume(path: Path, volume: Volume) -> None:

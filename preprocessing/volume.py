@@ -37,3 +37,9 @@ class Volume:
     def contains(self, voxel: tuple[float, float, float]) -> bool:
         """Whether fractional voxel indices (z, y, x) lie within the outermost voxels' borders."""
         return all(-0.5 <= index <= count - 0.5 for index, count in zip(voxel, self.array.shape, strict=True))
+
+    def filled(self, array: NDArray, box: tuple[slice, slice, slice]) -> NDArray:
+        """An array of a `box` (z, y, x) of the scan on all of its voxels [Z, Y, X], zero elsewhere."""
+        whole = np.zeros(self.array.shape, array.dtype)
+        whole[box] = array
+        return whole

@@ -23,14 +23,13 @@ def region(result: LesionHypotheses, volume: Volume) -> Box:
     64 mm a side where the scan reaches so far, up to 80 mm about a large lesion, less where the voxels are very small.
     Nothing that a hypothesis marks is left out, however large it is.
     """
-    drawn = (result.hypotheses.masks > 0).any(0)
+    drawn = np.asarray((result.hypotheses.masks > 0).any(0))
     likely = drawn | (result.probability > MARKED)
-    about = _extent(likely, result) if likely.any() else _centre(result, volume)
-    middle = (about[0] + about[1]) // 2
-    kept = _extent(drawn, result) if drawn.any() else (middle, middle)
+    low, high = _extent(likely, result) if likely.any() else _centre(result, volume)
+    first, last = _extent(drawn, result) if drawn.any() else ((low + high) // 2, (low + high) // 2)
     for side_mm in SIDES_MM:
         z, y, x = (
-            _side(*(int(corner[axis]) for corner in (*about, *kept)), side_mm, volume.spacing_mm[axis], count)
+            _side((low[axis], high[axis]), (first[axis], last[axis]), side_mm, volume.spacing_mm[axis], count)
             for axis, count in enumerate(volume.array.shape)
         )
         if volume.array[z, y, x].size <= VOXELS:
@@ -50,13 +49,13 @@ def _centre(result: LesionHypotheses, volume: Volume) -> Extent:
     return nearest, nearest
 
 
-def _side(low: int, high: int, first: int, last: int, side_mm: float, step: float, count: int) -> slice:
-    """Voxels along an axis of a scan of `count` about `low` to `high`, of which `first` to `last` are not cut off."""
-    wanted_mm = min(max(side_mm, (high - low + 1) * step + 2 * MARGIN_MM), MOST_MM)
-    length = min(max(round(wanted_mm / step), last + 1 - first, 1), count)
-    start = (low + high + 1 - length) // 2
-    start = min(max(start, last + 1 - length), first)
-    start = min(max(start, 0), count - length)
+def _side(about: tuple[int, int], kept: tuple[int, int], side_mm: float, step: float, count: int) -> slice:
+    """Voxels along an axis of a scan of `count` about those of `about` (first, last); those of `kept` are not cut off."""
+    wanted_mm = min(max(side_mm, (about[1] + 1 - about[0]) * step + 2 * MARGIN_MM), MOST_MM)
+    length = min(max(round(wanted_mm / step), kept[1] + 1 - kept[0], 1), count)
+    start = (about[0] + about[1] + 1 - length) // 2
+    start = min(max(start, kept[1] + 1 - length), kept[0])
+    start = int(min(max(start, 0), count - length))
     return slice(start, start + length)
 
 
@@ -65,7 +64,8 @@ def within(values: NDArray, box: Box, shown: Box) -> NDArray:
     result = np.zeros((*values.shape[:-3], *(side.stop - side.start for side in shown)), values.dtype)
     common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, shown, strict=True)]
     if all(side.start < side.stop for side in common):
-        result[(..., *_from(common, shown))] = values[(..., *_from(common, box))]
+        (z, y, x), (z_there, y_there, x_there) = _from(common, shown), _from(common, box)
+        result[..., z, y, x] = values[..., z_there, y_there, x_there]
     return result
 
 

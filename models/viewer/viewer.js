@@ -25,7 +25,10 @@ const articles = [...document.querySelectorAll('.lesion')]
 const scan = byId('scan')
 const marks = byId('marks')
 const views = byId('views')
-const state = { lesion: -1, shown: new Set(), style: 'outline', map: 'none', opacity: 1, window: [0, 1], at: [0, 0, 0], plane: 0, cross: true, zoom: 1, pan: [0, 0, 0] }
+const state = {
+  lesion: -1, shown: new Set(), style: 'outline', map: 'none', opacity: 1, window: [0, 1],
+  at: [0, 0, 0], plane: 0, cross: true, zoom: 1, pan: [0, 0, 0]
+}
 let nv = null // NiiVue
 let lesion = null // what `load` gives of the lesion that is drawn; null while another one loads
 
@@ -108,11 +111,12 @@ async function load(stored) {
 function buttons() { return [...articles[state.lesion].querySelectorAll('[data-hypothesis]')] }
 
 function reset() {
-  Object.assign(state, { at: [...lesion.start], plane: 0, zoom: 1, pan: [0, 0, 0], opacity: 1 })
+  Object.assign(state, { plane: 0, zoom: 1, pan: [0, 0, 0], opacity: 1 })
   setWindow(lesion.windows[0].range)
   showMap('none')
   showHypotheses()
-  move(state.at)
+  move([...lesion.start])
+  zoom(lesion.zoom)
 }
 
 // What is shown
@@ -273,7 +277,9 @@ function read() {
   byId('at').textContent = minus(`x ${x.toFixed(1)}, `) + minus(`y ${y.toFixed(1)}, `) + minus(`z ${z.toFixed(1)} mm`)
   const value = valueAt(lesion.scan, state.at)
   byId('value').textContent = minus(Number.isInteger(value) ? String(value) : value.toPrecision(4)) + (page.unit === 'HU' ? ' HU' : '')
-  for (const name of ['probability', 'entropy']) byId(name).textContent = looked() ? UNITS[name][1](valueAt(lesion[name], state.at)) : 'not looked at'
+  for (const name of ['probability', 'entropy']) {
+    byId(name).textContent = looked() ? UNITS[name][1](valueAt(lesion[name], state.at)) : 'not looked at'
+  }
   byId('marked').textContent = markedBy() || 'no hypothesis'
   PLANES.forEach(readSlice)
 }
@@ -353,7 +359,8 @@ function frameOf(tile, index) { // where the voxels of a plane lie on the canvas
   }
   const x = axis('across', left, width)
   const y = axis('up', top, height)
-  return { plane, left, top, width, height, x, y, ratio: scan.width / views.clientWidth, place: (u, v) => [x.origin + u * x.scale, y.origin + v * y.scale] }
+  const place = (u, v) => [x.origin + u * x.scale, y.origin + v * y.scale]
+  return { plane, left, top, width, height, x, y, place, ratio: scan.width / views.clientWidth }
 }
 
 function paintMap(pen, { plane, x, y }) { // the slice's voxels as pixels, stretched to where they lie
@@ -476,11 +483,10 @@ function paintLabels(pen, frame, number) { // the class's number at the voxel ne
 }
 
 function paintLooked(pen, { plane, place, ratio }) { // what the model looked at, where the region is larger
-  const [low, high] = [plane.across, plane.up].map(axis => lesion.looked[axis]).reduce(([a, b], [from, to]) => [[...a, from], [...b, to]], [[], []])
-  const whole = low.every(from => from === 0) && high[0] === lesion.scan.counts[plane.across] && high[1] === lesion.scan.counts[plane.up]
-  if (whole) return
-  const [x, y] = place(...low)
-  const [right, top] = place(...high)
+  const axes = [plane.across, plane.up]
+  if (axes.every(axis => lesion.looked[axis][1] - lesion.looked[axis][0] === lesion.scan.counts[axis])) return
+  const [x, y] = place(...axes.map(axis => lesion.looked[axis][0]))
+  const [right, top] = place(...axes.map(axis => lesion.looked[axis][1]))
   pen.setLineDash([2 * ratio, 4 * ratio])
   pen.lineWidth = ratio
   pen.strokeStyle = 'rgba(255, 255, 255, 0.4)'
@@ -559,7 +565,8 @@ function under(event) { // the plane below the pointer and the voxel there
   if (!lesion) return null
   const box = marks.getBoundingClientRect()
   const [x, y] = [(event.clientX - box.left) * marks.width / box.width, (event.clientY - box.top) * marks.height / box.height]
-  const index = nv.screenSlices.findIndex(({ leftTopWidthHeight: [left, top, width, height] }) => x >= left && x < left + width && y >= top && y < top + height)
+  const index = nv.screenSlices.findIndex(({ leftTopWidthHeight: [left, top, width, height] }) =>
+    x >= left && x < left + width && y >= top && y < top + height)
   if (index < 0) return null
   const frac = nv.screenXY2TextureFrac(x, y, index, false)
   const plane = nv.screenSlices[index].axCorSag

@@ -16,6 +16,7 @@ from .nifti import map_nifti, nifti, ras_affine, scan_nifti
 from .region import region, within
 
 NATS = float(np.log(2))  # the entropy of a fair coin: the most that one class and the background have
+FIELD_MM, MOST_ZOOM = 32.0, 4.0  # of the views at the start
 HU = {"Lung": LUNG_WINDOW, "Soft tissue": (-160.0, 240.0), "Bone": (-500.0, 1300.0)}
 
 
@@ -24,7 +25,8 @@ def voxels(result: LesionHypotheses, volume: Volume, classes: Sequence[str], uni
 
     `windows`: names with the values shown black and white, the first at the start; `most`: the maps' largest values;
     `from`: the scan's slice that is the first of the region; `slices`: how many the scan has; `looked`: the region's
-    voxels that the model looked at, first and end along x, y, z in RAS order; `start`: the voxel of the cross.
+    voxels that the model looked at, first and end along x, y, z in RAS order; `start`: the voxel of the cross; `zoom`: how
+    many times larger than the region the views begin.
     """
     shown = region(result, volume)
     affine = ras_affine(volume, shown)
@@ -42,6 +44,7 @@ def voxels(result: LesionHypotheses, volume: Volume, classes: Sequence[str], uni
         "slices": len(volume.array),
         "looked": _looked(result.box, shown),
         "start": _start(result, shown),
+        "zoom": _zoom(result, shown, volume.spacing_mm),
         "classes": list(classes[1:]),
     }
 
@@ -78,3 +81,12 @@ def _start(result: LesionHypotheses, shown: Box) -> list[int]:
     counts = [side.stop - side.start for side in shown]
     z, y, x = (min(max(at, 0), count - 1) for at, count in zip((z, y, x), counts, strict=True))
     return [counts[2] - 1 - x, counts[1] - 1 - y, z]
+
+
+def _zoom(result: LesionHypotheses, shown: Box, spacing_mm: tuple[float, float, float]) -> float:
+    """So large that what is marked fills a third of the axial view, but for `FIELD_MM` and `MOST_ZOOM`."""
+    marked = np.argwhere(result.hypotheses.masks.any((0, 1)))
+    pixels = np.ptp(marked, 0) + 1 if len(marked) else np.ones(2)
+    field = max(FIELD_MM, 3 * float((pixels * spacing_mm[1:]).max()))
+    reach = min((side.stop - side.start) * step for side, step in zip(shown[1:], spacing_mm[1:], strict=True))
+    return round(min(max(reach / field, 1.0), MOST_ZOOM), 2)

@@ -19,8 +19,8 @@ def place(point_mm: Sequence[float]) -> str:
 
 
 def ambiguity(value: float) -> str:
-    """How much masks differ, in a word."""
-    return next(word for most, word in LEVELS if value <= most)
+    """How much masks differ, in a word that fits the figure's two digits."""
+    return next(word for most, word in LEVELS if round(value, 2) <= most)
 
 
 def interval(bounds: Sequence[float] | None) -> str:

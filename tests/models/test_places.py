@@ -101,9 +101,9 @@ def test_what_cannot_be_searched(threshold_model: Make, found: list, tmp_path: P
     with pytest.raises(InputError, match=r"single slice larger than a lesion's crop is not searched.*--at X,Y,Z"):
         find_lesions(threshold_model(64, 0.5), scan(depth=1), Places())
     mask = save(tmp_path / "lungs.nii", np.ones(SHAPE, np.uint8))
-    with pytest.raises(UsageError, match="--lung-mask says where to search, but places are given too"):
+    with pytest.raises(UsageError, match=r"--lung-mask says where to search, but places are given too"):
         find_lesions(threshold_model(64, 0.5), scan(), Places(at=["1,2,3"], lung_mask=mask))
     other = save(tmp_path / "other.nii", np.ones((3, 3, 3), np.uint8))
-    with pytest.raises(DataError, match="other.nii is not on the grid of the scan"):
+    with pytest.raises(DataError, match=r"other.nii is not on the grid of the scan"):
         find_lesions(threshold_model(64, 0.5), scan(), Places(lung_mask=other))
     assert not found

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from ambiseg.models.inference import Ranking
 from ambiseg.models.metrics.overlap import pairwise_iou
-from ambiseg.models.predict import Ranking, predict_scan
+from ambiseg.models.places import Places
+from ambiseg.models.predict import Request
+from ambiseg.models.predict_files import predict_to_folder
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.dicom import find_series
@@ -107,7 +110,8 @@ def test_predict_at_the_nodule_gives_masks_that_overlay_it(
     z, y, x = np.argwhere(votes >= 2).mean(0)
     at = ",".join(f"{value:.2f}" for value in volume.world((z, y, x)))
     model, folder = threshold_model(crop=64), tmp_path / "out"
-    prediction = predict_scan(model, tmp_path / "scan.nii.gz", folder, at=[at], ranking=Ranking(draws=64, depth_mm=8))
+    request = Request(Places(at=[at]), Ranking(draws=64, depth_mm=8))
+    prediction = predict_to_folder(model, tmp_path / "scan.nii.gz", folder, request)
     original, overlaps = nib.load(tmp_path / "scan.nii.gz"), []
     for entry in prediction.content["lesions"][0]["hypotheses"]:
         image = nib.load(folder / entry["file"])

@@ -47,6 +47,7 @@ def opened(browser, made, tmp_path):
         page.on("request", lambda request: said.append(request.url) if request.url != path.as_uri() else None)
         page.goto(path.as_uri())
         page.wait_for_selector("#views[data-ready]", state="attached")
+        page.evaluate("() => zoom(0)")  # out, as far as it goes
         settle(page)
         return page
 
@@ -150,7 +151,9 @@ def test_letters_stand_at_the_sides_that_they_name(opened):
             left, top, width, height = sides[plane]
             where = {(0, 1): "left", (2, 1): "right", (1, 0): "top", (1, 2): "bottom"}
             found[plane, where[round(2 * (x - left) / width), round(2 * (y - top) / height)]] = text
-    assert "".join(found[plane, side] for plane in PLANES for side in ("left", "right", "top", "bottom")) == "RLAPRLHFAPHF"
+    assert (
+        "".join(found[plane, side] for plane in PLANES for side in ("left", "right", "top", "bottom")) == "RLAPRLHFAPHF"
+    )
 
 
 def test_tilted_scans_say_both_sides(opened):
@@ -197,7 +200,7 @@ def test_hypotheses_are_toggled(opened):
 def test_fill_and_opacity(opened):
     page = opened()
     press(page, "0", "1")
-    left, right, top, bottom = extent(near(within(seen(page), tiles(page)["Axial"]), COLOURS[0]))
+    left, _, top, _ = extent(near(within(seen(page), tiles(page)["Axial"]), COLOURS[0]))
     inside = (slice(top + 6, top + 20), slice(left + 6, left + 20))
     outline = within(seen(page), tiles(page)["Axial"])[inside]
     press(page, "f")
@@ -308,6 +311,8 @@ def test_maps_are_shown_with_their_legend(opened, name, ends):
 
 def test_zoom_stays_within_the_region(opened):
     page = opened()
+    press(page, "r")
+    assert page.evaluate("() => state.zoom") == pytest.approx(63 / 32, abs=0.05)
     whole = extent(bright(within(bare(page), tiles(page)["Axial"])))
     press(page, *["+"] * 4)
     zoomed = extent(bright(within(seen(page), tiles(page)["Axial"])))

@@ -1,0 +1,114 @@
+"""Batches: what is skipped, what fails, and what a second call does."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ambiseg.models.inference import Ranking
+from ambiseg.models.places import Places
+from ambiseg.models.predict import Request
+from ambiseg.models.predict_batch import Batch, predict_batch
+from ambiseg.models.run import Trained
+from ambiseg.preprocessing.errors import DataError, UsageError
+from ambiseg.preprocessing.scan_folder import Case
+
+CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
+
+
+class Batches:
+    """Batches of four cases, of which c is damaged and d breaks the program; `seen` are those predicted last."""
+
+    def __init__(self, trained: Trained, folder: Path):
+        self.trained, self.folder = trained, folder
+        self.broken: dict[str, Exception] = {
+            "c": DataError("c.nii is cut short: get it again."),
+            "d": ZeroDivisionError("division by zero"),
+        }
+        self.seen: list[str] = []
+
+    def run(self, request: Request = Request(), **choice: Any) -> Batch:
+        self.seen.clear()
+        return predict_batch(self.trained, CASES, self.folder, request, self.predict, **choice)
+
+    def predict(self, case: Case, folder: Path) -> None:
+        self.seen.append(case.name)
+        if case.name in self.broken:
+            raise self.broken[case.name]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "hypotheses.json").write_text("{}")
+
+    def states(self) -> dict[str, str]:
+        content: dict[str, dict[str, str]] = json.loads((self.folder / "manifest.json").read_text())
+        return content["cases"]
+
+
+@pytest.fixture
+def batches(tmp_path: Path, threshold_model: Callable[..., Trained]) -> Batches:
+    return Batches(threshold_model(), tmp_path / "out")
+
+
+def test_a_failure_is_written_down_and_the_rest_goes_on(batches: Batches) -> None:
+    batch = batches.run()
+    assert (batch.done, batch.skipped) == (["a", "b"], [])
+    assert batches.states() == {"a": "done", "b": "done", "c": "failed", "d": "failed"}
+    with (batches.folder / "failures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"case": "c", "reason": "c.nii is cut short: get it again."},
+        {"case": "d", "reason": "Unexpected error, a fault in ambiseg: ZeroDivisionError: division by zero"},
+    ]
+
+
+def test_what_is_done_is_skipped_and_what_failed_is_tried_again(batches: Batches) -> None:
+    batches.run()
+    del batches.broken["c"]
+    batch = batches.run()
+    assert batches.seen == ["c", "d"]
+    assert (batch.done, batch.skipped) == (["c"], ["a", "b"])
+    batches.broken.clear()
+    batches.run()
+    assert batches.seen == ["d"]
+    assert set(batches.states().values()) == {"done"}
+    assert not (batches.folder / "failures.csv").exists()
+    (batches.folder / "a" / "hypotheses.json").unlink()
+    batches.run()
+    assert batches.seen == ["a"]
+
+
+def test_an_interrupted_batch_goes_on(batches: Batches) -> None:
+    batches.broken = {"c": KeyboardInterrupt()}  # type: ignore[dict-item]
+    with pytest.raises(KeyboardInterrupt):
+        batches.run()
+    assert batches.states() == {"a": "done", "b": "done", "c": "waiting", "d": "waiting"}
+    batches.broken.clear()
+    batches.run()
+    assert batches.seen == ["c", "d"]
+
+
+def test_another_request_is_refused_unless_all_is_done_again(batches: Batches) -> None:
+    batches.run()
+    other = Request(ranking=Ranking(top=3))
+    with pytest.raises(UsageError, match=r"predictions by another model or other settings.*--overwrite"):
+        batches.run(other)
+    batches.run(other, overwrite=True)
+    assert batches.seen == ["a", "b", "c", "d"]
+
+
+def test_what_speaks_of_one_scan_is_refused(batches: Batches) -> None:
+    with pytest.raises(UsageError, match="--at and --series can be said of one scan only"):
+        batches.run(Request(Places(at=["1,2,3"]), series="2"))
+    assert not batches.seen
+
+
+def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> None:
+    batches.folder.mkdir()
+    (batches.folder / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="exists and is no former batch"):
+        batches.run()
+    (batches.folder / "manifest.json").write_text("{broken")
+    with pytest.raises(DataError, match=r"manifest.json is damaged: remove it"):
+        batches.run()

@@ -1,0 +1,119 @@
+"""The search of a whole chest: candidates in order, with scores, and errors where there is nothing to search."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ambiseg.models.blobs import find_blobs
+from ambiseg.models.run import Trained
+from ambiseg.models.search import foreground, search, weigh
+from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.volume import Volume
+
+SPACING_MM = (2.5, 1.6, 1.6)
+SHAPE = (60, 120, 160)
+AFFINE = np.array([[-1.6, 0, 0, 120.0], [0, -1.6, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1]])
+NODULES = ((25, 55, 45, 12), (38, 70, 112, 7))  # voxels (z, y, x) and diameter in mm, the plainer one first
+
+ModelMaker = Callable[..., Trained]
+
+
+def ellipsoid(centre: tuple[float, ...], radii_mm: float | tuple[float, ...]) -> np.ndarray:
+    places = (np.indices(SHAPE).T - centre) * SPACING_MM / np.broadcast_to(radii_mm, 3)
+    return (places**2).sum(-1).T <= 1
+
+
+@pytest.fixture(scope="module")
+def chest() -> Volume:
+    """A body with two lungs, a vessel in each, and the two nodules."""
+    middle = (30, 60, 80)
+    array = np.full(SHAPE, -1000.0)
+    array[ellipsoid(middle, (1e6, 85, 115))] = 20
+    lungs = ellipsoid((30, 60, 48), (60, 60, 40)) | ellipsoid((30, 60, 112), (60, 60, 40))
+    array[lungs] = -850
+    for x in (38, 120):
+        array[ellipsoid((30, 50, x), (60, 2.5, 2.5)) & lungs] = 30
+    for *centre, diameter in NODULES:
+        array[ellipsoid(tuple(centre), diameter / 2)] = 30
+    array += np.random.default_rng(0).normal(0, 20, SHAPE)
+    return Volume(np.rint(array).astype(np.int16), AFFINE)
+
+
+def test_nodules_come_first_and_in_order(chest: Volume, threshold_model: ModelMaker) -> None:
+    lesions = search(threshold_model(crop=32, spacing_mm=1.0), chest, limit=4)
+    for lesion, (*centre, _) in zip(lesions, NODULES, strict=False):
+        assert np.linalg.norm(np.subtract(lesion.centre_mm, chest.world(tuple(centre)))) < 1.5
+        assert lesion.roi is None
+        assert not lesion.whole
+    scores = [lesion.score for lesion in lesions]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 <= scores[-1] <= scores[0] <= 1
+    assert len(lesions) <= 4
+    assert all(score < scores[1] / 2 for score in scores[2:])
+
+
+def test_the_same_scan_gives_the_same_candidates(chest: Volume, threshold_model: ModelMaker) -> None:
+    trained = threshold_model(crop=32, spacing_mm=1.0)
+    once = search(trained, chest)
+    torch.rand(3)
+    assert search(trained, chest) == once
+    assert search(trained, chest, limit=1) == once[:1]
+
+
+def test_given_lungs_say_where_to_look(chest: Volume, threshold_model: ModelMaker) -> None:
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[:, :, 80:] = 1
+    lungs[chest.array > 100] = 0
+    (lesion,) = search(threshold_model(crop=32, spacing_mm=1.0), chest, lungs=lungs, limit=1)
+    assert np.linalg.norm(np.subtract(lesion.centre_mm, chest.world(NODULES[1][:3]))) < 1.5
+
+
+@pytest.mark.parametrize("spacing_mm", [None, 0.8])
+@pytest.mark.parametrize("unit", ["HU", "relative"])
+def test_the_model_sees_the_nodules(
+    chest: Volume, threshold_model: ModelMaker, spacing_mm: float | None, unit: str
+) -> None:
+    """The threshold model says lesion to what is bright, in four draws of five."""
+    trained = threshold_model(32, spacing_mm, unit, *((-1024, 3071) if unit == "HU" else (0, 255)))
+    blobs = find_blobs(chest, np.ones(SHAPE, bool) & ellipsoid((30, 60, 48), (60, 55, 35)), 5)
+    said = foreground(trained, chest, blobs)
+    assert said.shape == (len(blobs),)
+    assert 0.5 < said[0] <= 1
+    assert (said >= 0).all()
+
+
+def test_the_models_word_changes_a_score_by_two_at_most(chest: Volume, threshold_model: ModelMaker) -> None:
+    trained = threshold_model(crop=32, spacing_mm=1.0)
+    blobs = find_blobs(chest, np.ones(SHAPE, bool), 20)
+    likeness = np.array([blob.likeness for blob in blobs])
+    np.testing.assert_allclose(weigh(trained, chest, blobs), likeness * (1 + foreground(trained, chest, blobs)) / 2)
+    record = trained.record
+    refines = record.model_copy(update={"data": record.data.model_copy(update={"probabilities": True})})
+    np.testing.assert_array_equal(weigh(replace(trained, record=refines), chest, blobs), likeness)
+    assert weigh(trained, chest, []).shape == (0,)
+
+
+def test_progress_reaches_its_end(chest: Volume, threshold_model: ModelMaker) -> None:
+    seen: list[tuple[int, int]] = []
+    search(threshold_model(crop=32, spacing_mm=1.0), chest, on_progress=lambda *both: seen.append(both))
+    assert [done for done, _ in seen] == list(range(1, seen[0][1] + 1))
+    assert len({total for _, total in seen}) == 1
+
+
+def test_a_scan_without_lungs_says_what_to_do_instead(chest: Volume, threshold_model: ModelMaker) -> None:
+    trained = threshold_model(crop=32, spacing_mm=1.0)
+    ways = "--at or --points, .*--roi, .*--lung-mask"
+    with pytest.raises(InputError, match=f"No lungs were found in the scan .*chest CT in HU.*{ways}"):
+        search(trained, Volume(np.full(SHAPE, 40, np.int16), AFFINE))
+    with pytest.raises(InputError, match=f"The lung mask is empty.*{ways}"):
+        search(trained, chest, lungs=np.zeros(SHAPE, bool))
+    with pytest.raises(InputError, match=f"160 x 120 x 59 voxels and the scan 160 x 120 x 60.*{ways}"):
+        search(trained, chest, lungs=np.ones((59, 120, 160), bool))
+
+
+def test_lungs_without_a_blob_have_no_candidates(threshold_model: ModelMaker) -> None:
+    even = Volume(np.full(SHAPE, -850, np.int16), AFFINE)
+    assert search(threshold_model(crop=32, spacing_mm=1.0), even, lungs=np.ones(SHAPE, bool)) == []
