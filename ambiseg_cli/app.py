@@ -71,6 +71,7 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded; see docs/decisions/0010
     try:
         app(arguments, prog_name="ambiseg")
     except SystemExit as leaving:

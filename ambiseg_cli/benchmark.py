@@ -1,5 +1,5 @@
-"""`ambiseg benchmark known-truth|step|metrics`: what methods learn where the truth is known, and what a training step and
-the metrics cost.
+"""`ambiseg benchmark known-truth|lidc|step|metrics`: what methods learn where the truth is known and on real readers, and
+what a training step and the metrics cost.
 """
 
 import tempfile
@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ambiseg.preprocessing.errors import Interrupted, UsageError
+from ambiseg.preprocessing.errors import Interrupted
 
+from .benchmark_lidc import lidc
+from .benchmark_watch import Watch
 from .console import Meter, console, emit_json, out, progress
+from .options import names
+from .options import seeds as seeds_of
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Display
     from rich.table import Table
 
-    from ambiseg.models.benchmarks.known_truth import Trial
     from ambiseg.models.benchmarks.step_cost import MethodCost
-    from ambiseg.models.training import Observer
     from ambiseg.preprocessing.store import Store
 
 benchmark = typer.Typer(
     help="Measure: what methods learn, what a training step costs, what the metrics cost.", no_args_is_help=True
 )
+
+benchmark.command()(lidc)
 
 MADE_CROPS = 64  # of the store that the step benchmark makes when it is given none
 
@@ -60,13 +63,13 @@ def known_truth(
     from ambiseg.models.benchmarks.results import markdown, read_results
     from ambiseg.models.device import resolve_device
 
-    chosen = choose_entries(_names(methods)) if methods else ENTRIES
-    trials = plan(output, chosen, seeds=_numbers(seeds), steps=steps, size=size)
+    chosen = choose_entries(names(methods)) if methods else ENTRIES
+    trials = plan(output, chosen, seeds=seeds_of(seeds), steps=steps, size=size)
     store = known_truth_store(output, crops=crops, size=size)
     try:
         with progress() as display:
-            watch = _Watch(display, len(trials))
-            for result in run_benchmark(output, trials, store, resolve_device(device), watch.train):
+            watch = Watch(display, len(trials))
+            for result in run_benchmark(output, trials, store, resolve_device(device), watch.training):
                 watch.done()
                 console.print(
                     f"{result.entry}, seed {result.seed}: mode error {result.mode_error:.3f}, GED16 {result.ged16:.3f}"
@@ -102,8 +105,8 @@ def step(
     from ambiseg.models.device import resolve_device
     from ambiseg.models.method import methods as known
 
-    names = list(known()) if method == "all" else _names(method)
-    configs = [make_config(name, preset, settings=settings or []) for name in names]
+    chosen_methods = list(known()) if method == "all" else names(method)
+    configs = [make_config(name, preset, settings=settings or []) for name in chosen_methods]
     chosen, costs = resolve_device(device), []
     with _store(store, max(config.data.crop for config in configs)) as opened, progress() as display:
         meter = Meter(display, "Timing", "method")
@@ -151,30 +154,6 @@ def metrics(
         out(f"greatest difference of a figure {cost.difference:.1e}")
 
 
-class _Watch:
-    """The progress of a benchmark: a line of all trials, and one of the training that runs."""
-
-    def __init__(self, display: "Display", trials: int):
-        self.display, self.trials, self.count = display, trials, 0
-        self.meter = Meter(display, "All", "trial")
-        self.meter(0, trials)
-        self.training: Meter | None = None
-
-    def train(self, trial: "Trial") -> "Observer":
-        """An observer that shows the training of a trial."""
-        self.training = Meter(self.display, trial.path.name, "step")
-        meter = self.training
-        return lambda seen: meter(seen.step, seen.steps)
-
-    def done(self) -> None:
-        """A trial is done: its line goes."""
-        self.count += 1
-        self.meter(self.count, self.trials)
-        if self.training is not None:
-            self.display.update(self.training.task, visible=False)
-            self.training = None
-
-
 @contextmanager
 def _store(path: Path | None, size: int) -> Iterator["Store"]:
     """The store at `path`, or one made for the while."""
@@ -186,19 +165,6 @@ def _store(path: Path | None, size: int) -> Iterator["Store"]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield write_known_truth(Path(folder) / "store", crops=MADE_CROPS, size=size, readers=None)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(name) for name in _names(text)]
-    except ValueError:
-        raise UsageError(
-            f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2."
-        ) from None
 
 
 def _table(costs: "list[MethodCost]", caption: str) -> "Table":

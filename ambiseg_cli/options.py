@@ -56,3 +56,18 @@ def spacing_mm(text: str) -> float | None:
     if not 0 < value < 100:
         raise UsageError(f"--spacing {text!r} is not understood: expected a pixel size in mm above 0, or native.")
     return value
+
+
+def names(text: str) -> list[str]:
+    """Names from text such as "modal, probunet"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def seeds(text: str) -> list[int]:
+    """Seeds from text such as "0,1,2"."""
+    try:
+        return [int(name) for name in names(text)]
+    except ValueError:
+        raise UsageError(
+            f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2."
+        ) from None

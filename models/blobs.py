@@ -134,7 +134,7 @@ def _offsets(answer: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[n
     return offsets
 
 
-def _curvatures(smooth: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[np.float64]:
+def _curvatures(smooth: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[np.floating]:
     """Eigenvalues [N, 3] of the Hessian in grid steps, ascending: the most negative first."""
 
     def at(*way: int) -> NDArray[np.float64]:
@@ -151,7 +151,7 @@ def _curvatures(smooth: NDArray[np.float32], places: NDArray[np.intp]) -> NDArra
     return np.linalg.eigvalsh(hessian)
 
 
-def _ball(curvatures: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ball(curvatures: NDArray[np.floating]) -> NDArray[np.float64]:
     """Li's dot filter, 3 l3^2 / |l1|, the eigenvalues' answer where all are equal, less the more they differ; at most 1."""
     most, _, least = curvatures.T
     return np.where(least < 0, np.minimum(3 * least**2 / np.maximum(-most, 1e-9), 1), 0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TILE = 512  # pixels
+TILE = 2048  # pixels
 
 
 class Combine(nn.Module):

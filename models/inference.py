@@ -7,6 +7,7 @@ each draw is one consistent volume; what lies apart from the lesion is taken off
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,11 +29,11 @@ from .stitch import stitching
 
 NEAR_MM = 5.0  # pieces of a draw that come this close to the point or mask belong to the lesion
 SEARCH_MM = 15.0  # without any, the nearest piece does, if it is no farther than this
-DEPTHS_MM = (
-    10.0,
-    20.0,
-)  # slices looked at on either side of the point: the second where draws reach the end of the first
-REACHING = 0.05  # the share of draws that must reach it
+DEPTH_MM = 20.0  # slices looked at on either side of the point at most
+FEW = 12  # slices that are all looked at; of more, those that the lesion reaches
+PROBE = 32  # draws that tell which it reaches
+MARGIN_MM = 3.0  # beyond the slices that they mark
+LEAST_MM = 5.0  # on either side of the point, whatever they mark
 
 
 @dataclass(frozen=True)
@@ -118,28 +119,19 @@ class _Drawn:
     probabilities [Z, K, Y, X]: their mean, and what the model states without a draw.
     """
 
-    place: Neighbourhood
     labels: NDArray[np.uint8]
     weights: NDArray[np.float64]
     draws: int | None
     marginal: NDArray[np.float32]
     stated: NDArray[np.float32] | None
 
-    def reaches_end(self, depth: int) -> bool:
-        """Whether masks of some weight mark the first or last slice and the scan, `depth` slices deep, goes on there."""
-        side = self.place.box[0]
-        below = self.labels[:, 0].any((1, 2)) if side.start > 0 else np.False_
-        above = self.labels[:, -1].any((1, 2)) if side.stop < depth else np.False_
-        return bool(self.weights @ np.broadcast_to(below | above, len(self.weights)) >= REACHING)
-
 
 def _predict(
     trained: Trained, volume: Volume, probabilities: Probabilities | None, lesion: Lesion, ranking: Ranking
 ) -> LesionHypotheses:
-    for depth_mm in _depths(trained, volume, lesion, ranking):
-        drawn = _drawn(trained, volume, probabilities, lesion, ranking, depth_mm)
-        if not drawn.reaches_end(len(volume.array)):
-            break
+    ask = partial(_drawn, trained, volume, probabilities, lesion, ranking.seed)
+    place = _place(trained, volume, lesion, ranking, ask)
+    drawn = ask(place, ranking.draws)
     iou = pairwise_iou(marked_pixels(drawn.labels))
     ranked = rank(drawn.labels, drawn.weights, top=len(drawn.labels), merge=ranking.merge, draws=drawn.draws, iou=iou)
     calibration = calibration_at(trained, ranking.merge)
@@ -147,7 +139,7 @@ def _predict(
     listed = believed.first(ranking.top)
     return LesionHypotheses(
         lesion=lesion,
-        box=drawn.place.box,
+        box=place.box,
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
@@ -158,12 +150,22 @@ def _predict(
     )
 
 
-def _depths(trained: Trained, volume: Volume, lesion: Lesion, ranking: Ranking) -> Sequence[float]:
-    """How far, in mm, slices are looked at, one after the other until the lesion ends within."""
-    if ranking.depth_mm is not None:
-        return (ranking.depth_mm,)
-    half = trained.record.crop * (trained.record.data.spacing_mm or min(volume.spacing_mm[1:])) / 2
-    return DEPTHS_MM[-1:] if lesion.whole else sorted({min(depth, half) for depth in DEPTHS_MM})
+def _place(
+    trained: Trained, volume: Volume, lesion: Lesion, ranking: Ranking, ask: Callable[[Neighbourhood, int], _Drawn]
+) -> Neighbourhood:
+    """The crop on all slices that may show the lesion; of many, on those that a few draws mark and some beyond."""
+    data, crop = trained.record.data, trained.record.crop
+    half = crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2
+    depth_mm = min(DEPTH_MM, half) if ranking.depth_mm is None else ranking.depth_mm
+    place = neighbourhood(volume, lesion, crop, data.spacing_mm, depth_mm)
+    if ranking.depth_mm is not None or lesion.whole or place.shape[0] <= FEW:
+        return place
+    marked = np.flatnonzero(ask(place, PROBE).labels.any((0, 2, 3))) + place.box[0].start
+    drawn = np.empty(0, np.intp) if lesion.roi is None else lesion.roi[:, 0]
+    step, middle = volume.spacing_mm[0], volume.voxel(lesion.centre_mm)[0]
+    low = min([middle - LEAST_MM / step, *(marked - MARGIN_MM / step), *drawn])
+    high = max([middle + LEAST_MM / step, *(marked + MARGIN_MM / step), *drawn])
+    return place.between(math.ceil(low), math.floor(high))
 
 
 def _drawn(
@@ -171,18 +173,18 @@ def _drawn(
     volume: Volume,
     probabilities: Probabilities | None,
     lesion: Lesion,
-    ranking: Ranking,
-    depth_mm: float,
+    seed: int,
+    place: Neighbourhood,
+    draws: int,
 ) -> _Drawn:
-    """The model's masks of the slices within `depth_mm`, without what is not the lesion's."""
+    """The model's masks of a place's slices, without what is not the lesion's."""
     data = trained.record.data
-    place = neighbourhood(volume, lesion, trained.record.crop, data.spacing_mm, depth_mm)
     images = place.images(volume, data.intensity)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
     stitch = stitching(np.arange(len(images)) * volume.spacing_mm[0])
     with torch.inference_mode():
         predictive = trained.predictive(images, crops_of_other)
-        atoms = predictive.atoms(ranking.draws, generator_for(ranking.seed, "predict"), tied=True, stitch=stitch)
+        atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True, stitch=stitch)
         stated = predictive.pixelwise()
     classes = len(data.class_names)
     labels = np.stack([place.labels_back(slices, classes) for slices in atoms.labels.cpu().numpy()], 1)
@@ -190,7 +192,6 @@ def _drawn(
         _keep_lesion(labels, place.distance(volume, lesion))
     weights = atoms.weights[0].double().cpu().numpy()
     return _Drawn(
-        place=place,
         labels=labels,
         weights=weights / weights.sum(),
         draws=atoms.draws,
@@ -212,12 +213,16 @@ def _keep_lesion(labels: NDArray[np.uint8], distance_mm: NDArray[np.float32]) ->
     """
     from scipy import ndimage
 
+    near = distance_mm <= NEAR_MM
     for draw in labels:
         pieces, count = ndimage.label(draw, np.ones((3, 3, 3)))
-        if count:
+        kept = np.zeros(count + 1, bool)
+        kept[pieces[near]] = True
+        if count and not kept[1:].any():
             nearest = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
-            limit = max(NEAR_MM, min(SEARCH_MM, nearest.min()))
-            draw[~np.concatenate(([False], nearest <= limit))[pieces]] = 0
+            kept[1:] = (nearest <= SEARCH_MM) & (nearest == nearest.min())
+        kept[0] = True
+        draw[~kept[pieces]] = 0
 
 
 def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The slices about a lesion, cut out as the training crops were, and masks of these crops put back on the scan."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,11 @@ class Neighbourhood:
         """The crop's grid over the box alone."""
         y, x = self.plane.centre
         return PlaneGrid(self.plane.size, (y - self.box[1].start, x - self.box[2].start), self.plane.step)
+
+    def between(self, low: int, high: int) -> "Neighbourhood":
+        """The same crop on those of its slices that lie from `low` to `high`."""
+        slices = slice(max(low, self.box[0].start), min(high + 1, self.box[0].stop))
+        return replace(self, box=(slices, *self.box[1:]))
 
     def images(self, volume: Volume, intensity: Intensity) -> NDArray[np.float32]:
         """The slices as training crops [Z, 1, H, W] in the unit of the training set.

@@ -76,4 +76,7 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
         mask = read_mask(places.lung_mask)
         check_same_grid(places.lung_mask.name, mask, "the scan", scan.volume)
         lungs = mask.array != 0
-    return search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
+    found = search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
+    if not found:
+        raise InputError(f"The lungs hold nothing that looks like a lesion: say where to look, by {WAYS}.")
+    return found

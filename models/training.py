@@ -54,10 +54,17 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
-def train(run: Run, store: Store, device: torch.device, observe: Observer = lambda progress: None) -> bool:
+def train(
+    run: Run,
+    store: Store,
+    device: torch.device,
+    observe: Observer = lambda progress: None,
+    enough: Callable[[], bool] = lambda: False,
+) -> bool:
     """Train a run from where it stands to its end; False when it stopped early for want of improvement.
 
-    Raises KeyboardInterrupt when asked to stop, after saving the state; `train` again goes on from there.
+    Raises KeyboardInterrupt when asked to stop, by a signal or when it is `enough`, after saving the state; `train` again
+    goes on from there.
     Raises InputError or UsageError when run, data and settings do not fit, or the loss is no finite number.
     """
     if store.content_hash != run.record.data.content_hash:
@@ -66,7 +73,7 @@ def train(run: Run, store: Store, device: torch.device, observe: Observer = lamb
         )
     check_data(run.record.config, store)
     with joined_processes(device) as (processes, device), stop_requests() as stop:
-        return Loop(run, store, device, processes, observe).go(stop)
+        return Loop(run, store, device, processes, observe).go(lambda: stop() or enough())
 
 
 def check_data(config: TrainConfig, store: Store) -> None:
@@ -113,9 +120,10 @@ class Loop:
             self.step()
             state.step += 1
             last = state.step == config.steps
-            if last or state.step % LOG_EVERY == 0:
-                self._report()
-            if (last or state.step % config.validation.every == 0) and self._validate():
+            validated = last or state.step % config.validation.every == 0
+            if validated or state.step % LOG_EVERY == 0:
+                self._report()  # before a validation, which a loss that is no number would break
+            if validated and self._validate():
                 return False
             if self._asked(stop) and not last:
                 self._save()

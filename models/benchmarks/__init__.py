@@ -1,1 +1,1 @@
-"""Benchmarks: what methods learn where the truth is known, and what a training step costs beside its arithmetic."""
+"""Benchmarks: what methods learn where the truth is known and on real readers, and what a training step costs."""

@@ -11,7 +11,8 @@ from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.sources.known_truth import MODES
 
 from ..preview import INK, PALE
-from .results import Result, by_entry
+from .results import Result
+from .tables import by_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,16 +1,12 @@
 """What the known-truth benchmark found: one result an entry and seed, and the tables made of them."""
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
-
-from ambiseg.preprocessing.files import whole_file
 
 from .entries import order
+from .tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 
 FILE = "result.json"
 
@@ -54,7 +50,7 @@ class Result:
 
     def write(self, folder: Path) -> None:
         """Write the result into its run folder."""
-        _write(folder / FILE, json.dumps(asdict(self), indent=1) + "\n")
+        write_text(folder / FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -66,18 +62,10 @@ def read_results(folder: Path) -> list[Result]:
 def write_results(folder: Path, results: Sequence[Result]) -> None:
     """Write `results.json`, `results.csv` and `results.md`."""
     rows = [asdict(result) for result in results]
-    _write(folder / "results.json", json.dumps(rows, indent=1) + "\n")
-    _write(folder / "results.md", markdown(results))
+    write_text(folder / "results.json", json.dumps(rows, indent=1) + "\n")
+    write_text(folder / "results.md", markdown(results))
     plain = [{name: value for name, value in row.items() if name != "modes"} for row in rows]
-    with whole_file(folder / "results.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(plain[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(plain)
-
-
-def by_entry(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """The results of each entry, one a seed; entries in the order given."""
-    return {name: list(own) for name, own in groupby(results, key=lambda result: result.entry)}
+    write_rows(folder / "results.csv", plain)
 
 
 @dataclass(frozen=True)
@@ -90,18 +78,13 @@ class Column:
     truth: Callable[[Result], float] | None = None
 
 
-def _decimals(value: float) -> str:
-    """Three decimals, without the zero before the point."""
-    return f"{value:.3f}".replace("0.", ".", 1)
-
-
 COLUMNS = (
-    Column("GED16", lambda r: r.ged16, _decimals, lambda r: r.ged16_floor),
-    Column("GED, unbiased", lambda r: r.ged, _decimals, lambda r: 0.0),
-    Column("HM-IoU16", lambda r: r.hm_iou16, _decimals),
-    Column("mode error", lambda r: r.mode_error, _decimals, lambda r: 0.0),
-    Column("P(empty) error", lambda r: r.empty_error, _decimals, lambda r: 0.0),
-    Column("diversity", lambda r: r.diversity, _decimals, lambda r: r.true_diversity),
+    Column("GED16", lambda r: r.ged16, short, lambda r: r.ged16_floor),
+    Column("GED, unbiased", lambda r: r.ged, short, lambda r: 0.0),
+    Column("HM-IoU16", lambda r: r.hm_iou16, short),
+    Column("mode error", lambda r: r.mode_error, short, lambda r: 0.0),
+    Column("P(empty) error", lambda r: r.empty_error, short, lambda r: 0.0),
+    Column("diversity", lambda r: r.diversity, short, lambda r: r.true_diversity),
     Column("training s", lambda r: r.training_seconds, "{:.0f}".format),
     Column("step ms", lambda r: r.step_ms, "{:.1f}".format),
     Column("16 masks ms", lambda r: r.sampling_ms, "{:.1f}".format),
@@ -128,24 +111,9 @@ def caption(results: Sequence[Result]) -> str:
 
 def markdown(results: Sequence[Result]) -> str:
     """The table for a page of documentation, its columns aligned."""
-    rows = table(results)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
-        " | ".join(
-            [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
-        )
-        for cells in (rows[0], rule, *rows[1:])
-    ]
-    return "\n".join([*(f"| {line} |" for line in lines), "", caption(results), ""])
+    return f"{markdown_table(table(results))}\n\n{caption(results)}\n"
 
 
 def _cell(column: Column, results: Sequence[Result]) -> str:
-    values = [column.value(result) for result in results]
-    spread = f" ± {column.text(stdev(values))}" if len(values) > 1 and column.truth else ""
-    return column.text(fmean(values)) + spread
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as file:
-        file.write_text(text, encoding="utf-8")
+    """Means; the standard deviation over seeds beside figures that the truth has too."""
+    return mean_and_spread([column.value(result) for result in results], column.text, spread=column.truth is not None)

@@ -66,24 +66,27 @@ def calibrate(
     fewer than two patients.
     """
     found, patients = choices(trained, store, SPLIT, samples=samples, seed=seed, limit=limit, on_progress=on_progress)
+    return fit(found, patients, samples=samples, seed=seed, data=store.content_hash, weights=trained.weights_hash)
+
+
+def fit(found: Sequence[Outcome], patients: Sequence[str], *, samples: int, seed: int, data: str, weights: str) -> Fit:
+    """Fit the calibration to the `choices` of the validation split: cases' outcomes and patients, and what they are of.
+
+    samples, seed: of the draws; data, weights: hashes. Raises DataError for fewer than two patients.
+    """
     chosen, numbers, held_out = choose(found, patients)
-    return Fit(
-        Calibration(
-            temperature=float(1 / numbers[0]),
-            empty=float(numbers[1]),
-            none=float(numbers[2]),
-            merge=MERGE,
-            samples=samples,
-            seed=seed,
-            split=SPLIT,
-            data_hash=store.content_hash,
-            weights_hash=trained.weights_hash,
-        ),
-        chosen,
-        held_out,
-        len(found),
-        len(set(patients)),
+    calibration = Calibration(
+        temperature=float(1 / numbers[0]),
+        empty=float(numbers[1]),
+        none=float(numbers[2]),
+        merge=MERGE,
+        samples=samples,
+        seed=seed,
+        split=SPLIT,
+        data_hash=data,
+        weights_hash=weights,
     )
+    return Fit(calibration, chosen, held_out, len(found), len(set(patients)))
 
 
 def check_split(store: Store, split: str) -> None:

@@ -212,3 +212,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(known_truth: Store, tmp_path: 
     runs = [tmp_path / name for name in ("whole", "killed")]
     assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
     assert not list(tmp_path.rglob(".writing*"))
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_without_spinning_unless_the_user_says_so(given: str | None, used: str) -> None:
+    """It must be said before torch is loaded: libgomp shows what it understood when it starts."""
+    code = "from ambiseg.app import main\ntry:\n    main(['methods'])\nexcept SystemExit:\n    pass"
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{used}'" in process.stderr

@@ -48,6 +48,74 @@ def test_known_truth_refuses(ambiseg: Command, tmp_path: Path, words: tuple[str,
     assert not (tmp_path / "kt").exists()
 
 
+def lidc(store: Store, folder: Path, *words: object) -> tuple[object, ...]:
+    tiny = (*TINY, "--set", "batch=4", "--set", "validation.every=2", "--steps", 4, "--limit", 4)
+    return (
+        "benchmark",
+        "lidc",
+        "-d",
+        store.path,
+        "-o",
+        folder,
+        "--preset",
+        "small",
+        "-m",
+        "mheads-gate,dropout",
+        *tiny,
+        *words,
+    )
+
+
+def test_lidc_prints_a_page_and_goes_on(ambiseg: Command, known_truth: Store, tmp_path: Path) -> None:
+    words = lidc(known_truth, tmp_path / "out")
+    code, printed, notes = ambiseg(*words, "--minutes", 0)
+    assert (code, printed) == (130, "")
+    assert "Stopped; nothing is lost. Go on with the same command." in notes
+    code, printed, notes = ambiseg(*words, "--minutes", 60)
+    assert code == 0
+    assert "mheads-gate-seed0: measured on val." in notes
+    assert printed.strip() == (tmp_path / "out/results.md").read_text().strip()
+    assert "-m mheads-gate,dropout --seeds 0 --steps 4 --limit 4" in printed
+    assert not (tmp_path / "out/results-test.csv").exists()
+    code, printed, notes = ambiseg(*words, "--test", "--published", "examples/published_lidc.csv")
+    assert code == 0
+    assert "training" not in notes
+    assert "## Test" in printed
+    assert "## Beside published figures" in printed
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "curves.png",
+        "results.csv",
+        "results-test.csv",
+        "results.md",
+        "runs",
+    }
+
+
+def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: Path) -> None:
+    code, printed, notes = ambiseg(*lidc(known_truth, tmp_path / "out"), "--set", "optimiser.learning_rate=1e30")
+    assert code == 5
+    assert "2 of 2 entries failed: mheads-gate-seed0: The loss is no finite number" in notes
+    assert "- `dropout-seed0` failed: The loss is no finite number" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("-m", "unet"), 2, "No benchmark entry 'unet': expected generalized-mixture-full, modal"),
+        (("--set", "data.crop=999"), 2, "data.crop is 999 pixels, but the stored crops are"),
+        (("--seeds", "one"), 2, "Seeds 'one' cannot be read"),
+        (("-d", "nowhere"), 3, "nowhere"),
+        (("--published", "no.csv"), 3, "There is no file no.csv"),
+    ],
+)
+def test_lidc_refuses(
+    ambiseg: Command, known_truth: Store, tmp_path: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    found, _, notes = ambiseg(*lidc(known_truth, tmp_path / "out"), *words)
+    assert (found, message in notes) == (code, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_step_prints_a_table(ambiseg: Command) -> None:
     code, printed, _ = ambiseg("benchmark", "step", "-m", "mheads, probunet", *TINY, "--steps", 5)
     assert code == 0

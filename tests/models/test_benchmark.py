@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ambiseg.models.benchmarks.entries import ENTRIES, Entry, choose_entries
-from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark, training_seconds
+from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark
 from ambiseg.models.benchmarks.picture import draw_results
 from ambiseg.models.benchmarks.results import Result, markdown, read_results, write_results
+from ambiseg.models.benchmarks.timing import training_seconds
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.run import Run
 from ambiseg.models.training import Observer, Progress

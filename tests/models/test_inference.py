@@ -181,7 +181,7 @@ def test_slices_are_looked_at_as_far_as_the_lesion_reaches(threshold_model: Make
         predict_volume(threshold_model(96), each, [at_point(each, CENTRE)], Ranking(draws=20))[0].box[0]
         for each in (small, long)
     ]
-    assert [each.stop - each.start for each in deep] == [11, 21]  # 10 mm and 20 mm either side, slices 2 mm apart
+    assert [each.stop - each.start for each in deep] == [9, 21]  # 2 mm apart: 7 slices and 3 mm more; 20 mm either way
 
 
 def volume_xy(volume: Volume) -> np.ndarray:

@@ -97,6 +97,12 @@ def test_a_large_scan_is_searched_within_the_mask_that_is_given(
     assert lungs.sum() == 4 * 200 * 30
 
 
+def test_nothing_found_is_said(threshold_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ambiseg.models.search.search", lambda *arguments, **choice: [])
+    with pytest.raises(InputError, match=r"nothing that looks like a lesion: say where to look, by --at X,Y,Z"):
+        find_lesions(threshold_model(64, 0.5), scan(), Places())
+
+
 def test_what_cannot_be_searched(threshold_model: Make, found: list, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"single slice larger than a lesion's crop is not searched.*--at X,Y,Z"):
         find_lesions(threshold_model(64, 0.5), scan(depth=1), Places())

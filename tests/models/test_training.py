@@ -81,7 +81,7 @@ def test_a_loss_that_is_no_number_stops_with_advice(known_truth: Store, tmp_path
     run = make_run(
         tmp_path / "run", known_truth, "optimiser.learning_rate=1e30", "optimiser.clip=0", "optimiser.warmup=0"
     )
-    with pytest.raises(UsageError, match=r"no finite number at step 20: lower optimiser.learning_rate"):
+    with pytest.raises(UsageError, match=r"no finite number at step 10: lower optimiser.learning_rate"):
         train(run, known_truth, CPU)
 
 

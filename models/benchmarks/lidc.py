@@ -1,0 +1,193 @@
+"""Methods on a dataset store of real readers: each entry trained, calibrated and evaluated alike, whenever there is time.
+
+The work on a run has parts (training, calibration, sampling times, evaluation), and each is noted in the run's folder
+when it is done, so that a benchmark may be stopped or killed anywhere: the same call goes on with the part that was cut
+short, and training within it. All tables and pictures are made from the run folders alone.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ambiseg.preprocessing.errors import DataError, InputError, PartialError, UsageError
+from ambiseg.preprocessing.store import Store
+
+from ..evaluation.calibrate import SAMPLES as CALIBRATION_SAMPLES
+from ..evaluation.calibrate import SPLIT, choices, fit
+from ..evaluation.calibration_check import believed, judge
+from ..evaluation.evaluate import evaluate
+from ..metrics.outcomes import Outcome
+from ..report.folder import write_numbers
+from ..run import Run, Trained, load_trained
+from ..training import check_data, train
+from .entries import Entry
+from .notes import done, note, read_notes
+from .timing import device_words, machine_words, sampling_seconds, training_seconds
+from .trials import Trial, attempts, plan_trials
+
+RUNS = "runs"
+SAMPLES = 100  # draws an image, the most at which papers give GED
+TIMED = (16, 100)  # draws of one image that are timed
+SEED = 0  # of all draws in calibration and evaluation
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all trials share. limit: cases of each split that are measured, None for all; enough: whether to stop now;
+    watch: the progress of a part of a trial's work, by its name, as a function of (done, total).
+    """
+
+    store: Store
+    device: torch.device
+    limit: int | None = None
+    enough: Callable[[], bool] = lambda: False
+    watch: Callable[[Trial, str], OnProgress] = lambda trial, part: lambda done, total: None
+
+
+def plan(
+    folder: Path,
+    entries: Sequence[Entry],
+    store: Store,
+    preset: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+    settings: Sequence[str] = (),
+) -> list[Trial]:
+    """The trials of a benchmark in `folder`; nothing is trained or written yet.
+
+    steps: of every entry, by default as the preset has them. Raises UsageError for settings that do not exist or do not
+    fit the store, and when the folder holds runs with others; InputError when it holds runs on other data.
+    """
+    trials = plan_trials(folder / RUNS, entries, preset, seeds=seeds, settings=settings, flags={"steps": steps})
+    for file in sorted((folder / RUNS).glob("*/run.json")):
+        held = Run.open(file.parent).record.data
+        if held.content_hash != store.content_hash:
+            raise InputError(
+                f"{file.parent} was trained on other data ({held.name}, {held.content_hash[:12]}) than {store.path} "
+                f"({store.content_hash[:12]}): choose another folder with -o."
+            )
+    for trial in trials:
+        check_data(trial.config, store)
+    return trials
+
+
+def run_benchmark(trials: Sequence[Trial], work: Work, *, test: bool = False) -> Iterator[tuple[Trial, str]]:
+    """Train and measure the trials on the validation split, then, if wanted, all of them on the test split; yields each
+    trial with the split that it has been measured on. What is finished is not done again.
+
+    Raises KeyboardInterrupt when stopped or when it is enough: the same call goes on. A trial that cannot be trained or
+    measured is noted and left out; PartialError names all such at the end.
+    """
+    failure: PartialError | None = None
+    try:
+        yield from attempts(trials, lambda trial: (trial, _measured(trial, SPLIT, work)))
+    except PartialError as error:
+        failure = error
+    if test:
+        sound = [trial for trial in trials if "failed" not in read_notes(trial.path)]
+        yield from attempts(sound, lambda trial: (trial, _measured(trial, "test", work)))
+    if failure:
+        raise failure
+
+
+def _measured(trial: Trial, split: str, work: Work) -> str:
+    """Do what is left of the work on a trial and a split, and return the split."""
+    try:
+        for part, do in _parts(split).items():
+            if done(read_notes(trial.path), part, work.limit):
+                continue
+            if work.enough():
+                raise KeyboardInterrupt
+            note(trial.path, part, do(trial, work, work.watch(trial, part)))
+    except (UsageError, DataError) as error:
+        if (trial.path / "run.json").is_file():
+            note(trial.path, "failed", str(error))
+        raise
+    note(trial.path, "failed", None)
+    return split
+
+
+def _parts(split: str) -> Mapping[str, Callable[[Trial, Work, OnProgress], Mapping[str, Any]]]:
+    """The parts of the work on a split in their order; the names of what is noted."""
+    if split == SPLIT:
+        return {
+            "training": _train,
+            f"calibration-{SPLIT}": _calibrate,
+            "sampling": _time_sampling,
+            f"evaluation-{SPLIT}": lambda *given: _evaluate(SPLIT, *given),
+        }
+    return {
+        f"calibration-{split}": lambda *given: _check_calibration(split, *given),
+        f"evaluation-{split}": lambda *given: _evaluate(split, *given),
+    }
+
+
+def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    run = trial.run(work.store, work.device)
+    to_the_end = train(
+        run, work.store, work.device, lambda seen: on_progress(seen.step, seen.steps), enough=work.enough
+    )
+    method = load_trained(run.path, work.device, calibrated=False).method
+    return {
+        "steps": run.read_log()[-1]["step"],
+        "stopped_early": not to_the_end,
+        "seconds": training_seconds(run),
+        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        "device": device_words(work.device),
+        "machine": machine_words(),
+    }
+
+
+def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    """Fit the calibration, keep it in the run, and judge it on the cases that it was fitted on."""
+    trained = load_trained(trial.path, work.device, calibrated=False)
+    found, patients = _choices(trained, SPLIT, work, on_progress)
+    data = work.store.content_hash
+    fitted = fit(found, patients, samples=CALIBRATION_SAMPLES, seed=SEED, data=data, weights=trained.weights_hash)
+    fitted.calibration.write(trial.path)
+    after = judge(believed(found, fitted.calibration), patients, SEED)
+    return {"limit": work.limit, "before": judge(found, patients, SEED).summary(), "after": after.summary()}
+
+
+def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    """Judge the calibration on cases that it was not fitted on."""
+    trained = load_trained(trial.path, work.device)
+    if trained.calibration is None:
+        raise DataError(f"{trial.path} has lost its calibration.json: delete its benchmark.json to measure it again.")
+    found, patients = _choices(trained, split, work, on_progress)
+    after = judge(believed(found, trained.calibration), patients, SEED)
+    return {"limit": work.limit, "before": judge(found, patients, SEED).summary(), "after": after.summary()}
+
+
+def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) -> tuple[list[Outcome], list[str]]:
+    return choices(
+        trained,
+        work.store,
+        split,
+        samples=CALIBRATION_SAMPLES,
+        seed=SEED,
+        limit=work.limit,
+        on_progress=on_progress,
+    )
+
+
+def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    trained = load_trained(trial.path, work.device)
+    return {str(draws): sampling_seconds(trained, work.store, SPLIT, draws) for draws in TIMED}
+
+
+def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    begun = time.monotonic()
+    trained = load_trained(trial.path, work.device)
+    evaluation = evaluate(
+        trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
+    )
+    write_numbers(trial.path / f"evaluation-{split}", evaluation)
+    return {"limit": work.limit, "seconds": time.monotonic() - begun}

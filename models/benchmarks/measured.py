@@ -1,0 +1,152 @@
+"""A benchmark's runs as they have been measured on a split, read back from their folders, and as rows of a table."""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..comparison.stored import CASES, StoredEvaluation, read_evaluation
+from ..metrics.catalogue import DRAWS
+from ..run import Run, RunRecord
+from .lidc import RUNS, TIMED
+from .notes import done, read_notes
+
+GED = tuple(f"ged{n}_{kind}" for kind in "vu" for n in DRAWS)
+FIGURES = (*GED, "hm_iou16", "sample_diversity16", "reader_diversity", "top_dice", "best_dice", "empty_error")
+POOLED = ("ambiguity_auroc",)
+NAME = re.compile(r"(.+)-seed(\d+)")  # of a run folder
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Figured:
+    """A mean with its 95 % interval by patient; nan where it is not defined."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, summary: Mapping[str, float | None]) -> "Figured":
+        """The figure of a summary, in which None stands for what is not defined."""
+        return cls(*(NAN if (value := summary[name]) is None else value for name in ("mean", "low", "high")))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run that has been measured on a split: its entry and seed, record, notes, and its evaluation case by case."""
+
+    entry: str
+    seed: int
+    record: RunRecord
+    notes: Mapping[str, Any]
+    evaluation: StoredEvaluation
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return f"{self.entry}-seed{self.seed}"
+
+    @property
+    def split(self) -> str:
+        """Where it was measured."""
+        return str(self.evaluation.about["split"])
+
+    def figure(self, name: str) -> Figured:
+        """A figure of the evaluation, or "ece_before" and "ece_after" of calibration."""
+        if name.startswith("ece_"):
+            return Figured.of(self.notes[f"calibration-{self.split}"][name.removeprefix("ece_")]["figures"]["ece"])
+        return Figured.of(self.evaluation.about["figures"][name])
+
+    def sampling_ms(self, draws: int) -> float:
+        """Milliseconds from one image to so many masks of it."""
+        return 1e3 * float(self.notes["sampling"][str(draws)])
+
+    def row(self) -> dict[str, Any]:
+        """All of it as a line of a CSV; what is not defined stays blank."""
+        training, about, config = self.notes["training"], self.evaluation.about, self.record.config
+        names = (*FIGURES, "ece_before", "ece_after", *POOLED)
+        return {
+            "entry": self.entry,
+            "method": config.method,
+            "options": json.dumps(config.options, sort_keys=True),
+            "preset": config.preset,
+            "seed": self.seed,
+            "steps": training["steps"],
+            "batch": config.batch,
+            "parameters": training["parameters"],
+            "training_seconds": _cell(training["seconds"]),
+            "device": training["device"],
+            "machine": training["machine"],
+            **{f"sampling{n}_ms": _cell(self.sampling_ms(n)) for n in TIMED},
+            "split": self.split,
+            "cases": len(self.evaluation.rows),
+            "patients": len(set(self.evaluation.patients)),
+            "crop": "x".join(map(str, about["crop"])),
+            "weights": about["weights"],
+            **{key: text for name in names for key, text in _cells(name, self.figure(name)).items()},
+            "data": about["data"],
+            "data_hash": about["data_hash"],
+            "weights_hash": about["weights_hash"],
+            "ambiseg": about["ambiseg"],
+        }
+
+
+def read_measured(folder: Path, split: str, limit: int | None = None) -> list[Measured]:
+    """The runs of a benchmark's folder that have been measured on so many cases of a split, by name and seed."""
+    found = []
+    for path in run_folders(folder):
+        notes = read_notes(path)
+        if not done(notes, f"evaluation-{split}", limit):
+            continue
+        found.append(Measured(*entry_and_seed(path), Run.open(path).record, notes, read_evaluation(path, split)))
+    return found
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The run folders of a benchmark, by entry and seed."""
+    paths = [file.parent for file in (folder / RUNS).glob("*/run.json") if NAME.fullmatch(file.parent.name)]
+    return sorted(paths, key=entry_and_seed)
+
+
+def entry_and_seed(path: Path) -> tuple[str, int]:
+    """The entry and the seed that a run folder is named by."""
+    match = NAME.fullmatch(path.name)
+    assert match
+    return match[1], int(match[2])
+
+
+def perfect(one: Measured) -> Mapping[str, float]:
+    """What draws of the readers' own distribution would score on the split, by figure; empty where it is not known.
+
+    Where M readers stand for a distribution, the V-statistic of N draws expects d_YY (1/N + 1/M), d_YY the distance of two
+    different readers (`metrics.distances`).
+    """
+    about = one.evaluation.about
+    unbiased = {f"ged{n}_u": 0.0 for n in DRAWS}
+    if about["known_odds"]:
+        return {name: value for name, value in about["floor"].items() if name in GED} | unbiased
+    readers = _readers(one)
+    if readers is None:
+        return {}
+    diversity = one.figure("reader_diversity").mean * readers / (readers - 1)
+    return {f"ged{n}_v": diversity * (1 / n + 1 / readers) for n in DRAWS} | unbiased
+
+
+def _readers(one: Measured) -> int | None:
+    """How many readers each case has; None where they differ or a case has but one."""
+    with (one.evaluation.folder / CASES).open(newline="", encoding="utf-8") as file:
+        counts = {int(case["readers"]) for case in csv.DictReader(file)}
+    return counts.pop() if len(counts) == 1 and min(counts) > 1 else None
+
+
+def _cells(name: str, figure: Figured) -> dict[str, str]:
+    return {name: _cell(figure.mean), f"{name}_low": _cell(figure.low), f"{name}_high": _cell(figure.high)}
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"

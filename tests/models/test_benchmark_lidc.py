@@ -1,0 +1,242 @@
+"""The benchmark on real readers, on a made store and tiny nets: measured, stopped anywhere, gone on with, tabulated."""
+
+import csv
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ambiseg.models.benchmarks.curves import read_curves
+from ambiseg.models.benchmarks.entries import LIDC_ENTRIES, Entry
+from ambiseg.models.benchmarks.lidc import Work, plan, run_benchmark
+from ambiseg.models.benchmarks.lidc_page import write_results
+from ambiseg.models.benchmarks.measured import read_measured
+from ambiseg.models.benchmarks.notes import read_notes
+from ambiseg.models.benchmarks.trials import Trial
+from ambiseg.models.benchmarks.winners import winners
+from ambiseg.models.comparison.published import read_published
+from ambiseg.models.comparison.stored import StoredEvaluation, read_evaluation
+from ambiseg.models.run import Run
+from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
+from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.preprocessing.store import Store
+
+CPU = torch.device("cpu")
+SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
+TWO = (Entry("mheads-gate", "mheads", {"gate": "learned", "heads": 3}), Entry("probunet", "probunet"))
+STEPS = 30
+PUBLISHED = Path(__file__).parents[2] / "examples" / "published_lidc.csv"
+
+Parts = list[tuple[str, str]]
+
+
+def trials(folder: Path, store: Store, entries: tuple[Entry, ...] = TWO, **changes: object) -> list[Trial]:
+    return plan(folder, entries, store, "small", **{"steps": STEPS, "settings": SMALL, **changes})
+
+
+def run(folder: Path, store: Store, *, test: bool = False, **watch: object) -> Parts:
+    """The parts of the work that were begun."""
+    begun: Parts = []
+
+    def note(trial: Trial, part: str) -> Callable[[int, int], None]:
+        begun.append((trial.entry.name, part))
+        return lambda done, total: None
+
+    work = replace(Work(store, CPU, limit=6, watch=note), **watch)
+    for _ in run_benchmark(trials(folder, store), work, test=test):
+        pass
+    return begun
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> tuple[Path, Parts]:
+    """A folder with a finished benchmark of two entries, tested too, and the order of the work."""
+    folder = tmp_path_factory.mktemp("lidc")
+    parts = run(folder, known_truth, test=True)
+    write_results(folder, limit=6, published=read_published(PUBLISHED), command="ambiseg benchmark lidc --test")
+    return folder, parts
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_test_split_comes_last_and_once(finished: tuple[Path, Parts], known_truth: Store) -> None:
+    folder, parts = finished
+    on_val = ["training", "calibration-val", "sampling", "evaluation-val"]
+    on_test = ["calibration-test", "evaluation-test"]
+    assert parts == [(e.name, part) for stage in (on_val, on_test) for e in TWO for part in stage]
+    assert run(folder, known_truth, test=True) == []
+
+
+def test_a_row_says_what_the_run_folder_says(finished: tuple[Path, Parts], known_truth: Store) -> None:
+    folder, _ = finished
+    for split, file in (("val", "results.csv"), ("test", "results-test.csv")):
+        found = {row["entry"]: row for row in rows(folder / file)}
+        assert set(found) == {"mheads-gate", "probunet"}
+        for name, row in found.items():
+            path = folder / "runs" / f"{name}-seed0"
+            summary = json.loads((path / f"evaluation-{split}/summary.json").read_text())
+            for figure in ("ged16_v", "ged50_u", "ged100_v", "hm_iou16"):
+                own = summary["figures"][figure]
+                assert float(row[figure]) == pytest.approx(own["mean"], rel=1e-5)
+                assert float(row[f"{figure}_low"]) <= float(row[figure]) <= float(row[f"{figure}_high"])
+            judged = json.loads((path / "benchmark.json").read_text())[f"calibration-{split}"]
+            for when in ("before", "after"):
+                assert float(row[f"ece_{when}"]) == pytest.approx(judged[when]["figures"]["ece"]["mean"], rel=1e-5)
+            assert row["weights_hash"] == summary["weights_hash"]
+            assert row["data_hash"] == known_truth.content_hash
+            assert (int(row["steps"]), int(row["seed"]), int(row["cases"]), row["split"]) == (STEPS, 0, 6, split)
+            assert min(float(row[key]) for key in ("training_seconds", "sampling16_ms", "sampling100_ms")) > 0
+            assert "learned" in row["options"] or name != "mheads-gate"
+        assert found["mheads-gate"]["weights"] == "exact"
+        assert found["probunet"]["weights"] == "draws"
+
+
+def test_evaluations_use_the_calibration(finished: tuple[Path, Parts]) -> None:
+    for path in (finished[0] / "runs").iterdir():
+        fitted = json.loads((path / "calibration.json").read_text())
+        assert fitted["split"] == "val"
+        for split in ("val", "test"):
+            assert json.loads((path / f"evaluation-{split}/summary.json").read_text())["calibrated"] == fitted
+
+
+def test_the_page_shows_all_of_it(finished: tuple[Path, Parts]) -> None:
+    folder, _ = finished
+    page = (folder / "results.md").read_text()
+    titles = [line for line in page.splitlines() if line.startswith("## ")]
+    assert titles == ["## Validation", "## Test", "## Curves", "## Runs", "## Beside published figures"]
+    assert "Made by `ambiseg benchmark lidc --test`." in page
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    table = lines[: lines.index(next(line for line in lines[1:] if line[0] == "entry"))]
+    means = [float(line[2].split()[0].strip("*")) for line in table[3:]]
+    assert means == sorted(means)  # the best entry first
+    assert [line for line in lines if line[0] == "MoSE"] == [
+        ["MoSE", "LIDC v1", "Gao et al. 2023, at second hand", ".218", "", ".189"]
+    ]
+    ours = next(
+        line for line in lines if line[:3] == ["`probunet`", "known-truth, test, 16 x 16 pixels", "this benchmark"]
+    )
+    own = {row["entry"]: row for row in rows(folder / "results-test.csv")}["probunet"]
+    assert float(ours[3]) == pytest.approx(float(own["ged16_v"]), abs=0.0005)
+
+
+def test_a_perfect_model_is_what_readers_would_score(finished: tuple[Path, Parts]) -> None:
+    """Four readers: d_YY (1/16 + 1/4), and d_YY is 4/3 of the diversity that counts self-pairs."""
+    folder, _ = finished
+    diversity = float(rows(folder / "results.csv")[0]["reader_diversity"])
+    line = next(line for line in (folder / "results.md").read_text().splitlines() if "a perfect model" in line)
+    assert float(line.split("|")[3]) == pytest.approx(diversity * 4 / 3 * (1 / 16 + 1 / 4), abs=0.0006)
+    assert float(line.split("|")[6]) == 0
+
+
+def test_curves_are_the_validations_of_the_log(finished: tuple[Path, Parts]) -> None:
+    folder, _ = finished
+    curves = read_curves(folder)
+    assert set(curves) == {"mheads-gate", "probunet"}
+    for name, (curve,) in curves.items():
+        log = Run.open(folder / "runs" / f"{name}-seed0").read_log()
+        assert curve == [(entry["step"], entry["ged"]) for entry in log if entry["kind"] == "validation"]
+        assert [step for step, _ in curve] == [15, 30]
+    with Image.open(folder / "curves.png") as image:
+        assert (np.asarray(image.convert("RGB")) == (0x2B, 0x6C, 0xB0)).all(-1).sum() > 50
+
+
+def test_what_was_stopped_anywhere_goes_on_to_the_same(
+    finished: tuple[Path, Parts], known_truth: Store, tmp_path: Path
+) -> None:
+    """Stopped within a training, then when it is enough before each next part: same weights, same figures."""
+
+    def stop(trial: Trial, part: str) -> Callable[[int, int], None]:
+        once = iter([True])
+        return lambda done, total: os.kill(os.getpid(), signal.SIGINT) if next(once, False) else None
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, known_truth, watch=stop)
+    assert (tmp_path / "runs/mheads-gate-seed0/checkpoint.pt").is_file()
+    assert read_notes(tmp_path / "runs/mheads-gate-seed0") == {}
+    pieces = 0
+    while True:
+        asked = iter([False, *[True] * 1000])
+        try:
+            run(tmp_path, known_truth, enough=lambda asked=asked: next(asked))
+            break
+        except KeyboardInterrupt:
+            pieces += 1
+    assert pieces > STEPS  # a step of a training or another part each
+    write_results(tmp_path, limit=6)
+    timed = {"training_seconds", "sampling16_ms", "sampling100_ms"}
+    for one, other in zip(rows(finished[0] / "results.csv"), rows(tmp_path / "results.csv"), strict=True):
+        assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+
+
+def test_a_failed_entry_is_listed_and_the_rest_goes_on(known_truth: Store, tmp_path: Path) -> None:
+    wild = Entry("probunet", "probunet", {"beta": 1e39})
+    planned = trials(tmp_path, known_truth, (wild, TWO[0]))
+    seen = []
+    found = run_benchmark(planned, Work(known_truth, CPU, limit=6), test=True)
+    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is no finite number"):
+        seen.extend((trial.entry.name, split) for trial, split in found)
+    assert seen == [("mheads-gate", "val"), ("mheads-gate", "test")]
+    page = write_results(tmp_path, limit=6)
+    assert "- `probunet-seed0` failed: The loss is no finite number" in page
+    assert [row["entry"] for row in rows(tmp_path / "results.csv")] == ["mheads-gate"]
+
+
+def test_fewer_cases_are_not_taken_for_all(finished: tuple[Path, Parts]) -> None:
+    folder, _ = finished
+    assert len(read_measured(folder, "val", 6)) == 2
+    assert read_measured(folder, "val") == []
+
+
+def test_unfinished_runs_are_listed(known_truth: Store, tmp_path: Path) -> None:
+    trials(tmp_path, known_truth)[0].run(known_truth, CPU)
+    assert "- `mheads-gate-seed0` is not finished: 0 of 30 steps." in write_results(tmp_path)
+
+
+def test_one_folder_has_one_budget_and_one_data_set(
+    finished: tuple[Path, Parts], known_truth: Store, tmp_path: Path
+) -> None:
+    folder, _ = finished
+    with pytest.raises(UsageError, match="begun with other settings \\(30 steps, asked for are 31\\)"):
+        trials(folder, known_truth, steps=31)
+    with pytest.raises(UsageError, match="begun with other settings"):
+        trials(folder, known_truth, (Entry("dropout", "dropout"),), settings=[*SMALL, "batch=5"])
+    assert len(trials(folder, known_truth, (Entry("dropout", "dropout"),))) == 1  # one more entry is welcome
+    other = write_known_truth(tmp_path / "store", crops=30, size=16, seed=5)
+    with pytest.raises(InputError, match=r"was trained on other data \(known-truth, .* choose another folder with -o"):
+        trials(folder, other)
+    with pytest.raises(UsageError, match=r"data\.crop is 64 pixels, but the stored crops are"):
+        plan(tmp_path, TWO, known_truth, "small")
+
+
+def test_every_entry_can_be_planned(known_truth: Store, tmp_path: Path) -> None:
+    narrow = ["data.crop=16", "options.widths=[4,6]"]
+    planned = trials(tmp_path, known_truth, LIDC_ENTRIES, settings=narrow, seeds=(0, 1))
+    assert len({trial.path for trial in planned}) == 2 * len(LIDC_ENTRIES)
+    assert planned[0].entry.name == "generalized-mixture-full"
+    for trial in planned:
+        assert {key: trial.config.options[key] for key in trial.entry.options} == dict(trial.entry.options)
+
+
+def test_only_a_clear_winner_is_bold(stored_run: Callable[..., Path]) -> None:
+    """Twelve patients: always .1 better wins; better in half of them does not; a mean over seeds decides."""
+    level = [0.3 + 0.01 * case for case in range(12)]
+
+    def stored(name: str, *figures: list[float]) -> list[StoredEvaluation]:
+        runs = [stored_run(f"{name}-seed{seed}", ged16_v=values) for seed, values in enumerate(figures)]
+        return [read_evaluation(path, "test") for path in runs]
+
+    base, half = stored("base", level), stored("half", [v + (-0.1 if n % 2 else 0.1) for n, v in enumerate(level)])
+    good = stored("good", [v - 0.3 for v in level], [v + 0.1 for v in level])
+    assert winners({"base": base, "good": good}, ["ged16_v"]) == {"ged16_v": "good"}
+    assert winners({"base": base, "half": half}, ["ged16_v"]) == {}
+    assert winners({"base": base}, ["ged16_v"]) == {}
