@@ -23,6 +23,13 @@ def doubts(trained: Trained, scan: Scan, merge: float = MERGE) -> list[str]:
     return [doubt for doubt in found if doubt]
 
 
+def in_hounsfield(scan: Scan) -> bool:
+    """Whether a scan's values are HU, as far as can be told: by its modality, or by values of air and of soft tissue."""
+    if scan.dicom is not None:
+        return scan.dicom.modality == "CT"
+    return bool(scan.volume.array.min() <= LUNG_HU and scan.volume.array.max() >= TISSUE_HU)
+
+
 def _of_modality(trained: Trained, scan: Scan) -> str | None:
     if trained.record.data.unit != "HU" or scan.dicom is None or scan.dicom.modality == "CT":
         return None
@@ -40,7 +47,8 @@ def _of_intensity(trained: Trained, scan: Scan) -> str | None:
     if intensity.unit != "HU" and not in_range(scan.volume, intensity):
         return (
             f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
-            f"reach from {low:g} to {high:g}: each crop was scaled to that range by its own minimum and maximum."
+            f"reach from {low:g} to {high:g}: each slice was scaled to that range by its least and greatest value about the "
+            "lesion."
         )
     return None
 

@@ -179,7 +179,7 @@ def _drawn(
 ) -> _Drawn:
     """The model's masks of a place's slices, without what is not the lesion's."""
     data = trained.record.data
-    images = place.images(volume, data.intensity)
+    images = place.images(volume, data.intensity, data.scaled_over)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
     stitch = stitching(np.arange(len(images)) * volume.spacing_mm[0])
     with torch.inference_mode():

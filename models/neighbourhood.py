@@ -41,11 +41,12 @@ class Neighbourhood:
         slices = slice(max(low, self.box[0].start), min(high + 1, self.box[0].stop))
         return replace(self, box=(slices, *self.box[1:]))
 
-    def images(self, volume: Volume, intensity: Intensity) -> NDArray[np.float32]:
+    def images(self, volume: Volume, intensity: Intensity, scaled_over: int | None = None) -> NDArray[np.float32]:
         """The slices as training crops [Z, 1, H, W] in the unit of the training set.
 
         HU are clipped to the training range, with air outside the scan. Relative values are taken as they are where the
-        scan has the training range, else each crop's own minimum and maximum are put at that range's ends.
+        scan has the training range; else the least and greatest value of each slice within the square of `scaled_over`
+        crop pixels (None: the crop) about the lesion are put at that range's ends, as it was done with the training set.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
@@ -53,9 +54,11 @@ class Neighbourhood:
             return np.rint(crops)[:, None]
         crops = np.stack([self.plane.image(plane, fill=float(plane[self.box[1:]].min())) for plane in slices])
         if not in_range(volume, intensity):
-            low, high = crops.min((1, 2), keepdims=True), crops.max((1, 2), keepdims=True)
+            wide = replace(self.plane, size=scaled_over or self.plane.size)
+            seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
+            low, high = seen.min((1, 2))[:, None, None], seen.max((1, 2))[:, None, None]
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
-            crops = intensity.low + share * (intensity.high - intensity.low)
+            crops = intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
         return crops[:, None]
 
     def probabilities(self, stored: Probabilities) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.nifti import write_on_grid
 from ambiseg.preprocessing.scan import Scan, open_scan
 
+from .doubts import in_hounsfield
 from .inference import LesionHypotheses
 from .predict import Prediction, Progress, Request, predict_scan, silent
 from .predict_content import table
@@ -103,12 +104,13 @@ def write_prediction(
     """Write what was predicted of a scan, whole or not at all."""
     watch = watch or Stopwatch()
     content = prediction.content
+    unit = "HU" if in_hounsfield(scan) else "relative"
     with whole_folder(folder) as aside:
         with watch("writing"):
             for lesion, result in zip(content["lesions"], prediction.lesions, strict=True):
                 (aside / lesion["folder"]).mkdir(exist_ok=True)
                 _write_lesion(aside, scan, lesion, result)
-                save_preview(aside / lesion["preview"], result, scan.volume, trained.record.data.unit)
+                save_preview(aside / lesion["preview"], result, scan.volume, unit)
             (aside / INDEX).write_text(_json(content), encoding="utf-8")
             (aside / "hypotheses.csv").write_text(table(content), encoding="utf-8")
             if "dicom-seg" in formats:
@@ -116,7 +118,7 @@ def write_prediction(
             if "seg-nrrd" in formats:
                 write_nrrd(aside, scan, prediction)
         with watch("report"):
-            write_report(aside / "report.html", scan.volume, prediction.lesions, content, trained.record.data.unit)
+            write_report(aside / "report.html", scan.volume, prediction.lesions, content, unit)
         (aside / "run.json").write_text(_json(_run(content, trained, formats, watch)), encoding="utf-8")
 
 

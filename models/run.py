@@ -40,7 +40,8 @@ RUNS = Path("runs")
 
 class DataRecord(BaseModel):
     """What a run remembers of its data set; `path` is where it lay, `channels` are the images' own, `probabilities` says
-    whether another segmenter's class probabilities come with them.
+    whether another segmenter's class probabilities come with them; `scaled_over`: the side in pixels of the stored crops,
+    over which relative values were scaled, None where an earlier version did not remember it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +56,7 @@ class DataRecord(BaseModel):
     unit: str
     low: float
     high: float
+    scaled_over: int | None = None
 
     @property
     def intensity(self) -> Intensity:
@@ -77,6 +79,7 @@ class DataRecord(BaseModel):
             class_names=store.class_names,
             probabilities=store.has_probabilities,
             spacing_mm=store.spacing_mm,
+            scaled_over=max(store.size),
             **vars(store.intensity),
         )
 

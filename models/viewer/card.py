@@ -50,7 +50,7 @@ def card(lesion: Mapping[str, Any], picture: str, voxels: dict[str, Any] | None)
         place=words.place(lesion["centre_mm"]),
         score="" if score is None else f"{score:.2f}",
         no_lesion=percent(lesion["no_lesion"]),
-        ambiguity=f"{lesion['ambiguity']:.2f}",
+        ambiguity="–" if lesion["ambiguity"] is None else f"{lesion['ambiguity']:.2f}",
         level=words.ambiguity(lesion["ambiguity"]),
         residual=percent(residual) if residual >= 0.0005 else "",
         draws="exact" if draws is None else f"{draws} draws",

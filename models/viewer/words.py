@@ -18,9 +18,9 @@ def place(point_mm: Sequence[float]) -> str:
     )
 
 
-def ambiguity(value: float) -> str:
-    """How much masks differ, in a word that fits the figure's two digits."""
-    return next(word for most, word in LEVELS if round(value, 2) <= most)
+def ambiguity(value: float | None) -> str:
+    """How much masks differ, in a word that fits the figure's two digits; a single draw does not tell."""
+    return "unknown" if value is None else next(word for most, word in LEVELS if round(value, 2) <= most)
 
 
 def interval(bounds: Sequence[float] | None) -> str:

@@ -197,6 +197,14 @@ def test_a_crop_sized_slice_needs_no_point_and_has_areas(ambiseg: Command) -> No
         assert entry["area_mm2"] == pytest.approx(np.asarray(image.dataobj).sum() * 0.7 * 0.9, abs=1e-3)
 
 
+def test_a_single_draw_is_one_hypothesis_of_unknown_ambiguity(ambiseg: Command) -> None:
+    save("scan.nii.gz", phantom())
+    assert ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "1", "-o", "out")[0] == 0
+    (lesion,) = json.loads(Path("out/hypotheses.json").read_text())["lesions"]
+    assert (len(lesion["hypotheses"]), lesion["ambiguity"]) == (1, None)
+    assert "unknown ambiguity" in Path("out/report.html").read_text(encoding="utf-8")
+
+
 def test_a_scan_that_is_no_ct_gets_a_warning(ambiseg: Command) -> None:
     save("scan.nii.gz", np.clip(phantom(), 0, 100))
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10", "-o", "out")

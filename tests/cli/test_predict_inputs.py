@@ -179,8 +179,6 @@ def test_nothing_of_the_patient_leaves_the_dicom_files(ambiseg: Command) -> None
     for path in Path("series-hypotheses").rglob("*"):
         raw = path.read_bytes()
         if path.suffix == ".gz":
-            import gzip
-
             raw = gzip.decompress(raw)
         assert b"Doe^Jane" not in raw, path
         assert b"MRN-4711" not in raw, path

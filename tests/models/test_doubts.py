@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from ambiseg.models.doubts import doubts
+from ambiseg.models.doubts import doubts, in_hounsfield
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.nifti_grid import grid_from
 from ambiseg.preprocessing.scan import DicomScan, Scan
@@ -43,7 +43,7 @@ def test_intensities_of_another_range_than_a_relative_model_saw(threshold_model:
     relative = threshold_model(unit="relative", low=0, high=255)
     assert doubts(relative, scan(np.clip(CHEST, 0, 255))) == []
     (doubt,) = doubts(relative, scan(CHEST))
-    assert "scaled to that range by its own minimum and maximum" in doubt
+    assert "each slice was scaled to that range by its least and greatest" in doubt
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_absurd_voxels(threshold_model: Make, spacing: Sequence[float], said: st
 
 def test_every_doubt_is_told(threshold_model: Make) -> None:
     assert len(doubts(threshold_model(), scan(np.clip(CHEST, 0, 255), (9, 9, 9), "MR"))) == 3
+
+
+def test_hounsfield_units_are_known_by_modality_or_by_air_and_tissue() -> None:
+    assert in_hounsfield(scan(CHEST))
+    assert not in_hounsfield(scan(np.clip(CHEST, 0, 255)))
+    assert not in_hounsfield(scan(CHEST, modality="MR"))
+    assert in_hounsfield(scan(np.clip(CHEST, 0, 255), modality="CT"))

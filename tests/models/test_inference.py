@@ -257,6 +257,19 @@ def test_relative_crops_fill_the_training_range_unless_the_scan_has_it() -> None
     assert images[0].max() < images[3].max() < 255
 
 
+def test_relative_crops_are_scaled_over_as_much_as_the_training_sets_were() -> None:
+    """A bright pixel outside the crop, inside the square over which the training crops were scaled, counts."""
+    volume = phantom()
+    place = place_of(volume, spacing_mm=None, crop=21)
+    z, y, x = (round(index) for index in volume.voxel(CENTRE))
+    volume.array[z, y - 25, x + 25] = 3000
+    alone = place.images(volume, BYTES)[3, 0]
+    wide = place.images(volume, BYTES, scaled_over=64)[3, 0]
+    assert alone.max() == pytest.approx(255)
+    expected = (volume.array[z, y - 10 : y + 11, x - 10 : x + 11] + 1000.0) / 4000 * 255
+    assert wide == pytest.approx(expected, abs=1e-3)
+
+
 def test_masks_come_back_to_the_voxels_that_they_came_from() -> None:
     volume = phantom()
     place = place_of(volume, crop=96)

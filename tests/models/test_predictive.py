@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from ambiseg.models.latent_unet import LatentPredictive
+from ambiseg.models.latents import Latent, LatentShape
 from ambiseg.models.predictive import FinitePredictive
 from ambiseg.models.randomness import generator_for
 
@@ -58,3 +60,36 @@ def test_tied_draws_are_one_story() -> None:
 def test_an_impossible_atom_is_never_drawn() -> None:
     draws = predictive([[0.0, 1.0, 0.0]]).sample(500, generator_for(0)).argmax(2)
     assert (draws.sum((2, 3)) == 1).all()
+
+
+def test_slices_of_a_lesion_draw_the_same_component_by_the_word_of_those_that_show_it() -> None:
+    """Two components, far apart; image 0 shows a large lesion in component 1, image 1 hardly any and believes in 0."""
+    shape = LatentShape("mixture-axis", dim=1, components=2)
+    loc = torch.tensor([-5.0, 5.0]).view(1, 2, 1).expand(2, -1, -1)
+    belief = torch.tensor([[0.2, 0.8], [0.99, 0.01]]).log()
+    prior = Latent(shape, loc, torch.full((2, 2, 1, 1), 0.01), belief)
+    shown = torch.tensor([1.0, 0.02]).view(2, 1, 1, 1)  # share of the pixels that component 1 marks
+    pixel = torch.linspace(0, 1, 100).view(1, 1, 1, 100)
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        lesion = torch.where((z[..., None] > 0) & (pixel < shown), 20.0, -20.0)
+        return torch.stack((torch.zeros_like(lesion), lesion), 2)
+
+    draws = LatentPredictive(prior, decode).sample(2000, generator_for(0), tied=True).argmax(2)
+    marked = draws.flatten(2).any(2)
+    assert torch.equal(marked[0], marked[1])
+    assert marked[0].float().mean().item() == pytest.approx(0.8, abs=0.03)
+    apart = LatentPredictive(prior, decode).sample(2000, generator_for(0)).argmax(2).flatten(2).any(2)
+    assert apart[1].float().mean().item() == pytest.approx(0.01, abs=0.01)
+
+
+def test_what_is_stitched_is_what_is_ranked() -> None:
+    """Stitching acts on the logits of all images of a draw, before they become labels."""
+
+    def upside_down(logits: torch.Tensor) -> torch.Tensor:
+        return logits.flip(2)
+
+    plain = predictive([[0.2, 0.5, 0.3]]).atoms(3, tied=True)
+    turned = predictive([[0.2, 0.5, 0.3]]).atoms(3, tied=True, stitch=upside_down)
+    assert torch.equal(turned.labels, 1 - plain.labels)
+    assert torch.allclose(turned.marginal, plain.marginal.flip(1), atol=1e-5)
