@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from .console import console, emit_json, out
 
@@ -60,12 +61,12 @@ def export(
         overwrite=overwrite,
     )
     for note in exported.notes:
-        console.print(f"[yellow]Note:[/] {note}")
+        console.print(f"[yellow]Note:[/] {escape(note)}")
     if licence is None:
         console.print("[yellow]Note:[/] no licence was stated, so nobody else may use it: say one with --licence.")
     console.print(
-        f"Written: {exported.path} ({_size(exported.path.stat().st_size)}), the model {exported.name}, weights' SHA-256 "
-        f"{exported.weights_hash[:12]}"
+        f"Written: {escape(str(exported.path))} ({_size(exported.path.stat().st_size)}), the model {exported.name}, "
+        f"weights' SHA-256 {exported.weights_hash[:12]}"
     )
 
 
@@ -83,7 +84,7 @@ def install(
     from ambiseg.models.bundle import install_model
 
     folder = install_model(path, name=name, overwrite=overwrite)
-    console.print(f"Installed: {folder}; its model card is README.md there")
+    console.print(f"Installed: {escape(str(folder))}; its model card is README.md there")
     console.print(f"Use it: ambiseg predict SCAN --model {folder.name}")
 
 
@@ -91,30 +92,33 @@ def install(
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON instead of a table.")] = False,
 ) -> None:
-    """List the installed models."""
+    """List the models that come with ambiseg and those that are installed."""
     from rich.table import Table
 
-    from ambiseg.models.bundle import installed_models, models_folder
+    from ambiseg.models.bundle import installed_models, models_folder, shipped_models
 
-    models = installed_models()
+    models = [*shipped_models(), *installed_models()]
     if as_json:
         emit_json([_facts(one) for one in models])
         return
     if not models:
-        console.print(f"No model is installed in {models_folder()}: `ambiseg model install ZIP` installs one.")
+        console.print(
+            f"No model is installed in {escape(str(models_folder()))}: `ambiseg model install ZIP` installs one."
+        )
         return
-    table = Table(title=str(models_folder()), title_justify="left", box=None)
+    table = Table(box=None)
     for column in ("name", "version", "method", "data"):
         table.add_column(column)
     table.add_column("size", justify="right")
     table.add_column("calibrated")
+    table.add_column("folder", overflow="fold")
     for one in models:
         about = (
             (one.metadata.version, one.metadata.method, one.metadata.data_source)
             if one.metadata
             else ("damaged", "", "")
         )
-        table.add_row(one.name, *about, _size(one.size), "yes" if one.calibrated else "no")
+        table.add_row(one.name, *about, _size(one.size), "yes" if one.calibrated else "no", str(one.path.parent))
     out(table)
 
 
@@ -138,7 +142,7 @@ def remove(
     """Delete an installed model."""
     from ambiseg.models.bundle import remove_model
 
-    console.print(f"Removed: {remove_model(name)}")
+    console.print(f"Removed: {escape(str(remove_model(name)))}")
 
 
 @model.command()
@@ -175,7 +179,7 @@ def onnx(
     out(_signature("inputs", found.inputs))
     out(_signature("outputs", found.outputs))
     out(f"largest difference from PyTorch: {found.difference:.1e} in logits of up to {found.largest:.1f}")
-    console.print(f"Written: {path} ({_size(path.stat().st_size)})")
+    console.print(f"Written: {escape(str(path))} ({_size(path.stat().st_size)})")
     if trained.calibration is not None:
         console.print("[yellow]Note:[/] the calibration is not in it: it works on hypotheses, not on logits.")
 

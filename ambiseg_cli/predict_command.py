@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from .console import Meter, console, emit_json, progress
 
@@ -99,7 +100,8 @@ def predict(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a former prediction even if other files, or another model's, lie there."
+            "--overwrite",
+            help="Replace a former prediction even if other files lie there; in a batch, predict all again.",
         ),
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where the time went.")] = False,
@@ -120,6 +122,7 @@ def predict(
         from ambiseg.models.predict import Request
         from ambiseg.models.predict_files import check_folder
         from ambiseg.models.run import load_trained
+        from ambiseg.preprocessing.files import check_place
         from ambiseg.preprocessing.scan_folder import find_cases
         from ambiseg.preprocessing.scan_names import scan_name
 
@@ -127,8 +130,10 @@ def predict(
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         if cases is None:
             check_folder(folder, overwrite)
+            check_place(folder)
         places = Places(tuple(at or ()), points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
-        trained = load_trained(find_model(model), resolve_device(device), calibrated=not uncalibrated)
+        chosen = find_model(model)
+        trained = load_trained(chosen, resolve_device(device), calibrated=not uncalibrated)
         request = Request(
             places,
             Ranking(top, draws, merge, depth, seed),
@@ -136,13 +141,13 @@ def predict(
             series,
             tuple(each.value for each in format or ()),
         )
-    console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}")
+    console.print(f"Model {escape(trained.name)} ({trained.record.method}) on {trained.device}")
     if cases is not None:
         _batch(trained, cases, folder, request, overwrite, as_json)
         return
     prediction = _one(trained, scan, folder, request, watch)
     _show(prediction, watch, as_json, verbose)
-    console.print(f"Written: {folder}/ (open report.html)")
+    console.print(f"Written: {escape(str(folder))}/ (open report.html)")
 
 
 def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
@@ -180,12 +185,13 @@ def _batch(
 ) -> None:
     """Predict all cases, say how it went, and leave with 5 where some failed."""
     from ambiseg.models.predict_batch import predict_batch
-    from ambiseg.models.predict_files import predict_to_folder
+    from ambiseg.models.predict_files import check_folder, predict_to_folder
     from ambiseg.preprocessing.errors import PartialError
 
     from .failures import failures_table
 
     def predict_case(case: "Case", place: Path) -> None:
+        check_folder(place, overwrite)
         predict_to_folder(trained, case.path, place, request, name=case.name)
 
     with progress() as display:
@@ -208,7 +214,9 @@ def _batch(
         )
     if batch.failures:
         console.print(failures_table(batch.failures))
-    console.print(f"Written: {folder}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before")
+    console.print(
+        f"Written: {escape(str(folder))}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before"
+    )
     if batch.failures:
         raise PartialError(
             f"{len(batch.failures)} of {len(cases)} scans failed; {folder}/failures.csv says why, and the same command tries "

@@ -63,7 +63,7 @@ def _table(lesion: Mapping[str, Any]) -> Table:
         ("volume_mm3", "volume mm³") if "volume_mm3" in lesion["hypotheses"][0] else ("area_mm2", "area mm²")
     )
     table = Table(
-        title=escape(f"{lesion['folder'] or 'Lesion'} {lesion['name']}".strip() + f" at ({place}) mm{score}"),
+        title=f"{lesion['folder'] or 'Lesion'} {lesion['name']}".strip() + f" at ({place}) mm{score}",
         caption=f"P(no lesion) {lesion['no_lesion']:.1%}, {ambiguity}left out {lesion['residual']:.1%}, {drawn}",
     )
     for column in ("rank", "probability", "95 %", heading, "axes mm"):

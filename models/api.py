@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scan import Scan, open_scan
 from ambiseg.preprocessing.scan_image import scan_of_image
 
@@ -48,12 +50,15 @@ class ScanHypotheses:
 
     def mask(self, rank: int = 1, lesion: int = 1) -> "nib.Nifti1Image":
         """The mask of a hypothesis (uint8 labels) on the scan's own grid; ranks and lesions count from 1."""
-        result = self.lesions[lesion - 1]
-        return self._image(result.hypotheses.masks[rank - 1], result)
+        result = self._lesion(lesion)
+        masks = result.hypotheses.masks
+        if not 1 <= rank <= len(masks):
+            raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
+        return self._image(masks[rank - 1], result)
 
     def probability(self, lesion: int = 1) -> "nib.Nifti1Image":
         """Each voxel's probability of being lesion (float32) on the scan's own grid."""
-        result = self.lesions[lesion - 1]
+        result = self._lesion(lesion)
         return self._image(result.probability, result)
 
     def save(self, folder: Path | str, *, formats: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -61,6 +66,11 @@ class ScanHypotheses:
         check_folder(Path(folder), overwrite)
         check_formats(self.scan, formats)
         write_prediction(Path(folder), self.scan, self.prediction, self.trained, formats=formats)
+
+    def _lesion(self, number: int) -> LesionHypotheses:
+        if not 1 <= number <= len(self.lesions):
+            raise UsageError(f"No lesion {number}: there are {len(self.lesions)}, counted from 1.")
+        return self.lesions[number - 1]
 
     def _image(self, array: NDArray, result: LesionHypotheses) -> "nib.Nifti1Image":
         from ambiseg.preprocessing.nifti import image_on_grid
@@ -97,6 +107,10 @@ def predict(
     gave. at: points (x, y, z) in mm RAS; without them, `points` or `roi` a small scan is taken for a lesion's crop and a
     chest CT is searched for `candidates`. The other settings are the command's. Raises `AmbisegError`s.
     """
+    if any(np.ndim(point) != 1 or len(point) != 3 for point in at):
+        raise UsageError(f"at = {at!r}: expected a list of points (x, y, z) in mm, as in at=[(-42.5, 18, 120)].")
+    if candidates < 1:
+        raise UsageError(f"candidates = {candidates}: expected at least 1.")
     trained = model if isinstance(model, Trained) else load_model(model, device)
     places = Places(
         at=[",".join(map(repr, map(float, point))) for point in at],

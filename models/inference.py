@@ -40,7 +40,7 @@ LEAST_MM = 5.0  # on either side of the point, whatever they mark
 class Ranking:
     """How hypotheses are made: the `top` of them from `draws` draws (a finite model gives at most as many masks instead),
     masks closer than `merge` (1 - IoU) being one. Slices within `depth_mm` of a lesion's centre are looked at; None: as
-    far as the lesion reaches, but no farther than half a crop or 20 mm.
+    far as the lesion reaches, but no farther than half a crop or 20 mm. Raises UsageError for what is out of range.
     """
 
     top: int = 8
@@ -48,6 +48,13 @@ class Ranking:
     merge: float = MERGE
     depth_mm: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top < 1 or self.draws < 1 or not 0 <= self.merge <= 1 or (self.depth_mm or 0) < 0:
+            raise UsageError(
+                "Expected top and draws of at least 1, merge from 0 to 1 and a depth of at least 0 mm, came "
+                f"{self.top}, {self.draws}, {self.merge} and {self.depth_mm}: correct them."
+            )
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _place(
         return place
     marked = np.flatnonzero(ask(place, PROBE).labels.any((0, 2, 3))) + place.box[0].start
     drawn = np.empty(0, np.intp) if lesion.roi is None else lesion.roi[:, 0]
-    step, middle = volume.spacing_mm[0], volume.voxel(lesion.centre_mm)[0]
+    step, middle = volume.spacing_mm[0], round(volume.voxel(lesion.centre_mm)[0], 3)  # as `neighbourhood` does
     low = min([middle - LEAST_MM / step, *(marked - MARGIN_MM / step), *drawn])
     high = max([middle + LEAST_MM / step, *(marked + MARGIN_MM / step), *drawn])
     return place.between(math.ceil(low), math.floor(high))

@@ -12,6 +12,7 @@ from .lesion_points import Point
 
 CROP_LIKE = 1.5  # a scan at most this many crops wide and high is taken to be one lesion's crop
 CROP_SLICES = 64
+MOST_PIECES = 100  # of a mask
 WAYS = (
     "--at X,Y,Z (mm in RAS, or the file's voxel i,j,k with --voxel), --points FILE.csv (columns x,y,z) or "
     "--roi MASK.nii.gz"
@@ -70,6 +71,10 @@ def roi_lesions(mask: Volume, name: str) -> list[Lesion]:
             voxels = np.argwhere(pieces[box] == number) + [side.start for side in box]
             z, y, x = voxels.mean(0)
             lesions.append(Lesion(mask.world((z, y, x)), roi=voxels))
+    if len(lesions) > MOST_PIECES:
+        raise DataError(
+            f"{name} has {len(lesions)} separate pieces: expected one a lesion, {MOST_PIECES} at most; take off the specks."
+        )
     return lesions
 
 

@@ -61,7 +61,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], set[str]]:
     content = read_table(path)
     try:
         table = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True)
-        rows = list(table)
+        rows = [{name.strip(): value or "" for name, value in row.items() if name} for row in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} is not a CSV table: expected column names, then a point a row.") from error
     if not rows:
@@ -73,8 +73,8 @@ def _of_scan(
     path: Path, rows: list[dict[str, str]], scan: Sequence[str], column: str, of_many: bool
 ) -> list[dict[str, str]]:
     """The rows of a scan, by any of its names."""
-    named = {row.get(column, "") for row in rows}
-    own = [row for row in rows if row.get(column, "") in scan] if len(named) > 1 or of_many else rows
+    named = {row.get(column, "").strip() for row in rows}
+    own = [row for row in rows if row.get(column, "").strip() in scan] if len(named) > 1 or of_many else rows
     if own:
         return own
     if named == {""}:

@@ -46,7 +46,7 @@ class Neighbourhood:
 
         HU are clipped to the training range, with air outside the scan. Relative values are taken as they are where the
         scan has the training range; else the least and greatest value of each slice within the square of `scaled_over`
-        crop pixels (None: the crop) about the lesion are put at that range's ends, as it was done with the training set.
+        crop pixels about the lesion (None: of each crop) are put at that range's ends, as it was done with the training set.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
@@ -54,8 +54,10 @@ class Neighbourhood:
             return np.rint(crops)[:, None]
         crops = np.stack([self.plane.image(plane, fill=float(plane[self.box[1:]].min())) for plane in slices])
         if not in_range(volume, intensity):
-            wide = replace(self.plane, size=scaled_over or self.plane.size)
-            seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
+            seen = crops
+            if scaled_over is not None:
+                wide = replace(self.plane, size=scaled_over)
+                seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
             low, high = seen.min((1, 2))[:, None, None], seen.max((1, 2))[:, None, None]
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
             crops = intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)

@@ -7,7 +7,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,12 +50,12 @@ def predict_batch(
     """
     _check_request(request)
     key = _key(trained, request)
-    finished = _finished(folder, key, overwrite)
+    finished = {name for name in _finished(folder, key, overwrite) if (folder / name / INDEX).is_file()}
     check_place(folder)
     batch = Batch()
     for count, case in enumerate(cases):
         on_progress(count, len(cases))
-        if case.name in finished and (folder / case.name / INDEX).is_file():
+        if case.name in finished:
             batch.skipped.append(case.name)
             continue
         failure = _failure(predict, case, folder / case.name)
@@ -63,9 +63,9 @@ def predict_batch(
             batch.done.append(case.name)
         else:
             batch.failures.append(failure)
-        _note(folder, key, cases, batch)
+        _note(folder, key, cases, batch, finished)
     on_progress(len(cases), len(cases))
-    _note(folder, key, cases, batch)
+    _note(folder, key, cases, batch, finished)
     return batch
 
 
@@ -106,7 +106,9 @@ def _failure(predict: Callable[[Case, Path], None], case: Case, folder: Path) ->
     except AmbisegError as error:
         return CaseFailure(case.name, str(error))
     except Exception as error:  # a fault of ours in one case must not cost the others
-        return CaseFailure(case.name, f"Unexpected error, a fault in ambiseg: {type(error).__name__}: {error}")
+        return CaseFailure(
+            case.name, f"Unexpected error ({type(error).__name__}), a fault in ambiseg: predict it alone."
+        )
     return None
 
 
@@ -132,10 +134,10 @@ def _finished(folder: Path, key: str, overwrite: bool) -> set[str]:
     return {name for name, state in cases.items() if state == "done"}
 
 
-def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch) -> None:
-    """Write how far the batch is."""
+def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished: Set[str]) -> None:
+    """Write how far the batch is; what a former call `finished` is done even before its turn comes to be skipped."""
     states = dict.fromkeys((case.name for case in cases), "waiting")
-    states |= dict.fromkeys([*batch.done, *batch.skipped], "done")
+    states |= dict.fromkeys([*batch.done, *(finished & states.keys())], "done")
     states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
     with whole_file(folder / MANIFEST) as aside:
         aside.write_text(

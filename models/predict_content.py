@@ -8,6 +8,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -112,17 +113,24 @@ def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
 
 def _overlaps(found: Sequence[LesionHypotheses]) -> dict[int, list[int]]:
     """For each lesion's number, those whose most probable mask that marks anything shares voxels with its own."""
-    marked = {number: _voxels(result) for number, result in enumerate(found, start=1)}
-    return {
-        number: [other for other, theirs in marked.items() if other != number and not own.isdisjoint(theirs)]
-        for number, own in marked.items()
-    }
+    marked = [(result.hypotheses.masks[~result.hypotheses.empty][:1] > 0).any(0) for result in found]
+    shared = {number: list[int]() for number in range(1, len(found) + 1)}
+    for (a, first), (b, second) in combinations(enumerate(found), 2):
+        both = [
+            slice(max(one.start, two.start), max(one.start, two.start, min(one.stop, two.stop)))
+            for one, two in zip(first.box, second.box, strict=True)
+        ]
+        if (marked[a][_within(both, first)] & marked[b][_within(both, second)]).any():
+            shared[a + 1].append(b + 1)
+            shared[b + 1].append(a + 1)
+    return shared
 
 
-def _voxels(result: LesionHypotheses) -> set[tuple[int, ...]]:
-    """The voxels (z, y, x) of the scan in a lesion's most probable mask that marks anything."""
-    shown = result.hypotheses.masks[~result.hypotheses.empty][:1]
-    return set(map(tuple, (np.argwhere(shown.any(0)) + [side.start for side in result.box]).tolist()))
+def _within(part: Sequence[slice], result: LesionHypotheses) -> tuple[slice, ...]:
+    """A part (z, y, x) of the scan in indices of a lesion's box."""
+    return tuple(
+        slice(side.start - box.start, side.stop - box.start) for side, box in zip(part, result.box, strict=True)
+    )
 
 
 def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> list[float]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .stopwatch import Stopwatch, peak_memory_mb
 from .viewer.page import write_report
 
 INDEX = "hypotheses.json"
+FORMATS = ("dicom-seg", "seg-nrrd")  # beside NIfTI
 MAPS = {  # names of the maps, and what their headers say
     "probability": "ambiseg probability of lesion",
     "entropy": "ambiseg entropy in nats",
@@ -87,9 +89,19 @@ def predict_to_folder(
 
 
 def check_formats(scan: Scan, formats: Sequence[str]) -> None:
-    """Raise `UsageError` for a format that a scan's kind does not allow."""
+    """Raise `UsageError` for a format that there is not, or that a scan's kind does not allow."""
+    unknown = [each for each in formats if each not in FORMATS]
+    if unknown:
+        raise UsageError(f"There is no format {unknown[0]!r}: expected {' or '.join(FORMATS)}.")
     if "dicom-seg" in formats and scan.dicom is None:
         raise UsageError("--format dicom-seg refers to the scan's DICOM images, and it is no DICOM: leave it out.")
+    if "dicom-seg" in formats and scan.dicom is not None and not all(each.path.is_file() for each in scan.dicom.slices):
+        raise UsageError(
+            "--format dicom-seg needs the scan's files, and they are gone (a zip is unpacked only while it is predicted): "
+            "unpack the zip first, or use the command."
+        )
+    if "seg-nrrd" in formats and find_spec("slicerio") is None:
+        raise UsageError("--format seg-nrrd needs slicerio: `pip install 'ambiseg[slicer]'`.")
 
 
 def write_prediction(

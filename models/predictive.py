@@ -103,9 +103,11 @@ class FinitePredictive(Predictive):
     def atoms(
         self, n: int, generator: torch.Generator | None = None, *, tied: bool = False, stitch: Stitch | None = None
     ) -> Atoms:
-        """The n most probable masks, their probabilities renormalised; the generator is not used."""
+        """The n most probable masks, their probabilities renormalised; the generator is not used. Tied: at most
+        `STORY_ATOMS`, whose logits stand in memory at once.
+        """
         if tied:
-            _, weights, logits = self._story(n)
+            _, weights, logits = self._story(min(n, STORY_ATOMS))
         else:
             index, weights = self._most_probable(self.log_probabilities.exp(), n)
             logits = self._decoded(index)

@@ -1,11 +1,13 @@
 """A picture of one lesion's hypotheses: what the scan shows, how likely each voxel is, and each mask's outline."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
 
@@ -13,7 +15,6 @@ from .hypotheses import Hypotheses
 from .inference import LesionHypotheses
 from .measure import measure
 
-COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")
 COLUMNS = 4
 SHOWN = 8
 MARGIN_MM = 8.0
@@ -50,7 +51,9 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     for panel in axes.flat[COLUMNS + shown :]:
         panel.axis("off")
     _heading(figure, result, volume, number)
-    figure.savefig(path, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a lesion's name in letters that the font lacks
+        figure.savefig(path, metadata={"Software": None})
 
 
 def best_slice(result: LesionHypotheses) -> int:
@@ -197,7 +200,7 @@ def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int)
     title = f"{len(found.masks)} hypotheses" if len(found.masks) != 1 else "1 hypothesis"
     if result.lesion.name:
         title = f"{result.lesion.name}: {title}"
-    figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold")
+    figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold", parse_math=False)
     source = "exact probabilities" if found.draws is None else f"{found.draws} draws"
     facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
     if len(volume.array) > 1:

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.lungs import lung_mask
+from ambiseg.preprocessing.nifti_grid import times
 from ambiseg.preprocessing.volume import Volume
 
 from .blobs import SIGMAS_MM, Blob, find_blobs
-from .lesion import Lesion
+from .lesion import WAYS, Lesion
 from .neighbourhood import neighbourhood
 from .randomness import generator_for
 from .run import Trained
 
 PROBED = 60  # blobs at which the model is asked
 DRAWS = 8
-WAYS = "point at the lesions with --at or --points, draw them with --roi, or give the lungs with --lung-mask"
 
 
 def search(
@@ -91,9 +91,8 @@ def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:
 def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """The mask to search in, checked."""
     if lungs is not None and lungs.shape != volume.array.shape:
-        raise InputError(
-            f"The lung mask has {_times(lungs)} voxels and the scan {_times(volume.array)}: draw it on this scan, or {WAYS}."
-        )
+        came, expected = (times(array.shape[::-1]) for array in (lungs, volume.array))
+        raise InputError(f"The lung mask has {came} voxels and the scan {expected}: draw it on this scan.")
     inside = lung_mask(volume) if lungs is None else lungs.astype(bool, copy=False)
     if not inside.any():
         empty = (
@@ -101,9 +100,5 @@ def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]
             if lungs is not None
             else "No lungs were found in the scan (is it a chest CT in HU?)"
         )
-        raise InputError(f"{empty}, so there is nowhere to search: {WAYS}.")
+        raise InputError(f"{empty}, so there is nowhere to search: give --lung-mask MASK, or {WAYS}.")
     return inside
-
-
-def _times(array: NDArray) -> str:
-    return " x ".join(str(count) for count in array.shape[::-1])

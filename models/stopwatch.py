@@ -1,6 +1,5 @@
 """Where the time of a command goes."""
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -25,10 +24,14 @@ class Stopwatch:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held so far, in MB (10^6 bytes)."""
+    """The most memory that this process has held so far, in MB (10^6 bytes); 0 where the system does not say (Windows)."""
     status = Path("/proc/self/status")  # getrusage counts what the process held before it became this program
-    if status.is_file():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.is_file() else {}
+    if "VmHWM" in lines:
         return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -68,7 +68,7 @@ def _check(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
             f"{path.name} holds {len(entries):,} files of {total / 1e9:,.1f} GB unpacked: expected at most {MAX_FILES:,} "
             f"and {MAX_BYTES // 10**9} GB; unpack it yourself and give the folder."
         )
-    if any(place.is_absolute() or ".." in place.parts or ":" in place.parts[0] for place in places):
+    if any(place.is_absolute() or ".." in place.parts or not place.parts or ":" in place.parts[0] for place in places):
         raise DataError(f"{path.name} holds paths that lead out of it: it was not unpacked; pack it again.")
     if any(stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG) for entry in entries):
         raise DataError(f"{path.name} holds links or devices: it was not unpacked; pack the files themselves.")

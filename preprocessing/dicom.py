@@ -20,6 +20,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from .errors import AmbisegError, DataError, InputError
+from .scan_names import is_hidden
 
 SAME_PLACE = 0.01  # mm; slices closer than this lie at one place
 BARE = (b"\x02\0", b"\x08\0", b"\0\x08")  # how a file begins that has no preamble: group 2 or 8
@@ -69,7 +70,10 @@ class Slice:
 
 
 def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *, nested: bool = True) -> SeriesIndex:
-    """Index all DICOM files anywhere under `root`, or directly in it; `on_file(done, total)` is called after every file."""
+    """Index all DICOM files anywhere under `root`, or directly in it; `on_file(done, total)` is called after every file.
+
+    Hidden files and folders are passed over: some systems leave a ._NAME.dcm beside every file.
+    """
     if not root.is_dir():
         raise InputError(f"No folder {root}: expected one with DICOM files; check the path.")
     files: dict[str, list[Path]] = defaultdict(list)
@@ -91,8 +95,8 @@ def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *
 
 def _walk(root: Path, nested: bool) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(folders) if nested else []
-        paths = (Path(folder, name) for name in sorted(names))
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(name))) if nested else []
+        paths = (Path(folder, name) for name in sorted(names) if not is_hidden(Path(name)))
         yield from (path for path in paths if path.is_file())
 
 

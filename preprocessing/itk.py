@@ -99,7 +99,7 @@ def _check_data(path: Path, reader: "sitk.ImageFileReader", fields: dict[str, st
     """Refuse voxels that are not all in the file `data` from `start` on, or not in mm; `reader` has read the header."""
     import SimpleITK as sitk
 
-    units = set(re.findall(r'"(.+?)"', fields.get("space units", ""))) - {"mm"}
+    units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", ""}
     if units:
         raise DataError(f"{path.name} gives lengths in {units.pop()}: expected mm; export it again.")
     voxel = sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()

@@ -80,7 +80,8 @@ def grid_of(name: str, image: nib.Nifti1Image, *, several: bool = False) -> Grid
 
 
 def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "the scan") -> Grid:
-    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner).
+    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner), the qform's 0
+    where it cannot say the same as the sform (axes not quite at right angles).
 
     Raises `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
     """
@@ -94,6 +95,8 @@ def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: st
         ) from error
     header.set_sform(affine, code="scanner")
     header.set_qform(affine, code="scanner")
+    if not _agree(header, shape):
+        header["qform_code"] = 0  # a rotation cannot hold what little shear is allowed, over so many slices
     header.set_xyzt_units("mm")
     return Grid(header, shape, shape, np.array(affine, float))
 
@@ -118,15 +121,23 @@ def _check_affine(name: str, affine: NDArray[np.float64]) -> None:
 def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> None:
     if header["sform_code"] <= 0 or header["qform_code"] <= 0:
         return
+    if not _agree(header, shape):
+        raise DataError(
+            f"The sform and qform of {name} place its voxels up to {_apart_mm(header, shape):.1f} mm apart: expected one "
+            "place; set the code of the wrong one to 0."
+        )
+
+
+def _agree(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bool:
+    smallest = np.linalg.norm(header.get_sform()[:3, :3], axis=0).min()
+    return bool(_apart_mm(header, shape) <= PLACE * smallest)
+
+
+def _apart_mm(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> float:
+    """Largest distance between where the sform and the qform place a corner of the grid."""
     difference = header.get_sform() - header.get_qform()
     corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
-    apart = np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max()
-    smallest = np.linalg.norm(header.get_sform()[:3, :3], axis=0).min()
-    if not apart <= PLACE * smallest:
-        raise DataError(
-            f"The sform and qform of {name} place its voxels up to {apart:.1f} mm apart: expected one place; "
-            "set the code of the wrong one to 0."
-        )
+    return float(np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max())
 
 
 def times(shape: tuple[int, ...]) -> str:

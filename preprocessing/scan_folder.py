@@ -41,6 +41,8 @@ def find_cases(path: Path) -> list[Case] | None:
         raise InputError(
             f"{path} is a prediction ({PREDICTION} is in it), no scan: give the scan, or a folder of scans."
         )
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise InputError(f"Not allowed to read {path}: change its permissions or copy it.")
     images = sorted(each for each in path.iterdir() if is_image(each, (*IMAGES, ZIP)))
     studies = find_studies(path)
     if path in studies and images:

@@ -16,7 +16,7 @@ def has_suffix(path: Path, suffixes: str | tuple[str, ...]) -> bool:
 
 def scan_name(path: Path) -> str:
     """The name of a scan's file without its suffix (nor that of a zip about it), or of its folder."""
-    name = path.name or path.resolve().name
+    name = path.name if path.name not in ("", "..") else path.resolve().name
     if path.is_dir():
         return name
     for suffixes in ((ZIP,), (*NIFTI, *ITK, *PAIR, *DICOM)):

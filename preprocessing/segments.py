@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .nifti_grid import Grid
 
-COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # the preview's
+COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # of hypotheses
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
 LESION = ("52988006", "SCT", "Lesion")  # CID 7159
 RESEARCH_ONLY = "ambiseg hypotheses, research only"

@@ -3,7 +3,7 @@
 from .export import Exported, export_model
 from .find import find_model
 from .install import install_model
-from .installed import Installed, installed_models, models_folder, remove_model, verify_model
+from .installed import Installed, installed_models, models_folder, remove_model, shipped_models, verify_model
 
 __all__ = [
     "Exported",
@@ -14,5 +14,6 @@ __all__ = [
     "installed_models",
     "models_folder",
     "remove_model",
+    "shipped_models",
     "verify_model",
 ]

@@ -1,4 +1,4 @@
-"""Which model is meant: a run's folder, an installed model's name, or nothing said."""
+"""Which model is meant: a run's folder, the name of an installed or shipped model, or nothing said."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from ambiseg.preprocessing.errors import InputError
 
 from ..run import RUNS, newest_run
 from .files import RECORD
-from .installed import installed_models, installed_text
+from .installed import DEFAULT, installed_models, installed_text, shipped_models
 
 
 def find_model(name: str | Path | None = None) -> Path:
-    """The folder of a model: a run's, or one that is installed by that name; without a name the newest run in runs/, or
-    else the only installed model.
+    """The folder of a model: a run's, or one of that name that is installed or comes with ambiseg; without a name the newest
+    run in runs/, else the only installed model, else the one that comes with ambiseg.
 
     Raises InputError that says which models there are, or how to come by one.
     """
-    known = known_models()
     if name is None:
-        return _only(known)
+        return _unnamed()
+    known = known_models()
     path = Path(name)
     if (path / RECORD).is_file():
         return path
@@ -33,22 +33,32 @@ def find_model(name: str | Path | None = None) -> Path:
     )
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a model's folder is one of those that come with ambiseg."""
+    return any(model.path == path for model in shipped_models())
+
+
 def known_models() -> dict[str, Path]:
     """The folders of all models that have a name; of two with one name the later source wins."""
-    sources = (installed_models(),)
+    sources = (shipped_models(), installed_models())
     return {model.name: model.path for models in sources for model in models}
 
 
-def _only(known: dict[str, Path]) -> Path:
+def _unnamed() -> Path:
     """The model that is meant when none is named."""
     if any(RUNS.glob("*/model.safetensors")):
         return newest_run()
-    if len(known) == 1:
-        return next(iter(known.values()))
-    if known:
+    installed = installed_models()
+    if len(installed) == 1:
+        return installed[0].path
+    if installed:
+        names = [model.name for model in installed]
         raise InputError(
-            f"No run in {RUNS}/ and several installed models: choose one with --model, {installed_text(list(known))}."
+            f"No run in {RUNS}/ and several installed models: choose one with --model, {installed_text(names)}."
         )
+    shipped = {model.name: model.path for model in shipped_models()}
+    if DEFAULT in shipped:
+        return shipped[DEFAULT]
     raise InputError(
         f"No model: there is no run in {RUNS}/ and none is installed; train one with `ambiseg train`, install one with "
         "`ambiseg model install ZIP`, or name a run's folder."

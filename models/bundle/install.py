@@ -38,7 +38,8 @@ def install_model(path: Path, *, name: str | None = None, overwrite: bool = Fals
         read_metadata(aside, path)
         _check_works(aside, path)
         with whole_folder(target) as place:
-            shutil.copytree(aside, place, dirs_exist_ok=True)
+            for file in aside.iterdir():  # without the temporary folder's mode, which shuts out other users
+                shutil.copyfile(file, place / file.name)
     return target
 
 

@@ -1,4 +1,4 @@
-"""The models that were installed: folders by name in one place of the user's."""
+"""The models that have a name: those that come with ambiseg, and those that were installed in one place of the user's."""
 
 import os
 import shutil
@@ -13,6 +13,9 @@ from ambiseg.preprocessing.files import disk_errors
 from .archive import unpack
 from .files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
 from .metadata import Metadata, read_metadata
+
+SHIPPED = Path(__file__).parents[1] / "weights"  # within the package
+DEFAULT = "lidc-mixture"  # the shipped model that predict uses when there is no other
 
 
 def models_folder() -> Path:
@@ -45,7 +48,15 @@ class Installed:
 
 def installed_models() -> list[Installed]:
     """All installed models by name."""
-    folder = models_folder()
+    return _models_in(models_folder())
+
+
+def shipped_models() -> list[Installed]:
+    """The models that come with ambiseg, by name; docs/how-to/share-a-model.md says how they were made."""
+    return _models_in(SHIPPED)
+
+
+def _models_in(folder: Path) -> list[Installed]:
     if not folder.is_dir():
         return []
     return [_installed(path) for path in sorted(folder.iterdir()) if is_name(path.name) and (path / RECORD).is_file()]
@@ -58,6 +69,10 @@ def _installed(path: Path) -> Installed:
         metadata = None
     size = sum((path / name).stat().st_size for name in FILES if (path / name).is_file())
     return Installed(path.name, path, metadata, size, (path / CALIBRATION).is_file())
+
+
+def _is_installed(name: str | Path) -> bool:
+    return any(model.name == str(name) for model in installed_models())
 
 
 def installed_path(name: str) -> Path:
@@ -94,8 +109,9 @@ def verify_model(model: str | Path) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             unpack(path, Path(folder))
             return check_files(Path(folder), path)
+    shipped = {each.name: each.path for each in shipped_models()}
     if not path.is_dir():
-        path = installed_path(str(model))
+        path = shipped[str(model)] if str(model) in shipped and not _is_installed(model) else installed_path(str(model))
     elif not (path / SUMS).is_file():
         raise InputError(f"{path} holds no {SUMS}: expected a model that was exported, not a run.")
     return check_files(path, path)

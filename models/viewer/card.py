@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..preview import COLOURS, percent
+from ambiseg.preprocessing.segments import COLOURS
+
+from ..preview import percent
 from . import words
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.volume import Volume
 
 from ..inference import LesionHypotheses
-from ..preview import COLOURS, save_preview
+from ..preview import save_preview
 from ..report.template import render
 from . import words
 from .card import Card, card

@@ -17,6 +17,7 @@ MadeRun = Callable[..., Path]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, with an empty place for installed models beside it."""
     monkeypatch.setenv("AMBISEG_MODELS", str(tmp_path / "installed"))
+    monkeypatch.setattr("ambiseg.models.bundle.installed.SHIPPED", tmp_path / "shipped")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "installed"

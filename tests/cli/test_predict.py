@@ -175,6 +175,16 @@ def test_several_lesions_lie_in_folders_of_their_own(ambiseg: Command) -> None:
             assert (Path("scan-hypotheses") / entry["file"]).is_file()
 
 
+def test_lesions_that_share_voxels_are_told(ambiseg: Command) -> None:
+    save("scan.nii.gz", phantom())
+    far = ("--at", "-20,10,-5")
+    code, out, err = ambiseg("predict", "scan.nii.gz", *POINT, "--at", "5,-3,12", *far, "--draws", "20", "--json")
+    assert code == 0
+    assert [lesion["overlaps"] for lesion in json.loads(out)["lesions"]] == [[2], [1], []]
+    code, out, err = ambiseg("predict", "scan.nii.gz", *POINT, "--at", "5,-3,12", *far, "--draws", "20")
+    assert "lesion 1 overlaps lesion 2: perhaps they are one" in " ".join(err.split())
+
+
 def test_voxels_count_in_the_files_own_order(ambiseg: Command) -> None:
     array, affine = turned(phantom(), AFFINE, [[2, 1], [0, -1], [1, -1]])
     save("scan.nii.gz", array, affine)

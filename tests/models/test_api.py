@@ -90,3 +90,15 @@ def test_the_package_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'segment'"):
         ambiseg.segment  # noqa: B018
     assert "predict" in ambiseg.__all__
+
+
+def test_numbers_that_are_not_there_are_named(model: Trained) -> None:
+    found = ambiseg.predict(scan(), model, at=[CENTRE], draws=20, top=2)
+    with pytest.raises(UsageError, match="No hypothesis 0: lesion 1 has 2, counted from 1"):
+        found.mask(0)
+    with pytest.raises(UsageError, match="No lesion 2: there are 1, counted from 1"):
+        found.probability(2)
+    with pytest.raises(UsageError, match=r"expected a list of points \(x, y, z\)"):
+        ambiseg.predict(scan(), model, at=CENTRE)
+    with pytest.raises(UsageError, match="candidates = 0: expected at least 1"):
+        ambiseg.predict(scan(), model, candidates=0)

@@ -21,10 +21,12 @@ from ambiseg.models.bundle import (
     installed_models,
     models_folder,
     remove_model,
+    shipped_models,
     verify_model,
 )
 from ambiseg.models.bundle import metadata as metadata_module
 from ambiseg.models.bundle.export import halved
+from ambiseg.models.bundle.installed import DEFAULT
 from ambiseg.models.bundle.references import REFERENCES
 from ambiseg.models.calibration import Calibration
 from ambiseg.models.evaluation.data import data_for
@@ -44,8 +46,9 @@ FIGURE = {"mean": 0.25, "sd": 0.1, "low": 0.2, "high": 0.3, "cases": 3}
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, with an empty place for installed models beside it."""
+    """An empty working folder, with an empty place for installed models beside it, and no model that is shipped."""
     folder = tmp_path / "installed"
+    monkeypatch.setattr("ambiseg.models.bundle.installed.SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("AMBISEG_MODELS", str(folder))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -446,6 +449,22 @@ def test_the_model_that_is_meant(made_run: MadeRun, place: Path) -> None:
     assert find_model() == Path("runs/new")
     Path("runs/new").rename("one")
     assert find_model("one") == Path("one")  # a folder wins over a name
+
+
+def test_a_shipped_model_is_meant_when_there_is_no_other(made_run: MadeRun, place: Path) -> None:
+    shipped = place.parent / "shipped"
+    zipped = export_model(made_run(), Path("m.zip"), name=DEFAULT).path
+    shipped.mkdir()
+    install_model(zipped).rename(shipped / DEFAULT)
+    assert [model.name for model in shipped_models()] == [DEFAULT]
+    assert find_model() == find_model(DEFAULT) == shipped / DEFAULT
+    assert "model.safetensors" in verify_model(DEFAULT)
+    with pytest.raises(InputError, match=f"No model '{DEFAULT}' is installed"):
+        remove_model(DEFAULT)
+    install_model(zipped, name="own")
+    assert find_model() == place / "own"
+    install_model(zipped)
+    assert find_model(DEFAULT) == place / DEFAULT  # the user's own of that name wins
 
 
 def test_an_installed_model_asks_for_data(made_run: MadeRun) -> None:
