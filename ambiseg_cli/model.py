@@ -97,7 +97,8 @@ def list_models(
 
     from ambiseg.models.bundle import installed_models, models_folder, shipped_models
 
-    models = [*shipped_models(), *installed_models()]
+    shipped = shipped_models()
+    models = [*shipped, *installed_models()]
     if as_json:
         emit_json([_facts(one) for one in models])
         return
@@ -111,15 +112,23 @@ def list_models(
         table.add_column(column)
     table.add_column("size", justify="right")
     table.add_column("calibrated")
-    table.add_column("folder", overflow="fold")
+    table.add_column("from")
     for one in models:
         about = (
-            (one.metadata.version, one.metadata.method, one.metadata.data_source)
+            (one.metadata.version, one.metadata.method, one.metadata.data_source.split(" (")[0])
             if one.metadata
             else ("damaged", "", "")
         )
-        table.add_row(one.name, *about, _size(one.size), "yes" if one.calibrated else "no", str(one.path.parent))
+        table.add_row(
+            one.name,
+            *about,
+            _size(one.size),
+            "yes" if one.calibrated else "no",
+            "shipped" if one in shipped else "installed",
+        )
     out(table)
+    for folder in dict.fromkeys(one.path.parent for one in models):
+        console.print(f"In {escape(str(folder))}; a model's card is README.md in its folder")
 
 
 @model.command()

@@ -113,7 +113,7 @@ def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
 
 def _overlaps(found: Sequence[LesionHypotheses]) -> dict[int, list[int]]:
     """For each lesion's number, those whose most probable mask that marks anything shares voxels with its own."""
-    marked = [(result.hypotheses.masks[~result.hypotheses.empty][:1] > 0).any(0) for result in found]
+    marked = [np.asarray(result.hypotheses.masks[~result.hypotheses.empty][:1].any(0)) for result in found]
     shared = {number: list[int]() for number in range(1, len(found) + 1)}
     for (a, first), (b, second) in combinations(enumerate(found), 2):
         both = [
