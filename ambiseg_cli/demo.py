@@ -150,9 +150,9 @@ def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> tupl
 
 
 def _predict(folder: Path, trained: "Trained", target: "Target", seed: int) -> Any:
-    from ambiseg.models.inference import Ranking
-    from ambiseg.models.predict import Request
-    from ambiseg.models.predict_files import predict_to_folder
+    from ambiseg.models.prediction.files import predict_to_folder
+    from ambiseg.models.prediction.inference import Ranking
+    from ambiseg.models.prediction.predict import Request
     from ambiseg.preprocessing.nifti import write_volume
 
     write_volume(folder / "scan.nii", target.volume)

@@ -11,7 +11,7 @@ from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store import LUNG_WINDOW
 
 if TYPE_CHECKING:
-    from ambiseg.models.inference import LesionHypotheses
+    from ambiseg.models.prediction.inference import LesionHypotheses
     from ambiseg.preprocessing.store import Store
 
     from .demo_target import Target

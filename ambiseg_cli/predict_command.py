@@ -12,9 +12,9 @@ from .console import Meter, console, emit_json, progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ambiseg.models.predict import Prediction, Request
+    from ambiseg.models.prediction.predict import Prediction, Request
+    from ambiseg.models.prediction.stopwatch import Stopwatch
     from ambiseg.models.run import Trained
-    from ambiseg.models.stopwatch import Stopwatch
     from ambiseg.preprocessing.scan_folder import Case
 
 KINDS = ".nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these"
@@ -111,16 +111,16 @@ def predict(
 
     Without a place a small scan is taken for a lesion's crop, and a chest CT is searched (experimental).
     """
-    from ambiseg.models.stopwatch import Stopwatch
+    from ambiseg.models.prediction.stopwatch import Stopwatch
 
     watch = Stopwatch()
     with watch("starting"):
         from ambiseg.models.bundle.find import find_model
         from ambiseg.models.device import resolve_device
-        from ambiseg.models.inference import Ranking
-        from ambiseg.models.places import Places
-        from ambiseg.models.predict import Request
-        from ambiseg.models.predict_files import check_folder
+        from ambiseg.models.prediction.files import check_folder
+        from ambiseg.models.prediction.inference import Ranking
+        from ambiseg.models.prediction.places import Places
+        from ambiseg.models.prediction.predict import Request
         from ambiseg.models.run import load_trained
         from ambiseg.preprocessing.files import check_place
         from ambiseg.preprocessing.scan_folder import find_cases
@@ -152,7 +152,7 @@ def predict(
 
 def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
     """Predict one scan and write its folder."""
-    from ambiseg.models.predict_files import predict_to_folder
+    from ambiseg.models.prediction.files import predict_to_folder
 
     with progress() as display:
         return predict_to_folder(
@@ -168,7 +168,7 @@ def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch
 
 def _show(prediction: "Prediction", watch: "Stopwatch", as_json: bool, verbose: bool) -> None:
     """Print a prediction and, where it is wanted, where the time went."""
-    from ambiseg.models.stopwatch import peak_memory_mb
+    from ambiseg.models.prediction.stopwatch import peak_memory_mb
 
     from .predict_tables import show, time_split
 
@@ -184,8 +184,8 @@ def _batch(
     trained: "Trained", cases: "Sequence[Case]", folder: Path, request: "Request", overwrite: bool, as_json: bool
 ) -> None:
     """Predict all cases, say how it went, and leave with 5 where some failed."""
-    from ambiseg.models.predict_batch import predict_batch
-    from ambiseg.models.predict_files import check_folder, predict_to_folder
+    from ambiseg.models.prediction.batches import predict_batch
+    from ambiseg.models.prediction.files import check_folder, predict_to_folder
     from ambiseg.preprocessing.errors import PartialError
 
     from .failures import failures_table

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ambiseg
-from ambiseg.models.inference import LesionHypotheses
 from ambiseg.models.metrics.distances import equal_weights, without_self_pairs
 from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.overlap import pairwise_iou
+from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.report.chosen import Panel
 from ambiseg.models.report.panels import draw_cases
 from ambiseg.models.report.style import png

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ambiseg.models.blobs import Blob, find_blobs
+from ambiseg.models.prediction.blobs import Blob, find_blobs
+from ambiseg.models.prediction.search import PROBED, weigh
 from ambiseg.models.run import load_trained
-from ambiseg.models.search import PROBED, weigh
 from ambiseg.preprocessing.annotations import Nodule, ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.dicom import find_series
 from ambiseg.preprocessing.lungs import lung_mask

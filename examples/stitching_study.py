@@ -29,10 +29,10 @@ from ambiseg.models.metrics.matching import hm_iou, systematic_resample
 from ambiseg.models.metrics.outcomes import Outcome, hypothesis_bins, outcome
 from ambiseg.models.metrics.overlap import pairwise_iou
 from ambiseg.models.metrics.reliability import together
+from ambiseg.models.prediction.stitch import stitching
 from ambiseg.models.predictive import Predictive, harden
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.run import Trained, load_trained
-from ambiseg.models.stitch import stitching
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.store import Store
 

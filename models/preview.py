@@ -12,8 +12,8 @@ from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
 
 from .hypotheses import Hypotheses
-from .inference import LesionHypotheses
-from .measure import measure
+from .prediction.inference import LesionHypotheses
+from .prediction.measure import measure
 
 COLUMNS = 4
 SHOWN = 8

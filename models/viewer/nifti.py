@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.volume import Volume
 
-from ..neighbourhood import Box
+from ..prediction.neighbourhood import Box
 
 INT16 = np.iinfo(np.int16)
 

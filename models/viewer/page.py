@@ -10,7 +10,7 @@ from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.volume import Volume
 
-from ..inference import LesionHypotheses
+from ..prediction.inference import LesionHypotheses
 from ..preview import save_preview
 from ..report.template import render
 from . import words

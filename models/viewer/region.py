@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.volume import Volume
 
-from ..inference import LesionHypotheses
-from ..neighbourhood import Box
+from ..prediction.inference import LesionHypotheses
+from ..prediction.neighbourhood import Box
 
 SIDES_MM = (64.0, 56.0, 48.0, 40.0)  # of the region: the first that has few enough voxels
 MOST_MM = 80.0

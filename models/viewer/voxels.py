@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
 
-from ..inference import LesionHypotheses
-from ..neighbourhood import Box
+from ..prediction.inference import LesionHypotheses
+from ..prediction.neighbourhood import Box
 from ..preview import best_slice
 from .nifti import map_nifti, nifti, ras_affine, scan_nifti
 from .region import region, within

@@ -12,25 +12,16 @@ import pytest
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.config import make_config
 from ambiseg.models.method import build
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
+from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
 from ambiseg.preprocessing.nifti import read_volume
+
+pytestmark = pytest.mark.usefixtures("known_model")
 
 Command = Callable[..., tuple[int, str, str]]
 CENTRE = (4.0, -3.0, 12.0)
 POINT = ("--at", "4,-3,12")
 AFFINE = np.array([[0.7, 0, 0, -37.0], [0, -0.9, 0, 30], [0, 0, 2, -20], [0, 0, 0, 1]])
 SHAPE = (110, 80, 32)
-
-
-@pytest.fixture(autouse=True)
-def known_model(
-    threshold_model: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Trained]:
-    """Work in an empty folder, where --model is the threshold model."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/threshold-001"))
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
-    return threshold_model
 
 
 def phantom(affine: np.ndarray = AFFINE, shape: tuple[int, ...] = SHAPE, centre: tuple = CENTRE) -> np.ndarray:
@@ -307,7 +298,7 @@ def test_a_full_disk_leaves_nothing_half_written(ambiseg: Command, monkeypatch: 
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ambiseg.models.predict_files.save_preview", full)
+    monkeypatch.setattr("ambiseg.models.prediction.files.save_preview", full)
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10")
     assert code == 6
     assert "No room left on the disk" in err

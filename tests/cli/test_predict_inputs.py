@@ -15,24 +15,13 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ambiseg.models.run import Trained
+pytestmark = pytest.mark.usefixtures("known_model")
 
 Command = Callable[..., tuple[int, str, str]]
 CENTRE = np.array([4.0, -3.0, 12.0])
 POINT = ("--at", "4,-3,12", "--draws", "60")
 AFFINE = np.array([[-0.7, 0, 0, 42.0], [0, -0.9, 0, 30], [0, 0, 2, -20], [0, 0, 0, 1]])
 SHAPE = (110, 80, 32)
-
-
-@pytest.fixture(autouse=True)
-def known_model(
-    threshold_model: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Trained]:
-    """Work in an empty folder, where the model marks what is brighter than a level that it draws."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/threshold-001"))
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: threshold_model())
-    return threshold_model
 
 
 def lesion(affine: np.ndarray = AFFINE, shape: tuple[int, ...] = SHAPE) -> np.ndarray:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.models.batch import Batch, Loss
-from ambiseg.models.inference import Ranking, predict_volume
-from ambiseg.models.lesion import at_point
 from ambiseg.models.method import Method
+from ambiseg.models.prediction.inference import Ranking, predict_volume
+from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.predictive import SampledPredictive
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import UsageError

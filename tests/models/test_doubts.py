@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from ambiseg.models.doubts import doubts, in_hounsfield
+from ambiseg.models.prediction.doubts import doubts, in_hounsfield
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.nifti_grid import grid_from
 from ambiseg.preprocessing.scan import DicomScan, Scan

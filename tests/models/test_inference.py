@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ambiseg.models.inference import LesionHypotheses, Ranking, predict_volume
-from ambiseg.models.lesion import Lesion, at_point, centre, roi_lesions
-from ambiseg.models.neighbourhood import Neighbourhood, neighbourhood
+from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predict_volume
+from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesions
+from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.resample import PlaneGrid

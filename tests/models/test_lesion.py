@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.models.lesion import at_point, centre, is_crop, roi_lesions
-from ambiseg.models.lesion_points import parse_point, read_points
+from ambiseg.models.prediction.lesion import at_point, centre, is_crop, roi_lesions
+from ambiseg.models.prediction.lesion_points import parse_point, read_points
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.volume import Volume
 

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ambiseg.models.lesion import Lesion
-from ambiseg.models.places import Places, find_lesions, named_lesions
+from ambiseg.models.prediction.lesion import Lesion
+from ambiseg.models.prediction.places import Places, find_lesions, named_lesions
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.nifti_grid import grid_from
@@ -38,7 +38,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         calls.append((lungs, limit))
         return [Lesion((1, 2, 3), score=0.7)]
 
-    monkeypatch.setattr("ambiseg.models.search.search", search)
+    monkeypatch.setattr("ambiseg.models.prediction.search.search", search)
     return calls
 
 
@@ -98,7 +98,7 @@ def test_a_large_scan_is_searched_within_the_mask_that_is_given(
 
 
 def test_nothing_found_is_said(threshold_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ambiseg.models.search.search", lambda *arguments, **choice: [])
+    monkeypatch.setattr("ambiseg.models.prediction.search.search", lambda *arguments, **choice: [])
     with pytest.raises(InputError, match=r"nothing that looks like a lesion: say where to look, by --at X,Y,Z"):
         find_lesions(threshold_model(64, 0.5), scan(), Places())
 

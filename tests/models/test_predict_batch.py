@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ambiseg.models.inference import Ranking
-from ambiseg.models.places import Places
-from ambiseg.models.predict import Request
-from ambiseg.models.predict_batch import Batch, predict_batch
+from ambiseg.models.prediction.batches import Batch, predict_batch
+from ambiseg.models.prediction.inference import Ranking
+from ambiseg.models.prediction.places import Places
+from ambiseg.models.prediction.predict import Request
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.scan_folder import Case

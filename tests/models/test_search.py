@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.blobs import find_blobs
+from ambiseg.models.prediction.blobs import find_blobs
+from ambiseg.models.prediction.search import foreground, search, weigh
 from ambiseg.models.run import Trained
-from ambiseg.models.search import foreground, search, weigh
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.volume import Volume
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.stitch import stitching
+from ambiseg.models.prediction.stitch import stitching
 
 
 def logits(*slices: list[float]) -> torch.Tensor:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from ambiseg.models.stopwatch import Stopwatch, peak_memory_mb
+from ambiseg.models.prediction.stopwatch import Stopwatch, peak_memory_mb
 
 
 def test_parts_are_added_up_in_the_order_of_their_beginnings() -> None:

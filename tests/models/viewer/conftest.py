@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ambiseg.models.hypotheses import Hypotheses
-from ambiseg.models.inference import LesionHypotheses
-from ambiseg.models.lesion import Lesion
-from ambiseg.models.measure import measure
+from ambiseg.models.prediction.inference import LesionHypotheses
+from ambiseg.models.prediction.lesion import Lesion
+from ambiseg.models.prediction.measure import measure
 from ambiseg.models.viewer import write_report
 from ambiseg.preprocessing.volume import Volume
 

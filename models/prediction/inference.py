@@ -17,14 +17,14 @@ from ambiseg.preprocessing.class_probabilities import Probabilities
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.volume import Volume
 
-from .calibration import Calibration
-from .hypotheses import MERGE, Hypotheses, rank
+from ..calibration import Calibration
+from ..hypotheses import MERGE, Hypotheses, rank
+from ..metrics.distances import without_self_pairs
+from ..metrics.overlap import marked_pixels, pairwise_iou
+from ..randomness import generator_for
+from ..run import Trained
 from .lesion import Lesion
-from .metrics.distances import without_self_pairs
-from .metrics.overlap import marked_pixels, pairwise_iou
 from .neighbourhood import Box, Neighbourhood, neighbourhood
-from .randomness import generator_for
-from .run import Trained
 from .stitch import stitching
 
 NEAR_MM = 5.0  # pieces of a draw that come this close to the point or mask belong to the lesion

@@ -9,11 +9,11 @@ from typing import Any
 from ambiseg.preprocessing.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.scan import Scan
 
+from ..run import Trained
+from .content import describe
 from .doubts import doubts
 from .inference import LesionHypotheses, Ranking, calibration_at, check_inputs, predict_volume
 from .places import Places, find_lesions
-from .predict_content import describe
-from .run import Trained
 from .stopwatch import Stopwatch
 
 Progress = Callable[[int, int], None]

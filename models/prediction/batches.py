@@ -16,10 +16,10 @@ from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, whole_file
 from ambiseg.preprocessing.scan_folder import Case
 
+from ..run import Trained
+from .files import INDEX
 from .lesion_points import read_table
 from .predict import Request, about
-from .predict_files import INDEX
-from .run import Trained
 
 MANIFEST = "manifest.json"
 

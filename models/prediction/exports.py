@@ -8,9 +8,9 @@ from typing import Any
 from ambiseg.preprocessing.scan import Scan
 from ambiseg.preprocessing.segments import Segment, SegSeries
 
+from ..preview import percent
 from .inference import LesionHypotheses
 from .predict import Prediction
-from .preview import percent
 
 
 def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:

@@ -2,10 +2,10 @@
 
 from ambiseg.preprocessing.scan import Scan
 
-from .hypotheses import MERGE
+from ..hypotheses import MERGE
+from ..run import Trained
 from .inference import calibration_at
 from .neighbourhood import in_range
-from .run import Trained
 
 LUNG_HU, TISSUE_HU = -500, -200  # a chest CT has voxels below the first and above the second, even a piece of one
 PIXEL_MM = (0.2, 2.5)  # between these lie the pixels of CTs of a body

@@ -11,11 +11,11 @@ from ambiseg.preprocessing.lungs import lung_mask
 from ambiseg.preprocessing.nifti_grid import times
 from ambiseg.preprocessing.volume import Volume
 
+from ..randomness import generator_for
+from ..run import Trained
 from .blobs import SIGMAS_MM, Blob, find_blobs
 from .lesion import WAYS, Lesion
 from .neighbourhood import neighbourhood
-from .randomness import generator_for
-from .run import Trained
 
 PROBED = 60  # blobs at which the model is asked
 DRAWS = 8

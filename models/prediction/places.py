@@ -9,9 +9,9 @@ from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.same_grid import check_same_grid
 from ambiseg.preprocessing.scan import Scan, read_mask
 
+from ..run import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
 from .lesion_points import parse_point, read_points
-from .run import Trained
 
 FoundBy = Literal["given", "crop", "search"]
 

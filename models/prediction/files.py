@@ -21,15 +21,15 @@ from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.nifti import write_on_grid
 from ambiseg.preprocessing.scan import Scan, open_scan
 
+from ..preview import save_preview
+from ..run import Trained
+from ..viewer.page import write_report
+from .content import table
 from .doubts import in_hounsfield
+from .exports import write_dicom, write_nrrd
 from .inference import LesionHypotheses
 from .predict import Prediction, Progress, Request, predict_scan, silent
-from .predict_content import table
-from .predict_exports import write_dicom, write_nrrd
-from .preview import save_preview
-from .run import Trained
 from .stopwatch import Stopwatch, peak_memory_mb
-from .viewer.page import write_report
 
 INDEX = "hypotheses.json"
 FORMATS = ("dicom-seg", "seg-nrrd")  # beside NIfTI

@@ -13,15 +13,15 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scan import Scan, open_scan
 from ambiseg.preprocessing.scan_image import scan_of_image
 
-from .bundle.find import find_model
-from .device import resolve_device
-from .hypotheses import MERGE
+from ..bundle.find import find_model
+from ..device import resolve_device
+from ..hypotheses import MERGE
+from ..run import Trained, load_trained
+from .files import check_folder, check_formats, write_prediction
 from .inference import LesionHypotheses, Ranking
 from .lesion_points import Point
 from .places import Places
 from .predict import Prediction, Request, predict_scan
-from .predict_files import check_folder, check_formats, write_prediction
-from .run import Trained, load_trained
 
 if TYPE_CHECKING:
     import nibabel as nib
