@@ -116,6 +116,7 @@ def predict(
     watch = Stopwatch()
     with watch("starting"):
         from ambiseg.models.bundle.find import find_model
+        from ambiseg.models.bundle.installed import is_shipped
         from ambiseg.models.device import resolve_device
         from ambiseg.models.prediction.files import check_folder
         from ambiseg.models.prediction.inference import Ranking
@@ -141,7 +142,8 @@ def predict(
             series,
             tuple(each.value for each in format or ()),
         )
-    console.print(f"Model {escape(trained.name)} ({trained.record.method}) on {trained.device}")
+    origin = ", which comes with ambiseg: see `ambiseg model list`" if is_shipped(chosen) else ""
+    console.print(f"Model {escape(trained.name)} ({trained.record.method}) on {trained.device}{origin}")
     if cases is not None:
         _batch(trained, cases, folder, request, overwrite, as_json)
         return

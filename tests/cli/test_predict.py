@@ -305,6 +305,18 @@ def test_a_full_disk_leaves_nothing_half_written(ambiseg: Command, monkeypatch: 
     assert sorted(Path().rglob("*")) == before
 
 
+def test_without_any_model_the_one_that_comes_with_ambiseg_is_used_and_named(
+    ambiseg: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", find_model)
+    monkeypatch.setattr("ambiseg.models.run.load_trained", load_trained)
+    monkeypatch.setenv("AMBISEG_MODELS", str(tmp_path / "none"))
+    save("scan.nii.gz", phantom())
+    code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10", "--device", "cpu")
+    assert code == 0
+    assert "Model lidc-mixture (generalized) on cpu, which comes with ambiseg" in " ".join(err.split())
+
+
 def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained network in a real run folder: everything between run.json and the files, twice the same."""
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", find_model)
