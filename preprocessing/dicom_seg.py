@@ -22,15 +22,13 @@ from .files import whole_file
 from .nifti_grid import Grid
 from .scan import DicomScan, Scan
 from .seg_descriptions import describe
-from .segments import RESEARCH_ONLY, Segment, SegSeries, in_file_order, plain
+from .segments import RESEARCH_ONLY, Placed, Segment, SegSeries, in_file_order, plain
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
 LEVELS = 255  # what a fractional segment stores for a probability of 1
 NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
-
-Placed = tuple[tuple[slice, slice, slice], NDArray]  # a box and what is stored of it (bool or uint8), along (i, j, k)
 
 
 def write_dicom_seg(

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from .errors import UsageError
 from .files import whole_file
 from .scan import Scan
-from .segments import CATEGORY, COLOURS, LESION, Segment, in_file_order, plain
+from .segments import CATEGORY, COLOURS, LESION, Placed, Segment, in_file_order, plain
 
 LPS = np.diag([-1.0, -1, 1, 1])  # RAS to LPS
 TERMINOLOGY = "Segmentation category and type - DICOM master list"  # a list that Slicer comes with
-
-Placed = tuple[tuple[slice, slice, slice], NDArray]
 
 
 def write_seg_nrrd(path: Path, scan: Scan, segments: Sequence[Segment]) -> None:

@@ -15,6 +15,10 @@ RESEARCH_ONLY = "ambiseg hypotheses, research only"
 SERIES_NUMBER = 9000  # above what scanners count up to
 
 
+Box = tuple[slice, slice, slice]
+Placed = tuple[Box, NDArray]  # a box and what lies in it, along (i, j, k)
+
+
 @dataclass(frozen=True)
 class Segment:
     """One mask of a lesion, in a box of the scan's display orientation.
@@ -45,7 +49,7 @@ class SegSeries:
         return cls(generate_uid(prefix=None))
 
 
-def in_file_order(segment: Segment, grid: Grid) -> tuple[tuple[slice, slice, slice], NDArray]:
+def in_file_order(segment: Segment, grid: Grid) -> Placed:
     """A segment's box and mask along the axes (i, j, k) of the file, instead of the display's (z, y, x).
 
     The axes of the display are the file's permuted and flipped, so nothing outside the box is touched.

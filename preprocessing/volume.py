@@ -1,6 +1,7 @@
 """Volume: a scan's voxels with their place in the patient."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ class Volume:
 
     array: NDArray
     affine: NDArray[np.float64]
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return float(self.array.min()), float(self.array.max())
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ from ambiseg.preprocessing.errors import InputError
 
 from ..run import RUNS, newest_run
 from .files import RECORD
-from .installed import DEFAULT, installed_models, installed_text, shipped_models
+from .installed import DEFAULT, installed_models, installed_text, known_models, shipped_models
 
 
 def find_model(name: str | Path | None = None) -> Path:
@@ -17,10 +17,10 @@ def find_model(name: str | Path | None = None) -> Path:
     """
     if name is None:
         return _unnamed()
-    known = known_models()
     path = Path(name)
     if (path / RECORD).is_file():
         return path
+    known = known_models()
     if str(name) in known:
         return known[str(name)]
     if path.is_file():
@@ -31,17 +31,6 @@ def find_model(name: str | Path | None = None) -> Path:
         f"No model {str(name)!r}: expected the folder of a run, or the name of an installed model; "
         f"{installed_text(list(known))}."
     )
-
-
-def is_shipped(path: Path) -> bool:
-    """Whether a model's folder is one of those that come with ambiseg."""
-    return any(model.path == path for model in shipped_models())
-
-
-def known_models() -> dict[str, Path]:
-    """The folders of all models that have a name; of two with one name the later source wins."""
-    sources = (shipped_models(), installed_models())
-    return {model.name: model.path for models in sources for model in models}
 
 
 def _unnamed() -> Path:

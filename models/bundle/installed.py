@@ -71,8 +71,14 @@ def _installed(path: Path) -> Installed:
     return Installed(path.name, path, metadata, size, (path / CALIBRATION).is_file())
 
 
-def _is_installed(name: str | Path) -> bool:
-    return any(model.name == str(name) for model in installed_models())
+def known_models() -> dict[str, Path]:
+    """The folders of all models that have a name; of two with one name the user's own wins."""
+    return {model.name: model.path for model in (*shipped_models(), *installed_models())}
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a model's folder is one of those that come with ambiseg."""
+    return path.parent == SHIPPED
 
 
 def installed_path(name: str) -> Path:
@@ -109,9 +115,8 @@ def verify_model(model: str | Path) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             unpack(path, Path(folder))
             return check_files(Path(folder), path)
-    shipped = {each.name: each.path for each in shipped_models()}
     if not path.is_dir():
-        path = shipped[str(model)] if str(model) in shipped and not _is_installed(model) else installed_path(str(model))
+        path = known_models().get(str(model)) or installed_path(str(model))
     elif not (path / SUMS).is_file():
         raise InputError(f"{path} holds no {SUMS}: expected a model that was exported, not a run.")
     return check_files(path, path)

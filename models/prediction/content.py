@@ -18,8 +18,13 @@ from ambiseg.preprocessing.volume import Volume
 
 from .inference import LesionHypotheses
 from .measure import at_border, cut_off, measure
+from .neighbourhood import within
 
-MAPS = ("probability", "entropy", "aleatoric")
+MAPS = {  # names of the maps, and what their headers say
+    "probability": "ambiseg probability of lesion",
+    "entropy": "ambiseg entropy in nats",
+    "aleatoric": "ambiseg entropy in nats, stated without draws",
+}
 OF_LESION = ("number", "name", "score", "no_lesion", "ambiguity", "residual")
 OF_HYPOTHESIS = (
     *("rank", "probability", "low", "high", "area_mm2", "volume_mm3", "long_axis_mm", "short_axis_mm", "slices"),
@@ -116,21 +121,10 @@ def _overlaps(found: Sequence[LesionHypotheses]) -> dict[int, list[int]]:
     marked = [np.asarray(result.hypotheses.masks[~result.hypotheses.empty][:1].any(0)) for result in found]
     shared = {number: list[int]() for number in range(1, len(found) + 1)}
     for (a, first), (b, second) in combinations(enumerate(found), 2):
-        both = [
-            slice(max(one.start, two.start), max(one.start, two.start, min(one.stop, two.stop)))
-            for one, two in zip(first.box, second.box, strict=True)
-        ]
-        if (marked[a][_within(both, first)] & marked[b][_within(both, second)]).any():
+        if (marked[a] & within(marked[b], second.box, first.box)).any():
             shared[a + 1].append(b + 1)
             shared[b + 1].append(a + 1)
     return shared
-
-
-def _within(part: Sequence[slice], result: LesionHypotheses) -> tuple[slice, ...]:
-    """A part (z, y, x) of the scan in indices of a lesion's box."""
-    return tuple(
-        slice(side.start - box.start, side.stop - box.start) for side, box in zip(part, result.box, strict=True)
-    )
 
 
 def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> list[float]:

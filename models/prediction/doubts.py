@@ -27,7 +27,8 @@ def in_hounsfield(scan: Scan) -> bool:
     """Whether a scan's values are HU, as far as can be told: by its modality, or by values of air and of soft tissue."""
     if scan.dicom is not None:
         return scan.dicom.modality == "CT"
-    return bool(scan.volume.array.min() <= LUNG_HU and scan.volume.array.max() >= TISSUE_HU)
+    low, high = scan.volume.range
+    return low <= LUNG_HU and high >= TISSUE_HU
 
 
 def _of_modality(trained: Trained, scan: Scan) -> str | None:
@@ -37,8 +38,8 @@ def _of_modality(trained: Trained, scan: Scan) -> str | None:
 
 
 def _of_intensity(trained: Trained, scan: Scan) -> str | None:
-    intensity, array = trained.record.data.intensity, scan.volume.array
-    low, high = float(array.min()), float(array.max())
+    intensity = trained.record.data.intensity
+    low, high = scan.volume.range
     if intensity.unit == "HU" and (low > LUNG_HU or high < TISSUE_HU):
         return (
             f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "

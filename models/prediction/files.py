@@ -24,7 +24,7 @@ from ambiseg.preprocessing.scan import Scan, open_scan
 from ..preview import save_preview
 from ..run import Trained
 from ..viewer.page import write_report
-from .content import table
+from .content import MAPS, table
 from .doubts import in_hounsfield
 from .exports import write_dicom, write_nrrd
 from .inference import LesionHypotheses
@@ -33,11 +33,6 @@ from .stopwatch import Stopwatch, peak_memory_mb
 
 INDEX = "hypotheses.json"
 FORMATS = ("dicom-seg", "seg-nrrd")  # beside NIfTI
-MAPS = {  # names of the maps, and what their headers say
-    "probability": "ambiseg probability of lesion",
-    "entropy": "ambiseg entropy in nats",
-    "aleatoric": "ambiseg entropy in nats, stated without draws",
-}
 OURS = re.compile(
     r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|(hypotheses|probability)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|run\.json|report\.html"

@@ -98,9 +98,24 @@ class Neighbourhood:
         return np.linalg.norm(offsets * volume.spacing_mm, axis=-1).T.astype(np.float32)
 
 
+def within(values: NDArray, box: Box, shown: Box) -> NDArray:
+    """Values [..., Z, Y, X] of a `box` of the scan on the voxels of another box `shown`, zero where that lies outside."""
+    result = np.zeros((*values.shape[:-3], *(side.stop - side.start for side in shown)), values.dtype)
+    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, shown, strict=True)]
+    if all(side.start < side.stop for side in common):
+        (z, y, x), (z_there, y_there, x_there) = _from(common, shown), _from(common, box)
+        result[..., z, y, x] = values[..., z_there, y_there, x_there]
+    return result
+
+
+def _from(part: list[slice], box: Box) -> list[slice]:
+    """A part of the scan in indices of a box of it."""
+    return [slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, box, strict=True)]
+
+
 def in_range(volume: Volume, intensity: Intensity) -> bool:
     """Whether the scan's values lie within the range of the training set and fill at least half of it."""
-    low, high = float(volume.array.min()), float(volume.array.max())
+    low, high = volume.range
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
 
 

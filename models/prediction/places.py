@@ -8,6 +8,7 @@ from typing import Literal
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.same_grid import check_same_grid
 from ambiseg.preprocessing.scan import Scan, read_mask
+from ambiseg.preprocessing.volume import Volume
 
 from ..run import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
@@ -62,10 +63,15 @@ def named_lesions(scan: Scan, places: Places) -> list[Lesion]:
         named = [(tuple((affine @ [*point, 1.0])[:3].tolist()), name) for point, name in named]
     lesions = [at_point(scan.volume, point, name) for point, name in named]
     if places.roi is not None:
-        mask = read_mask(places.roi)
-        check_same_grid(places.roi.name, mask, "the scan", scan.volume)
-        lesions += roi_lesions(mask, places.roi.name)
+        lesions += roi_lesions(_mask_of(scan, places.roi), places.roi.name)
     return lesions
+
+
+def _mask_of(scan: Scan, path: Path) -> Volume:
+    """A mask in a file, which must lie on the scan's own grid."""
+    mask = read_mask(path)
+    check_same_grid(path.name, mask, "the scan", scan.volume)
+    return mask
 
 
 def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None]) -> list[Lesion]:
@@ -73,9 +79,7 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
 
     lungs = None
     if places.lung_mask is not None:
-        mask = read_mask(places.lung_mask)
-        check_same_grid(places.lung_mask.name, mask, "the scan", scan.volume)
-        lungs = mask.array != 0
+        lungs = _mask_of(scan, places.lung_mask).array != 0
     found = search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
     if not found:
         raise InputError(f"The lungs hold nothing that looks like a lesion: say where to look, by {WAYS}.")

@@ -57,18 +57,3 @@ def _side(about: tuple[int, int], kept: tuple[int, int], side_mm: float, step: f
     start = min(max(start, kept[1] + 1 - length), kept[0])
     start = int(min(max(start, 0), count - length))
     return slice(start, start + length)
-
-
-def within(values: NDArray, box: Box, shown: Box) -> NDArray:
-    """Values [..., Z, Y, X] of a `box` of the scan on the voxels `shown`, zero where these lie outside the box."""
-    result = np.zeros((*values.shape[:-3], *(side.stop - side.start for side in shown)), values.dtype)
-    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, shown, strict=True)]
-    if all(side.start < side.stop for side in common):
-        (z, y, x), (z_there, y_there, x_there) = _from(common, shown), _from(common, box)
-        result[..., z, y, x] = values[..., z_there, y_there, x_there]
-    return result
-
-
-def _from(part: list[slice], box: Box) -> list[slice]:
-    """A part of the scan in indices of a box of it."""
-    return [slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, box, strict=True)]

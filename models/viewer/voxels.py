@@ -10,10 +10,10 @@ from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
 
 from ..prediction.inference import LesionHypotheses
-from ..prediction.neighbourhood import Box
+from ..prediction.neighbourhood import Box, within
 from ..preview import best_slice
 from .nifti import map_nifti, nifti, ras_affine, scan_nifti
-from .region import region, within
+from .region import region
 
 NATS = float(np.log(2))  # the entropy of a fair coin: the most that one class and the background have
 FIELD_MM, MOST_ZOOM = 32.0, 4.0  # of the views at the start

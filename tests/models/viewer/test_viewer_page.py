@@ -12,10 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ambiseg.models.prediction.neighbourhood import within
 from ambiseg.models.viewer import page as page_module
 from ambiseg.models.viewer import words
 from ambiseg.models.viewer.nifti import scan_nifti
-from ambiseg.models.viewer.region import MOST_MM, VOXELS, region, within
+from ambiseg.models.viewer.region import MOST_MM, VOXELS, region
 from ambiseg.models.viewer.voxels import windows
 from ambiseg.preprocessing.volume import Volume
 
