@@ -67,7 +67,7 @@ class LatentUNet(Method):
 
     def forward(self, image: Tensor) -> "LatentPredictive":
         """The predictive distribution for images [B, C, H, W]; U-Net and prior run once, however many the draws."""
-        return LatentPredictive(self.prior_of(image), self._decoder(image))
+        return LatentPredictive(self.prior_of(image), self.decoder(image))
 
     def prior_of(self, image: Tensor) -> Latent:
         """p(z|x), or N(0, I) when the prior is fixed."""
@@ -84,20 +84,27 @@ class LatentUNet(Method):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Cross-entropy summed over pixels + beta KL(q || p), mean over images and readers (Kohl et al. 2018, eq. 4)."""
+        surprise, divergence, by_dimension = self.bound(batch, generator)
+        return self.weighted(surprise.mean(), divergence.mean(), by_dimension)
+
+    def bound(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy and KL(q || p) of every mask of every image, both [B * M] in nats; the KL by dimensions [D]."""
         readers = batch.mask.shape[1]
         images, masks = batch.pairs()
         q = self.posterior_of(images, masks)
         p = _repeat(self.prior_of(batch.image), readers)
         z = q.draw(q.noise(1, generator)).unflatten(0, (-1, readers)).squeeze(2)
-        logits = self._decoder(batch.image)(z).flatten(0, 1)
-        reconstruction = cross_entropy(logits, masks).mean()
-        divergence = kl(q, p, generator, self.kl_draws).mean()
-        by_dimension = kl_by_dimension(q, p).detach()
-        terms = {"cross_entropy": reconstruction.detach(), "kl": divergence.detach()}
-        terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
-        return Loss(reconstruction + self.beta * divergence, terms)
+        logits = self.decoder(batch.image)(z).flatten(0, 1)
+        surprise = cross_entropy(logits, masks)
+        return surprise, kl(q, p, generator, self.kl_draws), kl_by_dimension(q, p).detach()
 
-    def _decoder(self, image: Tensor) -> Decode:
+    def weighted(self, surprise: Tensor, divergence: Tensor, by_dimension: Tensor) -> Loss:
+        """The sum of both parts of the bound, the KL times beta, and all as terms for the log."""
+        terms = {"cross_entropy": surprise.detach(), "kl": divergence.detach()}
+        terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
+        return Loss(surprise + self.beta * divergence, terms)
+
+    def decoder(self, image: Tensor) -> Decode:
         """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""
         head = self.head
         if isinstance(head, Combine):

@@ -141,6 +141,12 @@ class Latent:
                 return self.loc + (self.factor @ noise.normal.unsqueeze(-1)).squeeze(-1)
             return self._draw_mixture(noise.normal, noise.gumbel)
 
+    def points(self, normal: Tensor) -> Tensor:
+        """z [B, N * S, D] of each component in turn at each of the standard normal points [S, E]."""
+        with full_precision(self.loc):
+            offsets = torch.einsum("bnde,se->bnsd", self.factor, normal)
+            return (self.loc.unsqueeze(2) + offsets).flatten(1, 2)
+
     def _draw_mixture(self, normal: Tensor, gumbel: Tensor) -> Tensor:
         scores = self.logits.unsqueeze(1) + gumbel
         soft = (scores / self.shape.tau).softmax(-1)

@@ -9,6 +9,7 @@ from ..latent_unet import LatentUNet
 from ..latents import LatentShape, Noise
 from ..method import Method
 from ..methods.ensemble import Ensemble
+from ..methods.gated import Gated
 from ..methods.mheads import MHeads
 from ..methods.modal import Modal
 from ..methods.refine import Refine
@@ -17,7 +18,7 @@ from ..randomness import gumbel, normal, uniform
 from ..run import Trained
 
 DRAWN = (LatentUNet, Refine)
-FINITE = (Modal, MHeads, Ensemble)
+FINITE = (Gated, Modal, MHeads, Ensemble)
 
 
 class Graph(nn.Module):
@@ -29,7 +30,7 @@ class Graph(nn.Module):
     log_probabilities [B, N] and logits [B, N, K, H, W].
     """
 
-    codes: Tensor
+    atoms: Tensor
 
     def __init__(self, method: Method, window: Window):
         super().__init__()
@@ -39,9 +40,7 @@ class Graph(nn.Module):
                 "export a model of another method."
             )
         self.method, self.window = method, window
-        # Which codes are in use is a matter of the weights alone, so the others can be left out once and for all.
-        codes = method.codebook.live.nonzero().squeeze(1) if isinstance(method, Modal) else torch.zeros(0)
-        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("atoms", _atoms(method), persistent=False)
 
     @property
     def outputs(self) -> list[str]:
@@ -71,7 +70,16 @@ class Graph(nn.Module):
             logits, gate = self.method.heads_of(inputs)
             return gate.log_softmax(1), logits
         predictive = self.method(inputs)
-        return predictive.log_probabilities[:, self.codes], predictive.decode(self.codes.expand(inputs.shape[0], -1))
+        return predictive.log_probabilities[:, self.atoms], predictive.decode(self.atoms.expand(inputs.shape[0], -1))
+
+
+def _atoms(method: Method) -> Tensor:
+    """The numbers of the masks that a model decodes one by one. Which codes are in use is a matter of the weights alone, so
+    the others are left out once and for all.
+    """
+    if isinstance(method, Modal):
+        return method.codebook.live.nonzero().squeeze(1)
+    return torch.arange(method.support if isinstance(method, Gated) else 0)
 
 
 def random_inputs(trained: Trained, size: int, batch: int, draws: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -31,6 +31,8 @@ NARROW = {
     "latent_widths": (8,),
     "refiner_width": 4,
     "discriminator_width": 4,
+    "gate_width": 4,
+    "masks": 10,
     "samples": 3,
 }
 STORED = {"segmenter": "stored"}  # an option of methods that read another segmenter's class probabilities

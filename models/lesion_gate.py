@@ -1,0 +1,60 @@
+"""The net that says how probable it is that a reader marks nothing: a small residual classifier of the whole image.
+
+Residual blocks with BatchNorm (He et al. 2016, "Deep residual learning") from half the image's resolution on; what is read
+are the features' mean over the image and their mean at its centre, where the lesion of a crop lies.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .unet import initialise
+
+STEPS = ((1, 1), (2, 2), (4, 2), (4, 1))  # of each block: width as a multiple of the stem's, and stride
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm, added to their input (through a 1x1 convolution where the shapes differ)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, I, H, W] to [B, O, H / stride, W / stride], odd sizes rounded up."""
+        return F.relu(self.body(features) + self.shortcut(features))
+
+
+class LesionGate(nn.Module):
+    """[B, C, H, W] to the log odds [B], in float32, that a reader marks nothing."""
+
+    def __init__(self, channels: int, width: int, dropout: float):
+        super().__init__()
+        stem = [nn.Conv2d(channels, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        widths = [width, *(width * times for times, _ in STEPS)]
+        blocks = [ResidualBlock(i, o, stride) for i, o, (_, stride) in zip(widths, widths[1:], STEPS, strict=False)]
+        self.features = nn.Sequential(*stem, *blocks)
+        initialise(self.features)
+        self.dropout = nn.Dropout(dropout)
+        self.odds = nn.Linear(2 * widths[-1], 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The log odds of an empty mask for each image."""
+        features = self.features(image)
+        seen = torch.cat((features.mean((2, 3)), _middle(features).mean((2, 3))), 1)
+        odds: Tensor = self.odds(self.dropout(seen)).squeeze(1).float()
+        return odds
+
+
+def _middle(features: Tensor) -> Tensor:
+    """The one or two central rows and columns of features [B, F, H, W]."""
+    rows, columns = (slice((size - 1) // 2, size // 2 + 1) for size in features.shape[2:])
+    return features[:, :, rows, columns]

@@ -1,0 +1,128 @@
+"""Gated mixture: the chance that a reader marks nothing, and a distribution over lesions' shapes for those who mark.
+
+Ours. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns from masks with a lesion alone,
+and a classifier; the support is finite, so probabilities are explicit.
+"""
+
+import math
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ..batch import Batch, Loss
+from ..latent_unet import Beta, Convs, LatentUNet, Norm, Widths
+from ..latents import Family, LatentShape
+from ..lesion_gate import LesionGate
+from ..method import Method, Player, Stage
+from ..pixels import counted
+from ..predictive import FinitePredictive
+
+CERTAIN = 12.0  # logit by which background leads in the empty mask
+
+
+class Gated(Method):
+    """p(y|x) = gate(x) for the empty mask, and (1 - gate(x)) times a latent U-Net's p(y|x, lesion) for the others.
+
+    The latter's support are about `masks` masks: each component of the prior at the same standard normal points of low
+    discrepancy, which are part of the model. In data without empty masks the gate learns to say so.
+    """
+
+    name = "gated"
+    summary = "Gated mixture: chance of no lesion, and a mixture of shapes with explicit probabilities"
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        family: Annotated[Family, Field(description="latent distribution of prior and posterior")] = "mixture-full",
+        widths: Widths = (32, 64, 128, 512),
+        convs: Convs = 3,
+        norm: Norm = True,
+        latent_dim: Annotated[int, Field(ge=1, description="dimensions of z")] = 2,
+        components: Annotated[int, Field(ge=1, description="Gaussians in a mixture")] = 5,
+        rank: Annotated[int, Field(ge=1, description="rank of low-rank covariances")] = 1,
+        tau: Annotated[float, Field(gt=0, description="Gumbel-softmax temperature")] = 0.28,
+        beta: Beta = 1.0,
+        kl_draws: Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")] = 8,
+        masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
+        gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
+        gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,
+    ):
+        super().__init__()
+        self.channels, self.classes = channels, classes
+        latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
+        self.shapes = LatentUNet(
+            channels,
+            classes,
+            widths=widths,
+            convs=convs,
+            norm=norm,
+            latent=latent,
+            beta=beta,
+            kl_draws=kl_draws,
+            prior="learned",
+            posterior="image-and-mask",
+            injection="late",
+        )
+        self.gate = LesionGate(channels, gate_width, gate_dropout)
+        count = components if latent.mixture else 1
+        self.points: Tensor
+        self.register_buffer("points", normal_points(max(1, masks // count), latent.noise_size))
+        self.support = 1 + count * len(self.points)
+        self.nothing: Tensor
+        certain = F.one_hot(torch.tensor(0), classes) * CERTAIN
+        self.register_buffer("nothing", certain[:, None, None], persistent=False)
+
+    def forward(self, image: Tensor) -> FinitePredictive:
+        """The predictive distribution for images [B, C, H, W]; number 0 is the empty mask."""
+        prior, odds = self.shapes.prior_of(image), self.gate(image)
+        shapes = prior.logits.log_softmax(1).repeat_interleave(len(self.points), 1) - math.log(len(self.points))
+        z, decode = prior.points(self.points), self.shapes.decoder(image)
+
+        def decoded(index: Tensor) -> Tensor:
+            place = (index - 1).clamp_min(0).unsqueeze(2).expand(-1, -1, z.shape[2])
+            logits = decode(z.gather(1, place))
+            return torch.where((index == 0)[:, :, None, None, None], self.nothing.to(logits.dtype), logits)
+
+        empty, marked = F.logsigmoid(odds).unsqueeze(1), F.logsigmoid(-odds).unsqueeze(1)
+        return FinitePredictive(torch.cat((empty, marked + shapes), 1), decoded)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'."""
+        gate, shapes = self.gate_loss(batch, generator), self.shape_loss(batch, generator)
+        return Loss(gate.total + shapes.total, {**gate.terms, **shapes.terms})
+
+    def gate_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """-log of the probability that the gate gave to what readers did: marked nothing, or something."""
+        marked = _marked(batch.mask).float()
+        odds = -self.gate(batch.image).unsqueeze(1).expand_as(marked)
+        surprise = F.binary_cross_entropy_with_logits(odds, marked)
+        return Loss(surprise, {"gate": surprise.detach()})
+
+    def shape_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """As of `LatentUNet`, but an empty mask counts 0: what the gate answers for teaches the shapes nothing."""
+        marked = _marked(batch.mask).flatten()
+        surprise, divergence, by_dimension = self.shapes.bound(batch, generator)
+        return self.shapes.weighted((surprise * marked).mean(), (divergence * marked).mean(), by_dimension)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage; gate and shapes share no weights, so each moves by its own loss."""
+        shapes = Player("shapes", list(self.shapes.parameters()), self.shape_loss)
+        return (Stage("train", (shapes, Player("gate", list(self.gate.parameters()), self.gate_loss))),)
+
+
+def normal_points(count: int, dim: int) -> Tensor:
+    """Standard normal points [count, dim] that cover the plane evenly: a scrambled Sobol sequence (Owen 1998) with a fixed
+    seed through the normal quantile function.
+    """
+    uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count, dtype=torch.float64)
+    return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)).float()
+
+
+def _marked(mask: Tensor) -> Tensor:
+    """Whether any pixel that counts is no background, of label maps [..., H, W]."""
+    return ((mask > 0) & counted(mask)).flatten(-2).any(-1)

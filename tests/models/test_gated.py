@@ -1,0 +1,148 @@
+"""The gated mixture: its probabilities against the parts that they are made of, and what each part learns from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ambiseg.models.batch import Batch
+from ambiseg.models.config import make_config
+from ambiseg.models.evaluation.evaluate import evaluate
+from ambiseg.models.lesion_gate import LesionGate
+from ambiseg.models.methods.gated import Gated, normal_points
+from ambiseg.models.predictive import STORY_ATOMS
+from ambiseg.models.randomness import generator_for
+from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.training import train
+from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.preprocessing.store import IGNORE
+
+NARROW = {"widths": (4, 6, 8), "convs": 1, "gate_width": 4}
+
+
+def make(classes: int = 3, **options: Any) -> Gated:
+    torch.manual_seed(0)
+    return Gated(1, classes, **(NARROW | options)).eval()
+
+
+def images(batch: int = 2) -> Tensor:
+    return torch.rand(batch, 1, 12, 10, generator=generator_for("images"))
+
+
+def masks(batch: int = 2, readers: int = 3) -> Tensor:
+    """Masks with a lesion, all of them."""
+    return torch.randint(0, 3, (batch, readers, 12, 10), generator=generator_for("masks"))
+
+
+def total(method: Gated, batch: Batch) -> float:
+    return method.shape_loss(batch, generator_for(0)).total.item()
+
+
+def test_the_gate_is_the_probability_of_the_empty_mask() -> None:
+    method = make()
+    atoms = method(images()).atoms(100)
+    empty = (atoms.labels == 0).all(3).all(2)
+    assert torch.allclose(atoms.weights.sum(1), torch.ones(2))
+    chance = method.gate(images()).sigmoid()
+    first = method(images()).log_probabilities[:, 0].exp()
+    assert torch.allclose(first, chance, atol=1e-6)
+    assert ((atoms.weights * empty).sum(1) >= chance - 1e-6).all()
+
+
+def test_masks_with_a_lesion_share_the_rest_by_the_weights_of_the_components() -> None:
+    method = make(components=3, masks=12)
+    got = method(images()).log_probabilities.exp()
+    assert got.shape == (2, 13) == (2, method.support)
+    weights = method.shapes.prior_of(images()).logits.softmax(1)
+    rest = 1 - method.gate(images()).sigmoid()
+    wanted = rest[:, None] * weights
+    assert torch.allclose(got[:, 1:].unflatten(1, (3, 4)).sum(2), wanted, atol=1e-6)
+    assert torch.allclose(got[:, 1:].unflatten(1, (3, 4))[:, :, 0], wanted / 4, atol=1e-6)
+
+
+def test_each_mask_is_the_latent_nets_at_its_point() -> None:
+    method = make(components=2, masks=6)
+    prior, decode = method.shapes.prior_of(images()), method.shapes.decoder(images())
+    logits = method(images()).decode(torch.tensor([[0, 5], [6, 1]]))
+    for image, place, component, point in [(0, 1, 1, 1), (1, 0, 1, 2), (1, 1, 0, 0)]:
+        z = prior.loc[image, component] + prior.factor[image, component] @ method.points[point]
+        assert torch.allclose(logits[image, place], decode(z.expand(2, 1, -1))[image, 0], atol=1e-5)
+    assert (logits[0, 0].argmax(0) == 0).all()
+    assert logits[0, 0].softmax(0)[1:].max() < 1e-5
+
+
+def test_marginal_is_the_weighted_mean_of_all_masks() -> None:
+    method = make(masks=10)
+    predictive = method(images())
+    every = torch.arange(method.support).expand(2, -1)
+    weights = predictive.log_probabilities.exp()[:, :, None, None, None]
+    wanted = (predictive.decode(every).softmax(2) * weights).sum(1)
+    assert torch.allclose(predictive.atoms(method.support).marginal, wanted, atol=1e-6)
+
+
+def test_empty_masks_teach_the_shapes_nothing() -> None:
+    method, some = make().train(), masks()
+    some[:, 1] = 0
+    method.shape_loss(Batch(images(), torch.zeros_like(some)), generator_for(0)).total.backward()
+    assert all(p.grad is None or not p.grad.any() for p in method.shapes.parameters())
+    method.eval()
+    surprise, divergence, _ = method.shapes.bound(Batch(images(), some), generator_for(0))
+    each = (surprise + divergence).view(2, 3)
+    assert total(method, Batch(images(), some)) == pytest.approx((each[:, [0, 2]].sum() / 6).item(), rel=1e-5)
+
+
+def test_a_mask_whose_only_lesion_is_ignored_counts_as_empty() -> None:
+    method, some = make(), masks()
+    some[some > 0] = IGNORE
+    assert total(method, Batch(images(), some)) == 0.0
+    chance = method.gate(images()).sigmoid()
+    loss = method.gate_loss(Batch(images(), some), generator_for(0)).total
+    assert loss.item() == pytest.approx(-chance.log().mean().item(), rel=1e-5)
+
+
+def test_the_gate_is_judged_by_each_reader() -> None:
+    method, some = make(), masks(readers=4)
+    some[0, :3] = 0
+    chance = method.gate(images()).sigmoid()
+    target = torch.tensor([0.75, 0.0])
+    loss = method.gate_loss(Batch(images(), some), generator_for(0)).total
+    assert loss.item() == pytest.approx(F.binary_cross_entropy(chance, target).item(), rel=1e-5)
+
+
+def test_points_are_standard_normal_and_the_same_every_time() -> None:
+    points = normal_points(64, 2)
+    assert torch.equal(points, normal_points(64, 2))
+    assert points.mean(0).abs().max() < 0.05
+    assert (points.std(0) - 1).abs().max() < 0.1
+    assert points.unique(dim=0).shape == points.shape
+
+
+def test_the_whole_support_is_weighed_when_slices_share_a_story() -> None:
+    assert make().support <= STORY_ATOMS
+
+
+def test_one_gaussian_has_all_points() -> None:
+    assert make(family="full", masks=20).support == 21
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 16)])
+def test_gate_takes_any_size(size: tuple[int, int]) -> None:
+    assert LesionGate(2, 4, 0.0).eval()(torch.rand(3, 2, *size)).shape == (3,)
+
+
+@pytest.mark.slow
+def test_learns_how_often_readers_mark_nothing(tmp_path: Path) -> None:
+    """On lesions whose visible cue says how often readers mark nothing, the gate follows it."""
+    store = write_known_truth(tmp_path / "readers", crops=800)
+    truth = write_known_truth(tmp_path / "truth", crops=400, readers=None, seed=1)
+    settings = ["data.crop=32", "data.readers=4", "options.widths=[8,16,32]", "options.convs=2", "steps=500"]
+    config = make_config("gated", "demo", None, [*settings, "options.gate_width=8", "validation.every=250"])
+    record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))
+    run = Run.create(tmp_path / "run", record)
+    train(run, store, torch.device("cpu"))
+    groups = evaluate(load_trained(run.path, torch.device("cpu")), truth, "test", samples=256).modes
+    assert max(float(abs(group.model[0] - group.truth[0])) for group in groups.values()) < 0.1
+    assert max(float(abs(group.model - group.truth).max()) for group in groups.values()) < 0.2
