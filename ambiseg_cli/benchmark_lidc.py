@@ -4,11 +4,11 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ambiseg.preprocessing.errors import Interrupted, PartialError
+from ambiseg.preprocessing.errors import Interrupted, PartialError, UsageError
 
 from .benchmark_watch import Watch
 from .console import console, out, progress
@@ -42,7 +42,7 @@ def lidc(
         typer.Option(
             "--method",
             "-m",
-            help="Only these entries, repeated or parted by commas; `generalized` is all of its own.",
+            help="Only these entries, repeated or parted by commas; a method (or an ablation's base) is all of its own.",
             show_default="all",
         ),
     ] = None,
@@ -59,6 +59,10 @@ def lidc(
     test: Annotated[
         bool, typer.Option("--test", help="When all is done on val, evaluate the test split, too: once, at the end.")
     ] = False,
+    ablations: Annotated[
+        bool,
+        typer.Option("--ablations", help="Change one thing at a time of a few entries instead, and see what it makes."),
+    ] = False,
     published: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +78,8 @@ def lidc(
 
     It may be stopped or killed at any time; the same command goes on.
     """
+    from ambiseg.models.benchmarks.ablations import choose_studies, plan_ablations
+    from ambiseg.models.benchmarks.ablations_page import write_ablations
     from ambiseg.models.benchmarks.entries import LIDC_ENTRIES, choose_entries
     from ambiseg.models.benchmarks.lidc import Work, plan, run_benchmark
     from ambiseg.models.benchmarks.lidc_page import write_results
@@ -82,22 +88,33 @@ def lidc(
     from ambiseg.preprocessing.files import check_place
     from ambiseg.preprocessing.store import Store, default_store
 
+    if ablations and (test or published):
+        raise UsageError("Ablations are judged on val, beside their own bases: leave --test and --published out.")
     chosen = resolve_device(device)
     preset = preset or ("paper" if chosen.type == "cuda" else "small")
     wanted = [name for text in method or [] for name in names(text)]
-    entries = choose_entries(wanted, LIDC_ENTRIES) if wanted else LIDC_ENTRIES
     beside = read_published(published) if published else []
     store = Store.open(data or default_store())
     check_place(output)
-    trials = plan(output, entries, store, preset, seeds=seeds_of(seeds), steps=steps, settings=settings or [])
+    budget: dict[str, Any] = {"seeds": seeds_of(seeds), "steps": steps, "settings": settings or []}
+    if ablations:
+        trials = plan_ablations(output, choose_studies(wanted), store, preset, **budget)
+    else:
+        entries = choose_entries(wanted, LIDC_ENTRIES) if wanted else LIDC_ENTRIES
+        trials = plan(output, entries, store, preset, **budget)
     command = _command(
         {"--data": store.path, "--preset": preset, "-m": ",".join(wanted), "--seeds": seeds, "--steps": steps}
         | {"--limit": limit, "--published": published},
         settings or [],
-        test,
+        {"--test": test, "--ablations": ablations},
     )
 
     def results() -> str:
+        """The page, made anew; empty while nothing is begun."""
+        if not any((trial.path / "run.json").is_file() for trial in trials):
+            return ""
+        if ablations:
+            return write_ablations(output, limit=limit, command=command)
         return write_results(output, limit=limit, published=beside, command=command)
 
     try:
@@ -109,14 +126,13 @@ def lidc(
                 console.print(f"{trial.path.name}: measured on {split}.")
                 results()
     except KeyboardInterrupt:
-        if any((trial.path / "run.json").is_file() for trial in trials):
-            results()
+        results()
         raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
     except PartialError:
         out(results())
         raise
     out(results())
-    console.print(f"Written: {output / 'results.md'} and what is beside it")
+    console.print(f"Written: {output / ('ablations.md' if ablations else 'results.md')} and what is beside it")
 
 
 def _deadline(minutes: float | None) -> Callable[[], bool]:
@@ -137,8 +153,8 @@ def _telling(watch: Watch) -> Callable[["Trial", str], Callable[[int, int], None
     return begin
 
 
-def _command(options: dict[str, object], settings: list[str], test: bool) -> str:
+def _command(options: dict[str, object], settings: list[str], flags: dict[str, bool]) -> str:
     """The command that makes the same results, without what changes nothing in them."""
     words = [str(word) for pair in options.items() if pair[1] not in (None, "") for word in pair]
     words += [word for setting in settings for word in ("--set", setting)]
-    return shlex.join(["ambiseg", "benchmark", "lidc", *words, *(["--test"] if test else [])])
+    return shlex.join(["ambiseg", "benchmark", "lidc", *words, *(name for name, on in flags.items() if on)])

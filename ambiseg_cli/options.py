@@ -64,10 +64,11 @@ def names(text: str) -> list[str]:
 
 
 def seeds(text: str) -> list[int]:
-    """Seeds from text such as "0,1,2"."""
+    """Different seeds, one at least, from text such as "0,1,2"."""
     try:
-        return [int(name) for name in names(text)]
+        found = list(dict.fromkeys(int(name) for name in names(text)))
     except ValueError:
-        raise UsageError(
-            f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2."
-        ) from None
+        found = []
+    if not found:
+        raise UsageError(f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2.")
+    return found

@@ -6,14 +6,25 @@ from typing import Any
 
 from ambiseg.preprocessing.errors import UsageError
 
+from ..config import TrainConfig, make_config
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A method with some of its options, under a name that also names its run folder."""
+    """A method with some of its options, under a name that also names its run folder.
+
+    settings: what else of the training is its own, by dotted keys such as "data.readers".
+    """
 
     name: str
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, preset: str, seed: int, settings: Sequence[str], flags: Mapping[str, Any]) -> TrainConfig:
+        """The settings of a training from `seed`: the entry's own stand above `settings` and below `flags`."""
+        own = {f"options.{key}": value for key, value in self.options.items()} | dict(self.settings)
+        return make_config(self.method, preset, settings=settings, flags={**own, **flags, "seed": seed})
 
 
 ENTRIES = (
@@ -21,6 +32,7 @@ ENTRIES = (
     Entry("ensemble", "ensemble"),
     Entry("mheads", "mheads"),
     Entry("mheads-gate", "mheads", {"gate": "learned"}),
+    Entry("gated", "gated"),
     Entry("image2image-vae", "image2image-vae"),
     Entry("probunet", "probunet"),
     Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),
@@ -42,6 +54,7 @@ ENTRIES = (
 LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they do
     next(entry for entry in ENTRIES if entry.name == name)
     for name in (
+        "gated",
         "generalized-mixture-full",
         "modal",
         "probunet",

@@ -23,8 +23,8 @@ from ..evaluation.evaluate import evaluate
 from ..metrics.outcomes import Outcome
 from ..report.folder import write_numbers
 from ..run import Run, Trained, load_trained
-from ..training import check_data, train
-from .entries import Entry
+from ..training import check_data, check_hardware, train
+from .entries import ENTRIES, Entry
 from .notes import done, note, read_notes
 from .timing import device_words, machine_words, sampling_seconds, training_seconds
 from .trials import Trial, attempts, plan_trials
@@ -59,14 +59,18 @@ def plan(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     settings: Sequence[str] = (),
+    runs: str = RUNS,
+    others: Sequence[Entry] = ENTRIES,
 ) -> list[Trial]:
-    """The trials of a benchmark in `folder`; nothing is trained or written yet.
+    """The trials of a benchmark in the folder `runs` of `folder`; nothing is trained or written yet.
 
-    steps: of every entry, by default as the preset has them. Raises UsageError for settings that do not exist or do not
-    fit the store, and when the folder holds runs with others; InputError when it holds runs on other data.
+    steps: of every entry, by default as the preset has them; others: as of `plan_trials`. Raises UsageError for settings
+    that do not exist or do not fit the store, and when the folder holds runs with others; InputError when it holds runs on
+    other data.
     """
-    trials = plan_trials(folder / RUNS, entries, preset, seeds=seeds, settings=settings, flags={"steps": steps})
-    for file in sorted((folder / RUNS).glob("*/run.json")):
+    flags = {"steps": steps}
+    trials = plan_trials(folder / runs, entries, preset, seeds=seeds, settings=settings, flags=flags, others=others)
+    for file in sorted((folder / runs).glob("*/run.json")):
         held = Run.open(file.parent).record.data
         if held.content_hash != store.content_hash:
             raise InputError(
@@ -130,6 +134,7 @@ def _parts(split: str) -> Mapping[str, Callable[[Trial, Work, OnProgress], Mappi
 
 
 def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+    check_hardware(trial.config.hardware, work.device)
     run = trial.run(work.store, work.device)
     to_the_end = train(
         run, work.store, work.device, lambda seen: on_progress(seen.step, seen.steps), enough=work.enough

@@ -85,7 +85,7 @@ def _page(
     folder: Path, measured: Mapping[str, Sequence[Measured]], published: Sequence[Published], command: str
 ) -> list[str]:
     """The page's sections."""
-    sections = [_title(folder, measured, command)]
+    sections = [f"{title('Methods', run_folders(folder)[0], measured[SPLIT], command)}\n{READING}\n"]
     for split, runs in measured.items():
         if runs:
             sections.append(_section(split, runs))
@@ -93,17 +93,16 @@ def _page(
         sections.append("## Curves\n\n![Validation GED of each entry while training](curves.png)\n")
     if measured[SPLIT]:
         sections.append(_runs_section(measured[SPLIT]))
-    left = [line for path in run_folders(folder) if (line := _left(path))]
-    if left:
-        sections.append("## Not in the tables\n\n" + "\n".join(left) + "\n")
+    sections += not_in_the_tables(run_folders(folder))
     best_known = measured["test"] or measured[SPLIT]
     if published and best_known:
         sections.append(_published_section(best_known, published))
     return sections
 
 
-def _title(folder: Path, measured: Mapping[str, Sequence[Measured]], command: str) -> str:
-    record = Run.open(run_folders(folder)[0]).record
+def title(what: str, begun: Path, runs: Sequence[Measured], command: str) -> str:
+    """The page's title, and on which data, how and with what the runs were made, one of which was `begun`, at least."""
+    record = Run.open(begun).record
     config, data = record.config, record.data
     facts = [
         f"Data `{data.name}`, content hash {data.content_hash[:12]}; preset `{config.preset}`, the central "
@@ -111,11 +110,10 @@ def _title(folder: Path, measured: Mapping[str, Sequence[Measured]], command: st
     ]
     if command:
         facts.append(f"Made by `{command}`.")
-    runs = measured[SPLIT]
     if runs:
         words = sorted({f"{run.notes['training']['device']} ({run.notes['training']['machine']})" for run in runs})
         facts.append(f"ambiseg {runs[0].evaluation.about['ambiseg']}; {'; '.join(words)}.")
-    return f"# Methods on {data.name}\n\n" + "\n".join(facts) + f"\n\n{READING}\n"
+    return f"# {what} on {data.name}\n\n" + "\n".join(facts) + "\n"
 
 
 def _section(split: str, runs: Sequence[Measured]) -> str:
@@ -164,6 +162,12 @@ def _runs_section(runs: Sequence[Measured]) -> str:
         steps, weights = run.notes["training"]["steps"], run.evaluation.about["weights_hash"][:12]
         rows.append([f"`{run.name}`", run.record.method, options, f"{steps:,}", weights])
     return f"## Runs\n\n{markdown_table(rows, left=3)}\n"
+
+
+def not_in_the_tables(paths: Sequence[Path]) -> list[str]:
+    """A section that says what is missing of these run folders and why; none where nothing is."""
+    left = [line for path in paths if (line := _left(path))]
+    return ["## Not in the tables\n\n" + "\n".join(left) + "\n"] if left else []
 
 
 def _left(path: Path) -> str | None:

@@ -96,10 +96,10 @@ class Measured:
         }
 
 
-def read_measured(folder: Path, split: str, limit: int | None = None) -> list[Measured]:
-    """The runs of a benchmark's folder that have been measured on so many cases of a split, by name and seed."""
+def read_measured(folder: Path, split: str, limit: int | None = None, *, runs: str = RUNS) -> list[Measured]:
+    """The runs in a benchmark's folder that have been measured on so many cases of a split, by name and seed."""
     found = []
-    for path in run_folders(folder):
+    for path in run_folders(folder, runs):
         notes = read_notes(path)
         if not done(notes, f"evaluation-{split}", limit):
             continue
@@ -107,9 +107,9 @@ def read_measured(folder: Path, split: str, limit: int | None = None) -> list[Me
     return found
 
 
-def run_folders(folder: Path) -> list[Path]:
+def run_folders(folder: Path, runs: str = RUNS) -> list[Path]:
     """The run folders of a benchmark, by entry and seed."""
-    paths = [file.parent for file in (folder / RUNS).glob("*/run.json") if NAME.fullmatch(file.parent.name)]
+    paths = [file.parent for file in (folder / runs).glob("*/run.json") if NAME.fullmatch(file.parent.name)]
     return sorted(paths, key=entry_and_seed)
 
 

@@ -10,9 +10,9 @@ import torch
 from ambiseg.preprocessing.errors import DataError, PartialError, UsageError
 from ambiseg.preprocessing.store import Store
 
-from ..config import TrainConfig, make_config
+from ..config import TrainConfig
 from ..run import Run, RunRecord
-from .entries import Entry
+from .entries import ENTRIES, Entry
 
 T = TypeVar("T")
 
@@ -41,32 +41,51 @@ def plan_trials(
     seeds: Sequence[int] = (0,),
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    others: Sequence[Entry] = ENTRIES,
 ) -> list[Trial]:
     """The trials of entries x seeds with their run folders in `folder`, all entries of a seed before the next seed.
 
-    settings, flags: over the preset, as of `make_config`. Raises UsageError for an entry whose method or options do not
-    exist, and when the folder holds a run with other settings: one folder holds one budget.
+    settings, flags: over the preset, as of `make_config`; others: entries whose runs may lie in the folder, too.
+    Raises UsageError for an entry whose method or options do not exist, and when the folder holds a run with other settings:
+    one folder holds one budget.
     """
-
-    def config(method: str, options: Mapping[str, Any], seed: int) -> TrainConfig:
-        own = {f"options.{key}": value for key, value in options.items()}
-        return make_config(method, preset, settings=settings, flags={**own, **(flags or {}), "seed": seed})
-
     trials = [
-        Trial(entry, seed, config(entry.method, entry.options, seed), folder / f"{entry.name}-seed{seed}")
+        Trial(entry, seed, entry.config(preset, seed, settings, flags or {}), folder / f"{entry.name}-seed{seed}")
         for seed in seeds
         for entry in entries
     ]
     planned = {trial.path: trial.config for trial in trials}
     for file in sorted(folder.glob("*/run.json")):
         held = Run.open(file.parent).record.config
-        wanted = planned.get(file.parent) or config(held.method, held.options, held.seed)
-        if held.model_dump(mode="json") != wanted.model_dump(mode="json"):
+        wanted = planned.get(file.parent) or _as_begun(file.parent.name, held, others).config(
+            preset, held.seed, settings, flags or {}
+        )
+        if differs := _difference(held, wanted):
             raise UsageError(
-                f"{file.parent} was begun with other settings ({held.steps} steps, asked for are {wanted.steps}): choose "
-                "another folder with -o, or remove this run."
+                f"{file.parent} was begun with other settings ({differs}): choose another folder with -o, or remove this run."
             )
     return trials
+
+
+def _as_begun(run: str, held: TrainConfig, others: Sequence[Entry]) -> Entry:
+    """The entry that a run folder is named by; where none is known by this name, one with the options that it holds."""
+    name = run.removesuffix(f"-seed{held.seed}")
+    return next((entry for entry in others if entry.name == name), Entry(name, held.method, held.options))
+
+
+def _difference(held: TrainConfig, wanted: TrainConfig) -> str:
+    """The first setting that differs, and both values; empty where none does."""
+    one, other = (_by_key(config.model_dump(mode="json")) for config in (held, wanted))
+    differing = [key for key in other | one if one.get(key) != other.get(key)]
+    return f"{differing[0]} {one.get(differing[0])}, asked for is {other.get(differing[0])}" if differing else ""
+
+
+def _by_key(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _by_key(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return found
 
 
 def attempts(trials: Sequence[Trial], work: Callable[[Trial], T]) -> Iterator[T]:

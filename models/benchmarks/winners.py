@@ -19,7 +19,7 @@ def winners(entries: Mapping[str, Sequence[StoredEvaluation]], figures: Sequence
     """
     if len(entries) < 2:
         return {}
-    together = [_together(name, evaluations) for name, evaluations in entries.items()]
+    together = [over_seeds(name, evaluations) for name, evaluations in entries.items()]
     found = {figure: _winner(together, figure) for figure in figures}
     return {figure: name for figure, name in found.items() if name is not None}
 
@@ -32,7 +32,7 @@ def _winner(evaluations: Sequence[StoredEvaluation], figure: str) -> str | None:
     return best.name if all(one.verdict == "first" for one in differences) else None
 
 
-def _together(name: str, evaluations: Sequence[StoredEvaluation]) -> StoredEvaluation:
-    """One evaluation whose cases have their mean scores over the seeds."""
+def over_seeds(name: str, evaluations: Sequence[StoredEvaluation]) -> StoredEvaluation:
+    """One evaluation of this name whose cases have their mean scores over the seeds."""
     scores = {figure: np.mean([one.scores[figure] for one in evaluations], 0) for figure in evaluations[0].scores}
     return replace(evaluations[0], name=name, scores=scores)

@@ -91,6 +91,18 @@ def test_lidc_prints_a_page_and_goes_on(ambiseg: Command, known_truth: Store, tm
     }
 
 
+def test_lidc_ablations_have_a_page_of_their_own(ambiseg: Command, known_truth: Store, tmp_path: Path) -> None:
+    words = ("benchmark", "lidc", "-d", known_truth.path, "-o", tmp_path, "--preset", "small", "--ablations")
+    tiny = (*TINY, "--set", "batch=4", "--set", "validation.every=2", "--steps", 4, "--limit", 4)
+    code, printed, notes = ambiseg(*words, *tiny, "-m", "modal-codes-8")
+    assert code == 0
+    assert notes.count("measured on val.") == 2
+    assert printed.strip() == (tmp_path / "ablations.md").read_text().strip()
+    assert "-m modal-codes-8 --seeds 0 --steps 4 --limit 4" in printed
+    assert "ablations.md" in notes
+    assert not (tmp_path / "results.md").exists()
+
+
 def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: Path) -> None:
     code, printed, notes = ambiseg(*lidc(known_truth, tmp_path / "out"), "--set", "optimiser.learning_rate=1e30")
     assert code == 5
@@ -101,9 +113,12 @@ def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("-m", "unet"), 2, "No benchmark entry 'unet': expected generalized-mixture-full, modal"),
+        (("-m", "unet"), 2, "No benchmark entry 'unet': expected gated, generalized-mixture-full, modal"),
+        (("-m", "unet", "--ablations"), 2, "No ablation 'mheads-gate': expected gated, "),
+        (("--ablations", "--test"), 2, "leave --test and --published out"),
         (("--set", "data.crop=999"), 2, "data.crop is 999 pixels, but the stored crops are"),
         (("--seeds", "one"), 2, "Seeds 'one' cannot be read"),
+        (("--seeds", ","), 2, "Seeds ',' cannot be read"),
         (("-d", "nowhere"), 3, "nowhere"),
         (("--published", "no.csv"), 3, "There is no file no.csv"),
     ],
@@ -119,10 +134,12 @@ def test_lidc_refuses(
 def test_step_prints_a_table(ambiseg: Command) -> None:
     code, printed, _ = ambiseg("benchmark", "step", "-m", "mheads, probunet", *TINY, "--steps", 5)
     assert code == 0
-    rows = [line.split() for line in printed.splitlines()]
-    assert [row[0] for row in rows[1:3]] == ["mheads", "probunet"]
-    step, arithmetic, ratio = (float(word) for word in rows[2][-3:])
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("mheads", "probunet"))]
+    assert [row[0] for row in rows] == ["mheads", "probunet"] * 2
+    step, arithmetic, ratio = (float(word) for word in rows[1][-3:])
     assert ratio == pytest.approx(step / arithmetic, rel=0.3)
+    assert rows[3][-1].endswith("%")
+    assert "Limit: the least time for it with arithmetic at" in printed
 
 
 def test_step_on_a_store_as_json(ambiseg: Command, known_truth: Store) -> None:
@@ -133,6 +150,10 @@ def test_step_on_a_store_as_json(ambiseg: Command, known_truth: Store) -> None:
     assert cost["flops"] > 1e6
     assert cost["ratio"] == pytest.approx(cost["seconds"] / cost["arithmetic_seconds"])
     assert [phase["players"] for phase in cost["phases"]] == [["model"]]
+    assert cost["reached"] == pytest.approx(cost["limit_seconds"] / cost["seconds"])
+    assert cost["gbytes_a_second"] == pytest.approx(cost["bytes"] / cost["seconds"] / 1e9)
+    assert cost["device"]["flops_a_second"]["float32"] > 1e8
+    assert cost["device"]["bytes_a_second"] > 1e8
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from ambiseg.preprocessing.store import Store
 
 CPU = torch.device("cpu")
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
-TWO = (Entry("mheads-gate", "mheads", {"gate": "learned", "heads": 3}), Entry("probunet", "probunet"))
+TWO = (Entry("mheads-gate", "mheads", {"gate": "learned"}), Entry("probunet", "probunet"))
 STEPS = 30
 PUBLISHED = Path(__file__).parents[2] / "examples" / "published_lidc.csv"
 
@@ -206,11 +206,16 @@ def test_one_folder_has_one_budget_and_one_data_set(
     finished: tuple[Path, Parts], known_truth: Store, tmp_path: Path
 ) -> None:
     folder, _ = finished
-    with pytest.raises(UsageError, match="begun with other settings \\(30 steps, asked for are 31\\)"):
+    with pytest.raises(UsageError, match="begun with other settings \\(steps 30, asked for is 31\\)"):
         trials(folder, known_truth, steps=31)
-    with pytest.raises(UsageError, match="begun with other settings"):
-        trials(folder, known_truth, (Entry("dropout", "dropout"),), settings=[*SMALL, "batch=5"])
-    assert len(trials(folder, known_truth, (Entry("dropout", "dropout"),))) == 1  # one more entry is welcome
+    dropout = (Entry("dropout", "dropout"),)
+    for other, words in (
+        ("batch=5", "batch 4, asked for is 5"),
+        ("options.convs=2", "options.convs 1, asked for is 2"),
+    ):
+        with pytest.raises(UsageError, match=f"begun with other settings \\({words}\\)"):
+            trials(folder, known_truth, dropout, settings=[*SMALL, other])
+    assert len(trials(folder, known_truth, dropout)) == 1  # one more entry is welcome
     other = write_known_truth(tmp_path / "store", crops=30, size=16, seed=5)
     with pytest.raises(InputError, match=r"was trained on other data \(known-truth, .* choose another folder with -o"):
         trials(folder, other)
@@ -222,7 +227,7 @@ def test_every_entry_can_be_planned(known_truth: Store, tmp_path: Path) -> None:
     narrow = ["data.crop=16", "options.widths=[4,6]"]
     planned = trials(tmp_path, known_truth, LIDC_ENTRIES, settings=narrow, seeds=(0, 1))
     assert len({trial.path for trial in planned}) == 2 * len(LIDC_ENTRIES)
-    assert planned[0].entry.name == "generalized-mixture-full"
+    assert planned[0].entry.name == "gated"
     for trial in planned:
         assert {key: trial.config.options[key] for key in trial.entry.options} == dict(trial.entry.options)
 

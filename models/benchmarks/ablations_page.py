@@ -1,0 +1,94 @@
+"""The results of ablations: `ablations.csv`, a row a run, and `ablations.md`, a table a base with what each change makes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..comparison.compare import compare
+from ..comparison.comparison import Difference
+from ..comparison.stored import StoredEvaluation
+from ..evaluation.calibrate import SPLIT
+from ..metrics.summary import summarise
+from .ablations import ABLATIONS, STUDIES, Study
+from .lidc import SEED
+from .lidc_page import HEADINGS, not_in_the_tables, title
+from .measured import Measured, read_measured, run_folders
+from .tables import by_entry, markdown_table, short, write_rows, write_text
+from .winners import over_seeds
+
+FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
+UNCHANGED = "nothing"
+READING = """\
+One thing is changed at a time, all else is the base's; judged on the validation split alone. In brackets: 95 % bootstrap
+interval by patient. A difference is the change's figure less the base's, case by case, and its interval that of the mean
+difference with whole patients drawn again; **bold** where Wilcoxon's test of the patients' mean differences, corrected by Holm
+for the table, has p < .05. Several seeds count with each case's mean over them. What training from another seed would change
+is not in these intervals."""
+
+
+def write_ablations(folder: Path, *, limit: int | None = None, command: str = "") -> str:
+    """Make table and page anew from the run folders, and return the page.
+
+    limit: of the cases on which the runs were measured; command: what makes the results, for the page.
+    """
+    bases = read_measured(folder, SPLIT, limit)
+    entries = by_entry([*bases, *read_measured(folder, SPLIT, limit, runs=ABLATIONS)])
+    found = {study.base.name: own for study in STUDIES if (own := _of_study(study, entries))}
+    rows = [
+        {"base": base, "changed": words} | run.row()
+        for base, own in found.items()
+        for words, runs in own.items()
+        for run in runs
+    ]
+    if rows:
+        write_rows(folder / "ablations.csv", rows)
+    changed = run_folders(folder, ABLATIONS)
+    begun = [*run_folders(folder), *changed][0]
+    sections = [f"{title('Ablations', begun, bases, command)}\n{READING}\n"]
+    sections += [_section(base, own) for base, own in found.items()]
+    page = "\n".join([*sections, *not_in_the_tables(changed)])
+    write_text(folder / "ablations.md", page)
+    return page
+
+
+def _of_study(study: Study, entries: Mapping[str, Sequence[Measured]]) -> dict[str, list[Measured]]:
+    """The runs of the base and of each change by its words, from the seeds that all of them have; empty without any."""
+    names = {UNCHANGED: study.base.name} | {words: entry.name for words, entry in study.changed.items()}
+    own = {words: entries[name] for words, name in names.items() if name in entries}
+    if UNCHANGED not in own or len(own) < 2:
+        return {}
+    seeds = set.intersection(*({run.seed for run in runs} for runs in own.values()))
+    return {words: [run for run in runs if run.seed in seeds] for words, runs in own.items()} if seeds else {}
+
+
+def _section(base: str, own: Mapping[str, Sequence[Measured]]) -> str:
+    """The table of a base and its changes."""
+    evaluations = [over_seeds(words, [run.evaluation for run in runs]) for words, runs in own.items()]
+    differences = {(one.second, one.figure): one for one in compare(evaluations, FIGURES).differences}
+    rows = [["changed", *(heading for figure in FIGURES for heading in (HEADINGS[figure], "difference"))]]
+    for one in evaluations:
+        cells = [(_figure(one, figure), _difference(differences.get((one.name, figure)))) for figure in FIGURES]
+        rows.append([one.name, *(cell for pair in cells for cell in pair)])
+    seeds = sorted({run.seed for run in own[UNCHANGED]})
+    listed = f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
+    return f"## `{base}`\n\n{len(evaluations[0].rows):,} crops; {listed}.\n\n{markdown_table(rows)}\n"
+
+
+def _figure(one: StoredEvaluation, name: str) -> str:
+    figure = summarise(one.scores[name], one.patients, np.random.default_rng(SEED))
+    return f"{short(figure.mean)} ({short(figure.low)} to {short(figure.high)})"
+
+
+def _difference(one: Difference | None) -> str:
+    """A difference with its interval; nothing for the base itself."""
+    if one is None:
+        return ""
+    mean = f"**{_signed(one.difference)}**" if one.significant else _signed(one.difference)
+    return f"{mean} ({_signed(one.low)} to {_signed(one.high)})"
+
+
+def _signed(value: float) -> str:
+    """Three decimals with their sign; what rounds to 0 has none."""
+    rounded = round(value, 3) + 0.0
+    return ("+" if rounded > 0 else "") + short(rounded)

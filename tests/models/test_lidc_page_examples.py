@@ -1,0 +1,147 @@
+"""The examples behind docs/lidc.md: how the page is filled, and the oracles' figures on masks where they are known."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ambiseg.models.metrics.distances import ged
+from ambiseg.models.metrics.overlap import overlaps
+from ambiseg.preprocessing.store import Store
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RESULTS = """\
+# Methods on crops
+
+Made by `ambiseg benchmark lidc --data /somewhere/else/crops --published x/published.csv --seeds 0`.
+
+## Validation
+
+| entry |
+| ----- |
+| `a`   |
+
+## Runs
+
+one run
+"""
+PAGE = """\
+# Page
+<!-- results.md: -->
+<!-- end -->
+Between.
+<!-- results.md: Validation -->
+an old table
+<!-- end -->
+<!-- results.md: Test -->
+<!-- end -->
+<!-- ablations.md: `a` -->
+<!-- end -->
+Last.
+"""
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
+    filled = example("fill_lidc_page").filled
+    (tmp_path / "results.md").write_text(RESULTS)
+    page = filled(PAGE, tmp_path)
+    assert page.splitlines() == [
+        "# Page",
+        "<!-- results.md: -->",
+        "Made by `ambiseg benchmark lidc --data data/crops --published examples/published.csv --seeds 0`.",
+        "<!-- end -->",
+        "Between.",
+        "<!-- results.md: Validation -->",
+        "| entry |",
+        "| ----- |",
+        "| `a`   |",
+        "<!-- end -->",
+        "<!-- results.md: Test -->",
+        "*Not measured yet.*",
+        "<!-- end -->",
+        "<!-- ablations.md: `a` -->",
+        "*Not measured yet.*",
+        "<!-- end -->",
+        "Last.",
+    ]
+    assert filled(page, tmp_path) == page
+
+
+def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = example("fill_lidc_page")
+    folder, page = tmp_path / "out", tmp_path / "docs/lidc.md"
+    (page.parent / "images").mkdir(parents=True)
+    folder.mkdir()
+    page.write_text(PAGE)
+    monkeypatch.setattr(sys, "argv", ["fill_lidc_page.py", str(folder), "--page", str(page)])
+    with pytest.raises(SystemExit, match=r"holds no results\.md"):
+        module.main()
+    (folder / "results.md").write_text(RESULTS)
+    (folder / "curves.png").write_bytes(b"curves")
+    module.main()
+    assert "| `a`   |" in page.read_text()
+    assert [file.name for file in (page.parent / "images").iterdir()] == ["lidc-curves.png"]
+
+
+def test_docs_page_has_every_section_of_the_results() -> None:
+    """Each slot of the page names a file and a section that the benchmark writes."""
+    slots = [
+        (slot[1], slot[2])
+        for slot in example("fill_lidc_page").SLOT.findall((EXAMPLES / "../docs/lidc.md").read_text())
+    ]
+    assert ("results.md", "Test") in slots
+    known = {"", "Validation", "Test", "Runs", "Beside published figures"}
+    assert {name for file, name in slots if file == "results.md"} <= known
+    assert {name for file, name in slots if file == "ablations.md"} == {
+        "",
+        "`gated`",
+        "`generalized-mixture-full`",
+        "`modal`",
+    }
+
+
+def test_oracles_by_hand() -> None:
+    """Two of four readers mark the same pixel: half of the pairs differ, by 1."""
+    module = example("lidc_oracles")
+    masks = np.zeros((4, 2, 2), np.uint8)
+    masks[:2, 0, 0] = 1
+    expected = {
+        "always nothing": (0.5, 0.5),  # 2 * 1/2 - 0 - 1/2
+        "what any reader marked": (0.5, 0.5),
+        "what half of them marked": (0.5, 0.5),
+        "nothing, or what any marked, at even odds": (
+            0.0,
+            0.5 / 16,
+        ),  # the readers' own masks as often as they drew them
+        "nothing, or what half marked, at even odds": (0.0, 0.5 / 16),
+    }
+    for name, oracle in module.ORACLES.items():
+        found = ged(overlaps(np.stack(oracle(masks)), masks), draws=None)
+        exact, sixteen, unbiased = module.figures(found)
+        assert (exact, sixteen) == pytest.approx(expected.pop(name))
+        assert unbiased == pytest.approx(exact - (2 / 3 - 1 / 2))
+    assert not expected
+    assert module.perfect(found, 4) == pytest.approx((2 / 3 / 4, 2 / 3 * (1 / 4 + 1 / 16), 0))
+
+
+def test_oracles_of_a_store(
+    known_truth: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lidc_oracles.py", str(known_truth.path), "--crop", "16"])
+    example("lidc_oracles").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "12 crops of known-truth, test"
+    assert lines[-1].split("|")[1].strip() == "the readers' own distribution"
+    assert lines[-1].split("|")[4].strip() == ".000"
