@@ -3,7 +3,7 @@ what a training step and the metrics cost.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from .options import seeds as seeds_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.benchmarks.step_cost import MethodCost
+    from ambiseg.models.benchmarks.step_cost import MethodCost, StepCost
     from ambiseg.preprocessing.store import Store
 
 benchmark = typer.Typer(
@@ -99,7 +99,10 @@ def step(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON instead of a table.")] = False,
 ) -> None:
-    """Time whole training steps, and their convolutions and matrix products alone: the ratio is the overhead."""
+    """Time whole training steps, and their convolutions and matrix products alone: the ratio is the overhead.
+
+    The limit is the least time for these at the best speeds of arithmetic and of a large copy measured in the same run.
+    """
     from ambiseg.models.benchmarks.step_cost import step_cost
     from ambiseg.models.config import make_config
     from ambiseg.models.device import resolve_device
@@ -117,12 +120,10 @@ def step(
     if as_json:
         emit_json([_plain(cost) for cost in costs])
     else:
-        out(
-            _table(
-                costs,
-                f"Preset {preset}, {chosen}. Arithmetic: convolutions and matrix products with nothing between them.",
-            )
-        )
+        out(f"Preset {preset}, {chosen}")
+        out(_overhead(costs))
+        out("")
+        out(_reached(costs))
 
 
 @benchmark.command()
@@ -167,31 +168,78 @@ def _store(path: Path | None, size: int) -> Iterator["Store"]:
         yield write_known_truth(Path(folder) / "store", crops=MADE_CROPS, size=size, readers=None)
 
 
-def _table(costs: "list[MethodCost]", caption: str) -> "Table":
+def _overhead(costs: "list[MethodCost]") -> "Table":
+    """Steps beside their arithmetic."""
+    rows = [
+        (
+            cost.method,
+            f"{cost.parameters:,}",
+            f"{cost.mean.flops / 1e9:.2f}",
+            f"{cost.mean.repeated_flops / cost.mean.flops:.0%}",
+            f"{1e3 * cost.mean.seconds:.1f}",
+            f"{1e3 * cost.mean.arithmetic_seconds:.1f}",
+            f"{cost.mean.ratio:.2f}",
+        )
+        for cost in costs
+    ]
+    headings = ("parameters", "GFLOP a step", "of it twice", "step ms", "arithmetic ms", "ratio")
+    return _table(headings, rows, "Arithmetic: convolutions and matrix products with nothing between them.")
+
+
+def _reached(costs: "list[MethodCost]") -> "Table":
+    """Steps beside the device's limits."""
+    rows = [
+        (
+            cost.method,
+            f"{cost.mean.gflops_a_second:,.0f}",
+            f"{cost.mean.bytes / 1e6:,.0f}",
+            f"{cost.mean.gbytes_a_second:,.1f}",
+            f"{1e3 * cost.mean.limit_seconds:.1f}",
+            f"{cost.mean.reached:.0%}",
+        )
+        for cost in costs
+    ]
+    return _table(("GFLOP/s", "MB a step", "GB/s", "limit ms", "reached"), rows, _speeds(costs))
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> "Table":
     from rich.table import Table
 
     table = Table("method", box=None, pad_edge=False, caption=caption, caption_justify="left")
-    for heading in ("parameters", "GFLOP a step", "of it twice", "step ms", "arithmetic ms", "ratio"):
+    for heading in headings:
         table.add_column(heading, justify="right")
-    for cost in costs:
-        mean = cost.mean
-        table.add_row(
-            cost.method,
-            f"{cost.parameters:,}",
-            f"{mean.flops / 1e9:.2f}",
-            f"{mean.repeated_flops / mean.flops:.0%}",
-            f"{1e3 * mean.seconds:.1f}",
-            f"{1e3 * mean.arithmetic_seconds:.1f}",
-            f"{mean.ratio:.2f}",
-        )
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _speeds(costs: "list[MethodCost]") -> str:
+    """The best speeds measured beside the costs, in words."""
+    best = {dtype: max(cost.speeds.flops[dtype] for cost in costs) for dtype in costs[0].speeds.flops}
+    products = ", ".join(
+        f"{str(dtype).removeprefix('torch.')} {speed / 1e9:,.0f} GFLOP/s" for dtype, speed in best.items()
+    )
+    copy = max(cost.speeds.bandwidth for cost in costs)
+    return f"Limit: the least time for it with arithmetic at {products}, or memory at {copy / 1e9:,.1f} GB/s."
 
 
 def _plain(cost: "MethodCost") -> dict[str, Any]:
     """A cost for JSON."""
+
+    def figures(own: "StepCost") -> dict[str, float]:
+        derived = ("ratio", "reached", "gflops_a_second", "gbytes_a_second")
+        return {**vars(own), **{name: getattr(own, name) for name in derived}}
+
     phases = [
-        {"stage": phase.stage, "players": list(phase.players), "share": phase.share, **vars(own), "ratio": own.ratio}
+        {"stage": phase.stage, "players": list(phase.players), "share": phase.share, **figures(own)}
         for phase, own in cost.phases.items()
     ]
-    mean = {**vars(cost.mean), "ratio": cost.mean.ratio}
-    return {"method": cost.method, "parameters": cost.parameters, **mean, "phases": phases}
+    speeds = {str(dtype).removeprefix("torch."): speed for dtype, speed in cost.speeds.flops.items()}
+    device = {"flops_a_second": speeds, "bytes_a_second": cost.speeds.bandwidth}
+    return {
+        "method": cost.method,
+        "parameters": cost.parameters,
+        **figures(cost.mean),
+        "phases": phases,
+        "device": device,
+    }

@@ -10,6 +10,8 @@ from ambiseg.preprocessing.errors import Interrupted, UsageError
 from .console import console, emit_json, out
 
 if TYPE_CHECKING:
+    import torch
+
     from ambiseg.models.config import TrainConfig
     from ambiseg.models.run import Run
     from ambiseg.preprocessing.store import Store
@@ -75,7 +77,7 @@ def train(
             out(_toml(made))
             return
         store = Store.open(data or default_store())
-        run = _new_run(made, store, output, str(chosen), rank)
+        run = _new_run(made, store, output, chosen, rank)
         if preset is None and chosen.type == "cpu":
             console.print(
                 f"On a CPU the preset is [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
@@ -93,18 +95,21 @@ def train(
         _report(run, display.best, finished, as_json)
 
 
-def _new_run(config: "TrainConfig", store: "Store", output: Path | None, device: str, rank: int | None) -> "Run":
+def _new_run(
+    config: "TrainConfig", store: "Store", output: Path | None, device: "torch.device", rank: int | None
+) -> "Run":
     """Make the run folder; of several processes the first one makes it and the others wait for it."""
     from ambiseg.models.run import Run, RunRecord, new_run_path
-    from ambiseg.models.training import check_data
+    from ambiseg.models.training import check_data, check_hardware
 
     check_data(config, store)
+    check_hardware(config.hardware, device)
     if rank is not None and output is None:
         raise UsageError("Several processes need one run folder: name it with -o.")
     path = output or new_run_path(config.method)
     if rank:
         return Run.wait_for(path)
-    return Run.create(path, RunRecord.of(config, store, device))
+    return Run.create(path, RunRecord.of(config, store, str(device)))
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:

@@ -74,14 +74,14 @@ def _warped_crop(
     random = uniform((batch, 4), generator, images) * 2 - 1
     angle, zoom = random[:, 0] * math.radians(augment.rotate_deg), 1 + random[:, 1] * augment.scale
     reach = [min(augment.shift_px, side / 2 - crop / 4) for side in (width, height)]
-    shift = random[:, 2:] * torch.tensor(reach, device=images.device)
+    shift = torch.stack((random[:, 2] * reach[0], random[:, 3] * reach[1]), -1)
     axis = torch.arange(crop, device=images.device, dtype=torch.float32) - (crop - 1) / 2
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     turn = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), 1)
     offset = shift[:, None, None] + _elastic(batch, crop, augment.elastic_px, generator, images)
     pixels = torch.einsum("hwi,bij->bhwj", grid, turn) + offset
-    grid = pixels * 2 / torch.tensor([width, height], device=images.device)
+    grid = torch.stack((pixels[..., 0] * 2 / width, pixels[..., 1] * 2 / height), -1)
     image = F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False)
     mask = F.grid_sample(masks.float() + 1, grid, "nearest", "zeros", align_corners=False) - 1
     return image, mask.masked_fill(mask < 0, IGNORE)

@@ -42,6 +42,7 @@ class Codebook(nn.Module):
     def __init__(self, size: int, dim: int, decay: float):
         super().__init__()
         self.decay = decay
+        self.begun = False  # whether `initialised` is known to be true: to ask a CUDA tensor makes the host wait
         self.register_buffer("codes", torch.randn(size, dim))
         self.register_buffer("sums", torch.zeros(size, dim))
         self.register_buffer("counts", torch.zeros(size))
@@ -52,8 +53,8 @@ class Codebook(nn.Module):
         with full_precision(outputs):
             outputs = outputs.float()
             moves = self.training and torch.is_grad_enabled()
-            if moves and not self.initialised:
-                self._initialise(outputs.detach(), generator)
+            if moves and not self.begun:
+                self._begin(outputs.detach(), generator)
             index = self.nearest(outputs.detach())
             codes = self.codes[index]
             if moves:
@@ -78,6 +79,12 @@ class Codebook(nn.Module):
         """The number of equally frequent codes that would have the entropy of the moving counts."""
         shares = self.counts / self.counts.sum().clamp_min(SMOOTHING)
         return torch.special.entr(shares).sum().exp()
+
+    def _begin(self, outputs: Tensor, generator: torch.Generator) -> None:
+        """Initialise the codes unless they are, as in a run that was resumed."""
+        if not self.initialised:
+            self._initialise(outputs, generator)
+        self.begun = True
 
     @torch.no_grad()
     def _initialise(self, outputs: Tensor, generator: torch.Generator) -> None:

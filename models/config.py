@@ -74,9 +74,12 @@ class ValidationSettings(Section):
 class HardwareSettings(Section):
     """How the arithmetic is done."""
 
-    precision: Literal["auto", "float32", "bf16", "fp16"] = Field("auto", description="autocast on CUDA; auto: bf16")
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        "auto", description="of the networks in training; auto: bf16 where the device has units for it"
+    )
     channels_last: bool = Field(True, description="memory format of images and weights; faster on CPU and CUDA")
     compile: bool = Field(False, description="torch.compile the networks")
+    graphs: bool = Field(False, description="run the networks as CUDA graphs")
 
 
 class TrainConfig(Section):

@@ -59,7 +59,7 @@ class DeviceSource:
     def fetch(self, step: int) -> Crops:
         """The crops of a step."""
         crops = self.crops
-        index = torch.as_tensor(self.share.positions(step, len(crops.images)), device=crops.images.device)
+        index = _sent(self.share.positions(step, len(crops.images)), crops.images.device)
         extra = crops.probabilities
         return Crops(
             crops.images.index_select(0, index),
@@ -69,6 +69,9 @@ class DeviceSource:
             crops.flips,
             None if extra is None else extra.index_select(0, index),
         )
+
+    def settle(self) -> None:
+        """Nothing is ever on its way."""
 
 
 class AheadSource:
@@ -84,6 +87,11 @@ class AheadSource:
         crops = self.coming[1].result() if self.coming and self.coming[0] == step else self.read(step)
         self.coming = (step + 1, self.reader.submit(self.read, step + 1))
         return crops
+
+    def settle(self) -> None:
+        """Wait until nothing is being read."""
+        if self.coming:
+            self.coming[1].result()
 
 
 CropSource = DeviceSource | AheadSource
@@ -101,26 +109,29 @@ def crop_source(store: Store, device: torch.device, memory: str, share: Share) -
         memory = "device" if one * len(rows) < SHARE * _free_bytes(device) else "mapped"
     if memory == "device":
         return DeviceSource(store, rows, device, share)
-    return AheadSource(lambda step: read_crops(store, rows[share.positions(step, len(rows))], device))
+    return AheadSource(lambda step: read_crops(store, rows[share.positions(step, len(rows))], device, wait=False))
 
 
-def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device) -> Crops:
-    """The crops of the given rows, on the device."""
+def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wait: bool = True) -> Crops:
+    """The crops of the given rows, on the device; `wait` until they are there, as so much data should that it is not to
+    stand in pinned memory.
+    """
+    put = _tensor if wait else _sent
     chances = store.odds(rows) if store.known_odds else store.present[rows].astype(np.float64)
     return Crops(
-        _tensor(store.images(rows), device),
-        _tensor(store.labels(rows), device),
-        _tensor(chances.astype(np.float32), device),
+        put(store.images(rows), device),
+        put(store.labels(rows), device),
+        put(chances.astype(np.float32), device),
         store.known_odds,
         store.flips,
-        _tensor(store.probabilities(rows), device) if store.has_probabilities else None,
+        put(store.probabilities(rows), device) if store.has_probabilities else None,
     )
 
 
 def positions_of_step(step: int, count: int, batch: int, seed: int) -> NDArray[np.intp]:
     """Which of `count` crops step number `step` uses: epochs are seeded permutations, laid end to end."""
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
-    return np.array([_permutation(int(e), count, seed)[p] for e, p in zip(epochs, places, strict=True)], np.intp)
+    return np.concatenate([_permutation(int(e), count, seed)[places[epochs == e]] for e in np.unique(epochs)])
 
 
 @lru_cache(maxsize=4)
@@ -135,14 +146,20 @@ def _dealt(store: Store, device: torch.device, share: Share) -> Callable[[int], 
     def read(step: int) -> Crops:
         rng = np.random.default_rng(seed_of(share.seed, "deal", step, share.rank))
         images, masks, odds = deal(share.batch // share.world, rng)
-        chances = _tensor(odds.astype(np.float32), device)
-        return Crops(_tensor(images, device), _tensor(masks, device), chances, known=True)
+        chances = _sent(odds.astype(np.float32), device)
+        return Crops(_sent(images, device), _sent(masks, device), chances, known=True)
 
     return read
 
 
 def _tensor(array: NDArray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def _sent(array: NDArray, device: torch.device) -> Tensor:
+    """As `_tensor`, but through pinned memory to CUDA: the host does not wait for the device, which may be steps behind."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
 
 from .hypotheses import Hypotheses
-from .prediction.inference import LesionHypotheses
 from .prediction.measure import measure
+
+if TYPE_CHECKING:  # the report takes its colours and outlines from here, where no scans can be read
+    from .prediction.inference import LesionHypotheses
 
 COLUMNS = 4
 SHOWN = 8
@@ -23,7 +25,7 @@ FINE = 6  # points a voxel side, from which outlines are traced
 INK, PALE = "#22252b", "#7a808c"
 
 
-def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str) -> None:
+def save_preview(path: Path, result: "LesionHypotheses", volume: Volume, unit: str) -> None:
     """Write a PNG of the slice on which the hypotheses mark most; `unit` "HU" chooses the lung window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,7 +58,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
         figure.savefig(path, metadata={"Software": None})
 
 
-def best_slice(result: LesionHypotheses) -> int:
+def best_slice(result: "LesionHypotheses") -> int:
     """The slice (index in the box) on which the hypotheses mark most, by their probabilities; else the likeliest one."""
     found = result.hypotheses
     marked = np.tensordot(found.probabilities, (found.masks > 0).sum((2, 3)), 1)
@@ -66,7 +68,7 @@ def best_slice(result: LesionHypotheses) -> int:
 
 
 def _field_of_view(
-    result: LesionHypotheses, number: int, spacing_mm: tuple[float, float, float]
+    result: "LesionHypotheses", number: int, spacing_mm: tuple[float, float, float]
 ) -> tuple[float, float, float, float]:
     """A square (left, right, bottom, top) in mm of the plane about everything that is marked in the slice."""
     _, step_y, step_x = spacing_mm
@@ -131,7 +133,7 @@ def _map(
     panel.set_title(title, fontsize=10, color=INK, loc="left")
 
 
-def _most_entropy(result: LesionHypotheses) -> float:
+def _most_entropy(result: "LesionHypotheses") -> float:
     """The largest entropy that the classes allow: ln 2 unless more than one class is marked."""
     return float(max(np.log(2), result.entropy.max()))
 
@@ -193,7 +195,7 @@ def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> st
     return f"{extent}, {size.long_axis_mm:.1f} mm"
 
 
-def _heading(figure: Any, result: LesionHypotheses, volume: Volume, number: int) -> None:
+def _heading(figure: Any, result: "LesionHypotheses", volume: Volume, number: int) -> None:
     found = result.hypotheses
     x, y, z = result.lesion.centre_mm
     height = figure.get_figheight()

@@ -33,8 +33,8 @@ def chosen_masks(masks: Tensor, chosen: Tensor, flips: Sequence[Flip]) -> Tensor
     if not flips:
         return masks.gather(1, chosen[:, :, None, None].expand(-1, -1, *masks.shape[2:]))
     base = masks.expand(-1, chosen.shape[1], -1, -1)
-    result = base.clone()
+    result = base
     for number, flip in enumerate(flips):
         applied = ((chosen >> number) & 1).bool()[:, :, None, None]
-        result[applied & (base == flip.source)] = flip.target
+        result = result.masked_fill(applied & (base == flip.source), flip.target)
     return result

@@ -24,9 +24,11 @@ from .checkpoint import TrainingState
 from .config import HardwareSettings, OptimiserSettings, TrainConfig
 from .crop_source import Share, crop_source
 from .distributed import Processes, joined_processes
+from .graphs import NetworkGraphs, check_graphs
 from .interrupt import stop_requests
 from .memory import keep_freed_memory
 from .method import Method, Player, Stage, build
+from .precision import autocast, training_precision
 from .progress_figure import draw_progress
 from .randomness import generator_for, seed_of
 from .run import DataRecord, Run
@@ -89,25 +91,36 @@ def check_data(config: TrainConfig, store: Store) -> None:
         _build(config, store)
 
 
+def check_hardware(hardware: HardwareSettings, device: torch.device) -> torch.dtype:
+    """The precision of a run on a device. Raises UsageError for settings that the device cannot do."""
+    check_graphs(hardware, device)
+    return training_precision(hardware.precision, device)
+
+
 class Loop:
     """The state and the constant parts of one `train` call; `step` is what the step benchmark times."""
 
     def __init__(self, run: Run, store: Store, device: torch.device, processes: Processes, observe: Observer):
         self.run, self.device, self.processes, self.observe = run, device, processes, observe
         self.config = config = run.record.config
+        self.precision = check_hardware(config.hardware, device)
         if device.type == "cpu":
             keep_freed_memory()
+        else:
+            torch.backends.cudnn.benchmark = True  # shapes stay the same, so the fastest algorithms are looked for once
         processes.check_batch(config.batch)
         share = Share(config.batch, config.seed, processes.rank, processes.world)
         self.source = crop_source(store, device, config.data.memory, share)
         self.state = initial_state(config, store, device)
-        _check_normalisation(self.state.method, config.batch // processes.world)
-        self.stages = _placed(self.state.method.stages(), config.steps)
+        method = self.state.method
+        _check_normalisation(method, config.batch // processes.world)
+        self.graphs = NetworkGraphs(method, self._autocast, self.source.settle) if config.hardware.graphs else None
+        self.stages = _placed(method.stages(), config.steps)
         if run.checkpoint.is_file():
             self.state.load(run.checkpoint, device)
         if processes.first:
             run.cut_log(self.state.step)
-        self.processes.same(self.state.method.state_dict().values())
+        self.processes.same(method.state_dict().values())
         self.validation = Validation(store, run.record, device) if processes.first else None
         self.terms: dict[str, list[Tensor]] = {}
         self.since = self.saved = time.monotonic()
@@ -144,15 +157,19 @@ class Loop:
 
     def step(self) -> None:
         """One step: a batch, and a move of each active player of the stage."""
+        stage, begun, end = self._stage(self.state.step)
+        with self.graphs.during(stage.name) if self.graphs else nullcontext():
+            self._step_of(stage, self.state.step - begun, end - begun)
+
+    def _step_of(self, stage: Stage, done: int, steps: int) -> None:
+        """Step number `done` of a stage's `steps`."""
         state, config = self.state, self.config
-        stage, begun, end = self._stage(state.step)
-        done, steps = state.step - begun, end - begun
         if done == 0:
             state.best, state.stale = math.inf, 0  # each stage keeps weights of its own
         batch = self._batch(state.step, done / steps)
         torch.manual_seed(seed_of(config.seed, "dropout", state.step, self.processes.rank))
         state.method.train()
-        with _autocast(config.hardware, self.device):
+        with self._autocast():
             batch = stage.prepare(batch, self._generator("prepare"))
         for player in stage.players:
             if not player.active(done):
@@ -162,7 +179,7 @@ class Loop:
             for group in optimiser.param_groups:
                 group["lr"] = player.learning_rate * learning_rate(config.optimiser, done, steps)
             optimiser.zero_grad(set_to_none=True)
-            with _autocast(config.hardware, self.device):
+            with self._autocast():
                 loss = player.loss(batch, generator)
             state.scaler.scale(loss.total).backward()
             self.processes.average_gradients(player.parameters)
@@ -176,6 +193,9 @@ class Loop:
         if state.averaged is not state.method:
             update_average(state.averaged, state.method, config.optimiser.ema, state.step)
         self.counted += 1
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return autocast(self.precision, self.device, graphs=self.config.hardware.graphs)
 
     def _generator(self, purpose: str) -> torch.Generator:
         """The random numbers that this process has for a purpose in the present step."""
@@ -196,7 +216,8 @@ class Loop:
 
     def _report(self) -> None:
         """Log the mean losses since the last report; refuse to go on with a loss that is no number."""
-        terms = {name: torch.stack(values).mean().item() for name, values in self.terms.items()}
+        means = torch.stack([torch.stack(values).mean() for values in self.terms.values()]).tolist()  # read once
+        terms = dict(zip(self.terms, means, strict=True))
         elapsed, step = time.monotonic() - self.since, self.state.step
         speed = self.counted / max(elapsed, 1e-9)
         self.terms, self.counted, self.since = {}, 0, time.monotonic()
@@ -263,7 +284,8 @@ def initial_state(config: TrainConfig, store: Store, device: torch.device) -> Tr
         for stage in method.stages()
         for player in stage.players
     }
-    scaler = torch.amp.GradScaler(device.type, enabled=_precision(config.hardware, device) is torch.float16)
+    precision = training_precision(config.hardware.precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
     return TrainingState(method, averaged, optimisers, scaler)
 
 
@@ -305,21 +327,5 @@ def update_average(averaged: nn.Module, method: nn.Module, decay: float, step: i
     """Move the averaged weights towards the method's; early on faster, so that the start is forgotten. Buffers copy."""
     share = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(averaged.parameters()), list(method.parameters()), share)
-    for kept, current in zip(averaged.buffers(), method.buffers(), strict=True):
-        kept.copy_(current)
-
-
-def _precision(hardware: HardwareSettings, device: torch.device) -> torch.dtype:
-    """The autocast type: half precision only where the hardware has units for it."""
-    if hardware.precision == "float32" or (device.type != "cuda" and hardware.precision == "auto"):
-        return torch.float32
-    if device.type != "cuda":
-        raise UsageError(f"hardware.precision = {hardware.precision!r} needs CUDA: use auto or float32.")
-    if hardware.precision == "fp16":
-        return torch.float16
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-def _autocast(hardware: HardwareSettings, device: torch.device) -> AbstractContextManager[Any]:
-    precision = _precision(hardware, device)
-    return nullcontext() if precision is torch.float32 else torch.autocast(device.type, precision)
+    if buffers := list(averaged.buffers()):
+        torch._foreach_copy_(buffers, list(method.buffers()))

@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .nifti_grid import Grid
+if TYPE_CHECKING:  # training machines have no nibabel
+    from .nifti_grid import Grid
 
 COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # of hypotheses
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
@@ -49,7 +51,7 @@ class SegSeries:
         return cls(generate_uid(prefix=None))
 
 
-def in_file_order(segment: Segment, grid: Grid) -> Placed:
+def in_file_order(segment: Segment, grid: "Grid") -> Placed:
     """A segment's box and mask along the axes (i, j, k) of the file, instead of the display's (z, y, x).
 
     The axes of the display are the file's permuted and flipped, so nothing outside the box is touched.

@@ -1,12 +1,13 @@
 """The arithmetic of a piece of work: every convolution and matrix product in it, forward and backward, and its cost alone.
 
 What counts as arithmetic, and how many FLOPs each call has (two a multiply-add), is what `torch.utils.flop_counter` knows.
-A call on the very numbers that an earlier call of the same kind had gives nothing new: a network that runs twice on one
-image. Such calls are counted apart.
+A call's memory traffic is the size of the tensors that it reads and makes. A call on the very numbers that an earlier call
+of the same kind had gives nothing new: a network that runs twice on one image. Such calls are counted apart.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter, process_time
@@ -26,20 +27,36 @@ class Layout:
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+    @property
+    def bytes(self) -> int:
+        """Of its distinct numbers: a broadcast axis counts once."""
+        return math.prod(self._own) * self.dtype.itemsize
+
+    @property
+    def _own(self) -> list[int]:
+        return [1 if stride == 0 else length for length, stride in zip(self.shape, self.stride, strict=True)]
+
     def random(self, device: torch.device) -> Tensor:
         """A tensor of this layout with standard normal numbers; a stride of 0 (a broadcast axis) is kept."""
-        own = [1 if stride == 0 else length for length, stride in zip(self.shape, self.stride, strict=True)]
-        return torch.empty_strided(own, self.stride, dtype=self.dtype, device=device).normal_().expand(self.shape)
+        return torch.empty_strided(self._own, self.stride, dtype=self.dtype, device=device).normal_().expand(self.shape)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One operation with its arguments, tensors by their layout alone; FLOPs of one execution."""
+    """One operation with its arguments, tensors by their layout alone; FLOPs of one execution, and the bytes of the tensors
+    that it reads and makes.
+    """
 
     operation: Callable[..., Any]
     arguments: tuple[Any, ...]
     options: tuple[tuple[str, Any], ...]
     flops: int = field(compare=False)
+    bytes: int = field(compare=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that it computes in: its first tensor's."""
+        return next(_layouts(self.arguments)).dtype
 
     def prepared(self, tensor: Callable[[Layout], Tensor]) -> Callable[[], Any]:
         """The call on tensors that `tensor` makes, ready to run."""
@@ -72,6 +89,11 @@ class Arithmetic:
     def flops(self) -> int:
         """FLOPs of what was executed, repetitions included."""
         return _flops(self.needed) + _flops(self.repeated)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that what is needed reads and writes."""
+        return sum(call.bytes * count for call, count in self.needed.items())
 
     @property
     def repeated_flops(self) -> int:
@@ -118,7 +140,9 @@ class _Recorder(TorchDispatchMode):
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             named = tuple((name, _without_tensors(value)) for name, value in options.items())
-            call = Call(func, _without_tensors(args), named, count(*args, **options, out_val=result))
+            arguments, flops = _without_tensors(args), count(*args, **options, out_val=result)
+            moved = sum(layout.bytes for layout in _layouts((arguments, named, _without_tensors(result))))
+            call = Call(func, arguments, named, flops, moved)
             numbers = (call, _fingerprint(args))
             (self.repeated if numbers in self.seen else self.needed)[call] += 1
             self.seen.add(numbers)
@@ -138,6 +162,15 @@ def _without_tensors(value: Any) -> Any:
     if isinstance(value, Tensor):
         return Layout(tuple(value.shape), value.stride(), value.dtype)
     return tuple(map(_without_tensors, value)) if isinstance(value, list | tuple) else value
+
+
+def _layouts(value: Any) -> Iterator[Layout]:
+    """All layouts in nested tuples."""
+    if isinstance(value, Layout):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _layouts(part)
 
 
 def _with_tensors(value: Any, tensor: Callable[[Layout], Tensor]) -> Any:

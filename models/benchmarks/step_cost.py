@@ -1,4 +1,4 @@
-"""What a training step costs beside what its arithmetic alone would: the rest is the loop's and the method's overhead.
+"""What a training step costs beside what its arithmetic alone would, and beside the least that the device could need.
 
 The step is the training loop's own: the batch, every active player's loss, backward pass and optimiser, the averaged
 weights. A method whose players take turns is timed in each of its phases, weighted by the phase's share of the schedule.
@@ -17,9 +17,11 @@ from ambiseg.preprocessing.store import Store
 from ..config import TrainConfig
 from ..distributed import joined_processes
 from ..method import Stage
+from ..precision import training_precision
 from ..run import Run, RunRecord
 from ..training import Loop
-from .arithmetic import record, seconds_each
+from .arithmetic import Arithmetic, record, seconds_each
+from .roofline import Speeds, measure_speeds
 
 ROUNDS = 5  # step and arithmetic are timed in turn, so that what else the machine does meets both
 
@@ -39,28 +41,47 @@ class StepCost:
     """The mean step of a schedule, or the step of one of its phases.
 
     flops: of the whole batch; repeated_flops: those among them that computed nothing new; arithmetic_seconds: the needed
-    convolutions and matrix products in the step's order, on random numbers, with nothing between them.
+    convolutions and matrix products in the step's order, on random numbers, with nothing between them; bytes: what these
+    read and write, in the layouts that they have in the step; limit_seconds: the least time for them at the device's speeds.
     """
 
     seconds: float
     arithmetic_seconds: float
     flops: float
     repeated_flops: float
+    bytes: float
+    limit_seconds: float
 
     @property
     def ratio(self) -> float:
         """How many times its needed arithmetic a step costs; 1 would be no overhead at all."""
         return self.seconds / self.arithmetic_seconds
 
+    @property
+    def reached(self) -> float:
+        """The share of the limit that the step reaches; 1 would be nothing but needed arithmetic or traffic, at full speed."""
+        return self.limit_seconds / self.seconds
+
+    @property
+    def gflops_a_second(self) -> float:
+        """Needed arithmetic a second, in 1e9 FLOPs."""
+        return (self.flops - self.repeated_flops) / self.seconds / 1e9
+
+    @property
+    def gbytes_a_second(self) -> float:
+        """Traffic of the needed arithmetic a second, in 1e9 bytes."""
+        return self.bytes / self.seconds / 1e9
+
 
 @dataclass(frozen=True)
 class MethodCost:
-    """The mean step of a method with so many `parameters`, and that of each phase of its schedule."""
+    """The mean step of a method with so many `parameters`, that of each phase of its schedule, and the device's speeds."""
 
     method: str
     parameters: int
     mean: StepCost
     phases: Mapping[Phase, StepCost]
+    speeds: Speeds
 
 
 def phases(stages: Sequence[tuple[Stage, int, int]]) -> list[Phase]:
@@ -88,6 +109,8 @@ def step_cost(
     steps: how many steps of each phase are timed (at least one in each of `ROUNDS` rounds), after one that is not.
     """
     costs: dict[Phase, StepCost] = {}
+    precision = training_precision(config.hardware.precision, device)
+    speeds = measure_speeds(device, dict.fromkeys((precision, torch.float32)))
     with tempfile.TemporaryDirectory() as folder, joined_processes(device) as (processes, device):
         run = Run.create(Path(folder) / "run", RunRecord.of(config, store, str(device)))
         loop = Loop(run, store, device, processes, lambda progress: None)
@@ -95,20 +118,33 @@ def step_cost(
         for phase in found:
             on_progress(len(costs), len(found))
             loop.state.step = phase.step
-            costs[phase] = _phase_cost(loop.step, max(1, steps // ROUNDS), device)
+            costs[phase] = _phase_cost(loop, max(1, steps // ROUNDS), device, speeds)
         on_progress(len(costs), len(found))
     parameters = sum(parameter.numel() for parameter in loop.state.method.parameters())
-    return MethodCost(config.method, parameters, _mean(costs), costs)
+    return MethodCost(config.method, parameters, _mean(costs), costs, speeds)
 
 
-def _phase_cost(step: Callable[[], None], times: int, device: torch.device) -> StepCost:
-    step()  # allocates the optimiser's state, and lets libraries choose their algorithms
-    work = record(step)
+def _phase_cost(loop: Loop, times: int, device: torch.device, speeds: Speeds) -> StepCost:
+    work = _recorded(loop)
     alone = work.alone(device)
     alone()
-    rounds = [(seconds_each(step, times, device), seconds_each(alone, times, device)) for _ in range(ROUNDS)]
+    rounds = [(seconds_each(loop.step, times, device), seconds_each(alone, times, device)) for _ in range(ROUNDS)]
     seconds, arithmetic = (median(column) for column in zip(*rounds, strict=True))
-    return StepCost(seconds, arithmetic, work.flops, work.repeated_flops)
+    limit = speeds.seconds(work.needed)
+    return StepCost(seconds, arithmetic, work.flops, work.repeated_flops, work.bytes, limit)
+
+
+def _recorded(loop: Loop) -> Arithmetic:
+    """The arithmetic of the loop's step, which CUDA graphs would hide; the loop is then ready to be timed."""
+    graphs, loop.graphs = loop.graphs, None
+    if graphs:
+        graphs.release()
+    loop.step()  # allocates the optimiser's state, and lets libraries choose their algorithms
+    work = record(loop.step)
+    if graphs:
+        loop.graphs = graphs
+        loop.step()  # makes the graphs
+    return work
 
 
 def _mean(costs: Mapping[Phase, StepCost]) -> StepCost:

@@ -112,6 +112,15 @@ def test_a_run_without_data_leaves_nothing(ambiseg: Ambiseg, tmp_path: Path, mon
     assert not Path("runs").exists()
 
 
+def test_settings_that_the_device_cannot_do_leave_nothing(ambiseg: Ambiseg, known_truth: Store, tmp_path: Path) -> None:
+    for wrong in ("hardware.precision=fp16", "hardware.graphs=true"):
+        words = ["train", "-d", known_truth.path, "--set", "data.crop=16", "--set", wrong, "--device", "cpu"]
+        code, _, err = ambiseg(*words, "-o", tmp_path / "run")
+        assert code == 2
+        assert "needs CUDA" in err
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_is_said(
     ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,11 +54,14 @@ def test_preprocessing_knows_no_torch() -> None:
 
 
 def test_training_stays_light() -> None:
-    """A training machine needs no medical file formats."""
+    """A training machine needs no medical file formats, also for the benchmarks and their pages."""
     code = (
         "import sys, ambiseg.models.training, ambiseg.models.evaluation.evaluate\n"
-        "heavy = {'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "formats = {'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'highdicom', 'tomlkit', 'jinja2'}\n"
+        "heavy = (formats | {'matplotlib'}) & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "import ambiseg.models.benchmarks.lidc_page, ambiseg.models.benchmarks.step_cost, ambiseg.models.report.folder\n"
+        "assert not formats & set(sys.modules), formats & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

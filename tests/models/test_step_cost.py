@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from ambiseg.models.batch import Batch, Loss
-from ambiseg.models.benchmarks.arithmetic import Layout, record, seconds_each
+from ambiseg.models.benchmarks import roofline
+from ambiseg.models.benchmarks.arithmetic import Call, Layout, record, seconds_each
+from ambiseg.models.benchmarks.roofline import Speeds, measure_speeds
 from ambiseg.models.benchmarks.step_cost import Phase, StepCost, phases, step_cost
 from ambiseg.models.config import make_config
 from ambiseg.models.method import Player, Stage, build
@@ -48,6 +50,58 @@ def test_a_little_net_has_exactly_its_arithmetic() -> None:
     convolution, product = 2 * (2 * 4 * 8 * 8) * (3 * 9), 2 * (2 * 4 * 2)
     assert work.flops == 2 * convolution + 3 * product
     assert work.repeated_flops == 0
+
+
+def test_a_little_net_moves_exactly_its_bytes() -> None:
+    """Each call reads its inputs and writes its outputs, 4 bytes a number; the image needs no gradient."""
+    net = little_net()
+    moved = {
+        call.operation._overloadpacket.__name__: call.bytes
+        for call in record(lambda: net(images(0)).sum().backward()).needed
+        if "conv" in call.operation._overloadpacket.__name__
+    }
+    image, weight, bias, features = 2 * 3 * 8 * 8, 4 * 3 * 9, 4, 2 * 4 * 8 * 8
+    assert moved["convolution"] == 4 * (image + weight + bias + features)
+    assert moved["convolution_backward"] == 4 * (features + image + weight + weight + bias)
+
+
+def test_half_precision_moves_half_the_bytes() -> None:
+    conv, image = nn.Conv2d(3, 4, 3, bias=False), images(0)
+    (full,) = record(lambda: conv(image)).needed
+    with torch.autocast("cpu", torch.bfloat16):
+        (half,) = record(lambda: conv(image)).needed
+    assert (half.dtype, full.dtype) == (torch.bfloat16, torch.float32)
+    assert (half.bytes, half.flops) == (full.bytes / 2, full.flops)
+
+
+def test_a_broadcast_axis_is_read_once() -> None:
+    narrow = torch.rand(1, 5).expand(7, 5)
+    assert Layout(tuple(narrow.shape), narrow.stride(), narrow.dtype).bytes == 5 * 4
+
+
+def test_the_limit_is_the_longer_of_arithmetic_and_traffic() -> None:
+    """At 100 FLOPs and 10 bytes a second: 300 FLOPs take 3 s, 50 bytes 5 s; in half precision at twice the speed."""
+
+    def call(dtype: torch.dtype, flops: int, moved: int) -> Call:
+        return Call(torch.mm, (Layout((1,), (1,), dtype),), (), flops, moved)
+
+    speeds = Speeds({torch.float32: 100.0, torch.bfloat16: 200.0}, bandwidth=10.0)
+    assert speeds.seconds({call(torch.float32, 300, 10): 1}) == 3
+    assert speeds.seconds({call(torch.float32, 300, 50): 1}) == 5
+    assert speeds.seconds({call(torch.bfloat16, 300, 10): 2}) == 3
+    assert speeds.seconds({}) == 0
+
+
+def test_speeds_are_those_of_products_or_convolutions_and_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which a product takes 1/4 s at best, the convolution less or more than that, and the copy 1/2 s."""
+    product, convolution = 2 * 10**3, 2 * (2 * 3 * 64 * 64) * (3 * 9)
+    for slow, fast in ((1e6, product / 0.25), (0.125, convolution / 0.125)):
+        times = iter([0.5, 0.25, 0.5] + [slow] * 3 + [1.0, 0.5, 1.0])
+        monkeypatch.setattr(roofline, "seconds_each", lambda work, runs, device, times=times: next(times))
+        monkeypatch.setattr(roofline, "SIDES", {"cpu": 10})
+        monkeypatch.setattr(roofline, "WIDTH", 3)
+        monkeypatch.setattr(roofline, "COPIED", {"cpu": 1000})
+        assert measure_speeds(CPU, [torch.float32]) == Speeds({torch.float32: fast}, 2 * 1000 / 0.5)
 
 
 def test_the_same_numbers_through_the_same_weights_are_computed_twice() -> None:
@@ -125,7 +179,8 @@ def test_phases_are_the_steps_in_which_the_same_players_move() -> None:
 
 
 def test_a_whole_step_has_the_arithmetic_of_its_loss(known_truth: Store) -> None:
-    config = make_config("probunet", "small", settings=[*TINY, "steps=10", "augment.shift_px=0"])
+    settings = [*TINY, "steps=10", "augment.shift_px=0", "hardware.precision=float32", "hardware.channels_last=false"]
+    config = make_config("probunet", "small", settings=settings)
     cost = step_cost(config, known_truth, CPU, steps=5)
     torch.manual_seed(0)
     method = build("probunet", 1, 2, config.options)
@@ -137,7 +192,13 @@ def test_a_whole_step_has_the_arithmetic_of_its_loss(known_truth: Store) -> None
     assert cost.mean.repeated_flops == 0
     assert [phase.players for phase in cost.phases] == [("model",)]
     assert cost.mean == next(iter(cost.phases.values()))
-    assert cost.mean.ratio == cost.mean.seconds / cost.mean.arithmetic_seconds
+    mean, work = cost.mean, alone.needed
+    assert mean.bytes == alone.bytes
+    assert mean.limit_seconds == pytest.approx(cost.speeds.seconds(work))
+    assert mean.ratio == mean.seconds / mean.arithmetic_seconds
+    assert mean.reached == mean.limit_seconds / mean.seconds
+    assert mean.gflops_a_second == pytest.approx(mean.flops / mean.seconds / 1e9)
+    assert mean.gbytes_a_second == mean.bytes / mean.seconds / 1e9
 
 
 def test_the_mean_step_weights_the_phases(known_truth: Store, tmp_path: Path) -> None:
@@ -153,7 +214,7 @@ def test_the_mean_step_weights_the_phases(known_truth: Store, tmp_path: Path) ->
         ("refine", ("generator",)),
     ]
     assert [phase.share for phase in cost.phases] == [10 / 40, 10 / 40, 20 / 40]
-    for name in vars(StepCost(0, 0, 0, 0)):
+    for name in vars(StepCost(0, 0, 0, 0, 0, 0)):
         mean = sum(phase.share * getattr(own, name) for phase, own in cost.phases.items())
         assert getattr(cost.mean, name) == pytest.approx(mean)
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
