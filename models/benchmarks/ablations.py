@@ -53,6 +53,7 @@ STUDIES = (  # the most telling first, as a budget may end before they do
             **_each("masks", "options.masks", (10, 20, 120)),
             **_each("components", "options.components", (1, 2, 9)),
             **_each("latent dimensions", "options.latent_dim", (1, 8)),
+            "no energy score": {"options.score": 0.0},
             "no gate dropout": {"options.gate_dropout": 0.0},
             "no augmentation": _NO_AUGMENTATION,
         },

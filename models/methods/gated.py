@@ -1,26 +1,34 @@
 """Gated mixture: the chance that a reader marks nothing, and a distribution over lesions' shapes for those who mark.
 
 Ours. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns from masks with a lesion alone,
-and a classifier; the support is finite, so probabilities are explicit.
+and a classifier; at last the prior is trained by the energy score of the masks that it gives. The support is finite, so
+probabilities are explicit.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..batch import Batch, Loss
+from ..combine import Combine
+from ..energy_score import energy_score, hard_planes, pair_weights, reader_planes
 from ..latent_unet import Beta, Convs, LatentUNet, Norm, Widths
-from ..latents import Family, LatentShape
+from ..latents import Family, LatentShape, full_precision
 from ..lesion_gate import LesionGate
 from ..method import Method, Player, Stage
 from ..pixels import counted
 from ..predictive import FinitePredictive
+from ..randomness import normal
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
+SCORED = 15  # masks an image, about, whose energy is scored
 
 
 class Gated(Method):
@@ -51,8 +59,12 @@ class Gated(Method):
         masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
         gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
         gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,
+        score: Annotated[
+            float, Field(ge=0, lt=1, description="share of the steps that train the prior by energy")
+        ] = 0.2,
     ):
         super().__init__()
+        self.score = score
         self.channels, self.classes = channels, classes
         latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
         self.shapes = LatentUNet(
@@ -92,9 +104,10 @@ class Gated(Method):
         return FinitePredictive(torch.cat((empty, marked + shapes), 1), decoded)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'."""
+        """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'. The energy is a term, too."""
         gate, shapes = self.gate_loss(batch, generator), self.shape_loss(batch, generator)
-        return Loss(gate.total + shapes.total, {**gate.terms, **shapes.terms})
+        energy = self.score_loss(batch, generator)
+        return Loss(gate.total + shapes.total, {**gate.terms, **shapes.terms, **energy.terms})
 
     def gate_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """-log of the probability that the gate gave to what readers did: marked nothing, or something."""
@@ -109,10 +122,40 @@ class Gated(Method):
         surprise, divergence, by_dimension = self.shapes.bound(batch, generator)
         return self.shapes.weighted((surprise * marked).mean(), (divergence * marked).mean(), by_dimension)
 
+    def score_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
+        """Energy score of masks drawn from the prior, mean over the masks with a lesion; it moves the prior alone."""
+        prior = self.shapes.prior_of(batch.image)
+        components = prior.logits.softmax(1)
+        draws = max(2, round(SCORED / components.shape[1]))
+        noise = normal((draws, self.shapes.latent.noise_size), generator, prior.loc)
+        logits = self._frozen(batch.image, prior.points(noise))
+        with full_precision(logits):
+            readers, counts = reader_planes(batch.mask, self.classes)
+            weights = components.repeat_interleave(draws, 1) / draws
+            score = energy_score(
+                hard_planes(logits) * counts, weights, pair_weights(components, draws), readers * counts
+            )
+        marked = _marked(batch.mask).float()
+        mean = (score * marked).sum() / marked.sum().clamp_min(1)
+        return Loss(mean, {"energy": mean.detach()})
+
+    def _frozen(self, image: Tensor, z: Tensor) -> Tensor:
+        """Logits [B, S, K, H, W] as prediction has them, with gradients for z [B, S, D] and for no weight."""
+        unet, head = self.shapes.unet, self.shapes.head
+        assert isinstance(head, Combine)  # as z comes late
+        with torch.no_grad(), _as_in_prediction(unet):
+            prepared = head.prepare(unet(image))
+        logits: Tensor = functional_call(head, {name: w.detach() for name, w in head.named_parameters()}, (prepared, z))
+        return logits
+
     def stages(self) -> tuple[Stage, ...]:
-        """One stage; gate and shapes share no weights, so each moves by its own loss."""
+        """Gate and shapes, which share no weights and so move by a loss each; then the prior by the masks that it gives."""
         shapes = Player("shapes", list(self.shapes.parameters()), self.shape_loss)
-        return (Stage("train", (shapes, Player("gate", list(self.gate.parameters()), self.gate_loss))),)
+        gate = Player("gate", list(self.gate.parameters()), self.gate_loss)
+        assert self.shapes.prior is not None  # as it is learned
+        prior = Player("prior", list(self.shapes.prior.parameters()), self.score_loss, learning_rate=0.5)
+        stages = Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior,), share=self.score)
+        return stages if self.score else stages[:1]
 
 
 def normal_points(count: int, dim: int) -> Tensor:
@@ -121,6 +164,17 @@ def normal_points(count: int, dim: int) -> Tensor:
     """
     uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count, dtype=torch.float64)
     return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)).float()
+
+
+@contextmanager
+def _as_in_prediction(net: nn.Module) -> Iterator[None]:
+    """With a net's BatchNorm at its running statistics, which stay as they are."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
 
 
 def _marked(mask: Tensor) -> Tensor:

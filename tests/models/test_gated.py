@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ambiseg.models.batch import Batch
 from ambiseg.models.config import make_config
@@ -35,6 +35,12 @@ def images(batch: int = 2) -> Tensor:
 def masks(batch: int = 2, readers: int = 3) -> Tensor:
     """Masks with a lesion, all of them."""
     return torch.randint(0, 3, (batch, readers, 12, 10), generator=generator_for("masks"))
+
+
+def iou(one: Tensor, other: Tensor) -> float:
+    """IoU of label maps as sets of (class, pixel)."""
+    common = ((one == other) & (one > 0)).sum().item()
+    return common / ((one > 0).sum().item() + (other > 0).sum().item() - common)
 
 
 def total(method: Gated, batch: Batch) -> float:
@@ -110,6 +116,30 @@ def test_the_gate_is_judged_by_each_reader() -> None:
     target = torch.tensor([0.75, 0.0])
     loss = method.gate_loss(Batch(images(), some), generator_for(0)).total
     assert loss.item() == pytest.approx(F.binary_cross_entropy(chance, target).item(), rel=1e-5)
+
+
+def test_the_score_moves_the_prior_alone() -> None:
+    method = make().train()
+    before = {name: buffer.clone() for name, buffer in method.named_buffers() if "prior" not in name}
+    method.score_loss(Batch(images(), masks()), generator_for(0)).total.backward()
+    moved = {name.split(".")[0:2][-1] for name, p in method.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"prior"}
+    assert all(torch.equal(buffer, before[name]) for name, buffer in method.named_buffers() if name in before)
+    assert all(part.training for part in method.modules())
+
+
+def test_the_score_is_of_the_masks_that_prediction_has() -> None:
+    """With a single draw's worth of spread: all masks alike, so the score is the mean distance to readers who mark."""
+    method, some = make(), masks()
+    some[0, 0] = 0
+    for part in method.shapes.prior.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.zeros_(part.weight)
+            nn.init.constant_(part.bias, -10.0)
+    found = method(images()).atoms(method.support)
+    each = [1 - iou(found.labels[b, 1], some[b, m]) for b in range(2) for m in range(3) if (b, m) != (0, 0)]
+    score = method.score_loss(Batch(images(), some), generator_for(0)).total
+    assert score.item() == pytest.approx(sum(each) / 5, abs=1e-5)
 
 
 def test_points_are_standard_normal_and_the_same_every_time() -> None:
