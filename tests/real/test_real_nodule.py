@@ -17,7 +17,7 @@ def test_the_default_models_hypotheses_are_like_the_readers(study: Path, tmp_pat
         str(EXAMPLE),
         str(study / "LIDC-IDRI-0001"),
         "--model",
-        "lidc-mixture",
+        "lidc-gated",
         "-o",
         "nodule.png",
     ]
