@@ -15,6 +15,7 @@ from ambiseg.preprocessing.errors import DataError, UsageError
 from .metrics.overlap import marked_pixels, pairwise_iou
 
 MERGE = 0.3  # distance 1 - IoU below which two masks are one hypothesis
+LEAST = 1e-3  # probability of a hypothesis that is worth a look
 ROUNDS = 100  # of k-medoids; a few are enough in practice
 DIGITS = 12  # sums that agree to so many decimals are ties
 
@@ -64,7 +65,8 @@ def rank(
 
     Exact duplicates are added up; no two hypotheses are closer than `merge` (1 - IoU, see `metrics.overlap`), and the
     empty mask always stands alone; each hypothesis is its cluster's weighted medoid and has its cluster's mass: the
-    probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept.
+    probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept, but for
+    those below `LEAST`; among fewer than a thousand draws there are none.
     Ties are broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they
     speak of the number of draws, not of the choice of the clusters or of the model. iou [S, S]: `pairwise_iou` of the
     masks, where it is known already. Raises UsageError for a `top` or `merge` out of range, DataError for weights that
@@ -76,6 +78,7 @@ def rank(
     known = pairwise_iou(pixels[distinct]) if iou is None else iou[np.ix_(distinct, distinct)]
     medoids, probabilities = _clusters(1 - known, pixels[distinct].max(1, initial=0) == 0, mass, merge)
     order = np.lexsort((medoids, -np.round(probabilities, DIGITS)))[:top]
+    order = order[probabilities[order] >= min(LEAST, probabilities.max())]
     kept = probabilities[order]
     return Hypotheses(
         masks=labels[distinct[medoids[order]]],

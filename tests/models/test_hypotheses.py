@@ -130,6 +130,15 @@ def test_what_is_beyond_the_top_is_the_residual():
     assert found.residual == pytest.approx(0.3)
 
 
+def test_what_is_hardly_probable_is_not_listed():
+    masks = np.stack((disc(20, 20, 6), disc(44, 44, 9), disc(0, 0, 0)))
+    found = rank(masks, np.array([0.6, 0.3995, 0.0005]))
+    np.testing.assert_allclose(found.probabilities, [0.6, 0.3995])
+    assert found.residual == pytest.approx(0.0005)
+    scattered = np.stack([disc(8 + 3 * (k % 16), 4 + k // 16, 1) for k in range(900)])
+    assert len(rank(scattered, equal(900), merge=0, top=5).probabilities) == 5
+
+
 def test_volumes_are_ranked_as_wholes():
     flat = draws_of_known_modes(np.random.default_rng(4), 30)
     volumes = np.stack((flat, flat * 0, flat), 1)
