@@ -1,8 +1,12 @@
 """The net that says how probable it is that a reader marks nothing: a small residual classifier of the whole image.
 
 Residual blocks with BatchNorm (He et al. 2016, "Deep residual learning") from half the image's resolution on; what is read
-are the features' mean over the image and their mean at its centre, where the lesion of a crop lies.
+are the features' mean over the image and their mean at its centre, where the lesion of a crop lies. In prediction it may look
+at the image mirrored and turned as well and take the mean of what it then believes.
 """
+
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +14,7 @@ from torch import Tensor, nn
 
 from .unet import initialise
 
+Views = Literal["one", "horizontal", "all"]
 STEPS = ((1, 1), (2, 2), (4, 2), (4, 1))  # of each block: width as a multiple of the stem's, and stride
 
 
@@ -34,10 +39,15 @@ class ResidualBlock(nn.Module):
 
 
 class LesionGate(nn.Module):
-    """[B, C, H, W] to the log odds [B], in float32, that a reader marks nothing."""
+    """[B, C, H, W] to the log odds [B], in float32, that a reader marks nothing.
 
-    def __init__(self, channels: int, width: int, dropout: float):
+    views: which views of an image count in prediction, named as in `augment.flip`: itself, also mirrored left and right, or all
+    eight.
+    """
+
+    def __init__(self, channels: int, width: int, dropout: float, views: Views = "one"):
         super().__init__()
+        self.views = views
         stem = [nn.Conv2d(channels, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         widths = [width, *(width * times for times, _ in STEPS)]
         blocks = [ResidualBlock(i, o, stride) for i, o, (_, stride) in zip(widths, widths[1:], STEPS, strict=False)]
@@ -47,11 +57,26 @@ class LesionGate(nn.Module):
         self.odds = nn.Linear(2 * widths[-1], 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """The log odds of an empty mask for each image."""
+        """The log odds of an empty mask for each image: of its own view in training, of the mean probability else."""
+        if self.training or self.views == "one":
+            return self._odds(image)
+        return torch.stack([self._odds(view).sigmoid() for view in _views(image, self.views)]).mean(0).logit(1e-6)
+
+    def _odds(self, image: Tensor) -> Tensor:
         features = self.features(image)
         seen = torch.cat((features.mean((2, 3)), _middle(features).mean((2, 3))), 1)
         odds: Tensor = self.odds(self.dropout(seen)).squeeze(1).float()
         return odds
+
+
+def _views(image: Tensor, views: Views) -> Iterator[Tensor]:
+    """The image, mirrored left and right, and for "all" also both upside down, and all four with the axes swapped."""
+    for mirrored in (image, image.flip(-1)):
+        yield mirrored
+        if views == "all":
+            yield mirrored.flip(-2)
+            yield mirrored.transpose(-1, -2)
+            yield mirrored.flip(-2).transpose(-1, -2)
 
 
 def _middle(features: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ..combine import Combine
 from ..energy_score import energy_score, hard_planes, pair_weights, reader_planes
 from ..latent_unet import Beta, Convs, LatentUNet, Norm, Widths
 from ..latents import Family, LatentShape, full_precision
-from ..lesion_gate import LesionGate
+from ..lesion_gate import LesionGate, Views
 from ..method import Method, Player, Stage
 from ..pixels import counted
 from ..predictive import FinitePredictive
@@ -59,6 +59,9 @@ class Gated(Method):
         masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
         gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
         gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,
+        gate_views: Annotated[
+            Views, Field(description="views the gate averages in prediction, as in augment.flip")
+        ] = "all",
         score: Annotated[
             float, Field(ge=0, lt=1, description="share of the steps that train the prior by energy")
         ] = 0.2,
@@ -80,7 +83,7 @@ class Gated(Method):
             posterior="image-and-mask",
             injection="late",
         )
-        self.gate = LesionGate(channels, gate_width, gate_dropout)
+        self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views)
         count = components if latent.mixture else 1
         self.points: Tensor
         self.register_buffer("points", normal_points(max(1, masks // count), latent.noise_size))

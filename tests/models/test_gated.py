@@ -1,5 +1,6 @@
 """The gated mixture: its probabilities against the parts that they are made of, and what each part learns from."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,26 @@ def test_the_whole_support_is_weighed_when_slices_share_a_story() -> None:
 
 def test_one_gaussian_has_all_points() -> None:
     assert make(family="full", masks=20).support == 21
+
+
+@pytest.mark.parametrize(
+    ("views", "same"),
+    [
+        ("horizontal", [lambda x: x.flip(-1)]),
+        ("all", [lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT, lambda x: x.rot90(1, (-2, -1))]),
+    ],
+)
+def test_mirrored_views_count_alike_in_prediction(views: Any, same: list[Callable[[Tensor], Tensor]]) -> None:
+    torch.manual_seed(0)
+    gate = LesionGate(1, 4, 0.0, views).eval()
+    wanted = gate(images())
+    for view in same:
+        assert torch.allclose(gate(view(images())), wanted, atol=1e-5)
+    gate.views = "one"
+    assert not torch.allclose(gate(images()), gate(images().flip(-1)), atol=1e-5)
+    own = torch.stack([gate(images()), gate(images().flip(-1))]).sigmoid().mean(0)
+    gate.views = "horizontal"
+    assert torch.allclose(gate(images()).sigmoid(), own, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 16)])
