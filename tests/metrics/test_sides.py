@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.hypotheses import rank
+from ambiseg.models.hypotheses import LEAST, rank
 from ambiseg.models.metrics.sides import both_sides
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store import IGNORE
@@ -66,7 +66,7 @@ def test_hypotheses_are_ranked_from_the_overlaps_at_hand(kind):
             expected = rank(seen, weights, top=12, draws=12)
             for name, value in vars(expected).items():
                 np.testing.assert_array_equal(getattr(found.hypotheses, name), value)
-            assert found.hypotheses.residual == 0
+            assert found.hypotheses.residual < 12 * LEAST
 
 
 def test_an_image_that_nobody_read_is_told():

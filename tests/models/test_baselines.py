@@ -176,6 +176,7 @@ def test_image2image_vae_is_probunet_with_all_three_ablations() -> None:
 
 
 TOY = [
+    "hardware.precision=float32",  # on every machine the same training
     "data.crop=32",
     "data.readers=4",
     "options.widths=[8,16,32]",

@@ -189,7 +189,14 @@ def test_learns_how_often_readers_mark_nothing(tmp_path: Path) -> None:
     """On lesions whose visible cue says how often readers mark nothing, the gate follows it."""
     store = write_known_truth(tmp_path / "readers", crops=800)
     truth = write_known_truth(tmp_path / "truth", crops=400, readers=None, seed=1)
-    settings = ["data.crop=32", "data.readers=4", "options.widths=[8,16,32]", "options.convs=2", "steps=500"]
+    settings = [
+        "hardware.precision=float32",
+        "data.crop=32",
+        "data.readers=4",
+        "options.widths=[8,16,32]",
+        "options.convs=2",
+        "steps=500",
+    ]
     config = make_config("gated", "demo", None, [*settings, "options.gate_width=8", "validation.every=250"])
     record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))
     run = Run.create(tmp_path / "run", record)

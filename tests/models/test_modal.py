@@ -140,7 +140,14 @@ def test_codes_recover_the_mode_probabilities(tmp_path: Path) -> None:
     """Made lesions whose readers' odds depend on a visible cue: the codes' probabilities come close, without a draw."""
     store = write_known_truth(tmp_path / "readers", crops=800)
     truth = write_known_truth(tmp_path / "truth", crops=400, readers=None, seed=1)
-    settings = ["data.crop=32", "data.readers=4", "steps=500", "batch=16", "validation.every=250"]
+    settings = [
+        "hardware.precision=float32",
+        "data.crop=32",
+        "data.readers=4",
+        "steps=500",
+        "batch=16",
+        "validation.every=250",
+    ]
     settings += ["optimiser.learning_rate=2e-3", "options.widths=[8,16,32]", "options.latent_widths=[32]"]
     config = make_config("modal", "demo", None, [*settings, "options.codes=64", "options.convs=2"])
     record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))

@@ -28,6 +28,7 @@ VARIANTS: list[dict[str, Any]] = [
     for calibration in ("mean", "cross-entropy", "none")
 ]
 SETTINGS = [
+    "hardware.precision=float32",  # on every machine the same training
     "data.crop=32",
     "data.readers=4",
     "batch=8",
