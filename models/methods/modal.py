@@ -90,11 +90,15 @@ class Modal(Method):
         )
 
     def posterior_code(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> Quantised:
-        """The codes that explain masks [P, H, W] of images [P, C, H, W]: one-hot masks go in as -1/2 and 1/2."""
+        """The codes that explain masks [P, H, W] of images [P, C, H, W]: one-hot masks go in as -1/2 and 1/2.
+
+        In float32 from the first layer on: what a mask adds to the image's features is small at first, and rounding them to
+        half precision makes one code of all masks.
+        """
         evidence = one_hot(mask, self.classes).to(image.dtype) - 0.5
-        features = self.posterior(torch.cat((image, evidence), 1))[-1].mean((2, 3))
-        with full_precision(features):
-            return self.codebook(self.posterior_head(features.float()), generator)
+        with full_precision(image):
+            features = self.posterior(torch.cat((image, evidence), 1))[-1].mean((2, 3))
+            return self.codebook(self.posterior_head(features), generator)
 
     def _prior_logits(self, levels: Sequence[Tensor]) -> Tensor:
         """Logits [B, N] of p(c|x), float32."""

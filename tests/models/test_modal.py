@@ -135,6 +135,21 @@ def test_the_papers_net_takes_small_crops() -> None:
     assert method.eval()(batch.image[:1]).atoms(2).labels.shape == (1, 2, 16, 16)
 
 
+def test_codes_are_chosen_in_full_precision() -> None:
+    """Half precision elsewhere changes no code: rounded features would make one code of all masks."""
+    torch.manual_seed(0)
+    method = build("modal", 1, 2, {"widths": (4, 6), "latent_widths": (8,), "codes": 16, "code_dim": 4}).train()
+    image = torch.rand(8, 1, 16, 16, generator=generator_for("image"))
+    mask = torch.randint(0, 2, (8, 16, 16), generator=generator_for("mask"))
+    with torch.no_grad():
+        wanted = method.posterior_code(image, mask, generator_for(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            found = method.posterior_code(image, mask, generator_for(0))
+    assert found.vectors.dtype == torch.float32
+    torch.testing.assert_close(found.vectors, wanted.vectors, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.commitment, wanted.commitment, rtol=1e-5, atol=0)
+
+
 @pytest.mark.slow
 def test_codes_recover_the_mode_probabilities(tmp_path: Path) -> None:
     """Made lesions whose readers' odds depend on a visible cue: the codes' probabilities come close, without a draw."""
