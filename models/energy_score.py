@@ -6,7 +6,6 @@ it is a proper score (Gneiting and Raftery 2007, section 5). d = 1 - IoU is such
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .pixels import counted, one_hot
@@ -19,7 +18,7 @@ def hard_planes(logits: Tensor) -> Tensor:
     at `SHARPNESS` times the logits.
     """
     soft = (SHARPNESS * logits.float()).softmax(2)
-    hard = F.one_hot(logits.argmax(2), logits.shape[2]).movedim(-1, 2)
+    hard = one_hot(logits.argmax(2), logits.shape[2])
     return (hard + soft - soft.detach())[:, :, 1:].flatten(2)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .batch import Batch, Loss
 from .combine import Combine
-from .latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
+from .latents import Family, Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
 from .method import Method
 from .pixels import cross_entropy, one_hot
 from .predictive import SampledPredictive, one_story
@@ -26,6 +26,8 @@ DRAWS_A_CHUNK = 16
 Widths = Annotated[Sequence[int], Field(min_length=1, description="channels of each level")]
 Convs = Annotated[int, Field(ge=1, description="3x3 convolutions a block")]
 Norm = Annotated[bool, Field(description="one BatchNorm a block")]
+LatentFamily = Annotated[Family, Field(description="latent distribution of prior and posterior")]
+KLDraws = Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")]
 Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
 Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]

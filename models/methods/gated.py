@@ -19,8 +19,8 @@ from torch.func import functional_call
 from ..batch import Batch, Loss
 from ..combine import Combine
 from ..energy_score import energy_score, hard_planes, pair_weights, reader_planes
-from ..latent_unet import Beta, Convs, LatentUNet, Norm, Widths
-from ..latents import Family, LatentShape, full_precision
+from ..latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
+from ..latents import LatentShape, full_precision
 from ..lesion_gate import LesionGate, Views
 from ..method import Method, Player, Stage
 from ..pixels import counted
@@ -46,7 +46,7 @@ class Gated(Method):
         channels: int,
         classes: int,
         *,
-        family: Annotated[Family, Field(description="latent distribution of prior and posterior")] = "mixture-full",
+        family: LatentFamily = "mixture-full",
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
@@ -55,7 +55,7 @@ class Gated(Method):
         rank: Annotated[int, Field(ge=1, description="rank of low-rank covariances")] = 1,
         tau: Annotated[float, Field(gt=0, description="Gumbel-softmax temperature")] = 0.28,
         beta: Beta = 1.0,
-        kl_draws: Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")] = 8,
+        kl_draws: KLDraws = 8,
         masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
         gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
         gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
+from ..latent_unet import Beta, Convs, Injection, KLDraws, LatentFamily, LatentUNet, Norm, Posterior, Prior, Widths
 from ..latents import Family, LatentShape
 
 # Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
@@ -32,7 +32,7 @@ class Generalized(LatentUNet):
         channels: int,
         classes: int,
         *,
-        family: Annotated[Family, Field(description="latent distribution of prior and posterior")] = "mixture-full",
+        family: LatentFamily = "mixture-full",
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
@@ -41,7 +41,7 @@ class Generalized(LatentUNet):
         rank: Annotated[int | None, Field(ge=1, description="rank of low-rank covariances")] = None,
         tau: Annotated[float | None, Field(gt=0, description="Gumbel-softmax temperature")] = None,
         beta: Beta = 1.0,
-        kl_draws: Annotated[int, Field(ge=1, description="draws a component for a mixture's KL")] = 8,
+        kl_draws: KLDraws = 8,
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
         injection: Injection = "late",
