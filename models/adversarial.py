@@ -4,12 +4,9 @@ Goodfellow et al. 2014 (non-saturating form); Mescheder et al. 2018 (R1); Kassap
 All losses are means over whatever they are given, computed in float32.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 FLOOR = 1e-3  # class probabilities are clamped to [FLOOR, 1 - FLOOR] before their logarithms are compared
 
@@ -41,27 +38,3 @@ def calibration_loss(mean: Tensor, target: Tensor, counted: Tensor) -> Tensor:
     mean, target = (planes.float().clamp(FLOOR, 1 - FLOOR) for planes in (mean, target))
     divergence = (mean * (mean.log() - target.log())).sum(1)
     return (divergence * counted).sum() / counted.sum().clamp_min(1)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Within, gradients pass through the module but its parameters collect none."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within, the module is in eval mode."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)

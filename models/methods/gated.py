@@ -6,16 +6,14 @@ probabilities are explicit.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
+from ..at_rest import evaluating, frozen
 from ..batch import Batch, Loss
 from ..combine import Combine
 from ..energy_score import energy_score, hard_planes, pair_weights, reader_planes
@@ -146,9 +144,10 @@ class Gated(Method):
         """Logits [B, S, K, H, W] as prediction has them, with gradients for z [B, S, D] and for no weight."""
         unet, head = self.shapes.unet, self.shapes.head
         assert isinstance(head, Combine)  # as z comes late
-        with torch.no_grad(), _as_in_prediction(unet):
+        with torch.no_grad(), evaluating(unet):
             prepared = head.prepare(unet(image))
-        logits: Tensor = functional_call(head, {name: w.detach() for name, w in head.named_parameters()}, (prepared, z))
+        with frozen(head):
+            logits: Tensor = head(prepared, z)
         return logits
 
     def stages(self) -> tuple[Stage, ...]:
@@ -167,17 +166,6 @@ def normal_points(count: int, dim: int) -> Tensor:
     """
     uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count, dtype=torch.float64)
     return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)).float()
-
-
-@contextmanager
-def _as_in_prediction(net: nn.Module) -> Iterator[None]:
-    """With a net's BatchNorm at its running statistics, which stay as they are."""
-    training = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(training)
 
 
 def _marked(mask: Tensor) -> Tensor:

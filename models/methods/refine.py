@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import UsageError
 
-from ..adversarial import calibration_loss, evaluating, fooling_loss, frozen, gradient_penalty, telling_loss
+from ..adversarial import calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ..at_rest import evaluating, frozen
 from ..batch import Batch, Loss
 from ..discriminator import Discriminator
 from ..latent_unet import Convs, Norm, Widths

@@ -9,12 +9,11 @@ from torch import nn
 from ambiseg.models.adversarial import (
     FLOOR,
     calibration_loss,
-    evaluating,
     fooling_loss,
-    frozen,
     gradient_penalty,
     telling_loss,
 )
+from ambiseg.models.at_rest import evaluating, frozen
 from ambiseg.models.discriminator import Discriminator
 from ambiseg.models.randomness import generator_for, normal
 
