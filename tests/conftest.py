@@ -12,7 +12,8 @@ from ambiseg.models.batch import Batch, Loss
 from ambiseg.models.config import make_config
 from ambiseg.models.method import Method, build
 from ambiseg.models.predictive import SampledPredictive
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained
+from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
+from ambiseg.models.training import train
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
 
@@ -34,6 +35,34 @@ def real_data() -> Path:
 def known_truth(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 made lesions of 24 x 24 pixels with four readers, split 60/20/20 by patient."""
     return write_known_truth(tmp_path_factory.mktemp("known") / "store", crops=60, size=24)
+
+
+@pytest.fixture(scope="session")
+def read_lesions(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """800 made lesions of 32 x 32 pixels with four readers: enough for a narrow net to learn what readers do."""
+    return write_known_truth(tmp_path_factory.mktemp("read") / "store", crops=800)
+
+
+@pytest.fixture(scope="session")
+def lesions_truth(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """400 other lesions of the same kind, with all masks that a reader may draw and the masks' odds."""
+    return write_known_truth(tmp_path_factory.mktemp("truth") / "store", crops=400, readers=None, seed=1)
+
+
+@pytest.fixture
+def train_narrow(read_lesions: Store, tmp_path: Path) -> Callable[..., Trained]:
+    """A function that trains a narrow net of a method on `read_lesions`, into the folder `run` of the test's own."""
+
+    def trained(method: str, *settings: str, run: str = "run") -> Trained:
+        same = ["hardware.precision=float32", "data.crop=32", "data.readers=4", "options.widths=[8,16,32]"]
+        config = make_config(method, "demo", settings=[*same, "steps=500", "validation.every=250", *settings])
+        data = DataRecord.of(read_lesions)
+        record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=data)
+        made = Run.create(tmp_path / run, record)
+        train(made, read_lesions, torch.device("cpu"))
+        return load_trained(made.path, torch.device("cpu"))
+
+    return trained
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The baselines against slow versions of themselves; then, trained on readers of known distributions, what each one misses."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,16 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ambiseg.models.batch import Batch
-from ambiseg.models.config import make_config
 from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.method import Method, build, check_options
 from ambiseg.models.methods.dropout import dropout
 from ambiseg.models.pixels import cross_entropy, pairwise_cross_entropy
 from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
-from ambiseg.models.training import train
+from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import IGNORE, Store
 
 NARROW = {"widths": (4, 6, 8), "convs": 1}
@@ -175,36 +172,7 @@ def test_image2image_vae_is_probunet_with_all_three_ablations() -> None:
     assert torch.equal(*losses)
 
 
-TOY = [
-    "hardware.precision=float32",  # on every machine the same training
-    "data.crop=32",
-    "data.readers=4",
-    "options.widths=[8,16,32]",
-    "options.convs=2",
-    "options.norm=true",
-    "steps=300",
-    "validation.every=100",
-]
-
-
-@pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Made lesions with four readers each."""
-    return write_known_truth(tmp_path_factory.mktemp("known") / "read", crops=800)
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Other lesions of the same kind, with all their masks and the masks' odds."""
-    return write_known_truth(tmp_path_factory.mktemp("known") / "truth", crops=300, readers=None, seed=1)
-
-
-def trained_on(read: Store, folder: Path, method: str, *settings: str) -> Trained:
-    config = make_config(method, "demo", None, [*TOY, *settings])
-    record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(read))
-    run = Run.create(folder / "run", record)
-    train(run, read, torch.device("cpu"))
-    return load_trained(run.path, torch.device("cpu"))
+TOY = "options.norm=true", "steps=300", "validation.every=100"
 
 
 def mean_error(trained: Trained, truth: Store) -> float:
@@ -213,23 +181,26 @@ def mean_error(trained: Trained, truth: Store) -> float:
 
 
 @pytest.mark.slow
-def test_a_gate_learns_probabilities_that_equal_heads_miss(read: Store, truth: Store, tmp_path: Path) -> None:
-    trained = trained_on(read, tmp_path, "mheads", "options.gate=learned")
-    learned = mean_error(trained, truth)
+def test_a_gate_learns_probabilities_that_equal_heads_miss(
+    train_narrow: Callable[..., Trained], lesions_truth: Store
+) -> None:
+    trained = train_narrow("mheads", *TOY, "options.gate=learned")
+    learned = mean_error(trained, lesions_truth)
     trained.method.gate = None  # the same heads as the paper weighs them
     assert learned < 0.18
-    assert mean_error(trained, truth) > learned + 0.1
+    assert mean_error(trained, lesions_truth) > learned + 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [("dropout",), ("ensemble", "options.members=2")], ids=lambda options: options[0])
 def test_the_most_probable_mask_is_nearly_all_they_draw(
-    read: Store, truth: Store, tmp_path: Path, options: tuple[str, ...]
+    train_narrow: Callable[..., Trained], lesions_truth: Store, options: tuple[str, ...]
 ) -> None:
     """Nearly every draw is nearest to the one mask that most readers draw, and they are 60 and 75 %."""
-    trained = trained_on(read, tmp_path, *options)
-    groups = evaluate(trained, truth, "test", samples=32).modes
+    method, *settings = options
+    trained = train_narrow(method, *TOY, *settings)
+    groups = evaluate(trained, lesions_truth, "test", samples=32).modes
     for group in (groups["medium"], groups["bright"]):
         favourite = group.truth.argmax()
         assert group.model[favourite] > group.truth[favourite] + 0.15
-    assert mean_error(trained, truth) > 0.14
+    assert mean_error(trained, lesions_truth) > 0.14

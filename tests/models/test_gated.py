@@ -1,7 +1,6 @@
 """The gated mixture: its probabilities against the parts that they are made of, and what each part learns from."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,16 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ambiseg.models.batch import Batch
-from ambiseg.models.config import make_config
 from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.lesion_gate import LesionGate
 from ambiseg.models.methods.gated import Gated, normal_points
 from ambiseg.models.predictive import STORY_ATOMS
 from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import train
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.models.run import Trained
+from ambiseg.preprocessing.store import IGNORE, Store
 
 NARROW = {"widths": (4, 6, 8), "convs": 1, "gate_width": 4}
 
@@ -185,22 +181,8 @@ def test_gate_takes_any_size(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.slow
-def test_learns_how_often_readers_mark_nothing(tmp_path: Path) -> None:
+def test_learns_how_often_readers_mark_nothing(train_narrow: Callable[..., Trained], lesions_truth: Store) -> None:
     """On lesions whose visible cue says how often readers mark nothing, the gate follows it."""
-    store = write_known_truth(tmp_path / "readers", crops=800)
-    truth = write_known_truth(tmp_path / "truth", crops=400, readers=None, seed=1)
-    settings = [
-        "hardware.precision=float32",
-        "data.crop=32",
-        "data.readers=4",
-        "options.widths=[8,16,32]",
-        "options.convs=2",
-        "steps=500",
-    ]
-    config = make_config("gated", "demo", None, [*settings, "options.gate_width=8", "validation.every=250"])
-    record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))
-    run = Run.create(tmp_path / "run", record)
-    train(run, store, torch.device("cpu"))
-    groups = evaluate(load_trained(run.path, torch.device("cpu")), truth, "test", samples=256).modes
+    groups = evaluate(train_narrow("gated", "options.gate_width=8"), lesions_truth, "test", samples=256).modes
     assert max(float(abs(group.model[0] - group.truth[0])) for group in groups.values()) < 0.1
     assert max(float(abs(group.model - group.truth).max()) for group in groups.values()) < 0.2

@@ -1,5 +1,6 @@
 """Modal Uncertainty Estimation: its loss by hand, its decoder's shortcuts, dead codes, and known mode probabilities."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from ambiseg.models.batch import Batch
-from ambiseg.models.config import make_config
 from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.method import build
 from ambiseg.models.methods.modal import Modal
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.residual import CodeDecoder, ResidualEncoder
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import train
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
+from ambiseg.models.run import Run, Trained
+from ambiseg.preprocessing.store import Store
 
 SMALL = {"widths": (6, 8), "latent_widths": (8,), "codes": 12, "code_dim": 5}
 
@@ -151,25 +150,13 @@ def test_codes_are_chosen_in_full_precision() -> None:
 
 
 @pytest.mark.slow
-def test_codes_recover_the_mode_probabilities(tmp_path: Path) -> None:
+def test_codes_recover_the_mode_probabilities(
+    train_narrow: Callable[..., Trained], lesions_truth: Store, tmp_path: Path
+) -> None:
     """Made lesions whose readers' odds depend on a visible cue: the codes' probabilities come close, without a draw."""
-    store = write_known_truth(tmp_path / "readers", crops=800)
-    truth = write_known_truth(tmp_path / "truth", crops=400, readers=None, seed=1)
-    settings = [
-        "hardware.precision=float32",
-        "data.crop=32",
-        "data.readers=4",
-        "steps=500",
-        "batch=16",
-        "validation.every=250",
-    ]
-    settings += ["optimiser.learning_rate=2e-3", "options.widths=[8,16,32]", "options.latent_widths=[32]"]
-    config = make_config("modal", "demo", None, [*settings, "options.codes=64", "options.convs=2"])
-    record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))
-    run = Run.create(tmp_path / "run", record)
-    train(run, store, torch.device("cpu"))
-    evaluation = evaluate(load_trained(run.path, torch.device("cpu")), truth, "test", samples=64)
+    settings = "batch=16", "optimiser.learning_rate=2e-3", "options.latent_widths=[32]", "options.codes=64"
+    evaluation = evaluate(train_narrow("modal", *settings), lesions_truth, "test", samples=64)
     errors = [np.abs(group.model - group.truth) for group in evaluation.modes.values()]
     assert len(errors) == 3
     assert np.mean(errors) < 0.06
-    assert 3 <= run.read_log()[-1]["live_codes"] < 64
+    assert 3 <= Run.open(tmp_path / "run").read_log()[-1]["live_codes"] < 64

@@ -1,6 +1,6 @@
 """Calibrated adversarial refinement: who learns what, ignored pixels, the black box, and what the calibration loss is for."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,15 @@ import pytest
 import torch
 
 from ambiseg.models.batch import Batch
-from ambiseg.models.config import make_config
 from ambiseg.models.evaluation.evaluate import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.method import Player, build
 from ambiseg.models.methods.refine import Drawn, Refine
 from ambiseg.models.randomness import generator_for
 from ambiseg.models.refiner import Refiner
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import train
+from ambiseg.models.run import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known_truth
+from ambiseg.preprocessing.sources.known_truth import PROBABILITIES
 from ambiseg.preprocessing.store import IGNORE, Store
 
 NARROW = {"widths": [4, 6], "convs": 1, "refiner_width": 3, "discriminator_width": 4, "samples": 3}
@@ -28,17 +26,12 @@ VARIANTS: list[dict[str, Any]] = [
     for calibration in ("mean", "cross-entropy", "none")
 ]
 SETTINGS = [
-    "hardware.precision=float32",  # on every machine the same training
-    "data.crop=32",
-    "data.readers=4",
     "batch=8",
-    "steps=500",
     "validation.every=500",
     "validation.limit=8",
     "optimiser.learning_rate=2e-3",
     "optimiser.betas=[0.5, 0.99]",
     "optimiser.ema=0.97",
-    "options.widths=[8, 16, 32]",
     "options.refiner_width=8",
     "options.discriminator_width=16",
     "options.samples=8",
@@ -211,24 +204,17 @@ def test_the_split_convolution_is_one_over_both_inputs() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def judged(calibration: str, readers: Store, truth: Store, folder: Path) -> Evaluation:
-    """A small model trained on readers' masks, judged on other lesions whose mode probabilities are known."""
-    settings = [*SETTINGS, f"options.calibration={calibration}"]
-    config = make_config("refine", "demo", None, settings)
-    data = DataRecord.of(readers)
-    run = Run.create(folder, RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=data))
-    train(run, readers, torch.device("cpu"))
-    return evaluate(load_trained(run.path, torch.device("cpu")), truth, "all", samples=32)
-
-
 @pytest.mark.slow
-def test_the_calibration_loss_keeps_the_modes_that_cross_entropy_loses(tmp_path: Path) -> None:
+def test_the_calibration_loss_keeps_the_modes_that_cross_entropy_loses(
+    train_narrow: Callable[..., Trained], lesions_truth: Store
+) -> None:
     """The paper's finding: cGAN + L_ce gives an image its most probable mask, the calibration loss several."""
-    readers = write_known_truth(tmp_path / "readers", crops=800)
-    truth = write_known_truth(tmp_path / "truth", crops=90, readers=None, seed=1)
-    kept, lost = (
-        judged(calibration, readers, truth, tmp_path / calibration) for calibration in ("mean", "cross-entropy")
-    )
+
+    def judged(calibration: str) -> Evaluation:
+        trained = train_narrow("refine", *SETTINGS, f"options.calibration={calibration}", run=calibration)
+        return evaluate(trained, lesions_truth, "test", samples=32)
+
+    kept, lost = judged("mean"), judged("cross-entropy")
     assert kept.figures["sample_diversity"].mean > 2 * lost.figures["sample_diversity"].mean
     assert kept.figures["ged_v"].mean < lost.figures["ged_v"].mean
     assert all(lost.modes[cue].model[np.argmax(PROBABILITIES[cue])] > 0.8 for cue in PROBABILITIES)
