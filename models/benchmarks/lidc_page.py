@@ -13,7 +13,7 @@ from .curves import draw_curves, read_curves
 from .entries import LIDC_ENTRIES
 from .measured import GED, Measured, perfect, read_measured, run_folders
 from .notes import read_notes
-from .published import beside_published
+from .published import COMPARED, beside_published
 from .tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 from .winners import winners
 
@@ -185,7 +185,7 @@ def _left(path: Path) -> str | None:
 def _published_section(runs: Sequence[Measured], published: Sequence[Published]) -> str:
     about = runs[0].evaluation.about
     ours = {
-        name: {n: fmean(run.figure(f"ged{n}_v").mean for run in own) for n in DRAWS}
+        name: {key: fmean(run.figure(key).mean for run in own) for key in COMPARED}
         for name, own in by_entry(runs).items()
     }
     where = f"{about['data']}, {about['split']}, {' x '.join(map(str, about['crop']))} pixels"

@@ -12,18 +12,25 @@ spacing and windowed in HU, cut by other rules, split by other lists or not by p
 1 - IoU against four readers, V-statistics, which fall with the number of draws: only equal numbers of draws have the same
 bias. Whoever reads a difference between a line of theirs and a line of ours as one of methods reads one of data."""
 
+MATCHED = "hm_iou16"  # a table's optional column, and the figure's name
+COMPARED = (*(f"ged{n}_v" for n in DRAWS), MATCHED)
 
-def beside_published(published: Sequence[Published], ours: Mapping[str, Mapping[int, float]], where: str) -> str:
-    """The section of a page: published GED by the number of draws, then ours by entry, measured on `where`."""
-    headings = ["method", "test set", "source", *(f"GED{n}" for n in DRAWS)]
+
+def beside_published(published: Sequence[Published], ours: Mapping[str, Mapping[str, float]], where: str) -> str:
+    """The section of a page: published figures by method, then those of ours that are COMPARED, by entry, of `where`."""
+    headings = ["method", "test set", "source", *(f"GED{n}" for n in DRAWS), "HM-IoU16"]
     theirs = [
         [
             one.method,
             one.rest.get("test set", ""),
             one.rest.get("source", ""),
             *(short(one.ged[n].value) if n in one.ged else "" for n in DRAWS),
+            one.rest.get(MATCHED, ""),
         ]
         for one in published
     ]
-    own = [[f"`{name}`", where, "this benchmark", *(short(ged[n]) for n in DRAWS)] for name, ged in ours.items()]
+    own = [
+        [f"`{name}`", where, "this benchmark", *(short(figures[key]) for key in COMPARED)]
+        for name, figures in ours.items()
+    ]
     return f"## Beside published figures\n\n{CAVEATS}\n\n{markdown_table([headings, *theirs, *own], left=3)}\n"

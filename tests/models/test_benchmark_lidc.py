@@ -120,13 +120,14 @@ def test_the_page_shows_all_of_it(finished: tuple[Path, Parts]) -> None:
     means = [float(line[2].split()[0].strip("*")) for line in table[3:]]
     assert means == sorted(means)  # the best entry first
     assert [line for line in lines if line[0] == "MoSE"] == [
-        ["MoSE", "LIDC v1", "Gao et al. 2023, at second hand", ".218", "", ".189"]
+        ["MoSE", "LIDC v1", "Gao et al. 2023, at second hand", ".218", "", ".189", ".624"]
     ]
     ours = next(
         line for line in lines if line[:3] == ["`probunet`", "known-truth, test, 16 x 16 pixels", "this benchmark"]
     )
     own = {row["entry"]: row for row in rows(folder / "results-test.csv")}["probunet"]
     assert float(ours[3]) == pytest.approx(float(own["ged16_v"]), abs=0.0005)
+    assert float(ours[6]) == pytest.approx(float(own["hm_iou16"]), abs=0.0005)
 
 
 def test_a_perfect_model_is_what_readers_would_score(finished: tuple[Path, Parts]) -> None:
