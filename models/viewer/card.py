@@ -26,7 +26,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Card:
-    """A lesion as the page shows it. `picture`: a PNG in an address; `voxels`: what `viewer.js` draws, None if left out."""
+    """A lesion as the page shows it. `picture`: a PNG in an address; `voxels`: what the viewer draws, None if left out."""
 
     number: int
     title: str

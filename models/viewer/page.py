@@ -17,6 +17,7 @@ from . import words
 from .card import Card, card
 from .voxels import voxels
 
+PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
 LIVE = 24  # lesions whose voxels are in the page; all have a picture and their figures
 
 
@@ -41,7 +42,7 @@ def _page(cards: Sequence[Card], content: Mapping[str, Any], unit: str) -> str:
         "prediction.html",
         package=__package__,
         styles=["viewer.css"],
-        scripts=["niivue.umd.js", "viewer.js"],
+        scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
         cards=cards,
         live=LIVE,
         found_by=content["found_by"],

@@ -1,4 +1,4 @@
-"""What `viewer.js` draws of one lesion: the voxels about it, and where the views begin."""
+"""What the viewer draws of one lesion: the voxels about it, and where the views begin."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ HU = {"Lung": LUNG_WINDOW, "Soft tissue": (-160.0, 240.0), "Bone": (-500.0, 1300
 
 
 def voxels(result: LesionHypotheses, volume: Volume, classes: Sequence[str], unit: str) -> dict[str, Any]:
-    """The region about a lesion as `viewer.js` reads it: NIfTI files in base64, and where the views begin.
+    """The region about a lesion as `voxels.js` reads it: NIfTI files in base64, and where the views begin.
 
     `windows`: names with the values shown black and white, the first at the start; `most`: the maps' largest values;
     `from`: the scan's slice that is the first of the region; `slices`: how many the scan has; `looked`: the region's
