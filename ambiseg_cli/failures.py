@@ -6,12 +6,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-SHOWN = 20  # failures in the table; the CSV has them all
+SHOWN = 20  # failures in the table; the files have them all
 
 
-def failures_table(failures: Sequence[Any]) -> Table:
-    """A table of failures (each with `case` and `reason`), the first of them when there are many."""
-    table = Table("case", "reason", title=f"{len(failures)} inputs could not be used")
+def failures_table(failures: Sequence[Any], what: str = "inputs could not be used") -> Table:
+    """A table of failures (each with `case` and `reason`), the first of them when there are many; `what` they are."""
+    table = Table("case", "reason", title=f"{len(failures)} {what}")
     for failure in failures[:SHOWN]:
         table.add_row(escape(failure.case) or "-", escape(failure.reason))
     if len(failures) > SHOWN:

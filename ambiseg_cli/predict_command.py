@@ -188,7 +188,8 @@ def _batch(
     """Predict all cases, say how it went, and leave with 5 where some failed."""
     from ambiseg.models.prediction.batches import predict_batch
     from ambiseg.models.prediction.files import check_folder, predict_to_folder
-    from ambiseg.preprocessing.errors import PartialError
+    from ambiseg.preprocessing.errors import NothingFound, PartialError
+    from ambiseg.preprocessing.failures import CaseFailure
 
     from .failures import failures_table
 
@@ -211,14 +212,21 @@ def _batch(
             {
                 "done": batch.done,
                 "skipped": batch.skipped,
+                "nothing": batch.nothing,
                 "failed": {each.case: each.reason for each in batch.failures},
             }
         )
+    if batch.nothing:
+        nothing = [CaseFailure(case, reason) for case, reason in batch.nothing.items()]
+        console.print(failures_table(nothing, "scans with nothing to predict"))
     if batch.failures:
         console.print(failures_table(batch.failures))
     console.print(
-        f"Written: {escape(str(folder))}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before"
+        f"Written: {escape(str(folder))}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before, "
+        f"{len(batch.nothing)} with nothing to predict"
     )
+    if len(batch.nothing) == len(cases):
+        raise NothingFound("There is nothing to predict in any of the scans: the table above says why.")
     if batch.failures:
         raise PartialError(
             f"{len(batch.failures)} of {len(cases)} scans failed; {folder}/failures.csv says why, and the same command tries "

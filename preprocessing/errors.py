@@ -22,6 +22,10 @@ class InputError(AmbisegError):
     exit_code = 3
 
 
+class NothingFound(InputError):
+    """The input can be used, but what is looked for is not in it, or the user names no place in it."""
+
+
 class DataError(AmbisegError):
     """A file is corrupt, of another format, or its geometry cannot be used."""
 

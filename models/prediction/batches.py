@@ -1,5 +1,7 @@
 """Many scans, one after the other: what is done is skipped the next time, what fails is written down, the rest goes on.
 
+A case in which there is nothing to predict is neither: it is written down with the reason, and not tried again.
+
 <folder>/manifest.json     what was asked, as a hash, and how far each case is
 <folder>/failures.csv      the cases that failed, and why
 <folder>/<case>/           a prediction each
@@ -11,7 +13,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ambiseg.preprocessing.errors import AmbisegError, DataError, UsageError
+from ambiseg.preprocessing.errors import AmbisegError, DataError, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, whole_file
 from ambiseg.preprocessing.scan_folder import Case
@@ -26,10 +28,14 @@ MANIFEST = "manifest.json"
 
 @dataclass
 class Batch:
-    """How far the cases of a batch are: names of those `done` now and `skipped`, done before, and the `failures`."""
+    """How far the cases of a batch are: names of those `done` now and `skipped`, done before, and the `failures`.
+
+    nothing: the cases in which there is nothing to predict, found so now or before, and why.
+    """
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    nothing: dict[str, str] = field(default_factory=dict)
     failures: list[CaseFailure] = field(default_factory=list)
 
 
@@ -50,19 +56,16 @@ def predict_batch(
     """
     _check_request(request)
     key = _key(trained, request)
-    finished = {name for name in _finished(folder, key, overwrite) if (folder / name / INDEX).is_file()}
+    former = _former(folder, key, overwrite)
+    finished = {name for name in former.done if (folder / name / INDEX).is_file()}
     check_place(folder)
-    batch = Batch()
+    batch = Batch(nothing=former.nothing)
     for count, case in enumerate(cases):
         on_progress(count, len(cases))
         if case.name in finished:
             batch.skipped.append(case.name)
-            continue
-        failure = _failure(predict, case, folder / case.name)
-        if failure is None:
-            batch.done.append(case.name)
-        else:
-            batch.failures.append(failure)
+        elif case.name not in batch.nothing:
+            _attempt(predict, case, folder / case.name, batch)
         _note(folder, key, cases, batch, finished)
     on_progress(len(cases), len(cases))
     _note(folder, key, cases, batch, finished)
@@ -99,39 +102,41 @@ def _key(trained: Trained, request: Request) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _failure(predict: Callable[[Case, Path], None], case: Case, folder: Path) -> CaseFailure | None:
-    """Predict a case; why it failed, None where it did not."""
+def _attempt(predict: Callable[[Case, Path], None], case: Case, folder: Path, batch: Batch) -> None:
+    """Predict a case and say in the batch how it went."""
     try:
         predict(case, folder)
+    except NothingFound as error:
+        batch.nothing[case.name] = str(error)
     except AmbisegError as error:
-        return CaseFailure(case.name, str(error))
+        batch.failures.append(CaseFailure(case.name, str(error)))
     except Exception as error:  # a fault of ours in one case must not cost the others
-        return CaseFailure(
-            case.name, f"Unexpected error ({type(error).__name__}), a fault in ambiseg: predict it alone."
-        )
-    return None
+        reason = f"Unexpected error ({type(error).__name__}), a fault in ambiseg: predict it alone."
+        batch.failures.append(CaseFailure(case.name, reason))
+    else:
+        batch.done.append(case.name)
 
 
-def _finished(folder: Path, key: str, overwrite: bool) -> set[str]:
-    """The cases that are done by the manifest of a former call that asked the same."""
+def _former(folder: Path, key: str, overwrite: bool) -> Batch:
+    """What is done, and where nothing was found, by the manifest of a former call that asked the same."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder} exists and is no former batch: choose another folder with -o.")
-        return set()
+        return Batch()
     try:
         former = json.loads(manifest.read_text(encoding="utf-8"))
-        same, cases = former["asked_sha256"] == key, former["cases"]
+        same, cases, nothing = former["asked_sha256"] == key, former["cases"], former.get("nothing", {})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{manifest} is damaged: remove it, and all cases are predicted again.") from error
     if overwrite:
-        return set()
+        return Batch()
     if not same:
         raise UsageError(
             f"{folder} holds predictions by another model or other settings: choose another folder with -o, or predict "
             "all again with --overwrite."
         )
-    return {name for name, state in cases.items() if state == "done"}
+    return Batch(done=[name for name, state in cases.items() if state == "done"], nothing=nothing)
 
 
 def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished: Set[str]) -> None:
@@ -139,8 +144,8 @@ def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished:
     states = dict.fromkeys((case.name for case in cases), "waiting")
     states |= dict.fromkeys([*batch.done, *(finished & states.keys())], "done")
     states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
+    states |= dict.fromkeys(batch.nothing.keys() & states.keys(), "nothing")
+    content = {"schema": 1, "asked_sha256": key, "cases": states, "nothing": batch.nothing}
     with whole_file(folder / MANIFEST) as aside:
-        aside.write_text(
-            json.dumps({"schema": 1, "asked_sha256": key, "cases": states}, indent=1) + "\n", encoding="utf-8"
-        )
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     write_failures(folder / "failures.csv", batch.failures)

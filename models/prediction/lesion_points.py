@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.errors import DataError, InputError, NothingFound, UsageError
 
 Point = tuple[float, float, float]
 NamedPoint = tuple[Point, str]
@@ -81,7 +81,7 @@ def _of_scan(
         raise InputError(
             f"{path.name} does not say of which scan its points are: add a column scan with the scans' names."
         )
-    raise InputError(
+    raise NothingFound(
         f"{path.name} has points of {len(named)} scans, none of them named as this one: write the scan's name (or, for "
         f"DICOM, its series UID) into the column {column}, or keep only its rows."
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.errors import InputError, NothingFound, UsageError
 from ambiseg.preprocessing.same_grid import check_same_grid
 from ambiseg.preprocessing.scan import Scan, read_mask
 from ambiseg.preprocessing.volume import Volume
@@ -38,7 +38,10 @@ class Places:
 def find_lesions(
     trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[list[Lesion], FoundBy]:
-    """The lesions to look at and what found them. Raises InputError where a place lies outside or nothing is found."""
+    """The lesions to look at and what found them.
+
+    Raises InputError where a place lies outside, NothingFound where the search finds nothing or the table names no place.
+    """
     named = named_lesions(scan, places)
     if named:
         if places.lung_mask is not None:
@@ -82,5 +85,5 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
         lungs = _mask_of(scan, places.lung_mask).array != 0
     found = search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
     if not found:
-        raise InputError(f"The lungs hold nothing that looks like a lesion: say where to look, by {WAYS}.")
+        raise NothingFound(f"The lungs hold nothing that looks like a lesion: say where to look, by {WAYS}.")
     return found

@@ -234,6 +234,23 @@ def test_a_batch_of_twenty_in_which_six_are_broken(ambiseg: Command) -> None:
     assert before.items() <= {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}.items()
 
 
+def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None:
+    Path("scans").mkdir()
+    for name in ("one", "two"):
+        save(f"scans/{name}.nii")
+    Path("points.csv").write_text("scan,x,y,z\none,4,-3,12\n")
+    arguments = ("predict", "scans", "--points", "points.csv", "--draws", "10", "-o")
+    code, printed, err = ambiseg(*arguments, "out", "--json")
+    assert code == 0
+    assert "1 scans with nothing to predict" in err
+    assert json.loads(printed)["done"] == ["one"]
+    assert "none of them named as this one" in json.loads(printed)["nothing"]["two"]
+    assert not Path("out/failures.csv").exists()
+    Path("points.csv").write_text("scan,x,y,z\nother,4,-3,12\n")
+    code, _, err = ambiseg(*arguments, "out2")
+    assert (code, "nothing to predict in any of the scans" in " ".join(err.split())) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -13,7 +13,7 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict import Request
 from ambiseg.models.run import Trained
-from ambiseg.preprocessing.errors import DataError, UsageError
+from ambiseg.preprocessing.errors import DataError, NothingFound, UsageError
 from ambiseg.preprocessing.scan_folder import Case
 
 CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
@@ -77,6 +77,18 @@ def test_what_is_done_is_skipped_and_what_failed_is_tried_again(batches: Batches
     (batches.folder / "a" / "hypotheses.json").unlink()
     batches.run()
     assert batches.seen == ["a"]
+
+
+def test_a_case_with_nothing_to_predict_is_no_failure(batches: Batches) -> None:
+    batches.broken["b"] = NothingFound("The lungs hold nothing that looks like a lesion.")
+    for batch in (batches.run(), batches.run()):
+        assert batch.nothing == {"b": "The lungs hold nothing that looks like a lesion."}
+        assert {failure.case for failure in batch.failures} == {"c", "d"}
+        assert batches.states() == {"a": "done", "b": "nothing", "c": "failed", "d": "failed"}
+    assert batches.seen == ["c", "d"]  # what failed alone is tried again
+    del batches.broken["b"]
+    assert batches.run(overwrite=True).nothing == {}
+    assert batches.states()["b"] == "done"
 
 
 def test_an_interrupted_batch_goes_on(batches: Batches) -> None:
