@@ -129,6 +129,8 @@ class Loop:
     def go(self, stop: Callable[[], bool]) -> bool:
         """Train to the end; as `train`."""
         config, state = self.config, self.state
+        if self._spent():  # it stopped early before
+            return False
         while state.step < config.steps:
             self.step()
             state.step += 1
@@ -232,9 +234,7 @@ class Loop:
             self.observe(Progress(step, self.config.steps, stage.name, terms, {}, speed))
 
     def _validate(self) -> bool:
-        """Score the averaged weights, keep them when they are the stage's best, save the state; True when patience is
-        spent, which counts in the last stage only.
-        """
+        """Score the averaged weights, keep them when they are the stage's best, save the state; True when patience is spent."""
         state, settings = self.state, self.config.validation
         if self.validation is not None:
             scores = self.validation.scores(state.averaged)
@@ -247,8 +247,12 @@ class Loop:
             self.observe(Progress(state.step, self.config.steps, "", {}, scores, 0.0))
         self._save()
         self.since = time.monotonic()
-        last = self._stage(state.step - 1)[0] is self.stages[-1][0]
-        return self.processes.agree(last and 0 < settings.patience <= state.stale, self.device)
+        return self.processes.agree(self._spent(), self.device)
+
+    def _spent(self) -> bool:
+        """Whether patience is spent, which counts in the last stage only."""
+        last = self._stage(self.state.step - 1)[0] is self.stages[-1][0]
+        return last and 0 < self.config.validation.patience <= self.state.stale
 
     def _save(self) -> None:
         if self.processes.first:

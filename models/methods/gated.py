@@ -24,6 +24,7 @@ from ..method import Method, Player, Stage
 from ..pixels import counted
 from ..predictive import FinitePredictive
 from ..randomness import normal
+from ..readers import chosen_masks, present_readers
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
 SCORED = 15  # masks an image, about, whose energy is scored
@@ -55,6 +56,9 @@ class Gated(Method):
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
         masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
+        shape_readers: Annotated[
+            int, Field(ge=1, description="readers an image that teach the shapes, of those who mark something")
+        ] = 2,
         gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
         gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,
         gate_views: Annotated[
@@ -65,7 +69,7 @@ class Gated(Method):
         ] = 0.2,
     ):
         super().__init__()
-        self.score = score
+        self.score, self.shape_readers = score, shape_readers
         self.channels, self.classes = channels, classes
         latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
         self.shapes = LatentUNet(
@@ -118,10 +122,17 @@ class Gated(Method):
         return Loss(surprise, {"gate": surprise.detach()})
 
     def shape_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """As of `LatentUNet`, but an empty mask counts 0: what the gate answers for teaches the shapes nothing."""
-        marked = _marked(batch.mask).flatten()
-        surprise, divergence, by_dimension = self.shapes.bound(batch, generator)
-        return self.shapes.weighted((surprise * marked).mean(), (divergence * marked).mean(), by_dimension)
+        """As of `LatentUNet`, but an empty mask counts 0: what the gate answers for teaches the shapes nothing.
+
+        It is the mean over all readers of the batch, estimated by some of those who marked something.
+        """
+        marked = _marked(batch.mask)
+        count = min(self.shape_readers, marked.shape[1])
+        chosen = present_readers(marked | ~marked.any(1, keepdim=True), count, generator)
+        shown = Batch(batch.image, chosen_masks(batch.mask, chosen, ()))
+        surprise, divergence, by_dimension = self.shapes.bound(shown, generator)
+        share = marked.float().mean(1).repeat_interleave(count)
+        return self.shapes.weighted((surprise * share).mean(), (divergence * share).mean(), by_dimension)
 
     def score_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Energy score of masks drawn from the prior, mean over the masks with a lesion; it moves the prior alone."""

@@ -87,14 +87,27 @@ def test_marginal_is_the_weighted_mean_of_all_masks() -> None:
 
 
 def test_empty_masks_teach_the_shapes_nothing() -> None:
-    method, some = make().train(), masks()
-    some[:, 1] = 0
-    method.shape_loss(Batch(images(), torch.zeros_like(some)), generator_for(0)).total.backward()
+    method, none = make().train(), torch.zeros_like(masks())
+    method.shape_loss(Batch(images(), none), generator_for(0)).total.backward()
     assert all(p.grad is None or not p.grad.any() for p in method.shapes.parameters())
-    method.eval()
-    surprise, divergence, _ = method.shapes.bound(Batch(images(), some), generator_for(0))
-    each = (surprise + divergence).view(2, 3)
-    assert total(method, Batch(images(), some)) == pytest.approx((each[:, [0, 2]].sum() / 6).item(), rel=1e-5)
+
+
+def test_readers_who_marked_something_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them are shown, and the loss is on average the mean over all readers, in which an empty mask counts 0."""
+    method, some, shown = make(shape_readers=2), masks(readers=4), []
+    some[0, :2], some[1, 2], some[1, 1, :5] = 0, 0, 0
+
+    def area(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        shown.append(batch.mask)
+        marked = (batch.mask > 0).sum((2, 3)).float().flatten()
+        return marked, torch.zeros_like(marked), torch.zeros(2)
+
+    monkeypatch.setattr(method.shapes, "bound", area)
+    batch = Batch(images(), some)
+    losses = [method.shape_loss(batch, generator_for(seed)).total.item() for seed in range(200)]
+    assert all((mask > 0).flatten(2).any(2).all() and mask.shape[1] == 2 for mask in shown)
+    assert sum(losses) / 200 == pytest.approx((some > 0).sum((2, 3)).float().mean().item(), rel=0.01)
+    assert len(set(losses)) == 3  # of the second image's three readers two are shown
 
 
 def test_a_mask_whose_only_lesion_is_ignored_counts_as_empty() -> None:

@@ -75,7 +75,10 @@ def test_patience_stops_early(known_truth: Store, tmp_path: Path) -> None:
         "optimiser.learning_rate=1e-9",
     )
     assert not train(run, known_truth, CPU)
-    assert torch.load(run.checkpoint, weights_only=True)["step"] < 50
+    stopped = torch.load(run.checkpoint, weights_only=True)["step"]
+    assert stopped < 50
+    assert not train(run, known_truth, CPU)  # nor does it go on
+    assert torch.load(run.checkpoint, weights_only=True)["step"] == stopped
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(known_truth: Store, tmp_path: Path) -> None:
