@@ -8,7 +8,7 @@ import typer
 
 from .console import Meter, console, emit_json, out, progress
 from .failures import failures_table
-from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, spacing_mm, split_sizes
+from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, Workers, spacing_mm, split_sizes
 from .options import class_names as parse_classes
 
 
@@ -58,6 +58,7 @@ def nifti(
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
+    workers: Workers = None,
     as_json: ReportAsJson = False,
 ) -> None:
     """Crop 2D or 3D images and the masks of their readers into a dataset store."""
@@ -77,6 +78,7 @@ def nifti(
             seed=seed,
             sizes=sizes,
             split_file=split_file,
+            workers=workers,
             on_progress=Meter(display, "Cropping", "cases"),
         )
     if report.failures:

@@ -23,9 +23,9 @@ def usable_cores() -> int:
 
 
 def spread(
-    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int | None = None
+    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int | None = None, *, in_order: bool = False
 ) -> Iterator[tuple[Task, Result]]:
-    """Yield each task with `work(task)`, in the order in which they are finished.
+    """Yield each task with `work(task)`, in the order in which they are finished, or that of the tasks.
 
     `workers` processes (default: one a core) are spawned, so `work` and the tasks must be picklable; with one, all is
     done in this process. At most two tasks a worker are in flight. Workers end when this process does, however it ends.
@@ -42,7 +42,7 @@ def spread(
             flying |= {pool.submit(work, task): task for task in islice(queue, 2 * count - len(flying))}
             if not flying:
                 return
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            for future in [next(iter(flying))] if in_order else wait(flying, return_when=FIRST_COMPLETED).done:
                 yield flying.pop(future), future.result()
     except BrokenProcessPool as error:
         raise ResourceError(

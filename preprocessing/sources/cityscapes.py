@@ -3,7 +3,7 @@
 The store keeps one class map an image; its 32 modes, all subsets of the flips, follow from it with known probabilities.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -55,7 +55,8 @@ def preprocess_cityscapes(
     )
     splits = {frame.sequence: frame.split for frame in frames}
     with write_store(out, info, splits) as writer:
-        for done, crop in enumerate(_crops(frames, FACTORS[size], workers), 1):
+        cropped = spread(partial(frame_crop, factor=FACTORS[size]), frames, workers, in_order=True)
+        for done, (_, crop) in enumerate(cropped, 1):
             writer.add(crop)
             if on_progress is not None:
                 on_progress(done, len(frames))
@@ -68,17 +69,6 @@ def frame_crop(frame: Frame, factor: int) -> Crop:
     return Crop(
         image=image, masks=classes[None], patient=frame.sequence, case=frame.name, provenance={"city": frame.city}
     )
-
-
-def _crops(frames: Sequence[Frame], factor: int, workers: int | None) -> Iterator[Crop]:
-    """The frames' crops in their order, although workers finish them in any."""
-    early: dict[Frame, Crop] = {}
-    turn = 0
-    for frame, crop in spread(partial(frame_crop, factor=factor), frames, workers):
-        early[frame] = crop
-        while turn < len(frames) and frames[turn] in early:
-            yield early.pop(frames[turn])
-            turn += 1
 
 
 def _split_cities(frames: Sequence[Frame]) -> dict[str, list[str]]:

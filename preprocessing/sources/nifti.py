@@ -1,6 +1,7 @@
 """NIfTI files with any number of readers' masks, 2D or 3D, as a dataset store of crops about the lesions."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -9,9 +10,12 @@ from ..failures import CaseFailure, write_failures
 from ..splits import USUAL_SPLIT, assign_splits
 from ..store import BYTES, HOUNSFIELD
 from ..store_writer import Crop, StoreInfo, check_place
+from ..workers import spread, usable_cores
 from .crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import NiftiSettings, Slices, case_crops
+
+WORTH_A_PROCESS = 16  # cases; fewer are done sooner than another process has started
 
 
 def preprocess_nifti(
@@ -22,12 +26,14 @@ def preprocess_nifti(
     seed: int = 0,
     sizes: tuple[int, int, int] = USUAL_SPLIT,
     split_file: Path | None = None,
+    workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make the dataset store `out` from a folder of cases or a CSV (see `nifti_cases`).
 
     Patients are split by `seed` in the proportions `sizes`, or as `split_file` says. A case that cannot be used is
-    reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised.
+    reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised. Cases are
+    read by `workers` processes (default: one a core, and one for few cases), which change nothing in the store.
     `on_progress(done, cases)` is called after each case.
     """
     _check(settings)
@@ -53,7 +59,7 @@ def preprocess_nifti(
     unmarked: list[str] = []
     failures_file = out.with_name(f"{out.name}-failures.csv")
     try:
-        rows = write_crops(out, info, splits, _crops(cases, settings, failures, unmarked, on_progress))
+        rows = write_crops(out, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -83,21 +89,30 @@ def _check(settings: NiftiSettings) -> None:
 def _crops(
     cases: Sequence[NiftiCase],
     settings: NiftiSettings,
+    workers: int | None,
     failures: list[CaseFailure],
     unmarked: list[str],
     on_progress: Callable[[int, int], None] | None,
 ) -> Iterator[Crop]:
-    """The crops of all cases, one case at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
-    for done, case in enumerate(cases, 1):
-        try:
-            crops = case_crops(case, settings)
-        except (DataError, InputError) as error:
-            failures.append(CaseFailure(case.name, str(error)))
+    """The crops of all cases, a few cases at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
+    workers = workers or min(usable_cores(), max(1, len(cases) // WORTH_A_PROCESS))
+    found = spread(partial(_attempt, settings=settings), cases, workers, in_order=True)
+    for done, (case, crops) in enumerate(found, 1):
+        if isinstance(crops, CaseFailure):
+            failures.append(crops)
         else:
             yield from crops
             unmarked += [] if crops else [case.name]
         if on_progress is not None:
             on_progress(done, len(cases))
+
+
+def _attempt(case: NiftiCase, settings: NiftiSettings) -> list[Crop] | CaseFailure:
+    """The crops of a case, or why there are none."""
+    try:
+        return case_crops(case, settings)
+    except (DataError, InputError) as error:
+        return CaseFailure(case.name, str(error))
 
 
 def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures_file: Path) -> str:

@@ -201,6 +201,9 @@ def test_bad_cases_are_told_and_the_rest_goes_on(cases: Path, tmp_path: Path) ->
     lines = (tmp_path / "out-failures.csv").read_text().splitlines()
     assert lines[0] == "case,reason"
     assert len(lines) == 7
+    spread = preprocess_nifti(cases, tmp_path / "spread", NiftiSettings(size=9), workers=2)
+    assert (spread.failures, spread.counts) == (report.failures, report.counts)
+    assert Store.open(spread.store).content_hash == Store.open(report.store).content_hash
 
 
 def lesion_chance() -> NDArray[np.float32]:
