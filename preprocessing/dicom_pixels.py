@@ -58,13 +58,25 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
         )
     if str(dataset.get("PhotometricInterpretation", "MONOCHROME2")) not in ("MONOCHROME1", "MONOCHROME2"):
         raise DataError(f"{path.name} holds colours: expected one grey value a pixel; name a series of grey images.")
-    pixels = dataset.pixel_array
+    pixels = _decoded(dataset, syntax, path)
     if pixels.ndim != 2:
         raise DataError(
             f"{path.name} is no single grey image (shape {pixels.shape}, enhanced multi-frame?): expected one slice a "
             "file; split it, or convert it to NIfTI first."
         )
     return pixels
+
+
+def _decoded(dataset: FileDataset, syntax: UID, path: Path) -> NDArray:
+    try:
+        return dataset.pixel_array
+    except RuntimeError as error:
+        if not syntax.is_compressed:
+            raise
+        raise DataError(
+            f"{path.name} is compressed ({syntax.name}) and no decoder could read it: it is damaged, or of a kind that "
+            "they do not know; decompress the series with another program (gdcmconv --raw, dcmdjpeg)."
+        ) from error
 
 
 def _syntax(dataset: FileDataset) -> UID:
