@@ -162,12 +162,14 @@ class Gated(Method):
         return logits
 
     def stages(self) -> tuple[Stage, ...]:
-        """Gate and shapes, which share no weights and so move by a loss each; then the prior by the masks that it gives."""
+        """Gate and shapes, which share no weights and so move by a loss each; then the prior by the masks that it gives, while
+        the gate learns on.
+        """
         shapes = Player("shapes", list(self.shapes.parameters()), self.shape_loss)
         gate = Player("gate", list(self.gate.parameters()), self.gate_loss)
         assert self.shapes.prior is not None  # as it is learned
         prior = Player("prior", list(self.shapes.prior.parameters()), self.score_loss, learning_rate=0.5)
-        stages = Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior,), share=self.score)
+        stages = Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior, gate), share=self.score)
         return stages if self.score else stages[:1]
 
 
