@@ -196,6 +196,8 @@ def test_gate_takes_any_size(size: tuple[int, int]) -> None:
 @pytest.mark.slow
 def test_learns_how_often_readers_mark_nothing(train_narrow: Callable[..., Trained], lesions_truth: Store) -> None:
     """On lesions whose visible cue says how often readers mark nothing, the gate follows it."""
-    groups = evaluate(train_narrow("gated", "options.gate_width=8"), lesions_truth, "test", samples=256).modes
+    groups = evaluate(
+        train_narrow("gated", "options.gate_width=8", "steps=700"), lesions_truth, "test", samples=256
+    ).modes
     assert max(float(abs(group.model[0] - group.truth[0])) for group in groups.values()) < 0.1
     assert max(float(abs(group.model - group.truth).max()) for group in groups.values()) < 0.2
