@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ambiseg.models.adversarial import fooling_loss, frozen, telling_loss
+from ambiseg.models.adversarial import fooling_loss, telling_loss
+from ambiseg.models.at_rest import frozen
 from ambiseg.models.randomness import generator_for, normal, uniform
 
 PI, SIGMA, LAMBDAS = (0.5, 0.6, 0.9), (0.01, 0.02, 0.03), (1.0, 0.0)

@@ -1,5 +1,7 @@
 """The documentation holds: links lead somewhere, commands exist with the options shown, Python snippets run."""
 
+import ast
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -75,3 +77,14 @@ def test_every_method_has_its_page() -> None:
     from ambiseg.models.method import methods
 
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} >= set(methods())
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda example: example.stem)
+def test_what_an_example_imports_is_there(example: Path) -> None:
+    found = [
+        node for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)
+    ]
+    for node in (node for node in found if (node.module or "").startswith("ambiseg")):
+        module = importlib.import_module(str(node.module))
+        for alias in node.names:
+            assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias.name
