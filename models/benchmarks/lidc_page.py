@@ -193,8 +193,9 @@ def _published_section(runs: Sequence[Measured], published: Sequence[Published])
 
 
 def _curves_note(folder: Path) -> str:
-    config = Run.open(run_folders(folder)[0]).record.config
+    configs = [Run.open(run).record.config for run in run_folders(folder)]
+    samples = " or ".join(map(str, sorted({config.validation.samples for config in configs})))
     return (
-        f"V-statistic of {config.validation.samples} draws on {config.validation.limit} fixed crops; preset {config.preset}; "
+        f"V-statistic of {samples} draws at most on {configs[0].validation.limit} fixed crops; preset {configs[0].preset}; "
         "grey: the other entries"
     )
