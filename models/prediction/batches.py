@@ -59,14 +59,14 @@ def predict_batch(
     former = _former(folder, key, overwrite)
     finished = {name for name in former.done if (folder / name / INDEX).is_file()}
     check_place(folder)
-    batch = Batch(nothing=former.nothing)
+    batch = Batch(nothing={case.name: former.nothing[case.name] for case in cases if case.name in former.nothing})
     for count, case in enumerate(cases):
         on_progress(count, len(cases))
         if case.name in finished:
             batch.skipped.append(case.name)
         elif case.name not in batch.nothing:
             _attempt(predict, case, folder / case.name, batch)
-        _note(folder, key, cases, batch, finished)
+            _note(folder, key, cases, batch, finished)
     on_progress(len(cases), len(cases))
     _note(folder, key, cases, batch, finished)
     return batch
@@ -144,7 +144,7 @@ def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished:
     states = dict.fromkeys((case.name for case in cases), "waiting")
     states |= dict.fromkeys([*batch.done, *(finished & states.keys())], "done")
     states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
-    states |= dict.fromkeys(batch.nothing.keys() & states.keys(), "nothing")
+    states |= dict.fromkeys(batch.nothing, "nothing")
     content = {"schema": 1, "asked_sha256": key, "cases": states, "nothing": batch.nothing}
     with whole_file(folder / MANIFEST) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -86,6 +86,9 @@ def test_a_case_with_nothing_to_predict_is_no_failure(batches: Batches) -> None:
         assert {failure.case for failure in batch.failures} == {"c", "d"}
         assert batches.states() == {"a": "done", "b": "nothing", "c": "failed", "d": "failed"}
     assert batches.seen == ["c", "d"]  # what failed alone is tried again
+    fewer = predict_batch(batches.trained, CASES[:1], batches.folder, Request(), batches.predict)
+    assert (fewer.skipped, fewer.nothing) == (["a"], {})  # b is not asked for
+    assert batches.states() == {"a": "done"}
     del batches.broken["b"]
     assert batches.run(overwrite=True).nothing == {}
     assert batches.states()["b"] == "done"

@@ -18,6 +18,12 @@ def records() -> dict[int, ScanRecord]:
     return {scan.id: scan for scan in scans()}
 
 
+@pytest.fixture
+def scan(records: dict[int, ScanRecord]) -> ScanRecord:
+    """One of them, of which slices are made."""
+    return records[12]
+
+
 @pytest.fixture(scope="session")
 def write_series() -> Callable[..., list[Path]]:
     """A function that writes slices of a scan as DICOM files and returns their paths, in the order of `heights`."""

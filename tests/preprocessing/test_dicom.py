@@ -20,11 +20,6 @@ SHAPE = (20, 24)
 HEIGHTS = [-30.0, -27.5, -25.0, -22.5]
 
 
-@pytest.fixture
-def scan(records: dict[int, ScanRecord]) -> ScanRecord:
-    return records[12]
-
-
 def _set(**values: object) -> Callable[[Dataset, int], None]:
     def edit(dataset: Dataset, _: int) -> None:
         for name, value in values.items():

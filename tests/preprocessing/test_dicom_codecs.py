@@ -19,11 +19,6 @@ LOSSLESS = ("JPEGLosslessProcess14", "JPEGLosslessProcess14_1", "JPEGLSLossless"
 LOSSY = ("JPEGLSNearLossless", "JPEG2000")
 
 
-@pytest.fixture
-def scan(records: dict[int, ScanRecord]) -> ScanRecord:
-    return records[12]
-
-
 def compress(path: Path, syntax: str) -> None:
     """Write a file anew in a transfer syntax, by GDCM's name for it."""
     reader = gdcm.ImageReader()
