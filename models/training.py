@@ -328,8 +328,20 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
 
 @torch.no_grad()
 def update_average(averaged: nn.Module, method: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the method's; early on faster, so that the start is forgotten. Buffers copy."""
+    """Move the averaged weights towards the method's; early on faster, so that the start is forgotten.
+
+    Real buffers (BatchNorm's statistics, codes) move along, as averaged weights with the latest batches' statistics are wrong
+    while the weights still move fast (decision 0014); others are copied.
+    """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(averaged.parameters()), list(method.parameters()), share)
-    if buffers := list(averaged.buffers()):
-        torch._foreach_copy_(buffers, list(method.buffers()))
+    (own, own_others), (news, others) = _real_and_others(averaged), _real_and_others(method)
+    torch._foreach_lerp_(own, news, share)
+    if others:
+        torch._foreach_copy_(own_others, others)
+
+
+def _real_and_others(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters and buffers that hold real numbers, and the other buffers."""
+    buffers = list(module.buffers())
+    real = [buffer for buffer in buffers if buffer.is_floating_point()]
+    return [*module.parameters(), *real], [buffer for buffer in buffers if not buffer.is_floating_point()]

@@ -9,7 +9,7 @@ from ambiseg.preprocessing.store import Store
 
 from .batch import Batch
 from .method import Method
-from .metrics.arrays import where_it_lies
+from .metrics.arrays import on_host
 from .metrics.validation import validation_scores
 from .normalise import normalise, with_probabilities
 from .randomness import generator_for, seed_of
@@ -49,11 +49,11 @@ class Validation:
             for name, value in self._losses(method, part, generator).items():
                 losses[name] = losses.get(name, 0.0) + value
             atoms = method(self.images[part]).atoms(self.samples, generator)
-            labels.append(atoms.labels)
-            weights.append(atoms.weights.cpu().numpy())
+            labels.append(on_host(atoms.labels))  # once a part: image by image a GPU would wait for its tables
+            weights.append(on_host(atoms.weights))
             draws = atoms.draws
         figures = validation_scores(
-            where_it_lies(torch.cat(labels)),
+            np.concatenate(labels),
             np.concatenate(weights),
             self.masks,
             self.present,

@@ -276,6 +276,16 @@ def test_the_average_forgets_its_start() -> None:
     assert abs(averaged.weight.item() - 1.0) < 1.5
 
 
+def test_statistics_are_averaged_with_the_weights_and_counters_copied() -> None:
+    averaged, method = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
+    for step in range(400):
+        method.running_mean.fill_(step % 2)  # type: ignore[operator]
+        method.num_batches_tracked.fill_(step)  # type: ignore[operator]
+        update_average(averaged, method, 0.99, step)
+    assert averaged.running_mean == pytest.approx(0.5, abs=0.01)
+    assert averaged.num_batches_tracked == 399
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(known_truth: Store, tmp_path: Path) -> None:
     launcher = [
