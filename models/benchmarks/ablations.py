@@ -44,6 +44,12 @@ def _each(words: str, key: str, values: Sequence[float]) -> dict[str, dict[str, 
 
 
 _NO_AUGMENTATION = {f"augment.{key}": "none" if key == "flip" else 0.0 for key in AugmentSettings.model_fields}
+_AUGMENTATIONS = {
+    "no augmentation": _NO_AUGMENTATION,
+    "no jitter": {"augment.gain": 0.0, "augment.offset": 0.0},
+    "jitter 0.2 and 0.06": {"augment.gain": 0.2, "augment.offset": 0.06},
+    "rotation 30 zoom 0.1": {"augment.rotate_deg": 30.0, "augment.scale": 0.1},
+}
 _BASES = {entry.name: entry for entry in LIDC_ENTRIES}
 
 STUDIES = (  # the most telling first, as a budget may end before they do
@@ -64,7 +70,7 @@ STUDIES = (  # the most telling first, as a budget may end before they do
             **_each("KL weight", "options.beta", (0.1, 10.0)),
             **_each("latent dimensions", "options.latent_dim", (1, 8)),
             **_each("components", "options.components", (2, 5)),
-            "no augmentation": _NO_AUGMENTATION,
+            **_AUGMENTATIONS,
             **_each("readers a step", "data.readers", (1, 2, 4)),
         },
     ),
