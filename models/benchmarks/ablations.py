@@ -44,7 +44,7 @@ def _each(words: str, key: str, values: Sequence[float]) -> dict[str, dict[str, 
 
 
 _NO_AUGMENTATION = {f"augment.{key}": "none" if key == "flip" else 0.0 for key in AugmentSettings.model_fields}
-_AUGMENTATIONS = {
+_AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "no augmentation": _NO_AUGMENTATION,
     "no jitter": {"augment.gain": 0.0, "augment.offset": 0.0},
     "jitter 0.2 and 0.06": {"augment.gain": 0.2, "augment.offset": 0.06},
