@@ -1,5 +1,6 @@
 """The `ambiseg` command: gathers the commands, and is the one place where an error becomes an exit code."""
 
+import errno
 import os
 import traceback
 from collections.abc import Sequence
@@ -39,6 +40,15 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+REFUSALS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EIO,
+    errno.ESTALE,
+)  # of a file
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)
@@ -95,6 +105,12 @@ def _report(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         complain("[bold red]Error:[/] Out of memory: use a smaller batch or fewer draws, or another device.")
+        return 6
+    if isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
+        complain(
+            f"[bold red]Error:[/] The system refuses to use {escape(str(error.filename))} ({error.strerror}): "
+            "expected a file or folder that may be read or written here; name another."
+        )
         return 6
     complain(
         f"[bold red]Unexpected error:[/] {type(error).__name__}: {escape(str(error))}\n"

@@ -136,6 +136,18 @@ def test_a_full_disk_is_said(
     assert not list(tmp_path.rglob(".writing*"))
 
 
+def test_a_name_that_the_system_refuses_is_said(
+    ambiseg: Ambiseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("published.csv").write_text("method,ged16,ged100\nours,.3,.25\n")
+    code, _, err = ambiseg("audit", "published.csv", "-o", "x" * 300 + ".csv")
+    assert code == 6
+    assert "The system refuses to use" in err
+    assert "File name too long" in err
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "published.csv"]
+
+
 def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
