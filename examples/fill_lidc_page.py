@@ -3,8 +3,8 @@
     python examples/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/lidc.md]
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
-results.md; without a name after the colon what stands above the first section. The other lines are left as they are. The
-curves, and a picture by lidc_cases.py, go to images/ beside the page. Folders of the data in commands are shown as data/.
+results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
+one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to images/ beside the page. Folders of the data in commands are shown as data/.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ambiseg.preprocessing.files import whole_file
 
-SLOT = re.compile(r"(<!-- ([\w.-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "*Not measured yet.*\n"
 PAGE = Path(__file__).parents[1] / "docs" / "lidc.md"
 

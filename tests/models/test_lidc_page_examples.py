@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from ambiseg.models.benchmarks.ablations import STUDIES
 from ambiseg.models.metrics.distances import ged
 from ambiseg.models.metrics.overlap import overlaps
 from ambiseg.preprocessing.store import Store
@@ -40,6 +41,8 @@ an old table
 <!-- end -->
 <!-- ablations.md: `a` -->
 <!-- end -->
+<!-- ../short/ablations.md: `a` -->
+<!-- end -->
 Last.
 """
 
@@ -55,8 +58,12 @@ def example(name: str) -> ModuleType:
 
 def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
     filled = example("fill_lidc_page").filled
-    (tmp_path / "results.md").write_text(RESULTS)
-    page = filled(PAGE, tmp_path)
+    folder, short = tmp_path / "lidc", tmp_path / "short"
+    for made in (folder, short):
+        made.mkdir()
+    (folder / "results.md").write_text(RESULTS)
+    (short / "ablations.md").write_text("# Ablations\n\n## `a`\n\n| changed |\n")
+    page = filled(PAGE, folder)
     assert page.splitlines() == [
         "# Page",
         "<!-- results.md: -->",
@@ -74,9 +81,12 @@ def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
         "<!-- ablations.md: `a` -->",
         "*Not measured yet.*",
         "<!-- end -->",
+        "<!-- ../short/ablations.md: `a` -->",
+        "| changed |",
+        "<!-- end -->",
         "Last.",
     ]
-    assert filled(page, tmp_path) == page
+    assert filled(page, folder) == page
 
 
 def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +114,9 @@ def test_docs_page_has_every_section_of_the_results() -> None:
     assert ("results.md", "Test") in slots
     known = {"", "Validation", "Test", "Runs", "Beside published figures"}
     assert {name for file, name in slots if file == "results.md"} <= known
-    assert {name for file, name in slots if file == "ablations.md"} == {
-        "",
-        "`gated`",
-        "`generalized-mixture-full`",
-        "`modal`",
-    }
+    studies = {f"`{study.base.name}`" for study in STUDIES}
+    assert {name for file, name in slots if file == "../lidc-short/ablations.md"} == {"", *studies}
+    assert {name for file, name in slots if file == "ablations.md"} <= {"", *studies}
 
 
 def test_oracles_by_hand() -> None:
