@@ -4,7 +4,8 @@
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
-one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to images/ beside the page. Folders of the data in commands are shown as data/.
+one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to
+images/ beside the page. Folders of the data in commands are shown as data/.
 """
 
 import argparse
