@@ -40,15 +40,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-REFUSALS = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.EIO,
-    errno.ESTALE,
-)  # of a file
+# What the system may say of a file or folder that is no fault of ours.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)
