@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
+from ambiseg.preprocessing.files import FORBIDDEN
 
 from .audit import audit
 from .benchmark import benchmark
@@ -32,6 +33,9 @@ from .preprocess_packed import packed
 from .train import train
 from .version import __version__
 
+# What the system may say of a file or folder that is no fault of ours.
+REFUSALS = FORBIDDEN | {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
+
 app = typer.Typer(
     name="ambiseg",
     help="Ranked, plausible segmentation masks, each with a probability. For research use only.",
@@ -40,8 +44,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# What the system may say of a file or folder that is no fault of ours.
-REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
 for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .errors import ResourceError, UsageError
 
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}  # what the system says where a right is lacking
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -78,7 +80,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"No room left on the disk while writing {path}: nothing half-written was kept; "
                 "free some space and run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in FORBIDDEN:
             raise ResourceError(f"Not allowed to write {path}: choose another place with -o.") from error
         raise
 
