@@ -1,16 +1,22 @@
-"""Files and folders that are whole or absent: written aside, then renamed."""
+"""Files and folders that are whole or absent: written aside by one process at a time, then put under their name."""
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import ResourceError, UsageError
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}  # what the system says where a right is lacking
+
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
+PATIENCE = 10.0  # seconds that a file waits for another process that writes it just now
 
 
 @contextlib.contextmanager
@@ -22,31 +28,86 @@ def whole_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file to write.")
     make_folder(path.parent)
-    aside = path.with_name(f".writing-{path.name}")
-    try:
-        with disk_errors(path):
+    aside = _beside(path, "writing")
+    with disk_errors(path), only_writer(path, PATIENCE):
+        try:
             yield aside
-            os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+            os.replace(aside, os.path.realpath(path))
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes the place of `path`, whatever stood there."""
+    """Yield an empty folder beside `path`; on success it takes the place of `path`, whatever stood there.
+
+    One whole folder stands under its name at any moment, or is put back by the next call. Raises UsageError while another
+    process writes the same folder.
+    """
     make_folder(path.parent)
-    aside, old = path.with_name(f".writing-{path.name}"), path.with_name(f".old-{path.name}")
-    try:
-        with disk_errors(path):
-            shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
+    aside, old, place = _beside(path, "writing"), _beside(path, "old"), Path(os.path.realpath(path))
+    with disk_errors(path), only_writer(path):
+        try:
+            _put_back(old, place)  # what a killed process left
+            shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
             yield aside
-            if path.exists():
-                os.replace(path, old)
-            os.replace(aside, path)
+            if not (place.exists() and exchange(aside, place)):
+                if place.exists():
+                    os.replace(place, old)
+                os.replace(aside, place)
+        finally:
+            _put_back(old, place)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
+
+    Raises UsageError where another process holds it and does not let go within `patience` seconds. The folder of `path`
+    must be there; a hidden file in it is the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(_beside(path, "lock"))
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise UsageError(
+            f"Another ambiseg is writing {path}: wait until it has finished, or choose another place with -o."
+        ) from error
+    try:
+        yield
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; who waits for it sees that it is gone
+        lock.release()
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step that no kill can divide; False, with nothing done, where there is no such step."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return rename is not None and not rename(
+        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
+    )
+
+
+def _beside(path: Path, what: str) -> Path:
+    """A hidden name beside the file or folder that `path` leads to."""
+    place = Path(os.path.realpath(path))
+    if not place.name:
+        raise UsageError(f"{path} is the root of a disk: name a file or folder in it.")
+    return place.with_name(f".{what}-{place.name}")
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """What stood at `path` goes back there where nothing took its place, else it is removed."""
+    if not old.exists():
+        return
+    if path.exists():
         shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(old, path)
 
 
 def make_folder(path: Path) -> None:

@@ -1,0 +1,184 @@
+"""Tables of text: one reader for every CSV that a user or another program made, one writer for those that we make.
+
+Spreadsheets write CSV in many ways: in UTF-8 with or without a mark, in UTF-16, in Windows' own code page; with commas,
+semicolons or tabs; with blanks about names, with a last row of separators alone. All of these are read alike.
+"""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .documents import shown
+from .errors import DataError, InputError
+from .files import whole_file
+
+SEPARATORS = ",;\t"
+MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+LONGEST = 1_000_000  # characters of a cell: more is no table of ours
+FORMULA = re.compile(r"[=+\-@\t\r]")  # what begins a formula in a spreadsheet
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Row(Mapping[str, str]):
+    """The cells of a row by their columns' names, without blanks at their ends; `line`: where it begins in its file, from 1."""
+
+    cells: Mapping[str, str]
+    line: int
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def __iter__(self) -> Any:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it stands in the file `path`: the names of its columns, in order, and its rows."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def need(self, *columns: str) -> None:
+        """Raise DataError unless there are these columns."""
+        if missing := [column for column in columns if column not in self.columns]:
+            raise DataError(
+                f"{self.path} has no column {missing[0]!r}: expected {','.join(columns)}, got "
+                f"{shown(','.join(self.columns))}."
+            )
+
+    def where(self, row: Row, column: str) -> str:
+        """A cell's place in words, to begin a message with: "points.csv, line 3, column 'x'"."""
+        return f"{self.path}, line {row.line}, column {column!r}"
+
+
+def read_table(path: Path, expected: str) -> Table:
+    """The table in a CSV file, or in one compressed by gzip (.gz).
+
+    Blank rows, rows and columns of separators alone, and blanks about cells are passed over. `expected` says, for messages,
+    what the table should hold: "a CSV with the columns patient,split". Raises InputError where there is no such file or no
+    column, DataError with the line where a row does not fit the columns.
+    """
+    if not path.is_file():
+        raise InputError(f"No file {path}: expected {expected}; check the path.")
+    return parse_table(_unpacked(path), path, expected)
+
+
+def parse_table(content: bytes, path: Path, expected: str) -> Table:
+    """As `read_table`, of bytes that are in memory already; messages call them `path`."""
+    lines = list(_lines(_text(content, path), path))
+    if not lines:
+        raise InputError(f"{path} is empty: expected {expected}.")
+    (_, header), *rest = lines
+    while header and not header[-1]:
+        header.pop()
+    if not all(header) or len(set(header)) < len(header):
+        wrong = "without a name" if not all(header) else "given twice"
+        raise DataError(f"{path} has a column {wrong} ({shown(','.join(header))}): expected {expected}.")
+    return Table(path, tuple(header), tuple(_row(path, header, cells, line) for line, cells in rest))
+
+
+def write_table(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False
+) -> None:
+    """Write a CSV file, whole or not at all: `columns` of `rows`, blank where a row lacks one.
+
+    for_people: cells of text that a spreadsheet would take for a formula are made inert (see `inert`).
+    """
+    text = table_text(rows, columns, for_people=for_people)
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="")
+
+
+def table_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False) -> str:
+    """The text of a table, as `write_table` writes it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = (row.get(column, "") for column in columns)
+        writer.writerow(inert(cell) if for_people and isinstance(cell, str) else cell for cell in cells)
+    return text.getvalue()
+
+
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: an apostrophe goes before =, +, -, @, a tab or a line's end.
+
+    Numbers stay as they are.
+
+    >>> inert("=1+1"), inert("-2.5")
+    ("'=1+1", '-2.5')
+    """
+    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def _unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged (its compressed data cannot be read): get it again.") from error
+
+
+def _text(content: bytes, path: Path) -> str:
+    """The text of a file, whatever program wrote it: by its mark, else UTF-8, else Windows' code page 1252."""
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:200]:  # UTF-16 without a mark: every other byte of plain letters is 0
+        encoding = "utf-16-le" if content[1:2] == b"\0" else "utf-16-be"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise DataError(f"{path} is damaged ({encoding} text that breaks off): save it again as CSV.") from error
+        text = content.decode("cp1252", errors="replace")
+    if bad := next((letter for letter in text if letter in "\0\ufffd"), None):
+        line = text[: text.index(bad)].count("\n") + 1
+        raise DataError(f"{path} is no table of text from line {line} on: save it again as CSV in UTF-8.")
+    return text
+
+
+def _lines(text: str, path: Path) -> Iterable[tuple[int, list[str]]]:
+    """The rows that hold anything, trimmed, each with the number of the line that it begins on."""
+    separator, skipped = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+    begun = 1
+    try:
+        for cells in reader:
+            trimmed = [cell.strip() for cell in cells]
+            if begun > skipped and any(trimmed):
+                if max(map(len, trimmed)) > LONGEST:
+                    raise csv.Error("a cell too long")
+                yield begun, trimmed
+            begun = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV from line {begun} on ({error}): save it again as CSV.") from error
+
+
+def _separator(text: str) -> tuple[str, int]:
+    """What separates the cells, by the first line that is not blank, and how many lines say nothing but that (Excel's sep=;)."""
+    number, first = next(((i, line) for i, line in enumerate(text.splitlines()) if line.strip()), (0, ""))
+    if (said := re.fullmatch(r'"?sep=([,;\t])"?', first.strip(" "))) is not None:
+        return said[1], number + 1
+    bare = re.sub(r'"[^"]*"', "", first)
+    return max(SEPARATORS, key=bare.count), 0
+
+
+def _row(path: Path, header: Sequence[str], cells: list[str], line: int) -> Row:
+    if len(cells) > len(header) and not any(cells[len(header) :]):
+        cells = cells[: len(header)]
+    if len(cells) != len(header):
+        raise DataError(f"{path}, line {line}: {len(cells)} cells, expected {len(header)} as in the first line.")
+    return Row(dict(zip(header, cells, strict=True)), line)
