@@ -76,8 +76,10 @@ def first_fault(error: ValidationError) -> str:
     """Key, expectation and value of the first thing that pydantic found wrong: "`rows`: expected a whole number, got 'x'"."""
     fault = error.errors(include_url=False, include_context=False)[0]
     key = ".".join(map(str, fault["loc"])) or "the whole"
+    if fault["type"] == "missing":
+        return f"`{shown(key)}` is missing"
     says = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"`{shown(key)}`: expected {says}" + (f", got {_got(fault['input'])}" if fault["type"] != "missing" else "")
+    return f"`{shown(key)}`: expected {says}, got {_got(fault['input'])}"
 
 
 def shown(text: str) -> str:

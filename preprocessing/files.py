@@ -85,11 +85,9 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step that no kill can divide; False, with nothing done, where there is no such step."""
+    """Let two paths change places in one step that no kill can divide; False, with nothing done, where that cannot be."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return rename is not None and not rename(
-        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
-    )
+    return rename is not None and not rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -136,7 +136,7 @@ def _unpacked(path: Path) -> bytes:
 def _text(content: bytes, path: Path) -> str:
     """The text of a file, whatever program wrote it: by its mark, else UTF-8, else Windows' code page 1252."""
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and b"\0" in content[:200]:  # UTF-16 without a mark: every other byte of plain letters is 0
+    if encoding == "utf-8" and 3 * content[:200].count(0) > len(content[:200]):  # in UTF-16 every other byte is 0
         encoding = "utf-16-le" if content[1:2] == b"\0" else "utf-16-be"
     try:
         text = content.decode(encoding)
@@ -168,7 +168,7 @@ def _lines(text: str, path: Path) -> Iterable[tuple[int, list[str]]]:
 
 
 def _separator(text: str) -> tuple[str, int]:
-    """What separates the cells, by the first line that is not blank, and how many lines say nothing but that (Excel's sep=;)."""
+    """What separates the cells, by the first line that is not blank; how many lines say nothing but that (Excel's sep=;)."""
     number, first = next(((i, line) for i, line in enumerate(text.splitlines()) if line.strip()), (0, ""))
     if (said := re.fullmatch(r'"?sep=([,;\t])"?', first.strip(" "))) is not None:
         return said[1], number + 1
