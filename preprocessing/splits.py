@@ -59,7 +59,9 @@ def read_splits(path: Path) -> dict[str, str]:
         if not patient:
             raise DataError(f"{path}, line {row.line}, names no patient: expected a patient and a split in each row.")
         if split not in SPLITS:
-            raise DataError(f"{path}, line {row.line}: split {shown(repr(row['split']))} is not one of {', '.join(SPLITS)}.")
+            raise DataError(
+                f"{path}, line {row.line}: split {shown(repr(row['split']))} is not one of {', '.join(SPLITS)}."
+            )
         if splits.setdefault(patient, split) != split:
             raise DataError(f"{path} puts a patient into two splits (line {row.line}): give each patient one.")
     return splits

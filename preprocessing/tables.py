@@ -60,7 +60,9 @@ class Table:
         """The table with its columns' names in lower case: people write Patient and patient alike."""
         columns = tuple(column.lower() for column in self.columns)
         if len(set(columns)) < len(columns):
-            raise DataError(f"{self.path} has a column given twice ({shown(','.join(self.columns))}): keep one of them.")
+            raise DataError(
+                f"{self.path} has a column given twice ({shown(','.join(self.columns))}): keep one of them."
+            )
         rows = tuple(Row(dict(zip(columns, row.values(), strict=True)), row.line) for row in self.rows)
         return replace(self, columns=columns, rows=rows)
 
@@ -81,7 +83,9 @@ class Table:
         text = number_text(row[column], decimal_comma=self.decimal_comma)
         number = math.nan if text is None else float(text)
         if not math.isfinite(number):
-            raise DataError(f"{self.where(row, column)}: expected a number such as 1.5, got {shown(repr(row[column]))}.")
+            raise DataError(
+                f"{self.where(row, column)}: expected a number such as 1.5, got {shown(repr(row[column]))}."
+            )
         return number
 
     def whole_number(self, row: Row, column: str) -> int:

@@ -48,8 +48,8 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
         places = (_point(table, row, "coordx", "coordy", "coordz") for row in own)
         return [((-left, -back, head), "") for left, back, head in places]
     raise DataError(
-        f"{path.name} has the columns {shown(', '.join(sorted(columns)))}: expected x, y, z (and name, scan), or, in mm, LUNA16's "
-        "coordX, coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
+        f"{path.name} has the columns {shown(', '.join(sorted(columns)))}: expected x, y, z (and name, scan), or, in mm, "
+        "LUNA16's coordX, coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
     )
 
 
