@@ -95,10 +95,9 @@ def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]
     """The data set's source and counts by split, if it is still what the run was trained on."""
     try:
         store = Store.open(data.path)
-    except AmbisegError:
-        return None, {}
-    if store.content_hash != data.content_hash:
-        return None, {}
-    return " ".join(store.manifest["source"].split()), {
-        split: split_counts(store, split) for split in ("train", "val", "test")
-    }
+        if store.content_hash == data.content_hash:
+            counts = {split: split_counts(store, split) for split in ("train", "val", "test")}
+            return " ".join(store.manifest["source"].split()), counts
+    except AmbisegError:  # it lies there no more, or is damaged: the model can be shared without it
+        pass
+    return None, {}
