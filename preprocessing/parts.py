@@ -66,7 +66,7 @@ class _Text:
 def _opened(path: Path) -> Iterator[Any]:
     """A part's arrays, for the block; what numpy says of damage becomes a DataError."""
     try:
-        with np.load(path, allow_pickle=False) as part:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
             yield part
     except UNREADABLE as error:
         raise DataError(f"{path} is damaged: {AGAIN}.") from error

@@ -224,7 +224,7 @@ def test_options_that_cannot_be(table, tmp_path):
         read_published(path, readers=1)
     with pytest.raises(DataError, match="--reader-diversity holds 'much', expected a number"):
         read_published(path, reader_diversity="much")
-    with pytest.raises(InputError, match="No file .*: expected a CSV with a column 'method'"):
+    with pytest.raises(InputError, match=r"No file .*: expected a CSV with a column 'method'"):
         read_published(tmp_path / "nothing.csv")
     (tmp_path / "table.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="utf-16 text that breaks off"):
