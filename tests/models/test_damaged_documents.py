@@ -39,7 +39,7 @@ from ambiseg.preprocessing.splits import read_splits
 from ambiseg.preprocessing.store import Store
 from ambiseg.preprocessing.store_crop import Crop
 
-FEW, MANY = 25, 400  # damages of each document, in the fast test and in the slow one
+FEW, MANY = 25, 200  # damages of each document, in the fast test and in the slow one
 
 CPU = torch.device("cpu")
 SHIPPED = Path(facts.__file__).parents[1] / "weights" / "lidc-codes"
