@@ -188,7 +188,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _toml(text: str) -> dict[str, Any]:
     """A TOML document as plain values. Raises ValueError for anything else, and for tables within tables without end."""
     try:
-        values = tomllib.loads(text.replace("\r\n", "\n"))
+        values = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError(f"values lie in each other deeper than {DEEPEST} levels") from error
     if _deeper(values, DEEPEST):

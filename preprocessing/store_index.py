@@ -46,7 +46,7 @@ def read_index(path: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
         _check(table, row, number, manifest)
     if hashlib.sha256(content).hexdigest() != manifest["index_sha256"]:
         raise DataError(f"{path} was changed since it was written, its SHA-256 is not the manifest's: {AGAIN}.")
-    return [dict(row) for row in table.rows]
+    return [dict(row.cells) for row in table.rows]
 
 
 def _check(table: Table, row: Row, number: int, manifest: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from .files import whole_file
 
 SEPARATORS = ",;\t"
 MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+LARGEST = 2**28  # bytes of a table, unpacked
 LONGEST, LONGEST_NUMBER = 1_000_000, 100  # characters of a cell and of a number in it: more is no table of ours
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # what begins a formula in a spreadsheet, inert already or not
 NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
@@ -175,13 +176,16 @@ def as_meant(cell: str) -> str:
 
 
 def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged (its compressed data cannot be read): get it again.") from error
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        try:
+            content = (gzip.GzipFile(fileobj=file) if compressed else file).read(LARGEST + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is damaged (its compressed data cannot be read): get it again.") from error
+    if len(content) > LARGEST:
+        raise DataError(f"{path} holds more than {LARGEST >> 20} MiB: expected a table of less.")
+    return content
 
 
 def _text(content: bytes, path: Path) -> str:

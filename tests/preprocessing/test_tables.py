@@ -109,6 +109,13 @@ def test_compressed_tables_are_read_and_checked(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv.gz", EXPECTED)
 
 
+def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ambiseg.preprocessing.tables.LARGEST", 2**20)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 2**19))
+    with pytest.raises(DataError, match=r"holds more than 1 MiB: expected a table of less"):
+        read_table(tmp_path / "t.csv.gz", EXPECTED)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
 def test_formulas_for_people_are_inert(tmp_path: Path, cell: str) -> None:
     assert inert(cell) == "'" + cell
