@@ -220,8 +220,10 @@ class Run:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    """An entry as a line of the log, nothing where a figure is not defined."""
-    plain = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in entry.items()}
+    """An entry as a line of the log, nothing where a figure is not defined or infinite."""
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in entry.items()
+    }
     return json_text(plain, indent=None)
 
 

@@ -15,15 +15,8 @@ from .intact import is_intact
 
 DTYPES = {"images": ("int16", "uint8", "float32"), "masks": ("uint8",), "probabilities": ("uint8",)}
 UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    SyntaxError,
-    ArithmeticError,
-    RecursionError,
-    TokenError,
+    *(OSError, EOFError, ValueError, TypeError, KeyError),
+    *(SyntaxError, TokenError, ArithmeticError, RecursionError),  # of headers, which are read as Python's literals
 )
 
 
