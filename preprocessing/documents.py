@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -68,7 +68,8 @@ def parse_json(content: bytes | str, kind: type[Document], name: str, remedy: st
 def checked(value: Any, kind: type[Document], name: str, remedy: str) -> Document:
     """Plain values (as JSON and TOML give them) as a value of `kind`; DataError with the key that does not fit."""
     try:
-        return _adapter(kind).validate_python(value)
+        adapter: TypeAdapter[Document] = _adapter(cast(Any, kind))
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise DataError(f"{name} is damaged or of another version: {first_fault(error)}; {remedy}.") from error
 
