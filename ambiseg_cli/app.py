@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
 
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 from ambiseg.preprocessing.files import FORBIDDEN
@@ -91,24 +90,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _report(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
     if os.environ.get("AMBISEG_DEBUG"):
-        complain(escape(traceback.format_exc()))
+        complain(*traceback.format_exc().splitlines())
     if isinstance(error, Interrupted):
-        complain(escape(str(error)))
+        complain(str(error))
         return error.exit_code
     if isinstance(error, AmbisegError):
-        complain(f"[bold red]Error:[/] {escape(str(error))}")
+        complain(f"Error: {error}")
         return error.exit_code
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        complain("[bold red]Error:[/] Out of memory: use a smaller batch or fewer draws, or another device.")
+        complain("Error: Out of memory: use a smaller batch or fewer draws, or another device.")
         return 6
     if isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
         complain(
-            f"[bold red]Error:[/] The system refuses to use {escape(str(error.filename))} ({error.strerror}): "
+            f"Error: The system refuses to use {error.filename} ({error.strerror}): "
             "expected a file or folder that may be read or written here; name another."
         )
         return 6
     complain(
-        f"[bold red]Unexpected error:[/] {type(error).__name__}: {escape(str(error))}\n"
-        "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`."
+        f"Unexpected error: {type(error).__name__}: {error}",
+        "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`.",
     )
     return 1

@@ -83,9 +83,9 @@ def _table(audits: "Sequence[Audit]") -> "Table":
         "Figures of a finite test set also carry the noise of their draws.",
     )
     table.add_column("method")
-    table.add_column(f"GED at\n{', '.join(map(str, counts))}", justify="right")
+    table.add_column(Text(f"GED at\n{', '.join(map(str, counts))}"), justify="right")
     for heading in ("implied\ndiversity", "GED at\n∞ draws", *(["GED,\nunbiased"] if unbiased else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for one in audits:
         figures = " ".join(_short(one.published.ged[n].value) if n in one.published.ged else "-" for n in counts)

@@ -56,7 +56,6 @@ def known_truth(
 
     It may be stopped at any time; the same command goes on.
     """
-    from dataclasses import asdict
 
     from ambiseg.models.benchmarks.entries import ENTRIES, choose_entries
     from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark
@@ -78,9 +77,9 @@ def known_truth(
         raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
     results = read_results(output)
     if as_json:
-        emit_json([asdict(result) for result in results])
+        emit_json([result.plain() for result in results])
     else:
-        out(markdown(results))
+        out(*markdown(results).splitlines())
     console.print(f"Written: {output}/results.csv, .json, .md and .png")
 
 

@@ -129,9 +129,9 @@ def lidc(
         results()
         raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
     except PartialError:
-        out(results())
+        out(*results().splitlines())
         raise
-    out(results())
+    out(*results().splitlines())
     console.print(f"Written: {output / ('ablations.md' if ablations else 'results.md')} and what is beside it")
 
 

@@ -71,7 +71,7 @@ def calibrate(
         out(_check_table(before, after, f"On {check}: {len(found)} cases of {len(set(patients))} patients"))
         out(_coverage_table(before, after))
     if fit.patients < FEW:
-        console.print(f"[yellow]Note:[/] {fit.patients} patients are few to fit on: another few might say otherwise.")
+        console.print(f"Note: {fit.patients} patients are few to fit on: another few might say otherwise.")
     console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
 
 

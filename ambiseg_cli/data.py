@@ -64,7 +64,7 @@ def export(
 
     store = _open(path)
     draw_mosaic(store, choose_rows(store, split, count, seed), output)
-    console.print(f"Written: {output}", markup=False)
+    console.print(f"Written: {output}")
 
 
 def _open(path: Path | None) -> "Store":
@@ -102,14 +102,13 @@ def _facts(store: "Store") -> dict[str, Any]:
 
 
 def _tables(facts: dict[str, Any]) -> "list[Table]":
-    from rich.markup import escape
     from rich.table import Table
 
-    about = Table(title=escape(f"{facts['name']} ({facts['path']})"), show_header=False, title_justify="left")
+    about = Table(title=f"{facts['name']} ({facts['path']})", show_header=False, title_justify="left")
     about.add_column(no_wrap=True)
     about.add_column(overflow="fold")
     for name, value in _lines(facts).items():
-        about.add_row(name, escape(value))
+        about.add_row(name, value)
     splits = Table("split", title="Crops by split", title_justify="left")
     what = "masks that mark something" if facts["known_odds"] else "readers who marked"
     marks = Table(what, title=f"Crops by {what}", title_justify="left")

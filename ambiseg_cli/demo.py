@@ -70,13 +70,13 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     out(f"Picture: {folder / 'demo.png'}")
     out(f"Hypotheses on the scan's grid: {folder / 'scan-hypotheses'}/ (open its report.html), made by")
     out(f"  cd {folder} && ambiseg predict scan.nii --top 8")
-    out(OWN_DATA)
+    out(*OWN_DATA.splitlines())
 
 
 @contextmanager
 def _step(number: str, what: str) -> Iterator[None]:
     begun = monotonic()
-    console.print(f"[bold]{number}[/] {what}")
+    console.print(f"{number} {what}")
     yield
     console.print(f"    {monotonic() - begun:.0f} s")
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 SHOWN = 20  # failures in the table; the files have them all
@@ -13,7 +12,7 @@ def failures_table(failures: Sequence[Any], what: str = "inputs could not be use
     """A table of failures (each with `case` and `reason`), the first of them when there are many; `what` they are."""
     table = Table("case", "reason", title=f"{len(failures)} {what}")
     for failure in failures[:SHOWN]:
-        table.add_row(escape(failure.case) or "-", escape(failure.reason))
+        table.add_row(failure.case or "-", failure.reason)
     if len(failures) > SHOWN:
         table.add_row("...", f"and {len(failures) - SHOWN} more")
     return table

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from .console import console, emit_json, out
 
@@ -61,11 +60,11 @@ def export(
         overwrite=overwrite,
     )
     for note in exported.notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}")
+        console.print(f"Note: {note}")
     if licence is None:
-        console.print("[yellow]Note:[/] no licence was stated, so nobody else may use it: say one with --licence.")
+        console.print("Note: no licence was stated, so nobody else may use it: say one with --licence.")
     console.print(
-        f"Written: {escape(str(exported.path))} ({_size(exported.path.stat().st_size)}), the model {exported.name}, "
+        f"Written: {exported.path!s} ({_size(exported.path.stat().st_size)}), the model {exported.name}, "
         f"weights' SHA-256 {exported.weights_hash[:12]}"
     )
 
@@ -84,7 +83,7 @@ def install(
     from ambiseg.models.bundle import install_model
 
     folder = install_model(path, name=name, overwrite=overwrite)
-    console.print(f"Installed: {escape(str(folder))}; its model card is README.md there")
+    console.print(f"Installed: {folder!s}; its model card is README.md there")
     console.print(f"Use it: ambiseg predict SCAN --model {folder.name}")
 
 
@@ -103,9 +102,7 @@ def list_models(
         emit_json([_facts(one) for one in models])
         return
     if not models:
-        console.print(
-            f"No model is installed in {escape(str(models_folder()))}: `ambiseg model install ZIP` installs one."
-        )
+        console.print(f"No model is installed in {models_folder()!s}: `ambiseg model install ZIP` installs one.")
         return
     table = Table(box=None)
     for column in ("name", "version", "method", "data"):
@@ -128,7 +125,7 @@ def list_models(
         )
     out(table)
     for folder in dict.fromkeys(one.path.parent for one in models):
-        console.print(f"In {escape(str(folder))}; a model's card is README.md in its folder")
+        console.print(f"In {folder!s}; a model's card is README.md in its folder")
 
 
 @model.command()
@@ -151,7 +148,7 @@ def remove(
     """Delete an installed model."""
     from ambiseg.models.bundle import remove_model
 
-    console.print(f"Removed: {escape(str(remove_model(name)))}")
+    console.print(f"Removed: {remove_model(name)!s}")
 
 
 @model.command()
@@ -188,9 +185,9 @@ def onnx(
     out(_signature("inputs", found.inputs))
     out(_signature("outputs", found.outputs))
     out(f"largest difference from PyTorch: {found.difference:.1e} in logits of up to {found.largest:.1f}")
-    console.print(f"Written: {escape(str(path))} ({_size(path.stat().st_size)})")
+    console.print(f"Written: {path!s} ({_size(path.stat().st_size)})")
     if trained.calibration is not None:
-        console.print("[yellow]Note:[/] the calibration is not in it: it works on hypotheses, not on logits.")
+        console.print("Note: the calibration is not in it: it works on hypotheses, not on logits.")
 
 
 def _facts(one: "Installed") -> dict[str, Any]:

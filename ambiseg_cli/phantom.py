@@ -63,6 +63,6 @@ def phantom(
     else:
         faulty = f", {len(manifest['faults'])} of them spoilt (see phantom.json)" if manifest["faults"] else ""
         out(
-            f"{manifest['images']} synthetic slices of {len(manifest['scans'])} scans{faulty}: {output}\n"
-            f"Next: ambiseg preprocess lidc {output}"
+            f"{manifest['images']} synthetic slices of {len(manifest['scans'])} scans{faulty}: {output}",
+            f"Next: ambiseg preprocess lidc {output}",
         )

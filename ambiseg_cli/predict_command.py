@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from .console import Meter, console, emit_json, progress
 
@@ -143,13 +142,13 @@ def predict(
             tuple(each.value for each in format or ()),
         )
     origin = ", which comes with ambiseg: see `ambiseg model list`" if is_shipped(chosen) else ""
-    console.print(f"Model {escape(trained.name)} ({trained.record.method}) on {trained.device}{origin}")
+    console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}{origin}")
     if cases is not None:
         _batch(trained, cases, folder, request, overwrite, as_json)
         return
     prediction = _one(trained, scan, folder, request, watch)
     _show(prediction, watch, as_json, verbose)
-    console.print(f"Written: {escape(str(folder))}/ (open report.html)")
+    console.print(f"Written: {folder!s}/ (open report.html)")
 
 
 def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
@@ -222,7 +221,7 @@ def _batch(
     if batch.failures:
         console.print(failures_table(batch.failures))
     console.print(
-        f"Written: {escape(str(folder))}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before, "
+        f"Written: {folder!s}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before, "
         f"{len(batch.nothing)} with nothing to predict"
     )
     if len(batch.nothing) == len(cases):

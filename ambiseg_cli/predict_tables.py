@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from .console import console, out
@@ -19,21 +18,21 @@ def show(content: Mapping[str, Any]) -> None:
     """Print the lesions of a prediction, and what should be known of them."""
     lesions = content["lesions"]
     for warning in content["warnings"]:
-        console.print(f"[yellow]Warning:[/] {escape(warning)}")
+        console.print(f"Warning: {warning}")
     if content["found_by"] == "search":
         console.print(
-            "[yellow]Experimental:[/] no place was given, so the lungs were searched; candidates are listed by score. "
+            "Experimental: no place was given, so the lungs were searched; candidates are listed by score. "
             "Lesions may be missed, and candidates may be none."
         )
     for lesion in lesions:
         out(_table(lesion))
     for mark, note in NOTES.items():
         if any(entry[mark] for lesion in lesions for entry in lesion["hypotheses"]):
-            console.print(f"[yellow]Note:[/] {note}")
+            console.print(f"Note: {note}")
     for lesion in lesions:
         if any(other > lesion["number"] for other in lesion["overlaps"]):
             shared = ", ".join(str(other) for other in lesion["overlaps"])
-            console.print(f"[yellow]Note:[/] lesion {lesion['number']} overlaps lesion {shared}: perhaps they are one.")
+            console.print(f"Note: lesion {lesion['number']} overlaps lesion {shared}: perhaps they are one.")
     if any(lesion["aleatoric"] for lesion in lesions):
         console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
     if content["calibration"] is None:

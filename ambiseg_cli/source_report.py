@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def tell(report: "SourceReport", summary: str, as_json: bool) -> None:
     """Print the notes, then the store with the summary, or the report as JSON."""
     for note in report.notes:
-        console.print(f"Note: {note}", markup=False)
+        console.print(f"Note: {note}")
     if as_json:
         emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
     else:

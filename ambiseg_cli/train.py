@@ -74,18 +74,16 @@ def train(
         default = "paper" if chosen.type == "cuda" else "small"
         made = make_config(method or "generalized", preset or default, config, asked, flags)
         if print_config:
-            out(_toml(made))
+            out(*_toml(made).splitlines())
             return
         store = Store.open(data or default_store())
         run = _new_run(made, store, output, chosen, rank)
         if preset is None and chosen.type == "cpu":
             console.print(
-                f"On a CPU the preset is [bold]small[/] ({made.data.crop} x {made.data.crop} crops, narrow networks). "
+                f"On a CPU the preset is small ({made.data.crop} x {made.data.crop} crops, narrow networks). "
                 "Choose otherwise with --preset paper, --config or --set."
             )
-    console.print(
-        f"Training [bold]{run.record.method}[/] on {store.path} ({len(store.rows('train'))} crops), device {chosen}."
-    )
+    console.print(f"Training {run.record.method} on {store.path} ({len(store.rows('train'))} crops), device {chosen}.")
     with TrainDisplay(run) as display:
         try:
             finished = run_training(run, store, chosen, display.observe)
@@ -127,7 +125,7 @@ def _report(run: "Run", best: dict[str, float], finished: bool, as_json: bool) -
     scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
     console.print(f"{how}. Best on validation, at step {best['step']}: {scores}. Curves: {path / 'progress.png'}")
     other = " --probabilities scan.npz" if run.record.data.probabilities else ""
-    console.print(f"Next: [bold]ambiseg evaluate {path}[/] or [bold]ambiseg predict scan.nii --top 8{other}[/]")
+    console.print(f"Next: ambiseg evaluate {path} or ambiseg predict scan.nii --top 8{other}")
     out(str(path))
 
 

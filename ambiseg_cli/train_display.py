@@ -1,5 +1,6 @@
 """The live table of a training run: progress with the time left, the losses, and the last validations."""
 
+import math
 from types import TracebackType
 
 from rich.console import Group
@@ -44,8 +45,8 @@ class TrainDisplay:
         """Step, GED and matched IoU of the best validation so far."""
         if not self.validations:
             return {}
-        best = min(self.validations, key=lambda entry: entry[self.monitor])
-        return {name: best[name] for name in ("step", "ged", "ged_u", "hm_iou")}
+        best = min(self.validations, key=lambda entry: entry.get(self.monitor, math.inf))
+        return {name: best.get(name, math.nan) for name in ("step", "ged", "ged_u", "hm_iou")}
 
     def observe(self, seen: Progress) -> None:
         """Take in what the loop reports."""

@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from scipy.special import softmax
 
+from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.files import whole_file
 
 from .hypotheses import Hypotheses
 
@@ -35,10 +35,10 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_number: Literal[1] = 1
-    temperature: float = Field(gt=0)
-    empty: float = 0.0
-    none: float = math.log(FLOOR)
-    merge: float
+    temperature: FiniteFloat = Field(gt=0)
+    empty: FiniteFloat = 0.0
+    none: FiniteFloat = math.log(FLOOR)
+    merge: FiniteFloat
     samples: int
     seed: int
     split: str
@@ -78,8 +78,7 @@ class Calibration(BaseModel):
 
     def write(self, run: Path) -> None:
         """Store it in a run's folder."""
-        with whole_file(run / FILE) as file:
-            file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_json(run / FILE, self)
 
 
 def odds(probabilities: NDArray[np.float64], least: float) -> NDArray[np.float64]:
@@ -105,10 +104,7 @@ def read_calibration(run: Path, weights_hash: str) -> Calibration | None:
     file = run / FILE
     if not file.is_file():
         return None
-    try:
-        found = Calibration.model_validate_json(file.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is damaged or of another version: run `ambiseg calibrate {run}` again.") from error
+    found = read_json(file, Calibration, f"run `ambiseg calibrate {run}` again")
     if found.weights_hash != weights_hash:
         raise DataError(f"{file} belongs to other weights than the run has now: run `ambiseg calibrate {run}` again.")
     return found

@@ -2,6 +2,9 @@
 
 import io
 import pickle
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ from .method import Method
 
 SCHEMA = 1
 COUNTERS = ("step", "best", "stale")
+# What the readers of zips, of pickles and of states say of what they do not know.
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
+    *(AssertionError, NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 @dataclass
@@ -48,6 +56,7 @@ class TrainingState:
     def load(self, path: Path, device: torch.device) -> None:
         """Restore a saved state; no code in the file is ever executed."""
         try:
+            _check_sums(path)
             content = torch.load(path, map_location=device, weights_only=True)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']}")
@@ -58,8 +67,24 @@ class TrainingState:
                 optimiser.load_state_dict(content["optimisers"][name])
             self.scaler.load_state_dict(content["scaler"])
             for part in COUNTERS:
-                setattr(self, part, content[part])
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
+                setattr(self, part, _number(content, part))
+        except UNREADABLE as error:
             raise DataError(
                 f"{path} is corrupt or of another version: restore it from a copy, or delete it to train from the start."
             ) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Raise BadZipFile unless all that a checkpoint's zip holds has the checksum that was written with it."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(damaged)
+
+
+def _number(content: dict[str, Any], part: str) -> Any:
+    """A counter of a saved state. Raises ValueError for anything but a number."""
+    value = content[part]
+    if not isinstance(value, int | float):
+        raise ValueError(f"{part} is no number")
+    return value

@@ -8,15 +8,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from .method import check_options, find_method, first_problem, options_model
+
+DEEPEST = 20  # levels of tables and lists within each other: more is no settings file
+LONG = 200  # characters of what is wrong with a file
 
 
 class Section(BaseModel):
     """A frozen group of settings that knows no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Section):
@@ -90,7 +94,7 @@ class TrainConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     steps: int = Field(10000, ge=1)
     batch: int = Field(32, ge=1, description="images a step, over all processes")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
@@ -127,7 +131,12 @@ def make_config(
     for layer in layers:
         merged = _overlay(merged, layer)
     merged |= {"method": method, "preset": preset}
-    merged["options"] = check_options(method, merged.get("options", {}))
+    options = merged.get("options", {})
+    if not isinstance(options, dict):
+        raise UsageError(
+            f"Option 'options' of train: expected a table of the method's options, got {shown(repr(options))}."
+        )
+    merged["options"] = check_options(method, options)
     try:
         return TrainConfig.model_validate(merged)
     except ValidationError as error:
@@ -137,8 +146,9 @@ def make_config(
 def _known_keys(error: ValidationError) -> list[str]:
     section: Any = TrainConfig
     for part in error.errors()[0]["loc"][:-1]:
-        section = section.model_fields[part].annotation
-    return sorted(section.model_fields) if hasattr(section, "model_fields") else []
+        known = getattr(section, "model_fields", {})
+        section = known[part].annotation if part in known else None
+    return sorted(getattr(section, "model_fields", ()))
 
 
 def _preset(name: str, method: str) -> dict[str, Any]:
@@ -155,6 +165,8 @@ def _preset(name: str, method: str) -> dict[str, Any]:
 def _for_method(values: dict[str, Any], method: str) -> dict[str, Any]:
     """Settings with the table `for.<method>` laid over the rest, and the tables of other methods left out."""
     tables = values.pop("for", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError("Settings `for` a method are tables: write them below [for.METHOD].")
     for name in tables:
         find_method(name)
     return _overlay(values, tables.get(method, {}))
@@ -166,21 +178,43 @@ def _read_toml(file: Path) -> dict[str, Any]:
             f"No settings file {file}: expected a TOML file with the keys of `ambiseg train --print-config`."
         )
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not TOML: {error}.") from error
+        return _toml(file.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not TOML: expected text in UTF-8; save it so.") from error
+    except ValueError as error:
+        raise DataError(f"{file} is not TOML: {shown(str(error), LONG)}.") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """A TOML document as plain values. Raises ValueError for anything else, and for tables within tables without end."""
+    try:
+        values = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"values lie in each other deeper than {DEEPEST} levels") from error
+    if _deeper(values, DEEPEST):
+        raise ValueError(f"values lie in each other deeper than {DEEPEST} levels")
+    return values
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether tables and lists lie in each other deeper than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(inner) and (levels == 0 or any(_deeper(one, levels - 1) for one in inner))
 
 
 def _setting(text: str) -> dict[str, Any]:
     """`a.b=value` as nested tables; the value is read as TOML, or as text where it is none."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"Setting {text!r} cannot be read: expected KEY=VALUE, e.g. optimiser.learning_rate=3e-4.")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path) or len(path) > DEEPEST:
+        raise UsageError(
+            f"Setting {shown(repr(text))} cannot be read: expected KEY=VALUE, e.g. optimiser.learning_rate=3e-4."
+        )
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = _toml(f"value = {value}")["value"]
+    except ValueError:
         parsed = value
-    return _nested(key.split("."), parsed)
+    return _nested(path, parsed)
 
 
 def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import Tensor, nn
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import UsageError
 
 from .batch import Batch, Loss
@@ -100,7 +101,7 @@ def find_method(name: str) -> type[Method]:
     for method in methods().values():
         if name in (method.name, *method.aliases):
             return method
-    raise UsageError(f"No method {name!r}: expected one of {', '.join(methods())}.")
+    raise UsageError(f"No method {shown(name)!r}: expected one of {', '.join(methods())}.")
 
 
 @cache
@@ -110,7 +111,9 @@ def options_model(method: type[Method]) -> type[BaseModel]:
     for parameter in inspect.signature(method).parameters.values():
         if parameter.name not in ("channels", "classes"):
             fields[parameter.name] = (parameter.annotation, parameter.default)
-    return create_model(f"{method.__name__}Options", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
+    return create_model(
+        f"{method.__name__}Options", __config__=ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False), **fields
+    )
 
 
 def build(name: str, channels: int, classes: int, options: Mapping[str, Any]) -> Method:
@@ -124,7 +127,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method, defaults filled in; one line naming the first bad key otherwise."""
     model = options_model(find_method(name))
     try:
-        return model(**options).model_dump()
+        return model.model_validate(dict(options)).model_dump()
     except ValidationError as error:
         raise UsageError(first_problem(error, f"method {name}", list(model.model_fields))) from error
 
@@ -134,5 +137,5 @@ def first_problem(error: ValidationError, where: str, known: Sequence[str]) -> s
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"Unknown option {key!r} of {where}: expected one of {', '.join(known)}."
-    return f"Option {key!r} of {where}: {first['msg'].lower()}, came {first['input']!r}."
+        return f"Unknown option {shown(key)!r} of {where}: expected one of {', '.join(known)}."
+    return f"Option {shown(key)!r} of {where}: {first['msg'].lower()}, came {shown(repr(first['input']))}."

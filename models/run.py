@@ -9,21 +9,20 @@ calibration.json       what `ambiseg calibrate` fitted: how stated probabilities
 """
 
 import hashlib
-import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import disk_errors, whole_file
 from ambiseg.preprocessing.store import Intensity, Store
@@ -34,8 +33,9 @@ from .memory import keep_freed_memory
 from .method import Method, build
 from .normalise import Window, normalise, resolve_window, with_probabilities
 from .predictive import Predictive
+from .weights_file import read_weights, weights_bytes
 
-RUNS = Path("runs")
+RUNS, RECORD = Path("runs"), "run.json"
 
 
 class DataRecord(BaseModel):
@@ -49,14 +49,14 @@ class DataRecord(BaseModel):
     path: str
     name: str
     content_hash: str
-    channels: int
-    class_names: tuple[str, ...]
+    channels: int = Field(ge=1)
+    class_names: tuple[str, ...] = Field(min_length=1)
     probabilities: bool = False
-    spacing_mm: float | None
+    spacing_mm: Annotated[FiniteFloat, Field(gt=0)] | None
     unit: str
-    low: float
-    high: float
-    scaled_over: int | None = None
+    low: FiniteFloat
+    high: FiniteFloat
+    scaled_over: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def intensity(self) -> Intensity:
@@ -123,6 +123,25 @@ class RunRecord(BaseModel):
         return resolve_window(self.config.data.window, self.data.intensity)
 
 
+class LogEntry(BaseModel):
+    """A line of the metrics log: figures of a step by their names, None where one is not defined."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+
+    kind: Literal["train", "validation"]
+    step: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _has_its_figure(self) -> Self:
+        extra = self.__pydantic_extra__
+        if self.kind == "train" and not (extra.get("steps_per_second") or 0) > 0:
+            raise ValueError("`steps_per_second` above 0 where the kind is train")
+        if self.kind == "validation" and "ged" not in extra:
+            raise ValueError("`ged` where the kind is validation")
+        return self
+
+
 @dataclass(frozen=True)
 class Run:
     """An existing run folder and its record."""
@@ -135,28 +154,24 @@ class Run:
         """Start a new run folder; it must not exist."""
         if path.exists():
             raise UsageError(f"{path} exists already: go on with --resume {path}, or choose another name with -o.")
-        with whole_file(path / "run.json") as file:
-            file.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_json(path / RECORD, record)
         return cls(path, record)
 
     @classmethod
     def wait_for(cls, path: Path, seconds: float = 120.0) -> "Run":
         """Open a run folder that another process is making."""
         begun = time.monotonic()
-        while not (path / "run.json").is_file() and time.monotonic() - begun < seconds:
+        while not (path / RECORD).is_file() and time.monotonic() - begun < seconds:
             time.sleep(0.1)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> "Run":
         """Open a run folder."""
-        file = path / "run.json"
+        file = path / RECORD
         if not file.is_file():
             raise InputError(f"No run at {path}: expected a folder with run.json, as `ambiseg train` makes it.")
-        try:
-            return cls(path, RunRecord.model_validate_json(file.read_text(encoding="utf-8")))
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise DataError(f"{file} is damaged or of another version: train again, or restore it.") from error
+        return cls(path, read_json(file, RunRecord, "train again, or restore it"))
 
     @property
     def weights(self) -> Path:
@@ -176,31 +191,40 @@ class Run:
     def write_log(self, entry: Mapping[str, Any]) -> None:
         """Append one entry to the metrics log."""
         with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(_line(entry))
 
     def read_log(self) -> list[dict[str, Any]]:
-        """All entries of the metrics log; a last line cut short by a kill is left out."""
+        """All entries of the metrics log; a last line cut short by a kill is left out.
+
+        Raises DataError, with its number, for any other line that is no entry.
+        """
+        *lines, _cut = self.log.read_bytes().split(b"\n") if self.log.is_file() else [b""]
         entries = []
-        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.is_file() else []:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                break
+        for number, line in enumerate(lines, 1):
+            entry = parse_json(line, LogEntry, f"{self.log}, line {number},", "remove that line, or train again")
+            entries.append({name: math.nan if value is None else value for name, value in entry})
         return entries
 
     def cut_log(self, step: int) -> None:
         """Drop the entries of steps after `step`: they will be made again."""
         kept = [entry for entry in self.read_log() if entry["step"] <= step]
         with whole_file(self.log) as file:
-            file.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+            file.write_text("".join(map(_line, kept)), encoding="utf-8")
 
     def save_weights(self, method: Method, step: int) -> None:
         """Keep these weights as the best ones."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
-        # One key: safetensors writes several in no fixed order, and the same run should give the same bytes.
-        content = safetensors.torch.save(tensors, {"ambiseg": json.dumps({"method": self.record.method, "step": step})})
+        content = weights_bytes(tensors, {"method": self.record.method, "step": step})
         with whole_file(self.weights) as file:
             file.write_bytes(content)
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    """An entry as a line of the log, nothing where a figure is not defined or infinite."""
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in entry.items()
+    }
+    return json_text(plain, indent=None)
 
 
 def new_run_path(method: str, root: Path = RUNS) -> Path:
@@ -252,10 +276,14 @@ def load_trained(path: Path, device: torch.device, *, calibrated: bool = True) -
         raise InputError(f"{path} has no weights yet: its training stopped before the first validation; resume it.")
     content = run.weights.read_bytes()
     data, config = run.record.data, run.record.config
-    method = build(config.method, data.inputs, len(data.class_names), config.options)
+    tensors, _ = read_weights(content, str(run.weights))
     try:
-        method.load_state_dict(safetensors.torch.load(content))
-    except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
+        method = build(config.method, data.inputs, len(data.class_names), config.options)
+    except UsageError as error:
+        raise DataError(f"{path / RECORD} is damaged or of another version: {error}") from error
+    try:
+        method.load_state_dict(tensors)
+    except RuntimeError as error:
         raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     method.eval().requires_grad_(False)

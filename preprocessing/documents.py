@@ -8,8 +8,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -67,9 +68,15 @@ def parse_json(content: bytes | str, kind: type[Document], name: str, remedy: st
 def checked(value: Any, kind: type[Document], name: str, remedy: str) -> Document:
     """Plain values (as JSON and TOML give them) as a value of `kind`; DataError with the key that does not fit."""
     try:
-        return TypeAdapter(kind).validate_python(value)
+        adapter: TypeAdapter[Document] = _adapter(cast(Any, kind))
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise DataError(f"{name} is damaged or of another version: {first_fault(error)}; {remedy}.") from error
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def first_fault(error: ValidationError) -> str:
@@ -82,10 +89,10 @@ def first_fault(error: ValidationError) -> str:
     return f"`{shown(key)}`: expected {says}, got {_got(fault['input'])}"
 
 
-def shown(text: str) -> str:
-    """Text of a file in a message: without control characters, and not too long."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text[: SHOWN + 1])
-    return plain if len(plain) <= SHOWN else plain[:SHOWN] + "..."
+def shown(text: str, most: int = SHOWN) -> str:
+    """Text of a file in a message: without control characters, and of so many characters at most."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
+    return plain if len(plain) <= most else plain[:most] + "..."
 
 
 def _got(value: Any) -> str:

@@ -1,12 +1,11 @@
 """Cases that could not be used, as a CSV with the reasons."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import whole_file
+from .tables import write_table
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,4 @@ def write_failures(path: Path, failures: Sequence[Any]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(vars(failures[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(vars(failure) for failure in failures)
+    write_table(path, [vars(failure) for failure in failures], list(vars(failures[0])), for_people=True)

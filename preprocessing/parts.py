@@ -2,15 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from .documents import json_text, parse_json
+from .errors import DataError
 from .files import whole_file
 from .store_writer import Crop
 
+AGAIN = "delete it, and the same command makes it again"
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile, zlib.error)
 FORMAT = 1  # raise it when the same input and settings give other crops
 
 
@@ -28,21 +36,41 @@ def save_part(path: Path, crops: Sequence[Crop], notes: Mapping[str, Any]) -> No
         masks = np.stack([crop.masks for crop in crops])
         arrays = {"images": np.stack([crop.image for crop in crops]), "masks": np.packbits(masks, axis=-1)}
     with whole_file(path) as aside:
-        np.savez(aside, text=json.dumps({"rows": rows, "notes": dict(notes)}), **arrays)
+        np.savez(aside, text=json_text({"rows": rows, "notes": notes}), **arrays)
 
 
 def load_part(path: Path) -> list[Crop]:
-    """The crops of a part."""
-    with np.load(path, allow_pickle=False) as part:
-        rows = json.loads(part["text"].item())["rows"]
+    """The crops of a part. Raises DataError where it is damaged."""
+    with _opened(path) as part:
+        rows = _text(path, part).rows
         if not rows:
             return []
         images = part["images"]
         masks = np.unpackbits(part["masks"], axis=-1, count=images.shape[-1])
-    return [Crop(image, mask, **row) for image, mask, row in zip(images, masks, rows, strict=True)]
+        return [Crop(image, mask, **row) for image, mask, row in zip(images, masks, rows, strict=True)]
 
 
 def load_notes(path: Path) -> dict[str, Any]:
-    """The notes of a part."""
-    with np.load(path, allow_pickle=False) as part:
-        return json.loads(part["text"].item())["notes"]
+    """The notes of a part. Raises DataError where it is damaged."""
+    with _opened(path) as part:
+        return _text(path, part).notes
+
+
+@dataclass(frozen=True)
+class _Text:
+    rows: list[dict[str, Any]]
+    notes: dict[str, Any]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A part's arrays, for the block; what numpy says of damage becomes a DataError."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
+            yield part
+    except UNREADABLE as error:
+        raise DataError(f"{path} is damaged: {AGAIN}.") from error
+
+
+def _text(path: Path, part: Any) -> _Text:
+    return parse_json(part["text"].item(), _Text, str(path), AGAIN)

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .intact import is_intact
+
+DTYPES = {"images": ("int16", "uint8", "float32"), "masks": ("uint8",), "probabilities": ("uint8",)}
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError),
+    *(SyntaxError, TokenError, ArithmeticError, RecursionError),  # of headers, which are read as Python's literals
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,19 @@ class Shards:
         which = np.searchsorted(self._starts, rows, side="right") - 1
         result = np.empty((len(rows), *self.shapes[kind]), shards[0].dtype)
         for number in np.unique(which):
+            self._check(kind, number)
             here = which == number
             result[here] = shards[number][rows[here] - self._starts[number]]
         return result
+
+    def _check(self, kind: str, number: int) -> None:
+        """Raise a DataError unless a shard is the file that was written. Its bytes are read for it once a process."""
+        path = self.folder / shard_name(kind, number)
+        if not is_intact(path, self.entries[number][f"{kind}_sha256"]):
+            raise DataError(
+                f"{path} was changed since it was written, its SHA-256 is not the manifest's: restore it, or make the "
+                "dataset again."
+            )
 
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
@@ -55,7 +73,7 @@ class Shards:
         path = self.folder / shard_name(kind, number)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path} is missing or corrupt: `ambiseg data verify {self.folder}` says what is damaged."
             ) from error
@@ -63,6 +81,10 @@ class Shards:
         if array.shape != expected:
             raise DataError(
                 f"{path} has shape {list(array.shape)}, its manifest says {list(expected)}: make the dataset again."
+            )
+        if array.dtype.name not in DTYPES[kind]:
+            raise DataError(
+                f"{path} holds {array.dtype.name}, expected {' or '.join(DTYPES[kind])}: make the dataset again."
             )
         return array
 

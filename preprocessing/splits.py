@@ -1,12 +1,13 @@
 """Splits by patient: all crops of a patient fall on the same side."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError, InputError
+from .documents import shown
+from .errors import DataError
+from .tables import read_table
 
 SPLITS = ("train", "val", "test")
 LIDC_SPLIT = (722, 144, 144)  # patients, Kohl et al. 2018, section 4.1
@@ -38,29 +39,29 @@ def assign_splits(
     """
     if split_file is None:
         return split_patients(patients, seed, sizes)
-    assigned = read_splits(split_file)
+    by_name = read_splits(split_file)
+    assigned = {patient: by_name[patient.strip()] for patient in patients if patient.strip() in by_name}
     missing = set(patients) - set(assigned)
     if missing:
         raise DataError(
-            f"The split file names no split for {len(missing)} patients, such as {min(missing)}: add them to it."
+            f"The split file names no split for {len(missing)} patients, such as {shown(min(missing))}: add them to it."
         )
     return assigned
 
 
 def read_splits(path: Path) -> dict[str, str]:
     """Patients' splits from a CSV with the columns `patient` and `split` (train, val or test)."""
-    if not path.is_file():
-        raise InputError(f"No split file {path}: expected a CSV with the columns patient,split.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"patient", "split"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} has the columns {', '.join(reader.fieldnames or ())}: expected patient,split.")
-        splits: dict[str, str] = {}
-        for row in reader:
-            if row["split"] not in SPLITS:
-                raise DataError(f"{path}: split {row['split']!r} is not one of {', '.join(SPLITS)}.")
-            if splits.setdefault(row["patient"], row["split"]) != row["split"]:
-                raise DataError(
-                    f"{path} puts a patient into two splits (line {reader.line_num}): give each patient one."
-                )
+    table = read_table(path, "a CSV with the columns patient,split").lowered()
+    table.need("patient", "split")
+    splits: dict[str, str] = {}
+    for row in table.rows:
+        patient, split = row["patient"], row["split"].lower()
+        if not patient:
+            raise DataError(f"{path}, line {row.line}, names no patient: expected a patient and a split in each row.")
+        if split not in SPLITS:
+            raise DataError(
+                f"{path}, line {row.line}: split {shown(repr(row['split']))} is not one of {', '.join(SPLITS)}."
+            )
+        if splits.setdefault(patient, split) != split:
+            raise DataError(f"{path} puts a patient into two splits (line {row.line}): give each patient one.")
     return splits

@@ -14,7 +14,6 @@ index's column `odds`, or made of one label map by the manifest's `flips`.
 The store is written aside and renamed: it is whole or absent. The same rows in the same order give the same bytes.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -29,9 +28,11 @@ from numpy.typing import NDArray
 from .errors import DataError, InputError
 from .files import sha256
 from .flips import Flip, flip_odds, flipped
+from .intact import is_intact
+from .manifest import read_manifest
 from .shards import Shards
+from .store_index import read_index
 
-SCHEMA = 1
 BANK = "bank.npz"
 IGNORE = 255  # the label of pixels that count for nothing, in any loss or metric
 
@@ -52,7 +53,11 @@ LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for l
 
 @dataclass(frozen=True)
 class Store:
-    """An open dataset store. `manifest` is the file's content; crops are read from memory-mapped shards."""
+    """An open dataset store. `manifest` is the file's content; crops are read from memory-mapped shards.
+
+    What is read is held against the hashes that the manifest gives: index and bank when they are first used, a shard when
+    a crop of it is.
+    """
 
     path: Path
     manifest: Mapping[str, Any]
@@ -61,21 +66,7 @@ class Store:
     def open(cls, path: Path | str) -> "Store":
         """Open the store at `path`; reads no crop yet."""
         path = Path(path)
-        file = path / "manifest.json"
-        if not file.is_file():
-            raise InputError(
-                f"No dataset store at {path}: expected a folder with manifest.json, as `ambiseg preprocess` writes it."
-            )
-        try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-            schema = manifest["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{file} is not a dataset manifest: make the dataset again with `ambiseg preprocess`."
-            ) from error
-        if schema != SCHEMA:
-            raise DataError(f"{path} has dataset schema {schema}; this version reads {SCHEMA}: make the dataset again.")
-        return cls(path, manifest)
+        return cls(path, read_manifest(path))
 
     def __len__(self) -> int:
         return int(self.manifest["rows"])
@@ -164,16 +155,17 @@ class Store:
         """The file that training images are dealt from, of stores with a `deal`."""
         return self.path / BANK
 
+    @property
+    def whole_bank(self) -> Path:
+        """The `bank`, held against its hash. Raises DataError where it is damaged or missing."""
+        if not is_intact(self.bank, self.manifest["bank_sha256"]):
+            raise DataError(f"{self.bank} is missing or was changed since it was written: make the dataset again.")
+        return self.bank
+
     @cached_property
     def index(self) -> list[dict[str, str]]:
-        """The index's rows, in order, all values as text."""
-        with (self.path / "index.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if len(rows) != len(self):
-            raise DataError(
-                f"{self.path}/index.csv has {len(rows)} rows, its manifest says {len(self)}: make the dataset again."
-            )
-        return rows
+        """The index's rows, in order, all values as text. Raises DataError where the file is damaged."""
+        return read_index(self.path / "index.csv", self.manifest)
 
     def column(self, name: str) -> NDArray:
         """One column of the index as an array of text [rows]."""

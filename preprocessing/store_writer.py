@@ -1,8 +1,5 @@
 """Writing a dataset store: crops are added one by one, and the store appears when all are in."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,26 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .card import dataset_card
+from .documents import json_text
 from .errors import DataError, InputError
 from .files import sha256, whole_folder
+from .manifest import SCHEMA
 from .shards import shard_name
-from .store import BANK, IGNORE, SCHEMA, Store
+from .store import BANK, IGNORE, Store
 from .store_crop import Crop, StoreInfo, check_crop, check_info, in_255ths
+from .store_index import COLUMNS
+from .tables import table_text
 
 SHARD_ROWS, SHARD_BYTES = 1024, 2**28  # a shard is written when either is reached
-COLUMNS = (
-    "row",
-    "split",
-    "patient",
-    "case",
-    "lesion",
-    "slice",
-    "z_mm",
-    "spacing_y_mm",
-    "spacing_x_mm",
-    "readers",
-    "marked",
-)
 
 
 class StoreWriter:
@@ -154,7 +142,7 @@ class StoreWriter:
             "index_sha256": sha256(self.folder / "index.csv"),
             "shards": self.shards,
         }
-        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (self.folder / "manifest.json").write_text(json_text(manifest), encoding="utf-8")
         (self.folder / "README.md").write_text(dataset_card(Store.open(self.folder)), encoding="utf-8")
 
 
@@ -175,9 +163,4 @@ def check_place(path: Path) -> None:
 
 
 def _csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(COLUMNS) + sorted({name for row in rows for name in row} - set(COLUMNS))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return table_text(rows, list(COLUMNS) + sorted({name for row in rows for name in row} - set(COLUMNS)))

@@ -7,10 +7,11 @@ semicolons or tabs; with blanks about names, with a last row of separators alone
 import csv
 import gzip
 import io
+import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from .files import whole_file
 
 SEPARATORS = ",;\t"
 MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
-LONGEST = 1_000_000  # characters of a cell: more is no table of ours
-FORMULA = re.compile(r"[=+\-@\t\r]")  # what begins a formula in a spreadsheet
-NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+LARGEST = 2**28  # bytes of a table, unpacked
+LONGEST, LONGEST_NUMBER = 1_000_000, 100  # characters of a cell and of a number in it: more is no table of ours
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # what begins a formula in a spreadsheet, inert already or not
+NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
+WHOLE = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,25 @@ class Row(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it stands in the file `path`: the names of its columns, in order, and its rows."""
+    """A table as it stands in the file `path`: the names of its columns, in order, and its rows.
+
+    decimal_comma: whether a comma may stand in a number for the point, as it may where something else parts the cells.
+    """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    decimal_comma: bool = False
+
+    def lowered(self) -> "Table":
+        """The table with its columns' names in lower case: people write Patient and patient alike."""
+        columns = tuple(column.lower() for column in self.columns)
+        if len(set(columns)) < len(columns):
+            raise DataError(
+                f"{self.path} has a column given twice ({shown(','.join(self.columns))}): keep one of them."
+            )
+        rows = tuple(Row(dict(zip(columns, row.values(), strict=True)), row.line) for row in self.rows)
+        return replace(self, columns=columns, rows=rows)
 
     def need(self, *columns: str) -> None:
         """Raise DataError unless there are these columns."""
@@ -61,6 +78,22 @@ class Table:
     def where(self, row: Row, column: str) -> str:
         """A cell's place in words, to begin a message with: "points.csv, line 3, column 'x'"."""
         return f"{self.path}, line {row.line}, column {column!r}"
+
+    def number(self, row: Row, column: str) -> float:
+        """The finite number in a cell; DataError where there is none."""
+        text = number_text(row[column], decimal_comma=self.decimal_comma)
+        number = math.nan if text is None else float(text)
+        if not math.isfinite(number):
+            raise DataError(
+                f"{self.where(row, column)}: expected a number such as 1.5, got {shown(repr(row[column]))}."
+            )
+        return number
+
+    def whole_number(self, row: Row, column: str) -> int:
+        """The whole number in a cell, 0 or more; DataError where there is none."""
+        if not WHOLE.fullmatch(row[column]):
+            raise DataError(f"{self.where(row, column)}: expected a whole number, got {shown(repr(row[column]))}.")
+        return int(row[column])
 
 
 def read_table(path: Path, expected: str) -> Table:
@@ -77,7 +110,9 @@ def read_table(path: Path, expected: str) -> Table:
 
 def parse_table(content: bytes, path: Path, expected: str) -> Table:
     """As `read_table`, of bytes that are in memory already; messages call them `path`."""
-    lines = list(_lines(_text(content, path), path))
+    text = _text(content, path)
+    separator, skipped = _separator(text)
+    lines = list(_lines(text, path, separator, skipped))
     if not lines:
         raise InputError(f"{path} is empty: expected {expected}.")
     (_, header), *rest = lines
@@ -86,7 +121,8 @@ def parse_table(content: bytes, path: Path, expected: str) -> Table:
     if not all(header) or len(set(header)) < len(header):
         wrong = "without a name" if not all(header) else "given twice"
         raise DataError(f"{path} has a column {wrong} ({shown(','.join(header))}): expected {expected}.")
-    return Table(path, tuple(header), tuple(_row(path, header, cells, line) for line, cells in rest))
+    rows = tuple(_row(path, header, cells, line) for line, cells in rest)
+    return Table(path, tuple(header), rows, decimal_comma=separator != ",")
 
 
 def write_table(
@@ -112,10 +148,21 @@ def table_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for
     return text.getvalue()
 
 
+def number_text(text: str, *, decimal_comma: bool = False) -> str | None:
+    """A number as Python writes it, of a cell's text; None where the text is no number.
+
+    >>> number_text("2,5", decimal_comma=True), number_text("2,5"), number_text("1.234,5", decimal_comma=True)
+    ('2.5', None, None)
+    """
+    if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text) or ("," in text and not decimal_comma):
+        return None
+    return text.replace(",", ".")
+
+
 def inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula: an apostrophe goes before =, +, -, @, a tab or a line's end.
 
-    Numbers stay as they are.
+    Numbers stay as they are. `as_meant` takes it back.
 
     >>> inert("=1+1"), inert("-2.5")
     ("'=1+1", '-2.5')
@@ -123,14 +170,22 @@ def inert(cell: str) -> str:
     return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
 
 
+def as_meant(cell: str) -> str:
+    """What a cell was before it was made `inert`."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
 def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged (its compressed data cannot be read): get it again.") from error
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        try:
+            content = (gzip.GzipFile(fileobj=file) if compressed else file).read(LARGEST + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is damaged (its compressed data cannot be read): get it again.") from error
+    if len(content) > LARGEST:
+        raise DataError(f"{path} holds more than {LARGEST >> 20} MiB: expected a table of less.")
+    return content
 
 
 def _text(content: bytes, path: Path) -> str:
@@ -150,10 +205,10 @@ def _text(content: bytes, path: Path) -> str:
     return text
 
 
-def _lines(text: str, path: Path) -> Iterable[tuple[int, list[str]]]:
+def _lines(text: str, path: Path, separator: str, skipped: int) -> Iterable[tuple[int, list[str]]]:
     """The rows that hold anything, trimmed, each with the number of the line that it begins on."""
-    separator, skipped = _separator(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader([*lines, "\n"], delimiter=separator, skipinitialspace=True)  # a row of its own, if all is whole
     begun = 1
     try:
         for cells in reader:
@@ -161,6 +216,8 @@ def _lines(text: str, path: Path) -> Iterable[tuple[int, list[str]]]:
             if begun > skipped and any(trimmed):
                 if max(map(len, trimmed)) > LONGEST:
                     raise csv.Error("a cell too long")
+                if reader.line_num > len(lines):
+                    raise csv.Error("a quotation mark without its second")
                 yield begun, trimmed
             begun = reader.line_num + 1
     except csv.Error as error:
@@ -172,7 +229,7 @@ def _separator(text: str) -> tuple[str, int]:
     number, first = next(((i, line) for i, line in enumerate(text.splitlines()) if line.strip()), (0, ""))
     if (said := re.fullmatch(r'"?sep=([,;\t])"?', first.strip(" "))) is not None:
         return said[1], number + 1
-    bare = re.sub(r'"[^"]*"', "", first)
+    bare = re.sub(r'"[^"]*"', "", first)  # of what stands in quotation marks nothing separates
     return max(SEPARATORS, key=bare.count), 0
 
 

@@ -47,9 +47,9 @@ def known_truth_store(folder: Path, *, crops: int = 1000, size: int = 32) -> Sto
         return write_known_truth(path, crops=crops, size=size, readers=None)
     store = Store.open(path)
     held = store.manifest["settings"]
-    if (held["crops"], held["size"]) != (crops, size):
+    if (held.get("crops"), held.get("size")) != (crops, size):
         raise UsageError(
-            f"{path} holds {held['crops']} crops of {held['size']} pixels, asked for are {crops} of {size}: choose "
+            f"{path} holds {held.get('crops')} crops of {held.get('size')} pixels, asked for are {crops} of {size}: choose "
             "another folder with -o, or remove this one."
         )
     return store

@@ -141,7 +141,7 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, An
     )
     method = load_trained(run.path, work.device, calibrated=False).method
     return {
-        "steps": run.read_log()[-1]["step"],
+        "steps": max((entry["step"] for entry in run.read_log()), default=0),
         "stopped_early": not to_the_end,
         "seconds": training_seconds(run),
         "parameters": sum(parameter.numel() for parameter in method.parameters()),

@@ -1,6 +1,5 @@
 """A benchmark's runs as they have been measured on a split, read back from their folders, and as rows of a table."""
 
-import csv
 import json
 import math
 import re
@@ -9,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..comparison.stored import CASES, StoredEvaluation, read_evaluation
+from ambiseg.preprocessing.errors import DataError
+from ambiseg.preprocessing.tables import read_table
+
+from ..comparison.stored import AGAIN, CASES, StoredEvaluation, read_evaluation
 from ..metrics.catalogue import DRAWS
 from ..run import Run, RunRecord
 from .lidc import RUNS, TIMED
@@ -60,7 +62,10 @@ class Measured:
         """A figure of the evaluation, or "ece_before" and "ece_after" of calibration."""
         if name.startswith("ece_"):
             return Figured.of(self.notes[f"calibration-{self.split}"][name.removeprefix("ece_")]["figures"]["ece"])
-        return Figured.of(self.evaluation.about["figures"][name])
+        figures = self.evaluation.about.get("figures", {})
+        if name not in figures:
+            raise DataError(f"{self.evaluation.folder} has no figure {name!r}: {AGAIN}.")
+        return Figured.of(figures[name])
 
     def sampling_ms(self, draws: int) -> float:
         """Milliseconds from one image to so many masks of it."""
@@ -139,8 +144,9 @@ def perfect(one: Measured) -> Mapping[str, float]:
 
 def _readers(one: Measured) -> int | None:
     """How many readers each case has; None where they differ or a case has but one."""
-    with (one.evaluation.folder / CASES).open(newline="", encoding="utf-8") as file:
-        counts = {int(case["readers"]) for case in csv.DictReader(file)}
+    table = read_table(one.evaluation.folder / CASES, "a row a case")
+    table.need("readers")
+    counts = {table.whole_number(case, "readers") for case in table.rows}
     return counts.pop() if len(counts) == 1 and min(counts) > 1 else None
 
 

@@ -9,16 +9,52 @@ failed           why the run could not be trained or measured
 What was measured on the first cases of a split alone says of how many: its `limit`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ambiseg.preprocessing.errors import DataError
+from pydantic import BaseModel, Field, FiniteFloat
 
-from .tables import write_text
+from ambiseg.preprocessing.documents import checked, read_json, shown, write_json
+
+from ..evaluation.calibration_check import JudgementSummary
 
 FILE = "benchmark.json"
+AGAIN = "delete it, and the benchmark measures the run again"
+
+
+class Training(BaseModel):
+    """The note of a finished training."""
+
+    steps: int = Field(ge=0)
+    seconds: FiniteFloat
+    parameters: int = Field(ge=0)
+    device: str
+    machine: str
+
+
+class Judged(BaseModel):
+    """The note of a calibration."""
+
+    limit: int | None
+    before: JudgementSummary
+    after: JudgementSummary
+
+
+class Evaluated(BaseModel):
+    """The note of an evaluation."""
+
+    limit: int | None
+    seconds: FiniteFloat
+
+
+KINDS: Mapping[str, Any] = {  # of the notes, by the first word of their parts
+    "training": Training,
+    "sampling": dict[str, FiniteFloat],
+    "calibration": Judged,
+    "evaluation": Evaluated,
+    "failed": str,
+}
 
 
 def read_notes(run: Path) -> dict[str, Any]:
@@ -26,12 +62,9 @@ def read_notes(run: Path) -> dict[str, Any]:
     file = run / FILE
     if not file.is_file():
         return {}
-    try:
-        notes = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is damaged: delete it, and the benchmark measures the run again.") from error
-    if not isinstance(notes, dict):
-        raise DataError(f"{file} is damaged: delete it, and the benchmark measures the run again.")
+    notes = read_json(file, dict[str, Any], AGAIN)
+    for part, content in notes.items():
+        checked(content, KINDS.get(part.split("-")[0], Any), f"{file}, {shown(part)},", AGAIN)
     return notes
 
 
@@ -46,4 +79,4 @@ def note(run: Path, part: str, content: Any) -> None:
     if content is not None:
         notes[part] = content
     if notes or (run / FILE).is_file():
-        write_text(run / FILE, json.dumps(notes, indent=1, allow_nan=False) + "\n")
+        write_json(run / FILE, notes)

@@ -1,14 +1,22 @@
 """What the known-truth benchmark found: one result an entry and seed, and the tables made of them."""
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ambiseg.preprocessing.documents import read_json, write_json
 
 from .entries import order
 from .tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 
 FILE = "result.json"
+
+# A figure; documents have nothing where it is not defined.
+Score = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
 @dataclass(frozen=True)
@@ -27,14 +35,14 @@ class Result:
     data: str
     steps: int
     batch: int
-    ged16: float
-    ged16_floor: float
-    ged: float
-    hm_iou16: float
-    mode_error: float
-    empty_error: float
-    diversity: float
-    true_diversity: float
+    ged16: Score
+    ged16_floor: Score
+    ged: Score
+    hm_iou16: Score
+    mode_error: Score
+    empty_error: Score
+    diversity: Score
+    true_diversity: Score
     training_seconds: float
     step_ms: float
     sampling_ms: float
@@ -46,11 +54,18 @@ class Result:
     def read(cls, folder: Path) -> "Result | None":
         """The result in a run folder; None where there is none yet."""
         file = folder / FILE
-        return cls(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        return read_json(file, cls, f"delete {folder}, and the benchmark runs it again") if file.is_file() else None
 
     def write(self, folder: Path) -> None:
         """Write the result into its run folder."""
-        write_text(folder / FILE, json.dumps(asdict(self), indent=1) + "\n")
+        write_json(folder / FILE, self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for JSON; None where a figure is not defined."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -61,11 +76,11 @@ def read_results(folder: Path) -> list[Result]:
 
 def write_results(folder: Path, results: Sequence[Result]) -> None:
     """Write `results.json`, `results.csv` and `results.md`."""
-    rows = [asdict(result) for result in results]
-    write_text(folder / "results.json", json.dumps(rows, indent=1) + "\n")
+    rows = [result.plain() for result in results]
+    write_json(folder / "results.json", rows)
     write_text(folder / "results.md", markdown(results))
-    plain = [{name: value for name, value in row.items() if name != "modes"} for row in rows]
-    write_rows(folder / "results.csv", plain)
+    flat = [{name: value for name, value in row.items() if name != "modes"} for row in rows]
+    write_rows(folder / "results.csv", flat)
 
 
 @dataclass(frozen=True)

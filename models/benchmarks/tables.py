@@ -1,6 +1,5 @@
 """Tables of figures: numbers as text, means with their spread, Markdown with aligned columns, CSV."""
 
-import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -9,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any, Protocol, TypeVar
 
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.tables import write_table
 
 
 class OfEntry(Protocol):
@@ -52,11 +52,8 @@ def markdown_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that have the same columns as CSV, a line a row."""
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write rows that have the same columns as CSV for people, a line a row."""
+    write_table(path, rows, list(rows[0]), for_people=True)
 
 
 def write_text(path: Path, text: str) -> None:

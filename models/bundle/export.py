@@ -1,17 +1,17 @@
 """From a run's folder to a zip that others can install."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
+from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.errors import UsageError
 
 from ..run import Run, load_trained
+from ..weights_file import read_weights, weights_bytes
 from .archive import pack
 from .card import model_card
 from .facts import Facts, Said, gather
@@ -81,19 +81,13 @@ def halved(content: bytes) -> bytes:
     """A safetensors file with its matrices and kernels in half precision. Vectors (biases, statistics, counts) are few and
     may be large or small: they stay. Raises UsageError where a weight is too large for half precision.
     """
-    tensors = safetensors.torch.load(content)
+    tensors, about = read_weights(content, WEIGHTS)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensors[name] = tensor.half()
             if not tensors[name].isfinite().all():
                 raise UsageError(f"The weight {name} is too large for half precision: export without --half.")
-    return safetensors.torch.save(tensors, _header(content))
-
-
-def _header(content: bytes) -> dict[str, str] | None:
-    """What a safetensors file says of itself beside its tensors."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__")
+    return weights_bytes(tensors, about)
 
 
 def _write(folder: Path, facts: Facts, weights: bytes) -> None:
@@ -101,8 +95,8 @@ def _write(folder: Path, facts: Facts, weights: bytes) -> None:
     record, calibration = facts.trained.record, facts.trained.calibration
     nowhere = record.model_copy(update={"data": record.data.model_copy(update={"path": ""})})
     texts = {
-        RECORD: nowhere.model_dump_json(indent=1) + "\n",
-        METADATA: metadata_of(facts).model_dump_json(indent=1) + "\n",
+        RECORD: json_text(nowhere),
+        METADATA: json_text(metadata_of(facts)),
         CARD: model_card(facts),
         LICENCE: facts.said.licence.text,
     }

@@ -1,16 +1,19 @@
 """What is known of a run when it is exported: gathered once, then said by the model card and by metadata.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ambiseg.preprocessing.card import split_counts
+from ambiseg.preprocessing.documents import checked, read_json
 from ambiseg.preprocessing.errors import AmbisegError
 from ambiseg.preprocessing.store import Store
 
 from ..comparison.stored import StoredEvaluation, read_evaluation
+from ..evaluation.calibration_check import JudgementSummary
 from ..run import DataRecord, Trained
 from .licence import Licence
 
@@ -47,6 +50,15 @@ class Facts:
     counts: Mapping[str, tuple[int, int, int]]
 
 
+class Check(BaseModel):
+    """What of check.json is read, as `ambiseg calibrate` writes it."""
+
+    checked_on: str
+    fitted: dict[str, Any]
+    before: JudgementSummary
+    after: JudgementSummary
+
+
 def gather(run: Path, trained: Trained, said: Said, weights_hash: str, *, half: bool) -> tuple[Facts, list[str]]:
     """The facts of a run, and sentences on what lies in its folder but does not count."""
     evaluation, notes = _evaluation(run, trained.weights_hash)
@@ -70,22 +82,22 @@ def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, 
 
 def _check(run: Path, trained: Trained) -> dict[str, Any] | None:
     """The check of the run's calibration, if it is of this one."""
-    try:
-        found = json.loads((run / "calibration" / "check.json").read_text(encoding="utf-8"))
-        same = trained.calibration is not None and trained.calibration.model_dump().items() <= found["fitted"].items()
-    except (OSError, ValueError, KeyError, AttributeError):
+    file = run / "calibration" / "check.json"
+    if trained.calibration is None or not file.is_file():
         return None
-    return found if same else None
+    again = f"run `ambiseg calibrate {run}` again"
+    found = read_json(file, dict[str, Any], again)
+    fitted = checked(found, Check, str(file), again).fitted
+    return found if trained.calibration.model_dump().items() <= fitted.items() else None
 
 
 def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]]:
     """The data set's source and counts by split, if it is still what the run was trained on."""
     try:
         store = Store.open(data.path)
-    except AmbisegError:
-        return None, {}
-    if store.content_hash != data.content_hash:
-        return None, {}
-    return " ".join(store.manifest["source"].split()), {
-        split: split_counts(store, split) for split in ("train", "val", "test")
-    }
+        if store.content_hash == data.content_hash:
+            counts = {split: split_counts(store, split) for split in ("train", "val", "test")}
+            return " ".join(store.manifest["source"].split()), counts
+    except AmbisegError:  # it lies there no more, or is damaged: the model can be shared without it
+        pass
+    return None, {}

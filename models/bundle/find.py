@@ -5,7 +5,7 @@ from pathlib import Path
 from ambiseg.preprocessing.errors import InputError
 
 from ..run import RUNS, newest_run
-from .files import RECORD
+from .files import RECORD, SUMS, check_files
 from .installed import DEFAULT, installed_models, installed_text, known_models, shipped_models
 
 
@@ -13,10 +13,17 @@ def find_model(name: str | Path | None = None) -> Path:
     """The folder of a model: a run's, or one of that name that is installed or comes with ambiseg; without a name the newest
     run in runs/, else the only installed model, else the one that comes with ambiseg.
 
-    Raises InputError that says which models there are, or how to come by one.
+    A model that was exported is held against its hashes. Raises InputError that says which models there are, or how to come
+    by one, DataError for one that is damaged.
     """
-    if name is None:
-        return _unnamed()
+    path = _unnamed() if name is None else _named(name)
+    if (path / SUMS).is_file():
+        check_files(path, path)
+    return path
+
+
+def _named(name: str | Path) -> Path:
+    """The folder of the model that is meant by a name or a path."""
     path = Path(name)
     if (path / RECORD).is_file():
         return path

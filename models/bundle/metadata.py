@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from ambiseg.preprocessing.documents import parse_json
 from ambiseg.preprocessing.errors import DataError
 
 from ..run import DataRecord
@@ -45,7 +46,7 @@ class Metadata(BaseModel):
     image_classes: Line
     label_classes: Line
     pred_classes: Line
-    eval_metrics: dict[str, float]
+    eval_metrics: dict[str, FiniteFloat]
     intended_use: Line
     references: list[Line]
     network_data_format: dict[str, Any]
@@ -83,11 +84,10 @@ def metadata_of(facts: Facts) -> Metadata:
 def read_metadata(folder: Path, called: str | Path) -> Metadata:
     """The metadata in a model's folder. Raises DataError where they are damaged or of another version."""
     try:
-        return Metadata.model_validate_json((folder / METADATA).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(
-            f"{called} has a {METADATA} that is damaged or of another version of ambiseg: get the model again."
-        ) from error
+        content = (folder / METADATA).read_bytes()
+    except OSError as error:
+        raise DataError(f"{called} lacks {METADATA}: get the model again.") from error
+    return parse_json(content, Metadata, f"{called} has a {METADATA} that", "get the model again")
 
 
 def image_text(data: DataRecord) -> str:

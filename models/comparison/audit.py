@@ -13,13 +13,12 @@ The figures of a finite test set differ from these expectations by the noise of 
 is no proof of an error; how much each figure would have to be off is therefore part of every finding.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.tables import write_table
 
 from .line import SOLVED, AtMost, Interval, Lines, Rounded
 from .published import Published
@@ -86,17 +85,30 @@ def write_audits(path: Path, audits: Sequence[Audit]) -> None:
     counts = sorted({n for one in audits for n in one.published.ged})
     implied = [f"{name}{end}" for name in IMPLIED for end in ("", "_low", "_high")]
     own = list(dict.fromkeys(name for one in audits for name in one.published.rest))
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["method", *(f"ged{n}" for n in counts), *own, *implied, "verdict", "excess", "findings"])
-        for one in audits:
-            figures = [one.published.ged[n].value if n in one.published.ged else "" for n in counts]
-            values = [v for i in (one.diversity, one.limit, one.unbiased) for v in (astuple(i) if i else ("", "", ""))]
-            rest = [one.published.rest.get(name, "") for name in own]
-            excess = max((finding.excess for finding in one.findings), default=0.0)
-            words = "; ".join(finding.text for finding in one.findings)
-            row = [one.published.method, *figures, *rest, *values, one.verdict, excess, words]
-            writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row)
+    rows = []
+    for one in audits:
+        ends = [end for interval in (one.diversity, one.limit, one.unbiased) for end in _ends(interval)]
+        rows.append(
+            {
+                **{name: one.published.rest.get(name, "") for name in own},
+                "method": one.published.method,
+                **{f"ged{n}": _short(figure.value) for n, figure in one.published.ged.items()},
+                **dict(zip(implied, ends, strict=True)),
+                "verdict": one.verdict,
+                "excess": _short(max((finding.excess for finding in one.findings), default=0.0)),
+                "findings": "; ".join(finding.text for finding in one.findings),
+            }
+        )
+    columns = ["method", *(f"ged{n}" for n in counts), *own, *implied, "verdict", "excess", "findings"]
+    write_table(path, rows, list(dict.fromkeys(columns)), for_people=True)
+
+
+def _ends(interval: Interval | None) -> tuple[str, ...]:
+    return ("", "", "") if interval is None else tuple(_short(value) for value in astuple(interval))
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
 
 
 def audit(published: Published, noise: float = NOISE) -> Audit:

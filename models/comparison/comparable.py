@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError
 
 from ..metrics.catalogue import MEASURES
@@ -38,7 +39,7 @@ def check_comparable(evaluations: Sequence[StoredEvaluation], figures: Sequence[
 def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: Any, two: Any, advice: str = "") -> None:
     if one != two:
         raise DataError(
-            f"{first.name} and {other.name} differ in their {words}, {one} and {two}: "
+            f"{first.name} and {other.name} differ in their {words}, {shown(str(one))} and {shown(str(two))}: "
             f"{advice or 'evaluate both alike to compare them'}."
         )
 

@@ -1,14 +1,13 @@
 """What a comparison found: each difference of two runs, what the runs have in common, and how it is written."""
 
-import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.documents import write_json
+from ambiseg.preprocessing.tables import write_table
 
 LEVEL = 0.05
 
@@ -70,13 +69,9 @@ class Comparison:
 
     def write(self, folder: Path) -> None:
         """Write `comparison.json` and `comparison.csv` (a row a difference) into `folder`."""
-        with whole_file(folder / "comparison.json") as path:
-            path.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(folder / "comparison.json", self.summary())
         rows = [_plain(difference) for difference in self.differences]
-        with whole_file(folder / "comparison.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(folder / "comparison.csv", rows, list(rows[0]), for_people=True)
 
 
 def _plain(difference: Difference) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Tables of published energy distances, read with the precision to which they were printed."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.tables import number_text, read_table
 
 from .line import Rounded
 
@@ -44,15 +45,19 @@ def read_published(
     """
     if readers < 2:
         raise UsageError(f"Readers disagree from two on, came --readers {readers}.")
-    header, lines = _lines(path)
-    counts = _counts(header, path)
-    method = next((name for name in NAMES if name in header), None)
+    table = read_table(path, "a CSV with a column 'method' and columns ged16, ged100, ...").lowered()
+    if not table.rows:
+        raise InputError(f"{path} holds no row of figures: give a line with column names and one for each method.")
+    counts = _counts(table.columns, path)
+    method = next((name for name in NAMES if name in table.columns), None)
     if method is None:
-        raise DataError(f"{path} names no methods: expected a column 'method' or 'name', came {', '.join(header)}.")
+        raise DataError(
+            f"{path} names no methods: expected a column 'method' or 'name', came {shown(', '.join(table.columns))}."
+        )
     known = {method, "readers", "reader_diversity", "diversity", *counts}
     rows = []
-    for number, line in enumerate(lines, 2):
-        cells = _Cells(line, f"row {number} of {path}", decimals)
+    for line in table.rows:
+        cells = _Cells(line, f"line {line.line} of {path}", decimals, decimal_comma=table.decimal_comma)
         rows.append(
             Published(
                 method=line[method],
@@ -70,8 +75,10 @@ def read_published(
 class _Cells:
     """The cells of one row, read as numbers; `where` the row is, for errors."""
 
-    def __init__(self, line: Mapping[str, str], where: str, decimals: int | None):
-        self.line, self.where, self.decimals = line, where, decimals
+    def __init__(
+        self, line: Mapping[str, str], where: str, decimals: int | None, *, decimal_comma: bool = False
+    ) -> None:
+        self.line, self.where, self.decimals, self.decimal_comma = line, where, decimals, decimal_comma
 
     def figure(self, column: str, most: float) -> Rounded | None:
         """The number in a column; None where it is empty or there is no such column."""
@@ -97,36 +104,15 @@ class _Cells:
         text = self.line.get(column, "").strip()
         if text in EMPTY:
             return None
-        try:
-            number = Decimal(text)
-        except InvalidOperation:
-            number = Decimal("nan")
-        if not number.is_finite():
-            raise DataError(f"{self._place(column)} holds {text!r}, expected a number such as 0.218, or nothing.")
-        return number
+        number = number_text(text, decimal_comma=self.decimal_comma)
+        if number is None:
+            raise DataError(
+                f"{self._place(column)} holds {shown(repr(text))}, expected a number such as 0.218, or nothing."
+            )
+        return Decimal(number)
 
     def _place(self, column: str) -> str:
         return f"Column {column!r} in {self.where}" if column else self.where
-
-
-def _lines(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
-    """The column names, lower case and stripped, and the rows by them."""
-    if not path.is_file():
-        raise InputError(f"There is no file {path}: give a CSV with a column 'method' and columns ged16, ged100, ...")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = [row for row in csv.reader(file, strict=True) if any(cell.strip() for cell in row)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no CSV in UTF-8: save it as one.") from error
-    if len(table) < 2:
-        raise InputError(f"{path} holds no row of figures: give a line with column names and one for each method.")
-    header = [name.strip().lower() for name in table[0]]
-    for number, row in enumerate(table[1:], 2):
-        if len(row) != len(header):
-            raise DataError(
-                f"Row {number} of {path} has {len(row)} cells, expected {len(header)} as in the first line."
-            )
-    return header, [dict(zip(header, row, strict=True)) for row in table[1:]]
 
 
 def _counts(header: Sequence[str], path: Path) -> dict[str, int]:
@@ -135,8 +121,8 @@ def _counts(header: Sequence[str], path: Path) -> dict[str, int]:
     if not counts or 0 in counts.values():
         raise DataError(
             f"{path} has no column of energy distances: expected ged<N> with N draws, such as ged16 and ged100, came "
-            f"{', '.join(header)}."
+            f"{shown(', '.join(header))}."
         )
-    if len(set(header)) < len(header) or len(set(counts.values())) < len(counts):
-        raise DataError(f"{path} has a column twice: {', '.join(header)}.")
+    if len(set(counts.values())) < len(counts):
+        raise DataError(f"{path} has a column twice: {shown(', '.join(header))}.")
     return counts

@@ -1,7 +1,5 @@
 """Evaluations read back from their folders, as `ambiseg evaluate` wrote them."""
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ambiseg.preprocessing.documents import checked, read_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.tables import Table, as_meant, read_table
 
 from ..metrics.catalogue import CASE_MEASURES
+from ..metrics.summary import FigureSummary
 
 SUMMARY, CASES = "summary.json", "cases.csv"
 AGAIN = "make it anew with `ambiseg evaluate`"
@@ -42,6 +43,8 @@ class About(BaseModel):
     estimators: dict[str, str]
     weights: Literal["draws", "exact"]
     floor: dict[str, float] = {}
+    cases: Annotated[int, Field(ge=0)]
+    figures: dict[str, FigureSummary] = {}
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ def read_evaluation(path: Path, split: str) -> StoredEvaluation:
         name=str(about["run"]),
         folder=folder,
         about=about,
-        rows=tuple(case["row"] for case in cases),
-        patients=tuple(case["patient"] for case in cases),
-        scores={name: _column(cases, name, folder / CASES) for name in CASE_MEASURES if name in cases[0]},
+        rows=_rows(cases),
+        patients=tuple(as_meant(case["patient"]) for case in cases.rows),
+        scores={name: _column(cases, name) for name in CASE_MEASURES if name in cases.columns},
     )
 
 
@@ -108,37 +111,27 @@ def _folder(path: Path, split: str) -> Path:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {AGAIN}.") from error
-    try:
-        About.model_validate(about)
-    except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"])) or "anything"
-        raise DataError(f"{path} does not say {place} as expected: {AGAIN}.") from error
+    about = read_json(path, dict[str, Any], AGAIN)
+    checked(about, About, str(path), AGAIN)
     return about
 
 
-def _cases(path: Path) -> list[dict[str, str]]:
-    """The lines of cases.csv, at least one."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            cases = list(csv.DictReader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {AGAIN}.") from error
-    if not cases:
+def _cases(path: Path) -> Table:
+    """The table of cases, one at least."""
+    table = read_table(path, "a row a case")
+    table.need("row", "patient")
+    if not table.rows:
         raise DataError(f"{path} holds no case: {AGAIN}.")
-    for name in ("row", "patient"):
-        if name not in cases[0]:
-            raise DataError(f"{path} has no column {name!r}: {AGAIN}.")
-    if any(None in case or None in case.values() for case in cases):  # a line of another length
-        raise DataError(f"{path} is damaged: {AGAIN}.")
-    return cases
+    return table
 
 
-def _column(cases: Sequence[Mapping[str, str]], name: str, path: Path) -> NDArray[np.float64]:
-    try:
-        return np.array([float(case[name]) if case[name] else np.nan for case in cases])
-    except ValueError as error:
-        raise DataError(f"{path} holds something else than numbers in the column {name!r}: {AGAIN}.") from error
+def _rows(table: Table) -> tuple[str, ...]:
+    """Each case's row in the data set."""
+    rows = tuple(str(table.whole_number(case, "row")) for case in table.rows)
+    if len(set(rows)) < len(rows):
+        raise DataError(f"{table.path} holds a case twice: {AGAIN}.")
+    return rows
+
+
+def _column(table: Table, name: str) -> NDArray[np.float64]:
+    return np.array([table.number(case, name) if case[name] else np.nan for case in table.rows])

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from ..calibration import Calibration
 from ..metrics.coverage import LEVELS, Coverage, coverage
 from ..metrics.outcomes import Outcome, brier, hypothesis_bins, nll
 from ..metrics.reliability import Bins, pooled_ece, together
-from ..metrics.summary import Figure, summarise
+from ..metrics.summary import Figure, FigureSummary, summarise
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,21 @@ class Judgement:
             "reliability": {name: bins.summary() for name, bins in self.bins.items()},
             "credible_sets": [asdict(one) for one in self.coverage],
         }
+
+
+class JudgedFigures(BaseModel):
+    """The figures of a `Judgement`, as documents are held against them."""
+
+    nll: FigureSummary
+    brier: FigureSummary
+    ece: FigureSummary
+    top_ece: FigureSummary
+
+
+class JudgementSummary(BaseModel):
+    """What of `Judgement.summary` is read back."""
+
+    figures: JudgedFigures
 
 
 def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> Judgement:

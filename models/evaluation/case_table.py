@@ -1,6 +1,5 @@
 """The table of an evaluation's cases, a row a case, as CSV or Parquet."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.tables import write_table
 
 from ..metrics.catalogue import CASE_MEASURES
 
@@ -31,11 +31,9 @@ def case_columns(cases: "Sequence[Case]") -> Mapping[str, list[Any]]:
 
 
 def write_csv(columns: Mapping[str, list[Any]], file: Path) -> None:
-    """Write columns as CSV; what is not defined stays blank."""
-    with whole_file(file) as path, path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(value) for value in row] for row in zip(*columns.values(), strict=True))
+    """Write columns as CSV for people; what is not defined stays blank."""
+    rows = (dict(zip(columns, map(_text, row), strict=True)) for row in zip(*columns.values(), strict=True))
+    write_table(file, rows, list(columns), for_people=True)
 
 
 def write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:

@@ -1,6 +1,5 @@
 """What an evaluation found, case by case and as figures of the whole split, and how it is written."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.documents import write_json
 
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
@@ -69,5 +68,4 @@ class Evaluation:
         if parquet:
             write_parquet(columns, folder / "cases.parquet")
         write_csv(columns, folder / "cases.csv")
-        with whole_file(folder / "summary.json") as path:
-            path.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(folder / "summary.json", self.summary())

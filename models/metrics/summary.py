@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 RESAMPLES = 2000
 NAN = float("nan")
@@ -27,6 +28,18 @@ class Figure:
     def summary(self) -> dict[str, float | None]:
         """As plain values for JSON; None where nothing is defined."""
         return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+
+
+class FigureSummary(BaseModel):
+    """What `Figure.summary` gives, as documents are held against it."""
+
+    model_config = ConfigDict(strict=True)
+
+    mean: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    sd: FiniteFloat | None = None
+    cases: int = Field(0, ge=0)
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:

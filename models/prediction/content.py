@@ -4,16 +4,15 @@ The content of hypotheses.json is described in docs/reference/hypotheses-json.md
 is in it. The same results give the same content.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volume import Volume
 
 from .inference import LesionHypotheses
@@ -48,19 +47,17 @@ def describe(found: Sequence[LesionHypotheses], volume: Volume, classes: Sequenc
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """The hypotheses of all lesions as CSV, a row each."""
-    text = StringIO()
+    """The hypotheses of all lesions as CSV for people, a row each."""
     columns = ("lesion", *OF_LESION[1:], "x_mm", "y_mm", "z_mm", "draws", *OF_HYPOTHESIS)
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for lesion in content["lesions"]:
         x, y, z = lesion["centre_mm"]
         shared = {name: lesion[name] for name in (*OF_LESION[1:], "draws")}
         shared |= {"lesion": lesion["number"], "x_mm": x, "y_mm": y, "z_mm": z}
         for entry in lesion["hypotheses"]:
             low, high = entry["interval"] or ("", "")
-            writer.writerow({**entry, "low": low, "high": high, **shared})
-    return text.getvalue()
+            rows.append({**entry, "low": low, "high": high, **shared})
+    return table_text(rows, columns, for_people=True)
 
 
 def _lesion(

@@ -1,19 +1,19 @@
 """Points as users write them: three numbers on the command line, or a table."""
 
-import csv
-from collections.abc import Mapping, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, NothingFound, UsageError
+from ambiseg.preprocessing.tables import Row, Table, parse_table
 
 Point = tuple[float, float, float]
 NamedPoint = tuple[Point, str]
 
 OWN_COLUMNS = {"x", "y", "z"}
-LUNA_COLUMNS = {"coordX", "coordY", "coordZ"}
+LUNA_COLUMNS = {"coordx", "coordy", "coordz"}  # as all names of columns in lower case: LUNA16's coordX, coordY, coordZ
 LUNA_EXTRAS = {"seriesuid", "diameter_mm", "class", "probability"}
 
 
@@ -36,17 +36,20 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
     rows of this `scan`, by any of its names, count; a table of a single scan needs no such match, unless it is one `of_many`
     scans. With `voxels` only x, y, z are read, LUNA16's refused.
     """
-    rows, columns = _rows(path)
+    table = parse_table(read_table(path), Path(path.name), "column names, then a point a row").lowered()
+    if not table.rows:
+        raise InputError(f"{path.name} has no points: expected a line of column names, then a point a row.")
+    columns = set(table.columns)
     if OWN_COLUMNS <= columns <= OWN_COLUMNS | {"name", "scan"}:
-        own = _of_scan(path, rows, scan, "scan", of_many)
-        return [(_point(path, row, "x", "y", "z"), row.get("name") or "") for row in own]
+        own = _of_scan(table, scan, "scan", of_many)
+        return [(_point(table, row, "x", "y", "z"), row.get("name", "")) for row in own]
     if not voxels and LUNA_COLUMNS <= columns <= LUNA_COLUMNS | LUNA_EXTRAS:
-        own = _of_scan(path, rows, scan, "seriesuid", of_many)
-        places = (_point(path, row, "coordX", "coordY", "coordZ") for row in own)
+        own = _of_scan(table, scan, "seriesuid", of_many)
+        places = (_point(table, row, "coordx", "coordy", "coordz") for row in own)
         return [((-left, -back, head), "") for left, back, head in places]
     raise DataError(
-        f"{path.name} has the columns {', '.join(sorted(columns))}: expected x, y, z (and name, scan), or, in mm, LUNA16's "
-        "coordX, coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
+        f"{path.name} has the columns {shown(', '.join(sorted(columns)))}: expected x, y, z (and name, scan), or, in mm, "
+        "LUNA16's coordX, coordY, coordZ (and seriesuid, diameter_mm, class, probability)."
     )
 
 
@@ -57,39 +60,23 @@ def read_table(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _rows(path: Path) -> tuple[list[dict[str, str]], set[str]]:
-    content = read_table(path)
-    try:
-        table = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True)
-        rows = [{name.strip(): value or "" for name, value in row.items() if name} for row in table]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} is not a CSV table: expected column names, then a point a row.") from error
-    if not rows:
-        raise InputError(f"{path.name} has no points: expected a line of column names, then a point a row.")
-    return rows, {name.strip() for name in table.fieldnames or ()}
-
-
-def _of_scan(
-    path: Path, rows: list[dict[str, str]], scan: Sequence[str], column: str, of_many: bool
-) -> list[dict[str, str]]:
+def _of_scan(table: Table, scan: Sequence[str], column: str, of_many: bool) -> Sequence[Row]:
     """The rows of a scan, by any of its names."""
-    named = {row.get(column, "").strip() for row in rows}
-    own = [row for row in rows if row.get(column, "").strip() in scan] if len(named) > 1 or of_many else rows
+    named = {row.get(column, "") for row in table.rows}
+    names = {name.strip() for name in scan}
+    own = [row for row in table.rows if row.get(column, "") in names] if len(named) > 1 or of_many else table.rows
     if own:
         return own
     if named == {""}:
         raise InputError(
-            f"{path.name} does not say of which scan its points are: add a column scan with the scans' names."
+            f"{table.path} does not say of which scan its points are: add a column scan with the scans' names."
         )
     raise NothingFound(
-        f"{path.name} has points of {len(named)} scans, none of them named as this one: write the scan's name (or, for "
+        f"{table.path} has points of {len(named)} scans, none of them named as this one: write the scan's name (or, for "
         f"DICOM, its series UID) into the column {column}, or keep only its rows."
     )
 
 
-def _point(path: Path, row: Mapping[str, str], *columns: str) -> Point:
-    texts = [row.get(column) for column in columns]
-    try:
-        return parse_point(",".join(text or "" for text in texts))
-    except UsageError as error:
-        raise DataError(f"{path.name} has a row without a number in each of {', '.join(columns)}: {texts}.") from error
+def _point(table: Table, row: Row, *columns: str) -> Point:
+    x, y, z = (table.number(row, column) for column in columns)
+    return x, y, z

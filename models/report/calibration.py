@@ -5,11 +5,11 @@ calibration/check.json     what was fitted and checked on what, figures before a
 calibration/reliability.png
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.store import Store
 
@@ -54,7 +54,7 @@ def write_check(
         events="hypotheses",
     )
     with whole_folder(run / FOLDER) as aside:
-        (aside / "check.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (aside / "check.json").write_text(json_text(content), encoding="utf-8")
         (aside / "reliability.png").write_bytes(png(figure))
     fit.calibration.write(run)
     return content

@@ -7,7 +7,6 @@ The image of a lesion follows the mean of its readers' masks (see `lesions`). Al
 call gives the same bytes. A patient's folder is whole or absent, so that a stopped call goes on where it was.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..annotations import ScanRecord, marks, nodules, scans
+from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
-from ..files import whole_file, whole_folder
+from ..files import whole_folder
 from ..workers import spread, usable_cores
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
@@ -158,16 +158,14 @@ def _manifest(tasks: Sequence[PatientTask], slices: str, seed: int) -> dict[str,
 
 def _claim(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, unless it is there already; refuse a folder that holds anything else."""
-    text = json.dumps(manifest, indent=1) + "\n"
     path = folder / "phantom.json"
     if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_bytes() != json_text(manifest).encode():
             raise InputError(f"{folder} holds another simulated cohort: choose another place with -o, or remove it.")
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no simulated cohort: choose another place with -o.")
-    with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_json(path, manifest)
 
 
 def _write_patient(task: PatientTask) -> None:

@@ -17,6 +17,6 @@ def dealer(store: Store) -> Dealer:
     """The function that deals images of a store's game. Raises DataError for a game that this version does not know."""
     if store.deal != mnist_guess.NAME:
         raise DataError(f"{store.path} deals its training images by {store.deal!r}, which this version does not know.")
-    with np.load(store.bank, allow_pickle=False) as bank:
+    with np.load(store.whole_bank, allow_pickle=False) as bank:
         digits, labels = bank["digits"], bank["labels"]
     return lambda count, rng: mnist_guess.deal(digits, labels, count, rng)

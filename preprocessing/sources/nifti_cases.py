@@ -9,13 +9,14 @@ columns `case`, `patient` (optional), `image`, `mask_1`, `mask_2`, ..., `probabi
 CSV, and an empty cell is an absent reader.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..documents import shown
 from ..errors import DataError, InputError
 from ..nifti import SUFFIXES
+from ..tables import Row, read_table
 from .pack import natural
 
 
@@ -86,28 +87,25 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _csv_cases(path: Path) -> list[NiftiCase]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        names = reader.fieldnames or ()
-        masks = sorted((name for name in names if name.startswith("mask_")), key=natural)
-        if not {"case", "image"} <= set(names) or not masks:
-            raise DataError(f"{path} has the columns {', '.join(names)}: expected case,image,mask_1,mask_2,...")
-        cases = [_csv_case(path.parent, row, masks) for row in reader]
-    if not cases:
+    table = read_table(path, "a CSV with the columns case,image,mask_1,mask_2,...").lowered()
+    masks = sorted((name for name in table.columns if name.startswith("mask_")), key=natural)
+    table.need("case", "image", *(masks or ["mask_1"]))
+    if not table.rows:
         raise InputError(f"{path} has no rows: expected one for each case.")
     seen: set[str] = set()
-    for case in cases:
-        if not case.name or case.name in seen:
-            raise DataError(f"{path}: case {case.name!r} is empty or given twice: give each case a name of its own.")
-        seen.add(case.name)
-    return cases
+    for row in table.rows:
+        if not row["case"] or row["case"] in seen:
+            raise DataError(
+                f"{path}, line {row.line}: case {shown(repr(row['case']))} is empty or given twice: give each case a name "
+                "of its own."
+            )
+        seen.add(row["case"])
+    return [_csv_case(path.parent, row, masks) for row in table.rows]
 
 
-def _csv_case(folder: Path, row: dict[str, str | None], masks: Sequence[str]) -> NiftiCase:
+def _csv_case(folder: Path, row: Row, masks: Sequence[str]) -> NiftiCase:
     def file(column: str) -> Path | None:
-        cell = (row.get(column) or "").strip()
-        return folder / cell if cell else None
+        return folder / row[column] if row.get(column) else None
 
-    name = (row["case"] or "").strip()
-    patient = (row.get("patient") or "").strip() or name
-    return NiftiCase(name, patient, file("image"), tuple(file(mask) for mask in masks), file("probabilities"))
+    patient = row.get("patient") or row["case"]
+    return NiftiCase(row["case"], patient, file("image"), tuple(file(mask) for mask in masks), file("probabilities"))

@@ -71,7 +71,7 @@ def _array(path: Path, name: str) -> NDArray:
 
 
 def _patient(columns: Columns, row: int) -> str:
-    return str(columns.get("patient", columns["case"])[row])
+    return str(columns.get("patient", columns["case"])[row]).strip()
 
 
 def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Crop]:

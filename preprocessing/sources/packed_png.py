@@ -6,7 +6,6 @@ there did not read the image. Patients come from `patients.csv` (columns file, p
 searched in the file's path below the top, or from the patient's folder.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 
 from ..errors import DataError, InputError, UsageError
 from ..store_writer import Crop
+from ..tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, natural
 
@@ -114,11 +114,9 @@ def _by_table(picture: _Picture, table: Mapping[str, str]) -> str:
 def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"file", "patient"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} has the columns {', '.join(reader.fieldnames or ())}: expected file,patient.")
-        return {row["file"]: row["patient"] for row in reader}
+    table = read_table(path, "a CSV with the columns file,patient").lowered()
+    table.need("file", "patient")
+    return {row["file"].replace("\\", "/"): row["patient"] for row in table.rows}
 
 
 def _crop(picture: _Picture, patient: str, classes: int) -> Crop:

@@ -8,8 +8,6 @@
 """
 
 import bz2
-import csv
-import gzip
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +21,24 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..store_writer import Crop
+from ..tables import Row, Table, read_table
 from .lidc import ATTRIBUTION
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
 NAME = "lidc-128-repack"
 READERS = 4
 KEYS = ("patient", "nodule", "slice")
+NUMBERS = ("pixel_spacing_mm", "z_position_mm")  # of the table, and the texts that are kept, by our names
+TEXTS = {
+    "series_uid": "series_instance_uid",
+    "slice_thickness_mm": "slice_thickness_mm",
+    "crop_row0": "crop_row0",
+    "crop_col0": "crop_col0",
+}
 BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 Key = tuple[str, int, int]
-Facts = Mapping[Key, Mapping[str, str]]
+Facts = Mapping[Key, Mapping[str, Any]]
 
 
 def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
@@ -75,23 +81,17 @@ def _keys(path: Path) -> list[Key]:
 
 
 def _facts(folder: Path) -> Facts:
-    """The rows of the CSV beside the shards by patient, nodule and slice; none where there is no CSV."""
+    """What the CSV beside the shards says of each crop (see `_place`), by patient, nodule and slice; none without a CSV."""
     path = next((folder / name for name in ("slices.csv.gz", "slices.csv") if (folder / name).is_file()), None)
     if path is None:
         return {}
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        return {
-            (row["patient_id"], int(row["nodule"]), int(row["slice"])): row
-            for row in rows
-            if row["series_instance_uid"]
-        }
-    except BROKEN as error:
-        raise DataError(
-            f"{path} is not the table of these shards (a row a crop): get it again, or remove it."
-        ) from error
+    table = read_table(path, "the table of these shards, a row a crop")
+    table.need("patient_id", "nodule", "slice", *NUMBERS, *TEXTS.values())
+    return {
+        (row["patient_id"], table.whole_number(row, "nodule"), table.whole_number(row, "slice")): _place(table, row)
+        for row in table.rows
+        if row["series_instance_uid"]
+    }
 
 
 def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
@@ -105,7 +105,7 @@ def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
             case=patient,
             lesion=str(nodule),
             slice=number,
-            **_place(facts.get((patient, nodule, number))),
+            **facts.get((patient, nodule, number), {}),
         )
 
 
@@ -125,25 +125,20 @@ def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     return images, masks.reshape(count, -1)
 
 
-def _place(row: Mapping[str, str] | None) -> dict[str, Any]:
+def _place(table: Table, row: Row) -> dict[str, Any]:
     """What the table says of a crop, under the names that `preprocess lidc` gives it too."""
-    if row is None:
-        return {}
-    spacing = float(row["pixel_spacing_mm"])
+    spacing = table.number(row, "pixel_spacing_mm")
     return {
-        "z_mm": float(row["z_position_mm"]),
+        "z_mm": table.number(row, "z_position_mm"),
         "spacing_mm": (spacing, spacing),
         "provenance": {
-            "series_uid": row["series_instance_uid"],
-            "slice_thickness_mm": row["slice_thickness_mm"],
-            "crop_row0": row["crop_row0"],
-            "crop_col0": row["crop_col0"],
+            **{ours: row[theirs] for ours, theirs in TEXTS.items()},
             "marks": _by_mask(row, "pylidc_ann"),
             "malignancy": _by_mask(row, "malignancy"),
         },
     }
 
 
-def _by_mask(row: Mapping[str, str], name: str) -> str:
+def _by_mask(row: Row, name: str) -> str:
     """The values of the masks that there are, parted by `;`."""
-    return ";".join(takewhile(bool, (row[f"{name}_{number}"] for number in range(READERS))))
+    return ";".join(takewhile(bool, (row.get(f"{name}_{number}", "") for number in range(READERS))))

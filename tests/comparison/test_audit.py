@@ -174,7 +174,7 @@ def table(tmp_path):
 def test_a_table_is_read_with_its_precision(table):
     path = table("Name,GED16,ged_100,GED4_V,note", " A ,.218,0.1890,,why", "B,-,—,1,")
     first, second = read_published(path)
-    assert first.method == " A "
+    assert first.method == "A"
     assert first.ged == {16: Rounded(0.218, 0.0005), 100: Rounded(0.189, 0.00005)}
     assert first.rest == {"note": "why"}
     assert second.ged == {4: Rounded(1, 0.5)}
@@ -192,24 +192,24 @@ def test_readers_of_the_row_come_before_the_option(table):
     ("lines", "error", "message"),
     [
         (["method,ged16"], InputError, "holds no row of figures"),
-        ([""], InputError, "holds no row of figures"),
+        ([""], InputError, "is empty: expected a CSV with a column 'method'"),
         (["method,dice", "A,.5"], DataError, "has no column of energy distances: expected ged<N>"),
         (["method,ged0", "A,.5"], DataError, "has no column of energy distances"),
         (["model,ged16", "A,.5"], DataError, "names no methods: expected a column 'method' or 'name'"),
         (
             ["method,ged16", "A,.5", "B,good"],
             DataError,
-            "Column 'ged16' in row 3 of .* holds 'good', expected a number",
+            "Column 'ged16' in line 3 of .* holds 'good', expected a number",
         ),
-        (["method,ged16", "A,nan"], DataError, "Column 'ged16' in row 2 of .* holds 'nan'"),
+        (["method,ged16", "A,nan"], DataError, "Column 'ged16' in line 2 of .* holds 'nan'"),
         (["method,ged16", "A,21.8"], DataError, "holds 21.8, expected at most 2: give shares of 1, not per cent"),
         (
             ["method,ged16,readers", "A,.2,1"],
             DataError,
-            "Column 'readers' in row 2 .* expected a whole number of two or more",
+            "Column 'readers' in line 2 .* expected a whole number of two or more",
         ),
-        (["method,ged16", "A,.2,.3"], DataError, "Row 2 of .* has 3 cells, expected 2"),
-        (["method,ged16,GED16", "A,.2,.3"], DataError, "has a column twice"),
+        (["method,ged16", "A,.2,.3"], DataError, "line 2: 3 cells, expected 2"),
+        (["method,ged16,GED16", "A,.2,.3"], DataError, "has a column given twice"),
         (["method,ged16,ged_16", "A,.2,.3"], DataError, "has a column twice"),
     ],
 )
@@ -224,10 +224,10 @@ def test_options_that_cannot_be(table, tmp_path):
         read_published(path, readers=1)
     with pytest.raises(DataError, match="--reader-diversity holds 'much', expected a number"):
         read_published(path, reader_diversity="much")
-    with pytest.raises(InputError, match="There is no file"):
+    with pytest.raises(InputError, match=r"No file .*: expected a CSV with a column 'method'"):
         read_published(tmp_path / "nothing.csv")
     (tmp_path / "table.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="is no CSV in UTF-8"):
+    with pytest.raises(DataError, match="utf-16 text that breaks off"):
         read_published(path)
 
 

@@ -189,7 +189,7 @@ def test_an_evaluation_that_does_not_say_is_refused(stored_run):
     about = json.loads(file.read_text())
     del about["data_hash"]
     file.write_text(json.dumps(about))
-    with pytest.raises(DataError, match="does not say data_hash as expected: make it anew"):
+    with pytest.raises(DataError, match="`data_hash` is missing; make it anew"):
         compare(read_evaluations(runs, "test"), ["ged16_v"])
 
 

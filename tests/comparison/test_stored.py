@@ -57,8 +57,8 @@ def test_neither_run_nor_evaluation(tmp_path):
     ("text", "message"),
     [
         ("{", "summary.json is damaged"),
-        ("[]", "does not say anything as expected"),
-        ("{}", "does not say ambiseg as expected"),
+        ("[]", "`the whole`: expected a valid dictionary, got a list"),
+        ("{}", "`ambiseg` is missing"),
     ],
 )
 def test_damaged_summary(run, text, message):
@@ -73,7 +73,7 @@ def test_damaged_summary(run, text, message):
 def test_a_summary_of_other_values(run, name, value):
     file = run / "evaluation-test" / "summary.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
-    with pytest.raises(DataError, match=f"summary.json does not say {name} as expected: make it anew"):
+    with pytest.raises(DataError, match=f"summary.json is damaged .*`{name}`: expected .*; make it anew"):
         read_evaluation(run, "test")
 
 
@@ -82,9 +82,12 @@ def test_a_summary_of_other_values(run, name, value):
     [
         ("row,patient,ged16_v\n", "holds no case"),
         ("patient,ged16_v\np,1\n", "has no column 'row'"),
-        ("row,patient,ged16_v\n0,p\n", "cases.csv is damaged"),
-        ("row,patient,ged16_v\n0,p,1,2\n", "cases.csv is damaged"),
-        ("row,patient,ged16_v\n0,p,x\n", "something else than numbers in the column 'ged16_v'"),
+        ("row,patient,ged16_v\n0,p\n", "cases.csv, line 2: 2 cells, expected 3"),
+        ("row,patient,ged16_v\n0,p,1,2\n", "cases.csv, line 2: 4 cells, expected 3"),
+        ("row,patient,ged16_v\n0,p,x\n", "line 2, column 'ged16_v': expected a number"),
+        ("row,patient,ged16_v\n0,p,1\n0,q,1\n", "holds a case twice"),
+        ("row,patient,ged16_v\nx,p,1\n", "line 2, column 'row': expected a whole number"),
+        ("row,patient,ged16_v\n0,p,1e999\n", "line 2, column 'ged16_v': expected a number"),
     ],
 )
 def test_damaged_cases(run, text, message):

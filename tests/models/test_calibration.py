@@ -71,7 +71,7 @@ def test_a_calibration_of_other_weights_or_a_damaged_one_is_refused(tmp_path: Pa
     with pytest.raises(DataError, match="belongs to other weights than the run has now: run `ambiseg calibrate"):
         read_calibration(tmp_path, "e" * 64)
     (tmp_path / "calibration.json").write_text('{"temperature": -1}', encoding="utf-8")
-    with pytest.raises(DataError, match="damaged or of another version: run `ambiseg calibrate"):
+    with pytest.raises(DataError, match="`temperature`: expected greater than 0, got -1; run `ambiseg calibrate"):
         read_calibration(tmp_path, HASH)
 
 

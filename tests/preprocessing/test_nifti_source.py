@@ -260,7 +260,7 @@ def test_no_case_at_all(tmp_path: Path, cases: Path) -> None:
         ("nowhere", InputError, "No such file or folder: .*nowhere"),
         ("empty", InputError, "No cases in .*empty: expected CASE/image"),
         ("text.txt", InputError, "neither a folder of cases nor a CSV"),
-        ("columns.csv", DataError, "has the columns case, file: expected case,image,mask_1"),
+        ("columns.csv", DataError, "has no column 'image': expected case,image,mask_1, got case,file"),
         ("rows.csv", InputError, "has no rows"),
         ("twice.csv", DataError, "case 'x' is empty or given twice"),
         ("gone.csv", InputError, "None of the 1 cases of .* gave a crop; the first that failed: No file .*a.nii"),

@@ -43,5 +43,5 @@ def test_a_bad_split_file_is_named(tmp_path: Path, text: str, message: str) -> N
     (tmp_path / "splits.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_splits(tmp_path / "splits.csv")
-    with pytest.raises(InputError, match="No split file"):
+    with pytest.raises(InputError, match=r"No file .*expected a CSV with the columns patient,split"):
         read_splits(tmp_path / "none.csv")

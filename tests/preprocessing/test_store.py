@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing import store_writer
+from ambiseg.preprocessing import intact, store_writer
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
-from ambiseg.preprocessing.files import check_place, whole_file, whole_folder
+from ambiseg.preprocessing.files import check_place, sha256, whole_file, whole_folder
 from ambiseg.preprocessing.flips import Flip
+from ambiseg.preprocessing.sources.deals import dealer
 from ambiseg.preprocessing.store import BYTES, IGNORE, Store, default_store
 from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
 
@@ -84,7 +85,9 @@ def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No dataset store at"):
         Store.open(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match="is not a dataset manifest"):
+    with pytest.raises(
+        DataError, match=r"manifest.json is damaged, no JSON from here on: .* line 1 column 1; make the dat"
+    ):
         Store.open(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"schema": 99}))
     with pytest.raises(DataError, match="dataset schema 99; this version reads 1"):
@@ -353,3 +356,135 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         check_place(file / "below" / "that")
     check_place(tmp_path / "new" / "folder")
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def changed(path: Path, place: int = -1) -> None:
+    """Flip one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_each_file_is_held_against_its_hash_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_writer, "SHARD_ROWS", 3)
+    store = make(tmp_path / "store", crops())
+    for name in ("images_001.npy", "masks_002.npy"):
+        changed(store.path / name)
+    store = Store.open(store.path)
+    assert store.images(np.array([0, 2, 6])).shape[0] == 3  # of whole shards
+    with pytest.raises(DataError, match=r"images_001\.npy was changed since it was written"):
+        store.images(np.array([0, 4]))
+    assert store.masks(np.array([5])).shape[0] == 1
+    with pytest.raises(DataError, match=r"masks_002\.npy was changed since it was written"):
+        store.masks(np.array([6]))
+
+
+def test_a_shard_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, hashed = make(tmp_path / "store", crops()), []
+    monkeypatch.setattr(intact, "sha256", lambda path: hashed.append(path.name) or sha256(path))
+    for _ in range(3):
+        Store.open(store.path).images(np.array([0, 1]))
+        store.images(np.array([2]))
+    assert hashed == ["images_000.npy"]
+    changed(store.path / "images_000.npy")
+    with pytest.raises(DataError, match="was changed"):
+        store.images(np.array([2]))
+
+
+def test_a_damaged_bank_deals_nothing(tmp_path: Path) -> None:
+    with write_store(tmp_path / "store", replace(SCENES, deal="mnist-guess"), SPLITS) as writer:
+        writer.add(scene(0))
+        writer.put_bank(digits=np.zeros((3, 4, 4), np.uint8), labels=np.arange(3))
+    store = Store.open(tmp_path / "store")
+    assert store.whole_bank == store.bank
+    changed(store.bank, 50)
+    with pytest.raises(DataError, match=r"bank\.npz is missing or was changed"):
+        dealer(store)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("0,train,a", "1,train,a", r"line 2, column 'row': expected 0, got '1'"),
+        ("train", "trian", r"line 2, column 'split': expected train or val or test, got 'trian'"),
+        (",0,0.0,0.7", ",x,0.0,0.7", r"line 2, column 'slice': expected a whole number, got 'x'"),
+        (",0.7,0.8,111", ",a,0.8,111", r"line 2, column 'spacing_y_mm': expected a number"),
+        ("0.8,111,", "0.8,11,", r"line 2, column 'readers': expected 3 digits 0 or 1, got '11'"),
+        ("0.8,111,", "0.8,112,", r"line 2, column 'readers': expected 3 digits 0 or 1, got '112'"),
+        ("111,3,", "111,4,", r"line 2, column 'marked': expected 3 at most, got '4'"),
+        ("row,split", "row,slpit", r"has no column 'split'"),
+        ("2,test,c,", "2,test,c", r"line 4: 11 cells, expected 12"),
+        ("case-0", "case-X", r"was changed since it was written, its SHA-256 is not the manifest's"),
+        ("case-0", 'cas"-0', r"was changed since it was written"),
+        ("row,", "", r"has no column 'row'|no column|cells, expected"),
+    ],
+)
+def test_a_damaged_index_is_named_with_line_and_column(tmp_path: Path, old: str, new: str, says: str) -> None:
+    file = make(tmp_path / "store", crops()).path / "index.csv"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=rf"index\.csv.*({says})"):
+        Store.open(tmp_path / "store").rows("train")
+
+
+def test_a_missing_a_short_and_an_empty_index_are_named(tmp_path: Path) -> None:
+    file = make(tmp_path / "store", crops()).path / "index.csv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match=r"index\.csv has 6 rows, its manifest says 7"):
+        Store.open(tmp_path / "store").rows("train")
+    file.write_text("")
+    with pytest.raises(DataError, match=r"index\.csv is empty"):
+        Store.open(tmp_path / "store").rows("train")
+    file.unlink()
+    with pytest.raises(DataError, match=r"index\.csv is missing"):
+        Store.open(tmp_path / "store").rows("train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("rows", "7", r"`rows`: expected a valid integer, got '7'"),
+        ("rows", 0, r"`rows`: expected greater than or equal to 1, got 0"),
+        ("rows", 8, r"`the whole`: expected `rows` as many as the shards have, 8 and 7 stand there"),
+        ("image_shape", [6, 5], r"`image_shape.2` is missing"),
+        ("image_shape", [2, 6, 0], r"`image_shape.2`: expected greater"),
+        ("image_shape", [2, 6, 6], r"`image_shape` and `masks_shape` of one height and width"),
+        ("masks_shape", [10**30, 6, 5], r"`masks_shape.0`"),
+        ("class_names", "lesion", r"`class_names`: expected a valid list, got 'lesion'"),
+        ("class_names", [], r"`class_names`"),
+        ("intensity", {"unit": "HU"}, r"`intensity.low` is missing"),
+        ("intensity", {"unit": "Hu", "low": 0, "high": 1}, r"`intensity.unit`: expected 'HU' or 'relative', got 'Hu'"),
+        ("intensity", {"unit": "HU", "low": 1, "high": 0}, r"`intensity`: expected `low` not above `high`"),
+        ("spacing_mm", -0.5, r"`spacing_mm`"),
+        ("settings", [], r"`settings`: expected a valid dictionary, got a list"),
+        ("scored", ["bone"], r"`scored` to name foreground classes"),
+        ("flips", [{"source": 0, "target": 1, "probability": 0.5}], r"one label map a row, with known odds"),
+        ("flips", [{"source": 0}], r"`flips.0.target` is missing"),
+        ("deal", "game", r"`deal` and `bank_sha256` together"),
+        ("index_sha256", "f" * 63, r"`index_sha256`"),
+        ("shards", [], r"`shards`"),
+        ("shards", [{"rows": 7}], r"`shards.0.images_sha256` is missing"),
+        ("schema", "1", r"`schema`"),
+    ],
+)
+def test_a_damaged_manifest_is_named_with_its_key(tmp_path: Path, key: str, value: Any, says: str) -> None:
+    file = make(tmp_path / "store", crops()).path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(
+        DataError, match=rf"manifest\.json is damaged or of another version: .*{says}.*make the dataset"
+    ):
+        Store.open(tmp_path / "store")
+
+
+def test_shards_of_other_shapes_or_types_are_refused(tmp_path: Path) -> None:
+    store = make(tmp_path / "store", crops())
+    np.save(store.path / "images_000.npy", np.zeros((7, 2, 6, 4), np.uint8))
+    with pytest.raises(DataError, match=r"has shape \[7, 2, 6, 4\], its manifest says \[7, 2, 6, 5\]"):
+        Store.open(store.path).images(np.array([0]))
+    np.save(store.path / "images_000.npy", np.zeros((7, 2, 6, 5), np.float64))
+    with pytest.raises(DataError, match=r"holds float64, expected int16 or uint8 or float32"):
+        Store.open(store.path).images(np.array([0]))
+    (store.path / "images_000.npy").write_bytes(b"\x93NUMPY\x01\x00\x10\x00" + b"{" * 16)
+    with pytest.raises(DataError, match=r"images_000.npy is missing or corrupt"):
+        Store.open(store.path).images(np.array([0]))

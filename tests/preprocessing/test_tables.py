@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError
-from ambiseg.preprocessing.tables import inert, parse_table, read_table, table_text, write_table
+from ambiseg.preprocessing.tables import as_meant, inert, parse_table, read_table, table_text, write_table
 
 EXPECTED = "a CSV with the columns a,b"
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
@@ -109,6 +109,13 @@ def test_compressed_tables_are_read_and_checked(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv.gz", EXPECTED)
 
 
+def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ambiseg.preprocessing.tables.LARGEST", 2**20)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 2**19))
+    with pytest.raises(DataError, match=r"holds more than 1 MiB: expected a table of less"):
+        read_table(tmp_path / "t.csv.gz", EXPECTED)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
 def test_formulas_for_people_are_inert(tmp_path: Path, cell: str) -> None:
     assert inert(cell) == "'" + cell
@@ -122,3 +129,45 @@ def test_formulas_for_people_are_inert(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize("cell", ["", "1", "-1", "+2.5", "-1e-3", "-0,5", "name", "a=b"])
 def test_numbers_and_plain_names_stay_as_they_are(cell: str) -> None:
     assert inert(cell) == cell
+
+
+@given(st.text("=+-@'\t\r\n＝1,.a ", max_size=6))
+def test_what_was_made_inert_can_be_taken_back(cell: str) -> None:
+    assert as_meant(inert(cell)) == cell
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_blanks_about_quotation_marks_are_passed_over(line_end: str) -> None:
+    text = line_end.join(['"a" ; "b"', '"1;x" ;"2"  ', ' "3" ; 4'])
+    found = parse_table(text.encode(), Path("t.csv"), EXPECTED)
+    assert [(row["a"], row["b"]) for row in found.rows] == [("1;x", "2"), ("3", "4")]
+
+
+def test_names_of_columns_in_capitals_are_the_same_columns() -> None:
+    table = parse_table(b"Patient,SPLIT\na,b\n", Path("t.csv"), EXPECTED).lowered()
+    assert (table.columns, dict(table.rows[0])) == (("patient", "split"), {"patient": "a", "split": "b"})
+    with pytest.raises(DataError, match=r"column given twice \(a,A\)"):
+        parse_table(b"a,A\n1,2\n", Path("t.csv"), EXPECTED).lowered()
+
+
+@pytest.mark.parametrize(
+    ("cell", "separator", "number"),
+    [("1.5", ",", 1.5), ("1,5", ";", 1.5), (" -,5e1 ", "\t", -5.0), ("+2.", ",", 2.0), ("1e-3", ";", 0.001)],
+)
+def test_numbers_have_points_or_commas(cell: str, separator: str, number: float) -> None:
+    table = parse_table(f"a{separator}b\n{cell}{separator}x\n".encode(), Path("t.csv"), EXPECTED)
+    assert table.number(table.rows[0], "a") == number
+
+
+@pytest.mark.parametrize("cell", ["", "x", "nan", "inf", "1e999", "1_000", "١", "1.234,5", "1 000", "0x10", "9" * 101])
+def test_what_is_no_finite_number_is_named(cell: str) -> None:
+    table = parse_table(f"a;b\n{cell};x\n".encode(), Path("t.csv"), EXPECTED)
+    with pytest.raises(DataError, match=r"t\.csv, line 2, column 'a': expected a number such as 1\.5, got '"):
+        table.number(table.rows[0], "a")
+
+
+@pytest.mark.parametrize("cell", ["", "-1", "1.0", "1e3", "9" * 16])
+def test_what_is_no_whole_number_is_named(cell: str) -> None:
+    table = parse_table(f"a;b\n{cell};x\n".encode(), Path("t.csv"), EXPECTED)
+    with pytest.raises(DataError, match=r"t\.csv, line 2, column 'a': expected a whole number, got '"):
+        table.whole_number(table.rows[0], "a")

@@ -1,0 +1,66 @@
+"""No cell that we write for people is a formula, and what is read back is what was written."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ambiseg.models.benchmarks.tables import write_rows
+from ambiseg.models.comparison.audit import audit, write_audits
+from ambiseg.models.comparison.published import read_published
+from ambiseg.models.comparison.stored import _cases as read_cases
+from ambiseg.models.evaluation.case_table import write_csv
+from ambiseg.models.prediction.content import table
+from ambiseg.preprocessing.failures import CaseFailure, write_failures
+from ambiseg.preprocessing.tables import as_meant
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "'=1", "=1\n2", "＝1")
+
+
+def cells(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def lesion(name: str) -> dict[str, Any]:
+    entry = dict.fromkeys(("probability", "volume_mm3", "long_axis_mm", "short_axis_mm", "slices", "agreement"), 0.5)
+    entry |= {
+        "rank": 1,
+        "interval": None,
+        "empty": False,
+        "cut_off": False,
+        "at_border": False,
+        "file": "hyp_01.nii.gz",
+    }
+    shared = {"score": None, "no_lesion": 0.1, "ambiguity": None, "residual": 0.0, "draws": None}
+    return {"number": 1, "name": name, "centre_mm": [-35.0, 1.0, 2.0], **shared, "hypotheses": [entry]}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_names_are_inert_in_every_table(name: str, tmp_path: Path) -> None:
+    write_failures(tmp_path / "failures.csv", [CaseFailure(name, name)])
+    (tmp_path / "hypotheses.csv").write_text(table({"lesions": [lesion(name)]}), newline="")
+    write_csv({"row": [0], "patient": [name], "case": [name], "ged": [-0.5]}, tmp_path / "cases.csv")
+    write_rows(tmp_path / "rows.csv", [{"entry": name, "figure": -0.5}])
+    for path in tmp_path.glob("*.csv"):
+        found = [cell for row in cells(path)[1:] for cell in row]
+        assert "'" + name in found, path.name
+        assert not [cell for cell in found if cell[:1] in "=+@\t＝" and cell], path.name
+    assert "-35.0" in (tmp_path / "hypotheses.csv").read_text()
+    assert "-0.5" in (tmp_path / "cases.csv").read_text()
+
+
+@pytest.mark.parametrize("name", [one for one in FORMULAS if one == one.strip()])
+def test_cases_are_read_back_as_they_were(name: str, tmp_path: Path) -> None:
+    write_csv({"row": [0], "patient": [name]}, tmp_path / "cases.csv")
+    assert as_meant(read_cases(tmp_path / "cases.csv").rows[0]["patient"]) == name
+
+
+@pytest.mark.parametrize("name", [one for one in FORMULAS if one == one.strip()])
+def test_an_audit_names_methods_inertly(name: str, tmp_path: Path) -> None:
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["method", "ged16", "ged100", "note"], [name, "0.25", "0.2", name]])
+    write_audits(tmp_path / "audit.csv", [audit(row) for row in read_published(tmp_path / "t.csv")])
+    (row,) = cells(tmp_path / "audit.csv")[1:]
+    assert row.count("'" + name) == 2
