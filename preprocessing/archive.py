@@ -45,7 +45,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except PermissionError as error:
-        raise InputError(f"Not allowed to read {path}: change its permissions or copy it.") from error
+        raise ResourceError(f"Not allowed to read {path}: change its permissions or copy it.") from error
     except BROKEN as error:
         raise DataError(_broken(path)) from error
     with archive:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from .crops import crop_image
 from .errors import DataError, InputError
-from .nifti import SUFFIXES, read_volumes
+from .nifti import read_volumes
 from .nifti_grid import Grid, times
 from .resample import PlaneGrid
 from .same_grid import check_same_grid
+from .scan_names import NIFTI, NPZ, has_suffix
 from .volume import Volume
 
 Probabilities = NDArray[np.float32]
@@ -34,9 +35,9 @@ def read_class_probabilities(path: Path, scan: str, volume: Volume, grid: Grid, 
     that axis, of the foreground's probability. Raises `InputError` or `DataError` when the file is missing or damaged, on
     another grid, of another number of classes, or holds no probabilities.
     """
-    if path.suffix.lower() == ".npz":
+    if has_suffix(path, NPZ):
         array = _from_npz(path, scan, volume, grid)
-    elif path.name.lower().endswith(SUFFIXES):
+    elif has_suffix(path, NIFTI):
         array = _from_nifti(path, scan, volume, classes)
     else:
         raise InputError(f"{path.name} is not read: expected class probabilities as .npz (nnU-Net), .nii or .nii.gz.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..scan_names import has_suffix, is_hidden
 from ..store_writer import Crop
 from .crop_values import Unit
 
@@ -42,6 +43,12 @@ class Pack:
 def natural(text: str) -> list[Any]:
     """A key that sorts slice-2 before slice-10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def named_files(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder with a suffix, in whatever case, in their natural order; without the system's own."""
+    found = (path for path in folder.iterdir() if has_suffix(path, suffix) and not is_hidden(path) and path.is_file())
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 @contextmanager

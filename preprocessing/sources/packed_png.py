@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, InputError, UsageError
+from ..scan_names import PNG
 from ..store_writer import Crop
 from .crop_values import image_values, label_values
-from .pack import Pack, PackSettings, natural
+from .pack import Pack, PackSettings, named_files, natural
 
 PLAIN = {"1": "L", "P": "RGB", "LA": "L", "RGBA": "RGB"}  # modes of images that are converted
 
@@ -72,12 +73,19 @@ def _pictures(tops: Sequence[Path]) -> list[_Picture]:
         raise InputError(f"No folder mask-0 beside {folders[0][1]}: expected images/ and mask-0/, mask-1/, ...")
     pictures = []
     for top, images in folders:
-        for file in sorted(images.glob("*.png"), key=lambda path: natural(path.name)):
-            masks = [images.parent / reader / file.name for reader in readers]
-            pictures.append(_Picture(top, file, tuple(mask if mask.is_file() else None for mask in masks)))
+        drawn = [_by_name(images.parent / reader) for reader in readers]
+        pictures += [
+            _Picture(top, file, tuple(masks.get(file.name.lower()) for masks in drawn))
+            for file in named_files(images, PNG)
+        ]
     if not pictures:
         raise InputError(f"No PNG file in {folders[0][1]}: expected images as .png.")
     return pictures
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The PNG files of a folder, if there is one, by their names in lower case."""
+    return {file.name.lower(): file for file in named_files(folder, PNG)} if folder.is_dir() else {}
 
 
 def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[str], list[str]]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
+from ..scan_names import GZIP, has_suffix
 from ..store_writer import Crop
 from .lidc import ATTRIBUTION
 from .pack import Pack, PackSettings, broken_npz, load_npz
@@ -76,10 +77,11 @@ def _keys(path: Path) -> list[Key]:
 
 def _facts(folder: Path) -> Facts:
     """The rows of the CSV beside the shards by patient, nodule and slice; none where there is no CSV."""
-    path = next((folder / name for name in ("slices.csv.gz", "slices.csv") if (folder / name).is_file()), None)
+    found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
+    path = next((found[name] for name in ("slices.csv.gz", "slices.csv") if name in found), None)
     if path is None:
         return {}
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    opener: Any = gzip.open if has_suffix(path, GZIP) else open
     try:
         with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
