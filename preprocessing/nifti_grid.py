@@ -84,7 +84,7 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
     except (ValueError, HeaderDataError) as error:
         raise DataError(f"The qform of {name} is no rotation: correct it, or set its code to 0.") from error
     affine[:3] *= UNITS.get(unit, 1.0)
-    _check_affine(name, affine, (i, j, k), small=unit == MICROMETRES)
+    _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
     straight = _straight(name, affine, (i, j, k))
     if header["qform_code"] == 0 and not np.array_equal(straight, affine):
         header = header.copy()
@@ -99,8 +99,6 @@ def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: st
     Axes that are a little off the right angle, as rounded numbers are, are put at right angles to the first two. Raises
     `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
     """
-    _check_affine(name, affine, shape)
-    straight = _straight(name, affine, shape)
     header = nib.Nifti1Header()
     try:
         header.set_data_shape(shape)
@@ -108,16 +106,19 @@ def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: st
         raise DataError(
             f"{name} has {times(shape)} voxels: expected at most 32767 along each axis; crop the scan first."
         ) from error
+    _check_affine(name, affine, shape)
+    straight = _straight(name, affine, shape)
     header.set_sform(straight, code="scanner")
     header.set_qform(straight, code="scanner")
     header.set_xyzt_units("mm")
     return Grid(header, shape, shape, straight)
 
 
-def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int, int], *, small: bool = False) -> None:
+def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int, int], *, tiny: bool = False) -> None:
     """Refuse an affine in mm that cannot be inverted, or whose size shows that it is in another unit.
 
-    A picture (one slice), or what is said to be in micrometres, may be `small`.
+    A picture (one slice) may be of any size, as those from a microscope are; a `tiny` volume is one said to be in
+    micrometres.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
@@ -127,9 +128,10 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
         )
     seen = np.array(shape) > 1
     sides = (lengths * shape)[seen] if seen.any() else lengths
-    small = small or int(seen.sum()) <= 2
-    least, shortest = (TINY_MM, 0.0) if small else (VOXEL_MM[0], SIDE_MM[0])
-    if not (least <= lengths.min() and lengths.max() <= VOXEL_MM[1] and shortest <= sides.max() <= SIDE_MM[1]):
+    picture = int(seen.sum()) <= 2
+    least, shortest = (TINY_MM, 0.0) if picture or tiny else (VOXEL_MM[0], SIDE_MM[0])
+    longest = np.inf if picture else SIDE_MM[1]
+    if not (least <= lengths.min() and lengths.max() <= VOXEL_MM[1] and shortest <= sides.max() <= longest):
         raise DataError(
             f"The voxels of {name} measure {times(tuple(lengths), '.3g')} mm, the whole of it at most {sides.max():.3g} mm: "
             "expected the size of a part of a body; its unit is wrong, correct its spacing or export the scan in mm."

@@ -226,7 +226,7 @@ def other_format(folder: Path) -> Path:
         (not_a_number, "scan.mha holds 1 voxels that are not numbers"),
         (sheared_nrrd, "affine of scan.nhdr is sheared by 11.3 degrees"),
         (sheared_mha, "affine of scan.mha is sheared by 11.3 degrees"),
-        (singular, "scan.mhd is not a whole MetaImage file"),
+        (singular, "affine of scan.mhd is singular"),
         (metres, "scan.nhdr gives lengths in m: expected mm"),
         (no_data_file, r"scan.mhd names its voxels' file scan.raw, and that is no file beside it"),
         (data_cut_short, "scan.mhd is not a whole MetaImage file"),
