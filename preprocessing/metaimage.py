@@ -18,7 +18,7 @@ MATRIX = ("transformmatrix", "rotation", "orientation")  # three names of one th
 ORIGIN = ("offset", "position", "origin")
 SPACING = ("elementspacing", "elementsize")
 MSB = ("binarydatabyteordermsb", "elementbyteordermsb")
-SCALING = {"elementtointensityfunctionslope": 1.0, "elementtointensityfunctionoffset": 0.0}  # by which nothing is scaled
+SCALING = {"elementtointensityfunctionslope": 1.0, "elementtointensityfunctionoffset": 0.0}  # values that change none
 KNOWN = {
     *NEEDED, *MATRIX, *ORIGIN, *SPACING, *MSB, *SCALING, "headersize", "elementnumberofchannels", "distanceunits",
     "binarydata", "compresseddata", "compresseddatasize", "compressionlevel", "objecttype", "objectsubtype", "comment",
@@ -36,7 +36,7 @@ ROTATION = 0.05  # by how much the length of an axis' direction may differ from 
 def stored_metaimage(path: Path) -> StoredImage:
     """The image that a MetaImage header describes. Raises `DataError` where a field is missing, unknown or out of range."""
     header = read_header(path, FIELD, last="elementdatafile")
-    if not NEEDED <= header.fields.keys() or header.fields.get("objecttype", "Image").lower() != "image":
+    if not header.fields.keys() >= NEEDED or header.fields.get("objecttype", "Image").lower() != "image":
         raise DataError(broken(path, "MetaImage"))
     _check_names(header)
     axes = header.whole("ndims", 2, 4)
@@ -50,7 +50,7 @@ def stored_metaimage(path: Path) -> StoredImage:
     kind = TYPES.get(header.fields["elementtype"].lower())
     if kind is None:
         raise header.wrong("elementtype", "one of MET_CHAR, MET_UCHAR, MET_SHORT, ... MET_DOUBLE")
-    order = ">" if any([header.truth(name, False) for name in MSB]) else "<"
+    order = ">" if any(header.truth(name, False) for name in MSB) else "<"
     name = header.fields["elementdatafile"]
     local, encoding = name.lower() == "local", _encoding(header)
     skip = header.whole("headersize", -1 if encoding == "raw" else 0, 0 if local else 10**9, default=0)
@@ -81,7 +81,9 @@ def _encoding(header: TextHeader) -> Encoding:
 def _affine(header: TextHeader, axes: int) -> NDArray[np.float64]:
     """Voxel indices (i, j, k, 1) to mm in RAS; the header's own are LPS, a row of its matrix for each axis."""
     if header.fields.get("distanceunits", "mm").lower() not in ("mm", "?"):
-        raise DataError(f"{header.name} gives lengths in {header.fields['distanceunits']}: expected mm; export it again.")
+        raise DataError(
+            f"{header.name} gives lengths in {header.fields['distanceunits']}: expected mm; export it again."
+        )
     matrix = np.eye(axes) if (name := _one_of(header, MATRIX)) is None else header.numbers(name, axes**2)
     directions = matrix.reshape(axes, axes)[:3, :3]
     if name is not None and (np.abs(np.linalg.norm(directions, axis=1) - 1) > ROTATION).any():

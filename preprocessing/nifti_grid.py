@@ -18,8 +18,8 @@ RIGHT = 2e-5  # largest cosine between two voxel axes that every program takes f
 PLACE = 0.5  # largest distance between sform and qform, in voxels
 UNITS = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres, in mm; anything else is taken as mm
 MICROMETRES = 3
-VOXEL_MM = (0.002, 100.0)  # smallest and largest voxel of a volume; beyond them its unit is wrong
-SIDE_MM = (1.0, 10_000.0)  # shortest and longest longest side
+VOXEL_MM = (0.01, 100.0)  # smallest and largest voxel of a volume; beyond them its unit is wrong
+SIDE_MM = 10_000.0  # longest side of a volume
 TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
 FAR_MM = 1e6  # farthest place of the first voxel
 
@@ -129,9 +129,9 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
     seen = np.array(shape) > 1
     sides = (lengths * shape)[seen] if seen.any() else lengths
     picture = int(seen.sum()) <= 2
-    least, shortest = (TINY_MM, 0.0) if picture or tiny else (VOXEL_MM[0], SIDE_MM[0])
-    longest = np.inf if picture else SIDE_MM[1]
-    if not (least <= lengths.min() and lengths.max() <= VOXEL_MM[1] and shortest <= sides.max() <= longest):
+    least = TINY_MM if picture or tiny else VOXEL_MM[0]
+    longest = np.inf if picture else SIDE_MM
+    if lengths.min() < least or lengths.max() > VOXEL_MM[1] or sides.max() > longest:
         raise DataError(
             f"The voxels of {name} measure {times(tuple(lengths), '.3g')} mm, the whole of it at most {sides.max():.3g} mm: "
             "expected the size of a part of a body; its unit is wrong, correct its spacing or export the scan in mm."

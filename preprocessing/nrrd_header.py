@@ -96,7 +96,7 @@ def _header(path: Path) -> TextHeader:
         if not MAGIC.match(file.read(16)):
             raise DataError(broken(path, "NRRD"))
     header = TextHeader(path.name, {SAME.get(name, name): value for name, value in read.fields.items()}, read.end)
-    if not NEEDED <= header.fields.keys():
+    if not header.fields.keys() >= NEEDED:
         raise DataError(broken(path, "NRRD"))
     if unknown := header.fields.keys() - KNOWN:
         raise DataError(
@@ -112,7 +112,9 @@ def _order(header: TextHeader, kind: str, encoding: Encoding) -> str:
         return "<"
     order = {"little": "<", "big": ">"}.get(header.fields.get("endian", "").lower())
     if order is None:
-        raise DataError(f"The header of {header.name} does not say endian: little or big: add it, or export the scan again.")
+        raise DataError(
+            f"The header of {header.name} does not say endian: little or big: add it, or export the scan again."
+        )
     return order
 
 
@@ -146,7 +148,9 @@ def _steps(header: TextHeader, count: int) -> list[NDArray[np.float64] | None]:
 def _vector(header: TextHeader, field: str, text: str) -> NDArray[np.float64]:
     """A vector "(x,y,z)" in space."""
     found = header.parsed(field, [part.strip() for part in text.strip("()").split(",")])
-    if len(found) not in (2, 3, 4) or ("space dimension" in header and len(found) != header.whole("space dimension", 2, 4)):
+    if len(found) not in (2, 3, 4) or (
+        "space dimension" in header and len(found) != header.whole("space dimension", 2, 4)
+    ):
         raise header.wrong(field, "vectors of two or three numbers")
     return found
 

@@ -91,9 +91,7 @@ def read_header(path: Path, field: re.Pattern[str], last: str | None = None) -> 
         with path.open("rb") as file:
             lines = file.read(LONGEST).splitlines(keepends=True)
     except OSError as error:
-        raise ResourceError(
-            f"{path} cannot be read ({error.strerror}): check its permissions and the disk."
-        ) from error
+        raise ResourceError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk.") from error
     fields: dict[str, str] = {}
     end = 0
     for line in lines:
