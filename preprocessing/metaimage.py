@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .stored_image import Encoding, StoredImage, no_distances, several_values, three_axes
-from .text_header import TextHeader, beside, read_header
+from .text_header import TextHeader, beside, read_header, shown
 from .voxel_stream import broken
 
 FIELD = re.compile(r"(\S[^=:]*?)\s*[=:]\s*(.*?)")
@@ -69,7 +69,7 @@ def _check_names(header: TextHeader) -> None:
     """Refuse a field that is nearly one of MetaImage's, which other programs pass over without a word."""
     for name in header.fields.keys() - KNOWN:
         if near := difflib.get_close_matches(name, KNOWN, 1, 0.85):
-            raise DataError(f"The header of {header.name} says {name}: expected {near[0]}; correct it.")
+            raise DataError(f"The header of {header.name} says {shown(name)}: expected {near[0]}; correct it.")
 
 
 def _encoding(header: TextHeader) -> Encoding:
@@ -82,7 +82,7 @@ def _affine(header: TextHeader, axes: int) -> NDArray[np.float64]:
     """Voxel indices (i, j, k, 1) to mm in RAS; the header's own are LPS, a row of its matrix for each axis."""
     if header.fields.get("distanceunits", "mm").lower() not in ("mm", "?"):
         raise DataError(
-            f"{header.name} gives lengths in {header.fields['distanceunits']}: expected mm; export it again."
+            f"{header.name} gives lengths in {shown(header.fields['distanceunits'])}: expected mm; export it again."
         )
     matrix = np.eye(axes) if (name := _one_of(header, MATRIX)) is None else header.numbers(name, axes**2)
     directions = matrix.reshape(axes, axes)[:3, :3]

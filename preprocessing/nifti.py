@@ -6,6 +6,7 @@ Whether a file is packed by gzip is seen from its bytes, whatever its name says.
 """
 
 import gzip
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +15,13 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from .errors import DataError, InputError
 from .files import whole_file
-from .nifti_grid import Grid, grid_of, times
+from .nifti_grid import Grid, apart_mm, grid_of, times
 from .scan_names import GZIP, NIFTI, PAIR, has_suffix
 from .values import check_claim, usable_values
 from .volume import Volume
@@ -29,6 +29,10 @@ from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
 KIND = "NIfTI"
 HEADERS = (nib.Nifti1Header, nib.Nifti2Header)
+ROUNDING = 0.001  # voxels, by which a place may move where NIfTI-1 holds it in fewer digits than NIfTI-2
+ERROR = 40  # from which of nibabel's levels on a header cannot be used
+SILENT = logging.Logger("remarks on odd headers")  # what matters of them is checked here
+SILENT.addHandler(logging.NullHandler())
 PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
@@ -78,11 +82,13 @@ def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: st
 def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: str = "") -> nib.Nifti1Image:
     """An array [Z, Y, X] (uint8 or float32) in a file's own voxel order, with its affine and form codes.
 
+    It is NIfTI-1, also of a NIfTI-2 file, which ITK does not open, unless an axis is too long for it.
     Nothing else of that file's header is kept, so nothing personal travels along. `description` (79 bytes) goes into the
     header, `comment` into an extension of it.
     """
     own = grid.back(array)
-    header = type(grid.header)()
+    long = max(own.shape) > np.iinfo(np.int16).max
+    header = nib.Nifti2Header() if long else nib.Nifti1Header()
     header.set_data_dtype(own.dtype)
     header.set_data_shape(own.shape)
     for field in PLACE_FIELDS:
@@ -90,7 +96,7 @@ def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: st
     header["descrip"] = description.encode()[:79]
     if comment:
         header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    kind = nib.Nifti2Image if long else nib.Nifti1Image
     return kind(own, header.get_best_affine(), header)
 
 
@@ -118,7 +124,9 @@ def _save(image: nib.Nifti1Image, path: Path) -> None:
 def _check_written(aside: Path, path: Path, grid: Grid) -> None:
     with _opened(aside) as (written, _):
         shape, affine = written.get_data_shape(), written.get_best_affine()
-    if shape != grid.written or not np.array_equal(affine, grid.header.get_best_affine()):
+    expected = grid.header.get_best_affine()
+    apart = apart_mm(affine, expected, grid.shape)
+    if shape != grid.written or apart > ROUNDING * np.linalg.norm(expected[:3, :3], axis=0).min():
         raise DataError(
             f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came {times(shape)}, or another "
             "affine): it was not kept; please report this."
@@ -134,7 +142,7 @@ def _opened(path: Path) -> Iterator[tuple[nib.Nifti1Header, BinaryIO]]:
         raise InputError(f"{path.name} is not read: expected a {' or '.join(NIFTI)} file; convert it first.")
     if not path.is_file():
         raise InputError(f"No file {path}: expected a NIfTI scan (.nii or .nii.gz); check the path.")
-    with readable(path, KIND), opened(path) as stream, LoggingOutputSuppressor():  # its remarks on odd headers
+    with readable(path, KIND), opened(path) as stream:
         header = _header(path, stream)
         check_claim(path.name, _claimed(header), path.stat().st_size)
         yield header, stream
@@ -149,9 +157,10 @@ def _header(path: Path, stream: BinaryIO) -> nib.Nifti1Header:
     try:
         header = kind(block[: kind.sizeof_hdr], check=False)
         header["vox_offset"] = _voxels_begin(path, header, extended=block[kind.sizeof_hdr] != 0)
-        return kind(header.binaryblock, header.endianness)  # checked
+        header.check_fix(SILENT, error_level=ERROR)
     except HeaderDataError as error:
         raise DataError(broken(path, KIND)) from error
+    return header
 
 
 def _voxels_begin(path: Path, header: nib.Nifti1Header, extended: bool) -> int:

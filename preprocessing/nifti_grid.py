@@ -14,7 +14,7 @@ from .errors import DataError
 
 DISPLAY = axcodes2ornt("LPS")
 SAME_GRID = 0.1  # largest distance between the corners of two grids that are called one, in voxels
-RIGHT = 2e-5  # largest cosine between two voxel axes that every program takes for a right angle; ITK's limit is 1e-4
+RIGHT = 5e-5  # largest cosine between two voxel axes that every program takes for a right angle; ITK's limit is 1e-4
 PLACE = 0.5  # largest distance between sform and qform, in voxels
 UNITS = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres, in mm; anything else is taken as mm
 MICROMETRES = 3
@@ -169,18 +169,22 @@ def _straight(name: str, affine: NDArray[np.float64], shape: tuple[int, int, int
 
 
 def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> None:
-    if header["qform_code"] <= 0:
-        return
-    qform, sform = header.get_qform(), header.get_sform()
-    if not np.isfinite(qform).all():
+    """Refuse a header whose parts place the voxels differently: some programs read the one, some the other."""
+    if header["qform_code"] > 0 and not np.isfinite(header.get_qform()).all():
         raise ValueError("a quaternion that is no number")
     if header["sform_code"] <= 0:
         return
-    apart = apart_mm(sform, qform, shape)
-    if not apart <= PLACE * np.linalg.norm(sform[:3, :3], axis=0).min():  # also where it is no number
+    sform = header.get_sform()
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    if header["qform_code"] > 0:
+        other, wrong, remedy = header.get_qform(), "qform", "set the code of the wrong one to 0"
+    else:  # ITK takes the directions of the sform, but the distances of pixdim
+        other, wrong, remedy = sform.copy(), "pixdim", "correct the wrong one"
+        other[:3, :3] *= header["pixdim"][1:4] / np.where(lengths > 0, lengths, 1)
+    apart = apart_mm(sform, other, shape)
+    if not apart <= PLACE * lengths.min():  # also where it is no number
         raise DataError(
-            f"The sform and qform of {name} place its voxels up to {apart:.1f} mm apart: expected one "
-            "place; set the code of the wrong one to 0."
+            f"The sform and {wrong} of {name} place its voxels up to {apart:.1f} mm apart: expected one place; {remedy}."
         )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .stored_image import Encoding, StoredImage, no_distances, several_values, three_axes
-from .text_header import TextHeader, beside, read_header
+from .text_header import TextHeader, beside, read_header, shown
 from .voxel_stream import broken
 
 MAGIC = re.compile(rb"NRRD000[1-6]\r?\n")
@@ -100,7 +100,7 @@ def _header(path: Path) -> TextHeader:
         raise DataError(broken(path, "NRRD"))
     if unknown := header.fields.keys() - KNOWN:
         raise DataError(
-            f"The header of {path.name} has a field {min(unknown)[:40]!r}, which NRRD does not know: it is damaged, or was "
+            f"The header of {path.name} has a field {shown(min(unknown))}, which NRRD does not know: it is damaged, or was "
             "written by hand; correct it, or export the scan again."
         )
     return header
@@ -159,7 +159,7 @@ def _affine(header: TextHeader, axes: list[_Axis]) -> NDArray[np.float64]:
     """Voxel indices (i, j, k, 1) to mm in RAS."""
     units = set(re.findall(r'"([^"]*)"', " ".join(header.fields.get(name, "") for name in ("space units", "units"))))
     if units := {unit for unit in units if unit.lower() not in ("mm", "millimeter", "millimeters", "")}:
-        raise DataError(f"{header.name} gives lengths in {units.pop()[:20]}: expected mm; export it again.")
+        raise DataError(f"{header.name} gives lengths in {shown(units.pop())}: expected mm; export it again.")
     signs = SPACES.get(header.fields.get("space", "lps").lower().removesuffix("-time"))
     if signs is None:
         raise header.wrong("space", "left-posterior-superior, right-anterior-superior or another of NRRD's spaces")

@@ -77,7 +77,7 @@ class TextHeader:
     def wrong(self, field: str, expected: str) -> DataError:
         """The error of a field whose value is not what was expected."""
         return DataError(
-            f"The header of {self.name} says {field} = {_short(self.fields[field])}: expected {expected}; correct it, or "
+            f"The header of {self.name} says {field} = {shown(self.fields[field])}: expected {expected}; correct it, or "
             "export the scan again."
         )
 
@@ -103,7 +103,7 @@ def read_header(path: Path, field: re.Pattern[str], last: str | None = None) -> 
             continue
         name = found[1].lower()
         if fields.get(name, found[2]) != found[2]:
-            raise DataError(f"The header of {path.name} says {name} twice: leave the right one.")
+            raise DataError(f"The header of {path.name} says {shown(name)} twice: leave the right one.")
         fields[name] = found[2]
         if name == last:
             break
@@ -115,13 +115,13 @@ def beside(path: Path, name: str) -> Path:
     data = path.parent / name
     if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name or not data.is_file():
         raise DataError(
-            f"{path.name} names its voxels' file {_short(name)}, and that is no file beside it: put it there, or save the "
+            f"{path.name} names its voxels' file {shown(name)}, and that is no file beside it: put it there, or save the "
             "scan as one file."
         )
     return data
 
 
-def _short(text: str) -> str:
+def shown(text: str) -> str:
     """A value as a message can show it."""
-    shown = re.sub(r"[^ -~]", "?", text)
-    return shown if len(shown) <= 60 else f"{shown[:60]}..."
+    printable = re.sub(r"[^ -~]", "?", text)
+    return printable if len(printable) <= 60 else f"{printable[:60]}..."
