@@ -152,7 +152,7 @@ def _header(path: Path, stream: BinaryIO) -> nib.Nifti1Header:
     """The header of a file, of which `vox_offset` says rightly where the voxels begin."""
     block = stream.read(HEADERS[-1].sizeof_hdr + 4)
     kind = next((kind for kind in HEADERS if kind.may_contain_header(block)), None)
-    if kind is None:
+    if kind is None or len(block) < kind.single_vox_offset:
         raise DataError(broken(path, KIND))
     try:
         header = kind(block[: kind.sizeof_hdr], check=False)

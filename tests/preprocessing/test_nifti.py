@@ -472,3 +472,13 @@ def test_a_file_that_may_not_be_read_is_a_lack_of_rights(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(ResourceError, match=r"Not allowed to read .*scan.nii: change its permissions"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, kind: type[nib.Nifti1Image]) -> None:
+    nib.save(kind(VOXELS, RAS), tmp_path / "whole.nii")
+    content = (tmp_path / "whole.nii").read_bytes()
+    for kept in (*range(0, 340, 17), *range(340, 360), *range(530, 550), len(content) - 1):
+        (tmp_path / "scan.nii").write_bytes(content[:kept])
+        with pytest.raises(DataError, match=r"scan.nii is not a whole NIfTI file"):
+            read_volume(tmp_path / "scan.nii")
