@@ -1,7 +1,6 @@
 """A pack: crops that somebody else cut, whatever files they lie in."""
 
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..archive import BROKEN
 from ..errors import DataError
 from ..scan_names import has_suffix, is_hidden
 from ..store_writer import Crop
@@ -57,7 +57,7 @@ def load_npz(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         try:
             opened = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except BROKEN as error:
             raise broken_npz(path) from error
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise broken_npz(path)

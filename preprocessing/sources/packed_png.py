@@ -8,6 +8,7 @@ searched in the file's path below the top, or from the patient's folder.
 
 import csv
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +163,15 @@ def _mask(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
 
 def _pixels(path: Path, converted: Mapping[str, str]) -> NDArray:
     try:
-        with Image.open(path) as picture:
-            mode = converted.get(picture.mode, picture.mode)
-            return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            with Image.open(path) as picture:
+                picture.verify()  # its checksums, which reading the pixels passes over
+            with Image.open(path) as picture:
+                mode = converted.get(picture.mode, picture.mode)
+                return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{path} claims more pixels than a crop can have: it is damaged, or no crop; get it again."
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} is not a whole PNG file (damaged, or another format): get it again.") from error

@@ -10,8 +10,6 @@
 import bz2
 import csv
 import gzip
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import isqrt
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..archive import BROKEN
 from ..errors import DataError, UsageError
 from ..scan_names import GZIP, has_suffix
 from ..store_writer import Crop
@@ -30,7 +29,6 @@ from .pack import Pack, PackSettings, broken_npz, load_npz
 NAME = "lidc-128-repack"
 READERS = 4
 KEYS = ("patient", "nodule", "slice")
-BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 Key = tuple[str, int, int]
 Facts = Mapping[Key, Mapping[str, str]]
