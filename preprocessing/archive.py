@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,11 @@ from .scan_names import is_hidden
 
 MAX_BYTES = 20 * 10**9  # unpacked
 MAX_FILES = 100_000
+MAX_INDEX = 15 * 10**6  # bytes of the list of entries, which is read as a whole
+MAX_RATIO = 200  # of what is unpacked to what is packed; a scan has 2 to 10
+SMALL = 100 * 10**6  # bytes that may be packed as tightly as they like
+END, END_64 = b"PK\x05\x06", b"PK\x06\x06"  # how the last record of a zip begins, and of a large one the record before
+# What reading a damaged zip raises, an npz too
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
@@ -23,8 +29,8 @@ def unpacked(path: Path) -> Iterator[Path]:
     """A temporary folder with a zip's files, without the system's own; it is removed when the block ends.
 
     Nothing is unpacked outside it. Raises `InputError` when there is no such file, `DataError` when it is no zip,
-    damaged, encrypted, larger than 20 GB unpacked, or holds links or paths that lead elsewhere, and `ResourceError` when
-    the disk has no room.
+    damaged, encrypted, larger than 20 GB unpacked, packed more tightly than a scan can be, or holds links or paths that
+    lead elsewhere, and `ResourceError` when the disk has no room.
     """
     if not path.is_file():
         raise InputError(f"No file {path}: expected a zip with one scan; check the path.")
@@ -43,13 +49,33 @@ def unpacked(path: Path) -> Iterator[Path]:
 @contextmanager
 def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
+        _check_index(path)
         archive = zipfile.ZipFile(path)
     except PermissionError as error:
-        raise InputError(f"Not allowed to read {path}: change its permissions or copy it.") from error
+        raise ResourceError(f"Not allowed to read {path}: change its permissions or copy it.") from error
     except BROKEN as error:
         raise DataError(_broken(path)) from error
     with archive:
         yield archive
+
+
+def _check_index(path: Path) -> None:
+    """Refuse a list of entries that would take long to read, by what the end of the file says of it."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - (1 << 16) - 22))
+        tail = file.read()
+    end = tail[tail.rfind(END) :]
+    if len(end) < 22 or not end.startswith(END):
+        return  # `zipfile` says that it is none
+    (length,) = struct.unpack("<I", end[12:16])
+    if length == 0xFFFFFFFF and (at := tail.rfind(END_64)) >= 0:
+        (length,) = struct.unpack("<Q", tail[at + 40 : at + 48].ljust(8, b"\xff"))
+    if length > MAX_INDEX:
+        raise DataError(
+            f"{path.name} has a list of files of {length / 1e6:,.1f} MB: expected one of at most {MAX_FILES:,} files, of "
+            f"{MAX_INDEX // 10**6} MB; unpack it yourself and give the folder."
+        )
 
 
 def _broken(path: Path) -> str:
@@ -62,11 +88,18 @@ def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 def _check(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     places = [_place(entry) for entry in entries]
-    total = sum(entry.file_size for entry in entries)
+    total, packed = sum(entry.file_size for entry in entries), path.stat().st_size
+    if sum(entry.compress_size for entry in entries) > packed:
+        raise DataError(_broken(path))  # entries share their bytes
     if len(entries) > MAX_FILES or total > MAX_BYTES:
         raise DataError(
             f"{path.name} holds {len(entries):,} files of {total / 1e9:,.1f} GB unpacked: expected at most {MAX_FILES:,} "
             f"and {MAX_BYTES // 10**9} GB; unpack it yourself and give the folder."
+        )
+    if total > max(SMALL, MAX_RATIO * packed):
+        raise DataError(
+            f"{path.name} holds {total / 1e9:,.1f} GB in {packed / 1e6:,.1f} MB: expected at most {MAX_RATIO} times as much "
+            "unpacked, no scan is packed more tightly; unpack it yourself and give the folder."
         )
     if any(place.is_absolute() or ".." in place.parts or not place.parts or ":" in place.parts[0] for place in places):
         raise DataError(f"{path.name} holds paths that lead out of it: it was not unpacked; pack it again.")

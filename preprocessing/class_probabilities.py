@@ -6,18 +6,19 @@ order, all zero where it had cropped the image away. The .pkl beside either is n
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .archive import BROKEN
 from .crops import crop_image
 from .errors import DataError, InputError
-from .nifti import SUFFIXES, read_volumes
+from .nifti import read_volumes
 from .nifti_grid import Grid, times
 from .resample import PlaneGrid
 from .same_grid import check_same_grid
+from .scan_names import NIFTI, NPZ, has_suffix
 from .volume import Volume
 
 Probabilities = NDArray[np.float32]
@@ -34,9 +35,9 @@ def read_class_probabilities(path: Path, scan: str, volume: Volume, grid: Grid, 
     that axis, of the foreground's probability. Raises `InputError` or `DataError` when the file is missing or damaged, on
     another grid, of another number of classes, or holds no probabilities.
     """
-    if path.suffix.lower() == ".npz":
+    if has_suffix(path, NPZ):
         array = _from_npz(path, scan, volume, grid)
-    elif path.name.lower().endswith(SUFFIXES):
+    elif has_suffix(path, NIFTI):
         array = _from_nifti(path, scan, volume, classes)
     else:
         raise InputError(f"{path.name} is not read: expected class probabilities as .npz (nnU-Net), .nii or .nii.gz.")
@@ -91,7 +92,7 @@ def _load(path: Path) -> tuple[str, NDArray]:
                     f"{' or '.join(KEYS)}, as nnU-Net saves it."
                 )
             array: NDArray = file[key]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN as error:
         if "pickle" in str(error):
             raise DataError(
                 f"{path.name} holds pickled Python objects, which are never loaded: expected a plain array; save it again."

@@ -2,29 +2,37 @@
 
 Axes are only permuted and flipped, never resampled, and the same permutation undone puts an array back in the file's
 own voxel order. A file with neither sform nor qform has the place that nibabel gives it (its spacing, centred on zero).
+Whether a file is packed by gzip is seen from its bytes, whatever its name says.
 """
 
 import gzip
+import logging
 import math
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from .errors import DataError, InputError
 from .files import whole_file
-from .nifti_grid import Grid, grid_of, times
-from .scan_names import NIFTI as SUFFIXES
-from .scan_names import PAIR, has_suffix
+from .nifti_grid import Grid, apart_mm, grid_of, times
+from .scan_names import GZIP, NIFTI, PAIR, has_suffix
 from .values import check_claim, usable_values
 from .volume import Volume
+from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
-BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
+KIND = "NIfTI"
+HEADERS = (nib.Nifti1Header, nib.Nifti2Header)
+ROUNDING = 0.001  # voxels, by which a place may move where NIfTI-1 holds it in fewer digits than NIfTI-2
+ERROR = 40  # from which of nibabel's levels on a header cannot be used
+SILENT = logging.Logger("remarks on odd headers")  # what matters of them is checked here
+SILENT.addHandler(logging.NullHandler())
 PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
@@ -37,9 +45,9 @@ def read_volume(path: Path) -> Volume:
     Whole numbers keep their type, everything else is float32. (X, Y) and (X, Y, 1) are one slice. Raises `InputError`
     when there is no such file, `DataError` when it is broken or its geometry or voxels cannot be used.
     """
-    image = _open(path)
-    grid = grid_of(path.name, image)
-    array = _voxels(path, image)
+    with _opened(path) as (header, stream):
+        grid = grid_of(path.name, header)
+        array = _voxels(path, header, stream)
     return Volume(np.ascontiguousarray(grid.display(array)), grid.display_affine)
 
 
@@ -48,15 +56,16 @@ def read_volumes(path: Path) -> list[Volume]:
 
     A fifth axis is taken as the fourth where that has length 1, as in ITK's vector images.
     """
-    image = _open(path)
-    grid = grid_of(path.name, image, several=True)
-    arrays = np.moveaxis(_voxels(path, image).reshape(*grid.shape, -1), -1, 0)
+    with _opened(path) as (header, stream):
+        grid = grid_of(path.name, header, several=True)
+        arrays = np.moveaxis(_voxels(path, header, stream).reshape(*grid.shape, -1), -1, 0)
     return [Volume(grid.display(array), grid.display_affine) for array in arrays]
 
 
 def read_grid(path: Path) -> Grid:
     """The place of the voxels of a .nii or .nii.gz file, checked as by `read_volume`; no voxel is read."""
-    return grid_of(path.name, _open(path))
+    with _opened(path) as (header, _):
+        return grid_of(path.name, header)
 
 
 def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: str = "", comment: str = "") -> None:
@@ -73,11 +82,13 @@ def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: st
 def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: str = "") -> nib.Nifti1Image:
     """An array [Z, Y, X] (uint8 or float32) in a file's own voxel order, with its affine and form codes.
 
+    It is NIfTI-1, also of a NIfTI-2 file, which ITK does not open, unless an axis is too long for it.
     Nothing else of that file's header is kept, so nothing personal travels along. `description` (79 bytes) goes into the
     header, `comment` into an extension of it.
     """
     own = grid.back(array)
-    header = type(grid.header)()
+    long = max(own.shape) > np.iinfo(np.int16).max
+    header = nib.Nifti2Header() if long else nib.Nifti1Header()
     header.set_data_dtype(own.dtype)
     header.set_data_shape(own.shape)
     for field in PLACE_FIELDS:
@@ -85,7 +96,7 @@ def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: st
     header["descrip"] = description.encode()[:79]
     if comment:
         header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    kind = nib.Nifti2Image if long else nib.Nifti1Image
     return kind(own, header.get_best_affine(), header)
 
 
@@ -103,7 +114,7 @@ def write_volume(path: Path, volume: Volume) -> None:
 
 def _save(image: nib.Nifti1Image, path: Path) -> None:
     with path.open("wb") as file:
-        if path.suffix == ".gz":
+        if has_suffix(path, GZIP):
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
                 image.to_stream(packed)
         else:
@@ -111,47 +122,82 @@ def _save(image: nib.Nifti1Image, path: Path) -> None:
 
 
 def _check_written(aside: Path, path: Path, grid: Grid) -> None:
-    written = _open(aside)
+    with _opened(aside) as (written, _):
+        shape, affine = written.get_data_shape(), written.get_best_affine()
     expected = grid.header.get_best_affine()
-    if written.shape != grid.written or not np.array_equal(written.header.get_best_affine(), expected):
+    apart = apart_mm(affine, expected, grid.shape)
+    if shape != grid.written or apart > ROUNDING * np.linalg.norm(expected[:3, :3], axis=0).min():
         raise DataError(
-            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came "
-            f"{times(written.shape)}, or another affine): it was not kept; please report this."
+            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came {times(shape)}, or another "
+            "affine): it was not kept; please report this."
         )
 
 
-def _open(path: Path) -> nib.Nifti1Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[nib.Nifti1Header, BinaryIO]]:
+    """The checked header of a file, and its bytes, unpacked, from behind the header on."""
     if has_suffix(path, PAIR):
         raise InputError(f"{path.name} is one of a pair (.hdr and .img), which is not read: save the scan as .nii.gz.")
-    if not has_suffix(path, SUFFIXES):
-        raise InputError(f"{path.name} is not read: expected a {' or '.join(SUFFIXES)} file; convert it first.")
+    if not has_suffix(path, NIFTI):
+        raise InputError(f"{path.name} is not read: expected a {' or '.join(NIFTI)} file; convert it first.")
     if not path.is_file():
         raise InputError(f"No file {path}: expected a NIfTI scan (.nii or .nii.gz); check the path.")
+    with readable(path, KIND), opened(path) as stream:
+        header = _header(path, stream)
+        check_claim(path.name, _claimed(header), path.stat().st_size)
+        yield header, stream
+
+
+def _header(path: Path, stream: BinaryIO) -> nib.Nifti1Header:
+    """The header of a file, of which `vox_offset` says rightly where the voxels begin."""
+    block = stream.read(HEADERS[-1].sizeof_hdr + 4)
+    kind = next((kind for kind in HEADERS if kind.may_contain_header(block)), None)
+    if kind is None or len(block) < kind.single_vox_offset:
+        raise DataError(broken(path, KIND))
     try:
-        with LoggingOutputSuppressor():  # its remarks on odd headers; what matters of them is checked here
-            image = nib.load(path)
-    except PermissionError as error:
-        raise InputError(f"Not allowed to read {path}: change its permissions or copy it.") from error
-    except BROKEN as error:
-        raise DataError(_broken(path)) from error
-    if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
-        raise DataError(_broken(path))
-    return image
+        header = kind(block[: kind.sizeof_hdr], check=False)
+        header["vox_offset"] = _voxels_begin(path, header, extended=block[kind.sizeof_hdr] != 0)
+        header.check_fix(SILENT, error_level=ERROR)
+    except HeaderDataError as error:
+        raise DataError(broken(path, KIND)) from error
+    return header
 
 
-def _broken(path: Path) -> str:
-    return f"{path.name} is not a whole NIfTI file (wrong format, or cut short or damaged): copy or export it again."
+def _voxels_begin(path: Path, header: nib.Nifti1Header, extended: bool) -> int:
+    """Where in a single file the voxels begin: behind the header, also where `vox_offset` leads into it (nifti1.h)."""
+    said, least = float(header["vox_offset"]), header.single_vox_offset
+    if 0 <= said < least and not extended:
+        return least
+    if not said.is_integer() or said < least:
+        raise DataError(
+            f"The header of {path.name} says that its voxels begin at byte {said:g}: expected a whole number from {least} on; "
+            "it is damaged, copy or export it again."
+        )
+    return int(said)
 
 
-def _voxels(path: Path, image: nib.Nifti1Image) -> NDArray:
+def _claimed(header: nib.Nifti1Header) -> int:
+    """How many bytes of voxels a header claims."""
+    return int(header.get_data_dtype().itemsize) * math.prod(int(count) for count in header.get_data_shape())
+
+
+def _voxels(path: Path, header: nib.Nifti1Header, stream: BinaryIO) -> NDArray:
+    """The scaled values of a file in its own order; all of the file is read, so that its checksum is proven."""
+    stored, shape, begin = header.get_data_dtype(), header.get_data_shape(), header.get_data_offset()
+    if stored.kind not in "iuf":
+        kind = "colours" if stored.names else f"{stored} voxels"
+        raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
+    claimed = _claimed(header)
+    if isinstance(stream, gzip.GzipFile):
+        stream.seek(begin)
+        array: NDArray = np.ndarray(shape, stored, read_exactly(stream, claimed), order="F")
+    else:
+        array = np.memmap(stream, stored, "c", begin, shape, "F")  # read as it is used
+        stream.seek(begin + claimed)
+    check_end(path, stream)
     try:
-        stored = image.header.get_data_dtype()
-        if stored.kind not in "iuf":
-            kind = "colours" if stored.names else f"{stored} voxels"
-            raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
-        claimed = stored.itemsize * math.prod(int(count) for count in image.shape)
-        check_claim(path.name, claimed, path.stat().st_size)
-        array = np.asanyarray(image.dataobj)
-    except BROKEN as error:
-        raise DataError(_broken(path)) from error
-    return usable_values(path.name, array)
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise DataError(f"The intercept of {path.name} is no number: correct it, or export the scan again.") from error
+    scaled = apply_read_scaling(array, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+    return usable_values(path.name, scaled)

@@ -1,6 +1,8 @@
 """The grid of a scan: where its voxels lie in the patient, and how they turn into display orientation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +13,15 @@ from numpy.typing import NDArray
 from .errors import DataError
 
 DISPLAY = axcodes2ornt("LPS")
-SHEAR = 0.01  # largest cosine between two voxel axes; a gantry tilt of one degree is 0.017
+SAME_GRID = 0.1  # largest distance between the corners of two grids that are called one, in voxels
+RIGHT = 5e-5  # largest cosine between two voxel axes that every program takes for a right angle; ITK's limit is 1e-4
 PLACE = 0.5  # largest distance between sform and qform, in voxels
-MILLIMETRES = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres; anything else is taken as mm
+UNITS = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres, in mm; anything else is taken as mm
+MICROMETRES = 3
+VOXEL_MM = (0.01, 100.0)  # smallest and largest voxel of a volume; beyond them its unit is wrong
+SIDE_MM = 10_000.0  # longest side of a volume
+TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
+FAR_MM = 1e6  # farthest place of the first voxel
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,13 @@ class Grid:
         return io_orientation(self.affine)
 
 
-def grid_of(name: str, image: nib.Nifti1Image, *, several: bool = False) -> Grid:
-    """The grid of an open NIfTI file, of each of its volumes where `several` are allowed.
+def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Grid:
+    """The grid that a NIfTI header tells, of each of its volumes where `several` are allowed.
 
-    Raises `DataError`, with the file's `name`, when its geometry cannot be used.
+    The header is kept as it is; only where ITK would not open what has it, for a sform a little off the right angle, it
+    gets a qform beside it. Raises `DataError`, with the file's `name`, when its geometry cannot be used.
     """
-    shape = tuple(int(count) for count in image.shape)
+    shape = tuple(int(count) for count in header.get_data_shape())
     if len(shape) < 2 or min(shape) < 1:
         raise DataError(f"{name} holds no image: expected two or three axes, came {times(shape) or 'none'}.")
     if not several and any(count > 1 for count in shape[3:]):
@@ -68,24 +77,28 @@ def grid_of(name: str, image: nib.Nifti1Image, *, several: bool = False) -> Grid
             "save the one that is meant as a file of its own."
         )
     i, j, k = (*shape, 1)[:3]
-    header = image.header
+    unit = int(header["xyzt_units"]) & 7
     try:
         affine = np.array(header.get_best_affine(), float)
         _check_forms(name, header, (i, j, k))
     except (ValueError, HeaderDataError) as error:
         raise DataError(f"The qform of {name} is no rotation: correct it, or set its code to 0.") from error
-    affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    _check_affine(name, affine)
+    affine[:3] *= UNITS.get(unit, 1.0)
+    _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
+    straight = _straight(name, affine, (i, j, k))
+    if header["qform_code"] == 0 and not np.array_equal(straight, affine):
+        header = header.copy()
+        straight[:3] /= UNITS.get(unit, 1.0)
+        header.set_qform(straight, code=int(header["sform_code"]))
     return Grid(header, (i, j, k), shape[:3], affine)
 
 
 def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "the scan") -> Grid:
-    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner), the qform's 0
-    where it cannot say the same as the sform (axes not quite at right angles).
+    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner).
 
-    Raises `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
+    Axes that are a little off the right angle, as rounded numbers are, are put at right angles to the first two. Raises
+    `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
     """
-    _check_affine(name, affine)
     header = nib.Nifti1Header()
     try:
         header.set_data_shape(shape)
@@ -93,53 +106,94 @@ def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: st
         raise DataError(
             f"{name} has {times(shape)} voxels: expected at most 32767 along each axis; crop the scan first."
         ) from error
-    header.set_sform(affine, code="scanner")
-    header.set_qform(affine, code="scanner")
-    if not _agree(header, shape):
-        header["qform_code"] = 0  # a rotation cannot hold what little shear is allowed, over so many slices
+    _check_affine(name, affine, shape)
+    straight = _straight(name, affine, shape)
+    header.set_sform(straight, code="scanner")
+    header.set_qform(straight, code="scanner")
     header.set_xyzt_units("mm")
-    return Grid(header, shape, shape, np.array(affine, float))
+    return Grid(header, shape, shape, straight)
 
 
-def _check_affine(name: str, affine: NDArray[np.float64]) -> None:
-    axes = affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or lengths.min() < 1e-6 or abs(np.linalg.det(axes / lengths)) < 1e-6:
+def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int, int], *, tiny: bool = False) -> None:
+    """Refuse an affine in mm that cannot be inverted, or whose size shows that it is in another unit.
+
+    A picture (one slice) may be of any size, as those from a microscope are; a `tiny` volume is one said to be in
+    micrometres.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
         raise DataError(
             f"The affine of {name} is singular: expected three independent voxel axes in mm; "
             "correct its sform or qform, or export the scan again."
         )
-    cosines = np.abs((axes / lengths).T @ (axes / lengths) - np.eye(3))
-    if cosines.max() > SHEAR:
-        angle = np.degrees(np.arcsin(min(cosines.max(), 1.0)))
+    seen = np.array(shape) > 1
+    sides = (lengths * shape)[seen] if seen.any() else lengths
+    picture = int(seen.sum()) <= 2
+    least = TINY_MM if picture or tiny else VOXEL_MM[0]
+    longest = np.inf if picture else SIDE_MM
+    if lengths.min() < least or lengths.max() > VOXEL_MM[1] or sides.max() > longest:
         raise DataError(
-            f"The affine of {name} is sheared by {angle:.1f} degrees (a tilted gantry?): expected voxel axes at "
-            "right angles; resample the scan on a straight grid first."
+            f"The voxels of {name} measure {times(tuple(lengths), '.3g')} mm, the whole of it at most {sides.max():.3g} mm: "
+            "expected the size of a part of a body; its unit is wrong, correct its spacing or export the scan in mm."
         )
+    if np.abs(affine[:3, 3]).max() > FAR_MM:
+        raise DataError(
+            f"The first voxel of {name} lies {np.abs(affine[:3, 3]).max():.3g} mm away: expected a place in the scanner, at "
+            f"most {FAR_MM:g} mm from its centre; correct its origin, or export the scan again."
+        )
+
+
+def _straight(name: str, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """The affine with all axes at right angles: the first stays, the second stays in the plane of both, lengths stay.
+
+    It is the same where the angles are right already. Raises `DataError` where that would move a voxel by more than the
+    tolerance for one grid.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / lengths
+    cosines = np.abs(axes.T @ axes - np.eye(3)).max()
+    if cosines <= RIGHT:
+        return affine
+    second = axes[:, 1] - axes[:, 0] * (axes[:, 0] @ axes[:, 1])
+    second /= np.linalg.norm(second)
+    third = np.cross(axes[:, 0], second)
+    third *= np.sign(third @ axes[:, 2])
+    straight = affine.copy()
+    straight[:3, :3] = np.column_stack([axes[:, 0], second, third]) * lengths
+    if apart_mm(affine, straight, shape) > SAME_GRID * lengths.min():
+        raise DataError(
+            f"The affine of {name} is sheared by {np.degrees(np.arcsin(min(cosines, 1.0))):.3g} degrees (a tilted gantry?): "
+            "expected voxel axes at right angles, as every program can open; resample the scan on a straight grid first."
+        )
+    return straight
 
 
 def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> None:
-    if header["sform_code"] <= 0 or header["qform_code"] <= 0:
+    """Refuse a header whose parts place the voxels differently: some programs read the one, some the other."""
+    if header["qform_code"] > 0 and not np.isfinite(header.get_qform()).all():
+        raise ValueError("a quaternion that is no number")
+    if header["sform_code"] <= 0:
         return
-    if not _agree(header, shape):
+    sform = header.get_sform()
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    if header["qform_code"] > 0:
+        other, wrong, remedy = header.get_qform(), "qform", "set the code of the wrong one to 0"
+    else:  # ITK takes the directions of the sform, but the distances of pixdim
+        other, wrong, remedy = sform.copy(), "pixdim", "correct the wrong one"
+        other[:3, :3] *= header["pixdim"][1:4] / np.where(lengths > 0, lengths, 1)
+    apart = apart_mm(sform, other, shape)
+    if not apart <= PLACE * lengths.min():  # also where it is no number
         raise DataError(
-            f"The sform and qform of {name} place its voxels up to {_apart_mm(header, shape):.1f} mm apart: expected one "
-            "place; set the code of the wrong one to 0."
+            f"The sform and {wrong} of {name} place its voxels up to {apart:.1f} mm apart: expected one place; {remedy}."
         )
 
 
-def _agree(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bool:
-    smallest = np.linalg.norm(header.get_sform()[:3, :3], axis=0).min()
-    return bool(_apart_mm(header, shape) <= PLACE * smallest)
+def apart_mm(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """Largest distance between where two affines place the centre of a voxel at a corner of the grid."""
+    corners = np.array(list(product(*((0, count - 1) for count in shape), [1])))
+    return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())
 
 
-def _apart_mm(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> float:
-    """Largest distance between where the sform and the qform place a corner of the grid."""
-    difference = header.get_sform() - header.get_qform()
-    corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
-    return float(np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max())
-
-
-def times(shape: tuple[int, ...]) -> str:
+def times(shape: Sequence[float], form: str = "") -> str:
     """A shape in words: "512 x 512 x 133"."""
-    return " x ".join(str(count) for count in shape)
+    return " x ".join(f"{count:{form}}" for count in shape)

@@ -1,12 +1,8 @@
 """Whether two files describe the same voxels."""
 
-import numpy as np
-
 from .errors import DataError
-from .nifti_grid import times
+from .nifti_grid import SAME_GRID, apart_mm, times
 from .volume import Volume
-
-SAME_GRID = 0.1  # largest distance between the corners of the two grids, in voxels
 
 
 def check_same_grid(name: str, volume: Volume, image_name: str, image: Volume) -> None:
@@ -16,9 +12,7 @@ def check_same_grid(name: str, volume: Volume, image_name: str, image: Volume) -
         raise DataError(
             f"{name} is not on the grid of {image_name}: it has {came} voxels, the image {expected}; resample it."
         )
-    depth, height, width = image.array.shape
-    corners = [(z, y, x) for z in (0, depth - 1) for y in (0, height - 1) for x in (0, width - 1)]
-    apart = max(np.linalg.norm(np.subtract(volume.world(corner), image.world(corner))) for corner in corners)
+    apart = apart_mm(volume.affine, image.affine, image.array.shape[::-1])
     if apart > SAME_GRID * min(image.spacing_mm):
         raise DataError(
             f"{name} is not on the grid of {image_name}: their voxels lie up to {apart:.1f} mm apart; resample it."

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydicom.errors import InvalidDicomError
 
 from .archive import unpacked
@@ -18,6 +19,7 @@ from .scan_folder import find_studies, is_image
 from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
 from .series import fitting_slices, series_grid, stack
 from .study import check_classic, choose_series, image_series
+from .values import mask_labels
 from .volume import Volume
 
 KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of these"
@@ -62,10 +64,18 @@ def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
 
 
 def read_mask(path: Path) -> Volume:
-    """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; labels are as they are stored."""
+    """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; its labels are whole numbers (`mask_labels`)."""
     if not has_suffix(path, (*NIFTI, *ITK)):
         raise InputError(f"{path.name} is not read as a mask: expected {', '.join((*NIFTI, *ITK))}; convert it first.")
-    return _read_file(path)[0]
+    stored = _read_file(path)[0]
+    labels = mask_labels(stored.array)
+    between = labels[labels != np.rint(labels)] if labels.dtype.kind == "f" else labels[:0]
+    if between.size:
+        raise DataError(
+            f"{path.name} holds values between whole numbers, as {between.flat[0]:.3g}: expected a mask, 0 outside and whole "
+            "numbers inside; resample masks by nearest neighbour."
+        )
+    return Volume(labels, stored.affine)
 
 
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:

@@ -37,7 +37,7 @@ def scan_of_image(image: Any) -> Scan:
 
 def _grid_of_nibabel(image: Any) -> Grid:
     if isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
-        return grid_of(NAME, image)
+        return grid_of(NAME, image.header)
     return grid_from(np.array(image.affine, float), _three(image.shape), NAME)
 
 

@@ -1,4 +1,4 @@
-"""What the names of files and folders say of the scans in them."""
+"""What the names of files and folders say of what is in them; every suffix is read in whatever case it is written."""
 
 from pathlib import Path
 
@@ -7,11 +7,21 @@ ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 PAIR = (".hdr", ".img")  # Analyze, or NIfTI in two files: not read
 ZIP = ".zip"
 DICOM = (".dcm",)
+NPZ = ".npz"
+PNG = ".png"
+CSV = ".csv"
+GZIP = ".gz"
 
 
 def has_suffix(path: Path, suffixes: str | tuple[str, ...]) -> bool:
     """Whether the file's name ends in one of the suffixes, written in whatever case."""
     return path.name.lower().endswith(suffixes)
+
+
+def without_suffix(name: str, suffixes: tuple[str, ...]) -> str:
+    """A file's name without the longest of the suffixes that it ends in."""
+    ends = [end for end in suffixes if name.lower().endswith(end)]
+    return name[: -len(max(ends, key=len))] if ends else name
 
 
 def scan_name(path: Path) -> str:
@@ -20,7 +30,7 @@ def scan_name(path: Path) -> str:
     if path.is_dir():
         return name
     for suffixes in ((ZIP,), (*NIFTI, *ITK, *PAIR, *DICOM)):
-        name = next((name[: -len(end)] for end in suffixes if name.lower().endswith(end)), name)
+        name = without_suffix(name, suffixes)
     return name
 
 

@@ -1,4 +1,4 @@
-"""The voxel values that a scan may hold, and whether a file can hold as many as its header claims."""
+"""The voxel values that a scan or a mask may hold, and whether a file can hold as many as its header claims."""
 
 import os
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .errors import DataError, ResourceError
 
 PACKING = 1100  # no bytes are packed more tightly by gzip than 1 : 1032
+DUST = 0.01  # by how much resampling and rounding may miss a label
 
 
 def usable_values(name: str, array: NDArray) -> NDArray:
@@ -26,6 +27,20 @@ def usable_values(name: str, array: NDArray) -> NDArray:
             "replace them, by -1024 for air in a CT for instance."
         )
     return array
+
+
+def mask_labels(array: NDArray) -> NDArray:
+    """The labels of a mask, as whole numbers, without what resampling left of its values.
+
+    Values that miss a whole number by no more than 0.01 are that number. Of others, a mask of 0 and 1 that was interpolated
+    marks what is one half or more. What fits neither is returned as it is.
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    whole = np.rint(array)
+    if np.abs(array - whole).max() <= DUST:
+        return whole
+    return (array >= 0.5).astype(np.uint8) if array.min() > -0.5 and 0.5 < array.max() < 1.5 else array
 
 
 def check_claim(name: str, claimed: int, stored: int) -> None:

@@ -1,24 +1,31 @@
-"""Why a model may not be made for a scan, in words."""
+"""Why a model may not be made for a scan, or a mask not be meant as it is, in words."""
+
+from collections.abc import Sequence
 
 from ambiseg.preprocessing.scan import Scan
 
 from ..hypotheses import MERGE
 from ..run import Trained
 from .inference import calibration_at
+from .lesion import Lesion
 from .neighbourhood import in_range
 
 LUNG_HU, TISSUE_HU = -500, -200  # a chest CT has voxels below the first and above the second, even a piece of one
 PIXEL_MM = (0.2, 2.5)  # between these lie the pixels of CTs of a body
 SLICE_MM = 6.0  # farther apart, a nodule is on one slice or none
+SPECK = 2  # voxels; a lesion's own piece of a mask has more
 
 
-def doubts(trained: Trained, scan: Scan, merge: float = MERGE) -> list[str]:
-    """Sentences, none when nothing is amiss: the scan's kind, intensities and spacing, and the calibration for `merge`."""
+def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence[Lesion] = ()) -> list[str]:
+    """Sentences, none when nothing is amiss: the scan's kind, intensities and spacing, the calibration for `merge`, and
+    specks in the mask that the `lesions` are from.
+    """
     found = (
         _of_modality(trained, scan),
         _of_intensity(trained, scan),
         _of_spacing(scan),
         _of_calibration(trained, merge),
+        _of_specks(lesions),
     )
     return [doubt for doubt in found if doubt]
 
@@ -72,4 +79,15 @@ def _of_calibration(trained: Trained, merge: float) -> str | None:
     return (
         f"The calibration was fitted with masks merged at {trained.calibration.merge:g}: at {merge:g} the probabilities are "
         "the model's own."
+    )
+
+
+def _of_specks(lesions: Sequence[Lesion]) -> str | None:
+    sizes = {number: len(lesion.roi) for number, lesion in enumerate(lesions, 1) if lesion.roi is not None}
+    specks = [number for number, size in sizes.items() if size <= SPECK]
+    if not specks or len(specks) == len(sizes):
+        return None
+    return (
+        f"The mask has {len(specks)} pieces of one or two voxels beside larger ones, lesion {specks[0]} is the first: each was "
+        "taken for a lesion. Take them off the mask if they are specks."
     )

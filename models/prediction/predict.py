@@ -67,7 +67,7 @@ def predict_scan(
         found = predict_volume(trained, scan.volume, lesions, ranking, probabilities=stored, on_progress=on_lesion)
     with watch("measuring"):
         content = about(trained, ranking) | {
-            "warnings": doubts(trained, scan, ranking.merge),
+            "warnings": doubts(trained, scan, ranking.merge, lesions),
             "found_by": found_by,
             **describe(found, scan.volume, trained.record.data.class_names),
         }

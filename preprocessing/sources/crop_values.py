@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..failures import CaseFailure
 from ..store import HOUNSFIELD, Intensity
 from ..store_writer import Crop, StoreInfo, write_store
+from ..values import mask_labels
 
 Unit = Literal["hu", "relative"]
 
@@ -36,7 +37,7 @@ def image_values(image: NDArray, unit: Unit) -> NDArray:
 
 
 def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
-    """A mask as class labels 0..classes-1; in a mask of two classes, 255 (white) is 1.
+    """A mask as class labels 0..classes-1; in a mask of two classes, 255 (white) is 1. See `mask_labels` for fractions.
 
     Raises `DataError`, which calls the mask `name`, when it holds anything else.
     """
@@ -44,6 +45,7 @@ def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
         return mask.astype(np.uint8)
     if mask.dtype.kind not in "iuf":
         raise DataError(f"{name} holds {mask.dtype} values: expected class labels 0..{classes - 1}.")
+    mask = mask_labels(mask)
     found = np.unique(mask)
     if classes == 2 and set(found.tolist()) <= {0, 255}:
         return (mask > 0).astype(np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..scan_names import GZIP, has_suffix
 
 UNSIGNED_BYTES = 8
 
@@ -43,7 +44,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 def _content(path: Path) -> bytes:
     content = path.read_bytes()
-    if path.suffix != ".gz":
+    if not has_suffix(path, GZIP):
         return content
     try:
         return gzip.decompress(content)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, InputError
+from ..scan_names import GZIP
 from .idx import read_idx
 
 Part = Literal["train", "t10k"]
@@ -73,5 +74,6 @@ def hold_out(digits: Digits, share: float, rng: np.random.Generator) -> tuple[Di
 
 def _find(folder: Path, stem: str, kind: str) -> Path | None:
     """The first of a file's usual names that is there."""
-    names = (f"{stem}{dot}{kind}-ubyte{packed}" for packed in ("", ".gz") for dot in ("-", "."))
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    names = (f"{stem}{dot}{kind}-ubyte{packed}" for packed in ("", GZIP) for dot in ("-", "."))
+    found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
+    return next((found[name] for name in names if name in found), None)

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ..documents import shown
 from ..errors import DataError, InputError
-from ..nifti import SUFFIXES
+from ..scan_names import CSV, NIFTI, NPZ, has_suffix, without_suffix
 from ..tables import Row, read_table
 from .pack import natural
+
+PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def find_cases(source: Path) -> list[NiftiCase]:
 def _csv(source: Path) -> Path:
     if not source.is_file():
         raise InputError(f"No such file or folder: {source}; expected a folder of cases or a CSV.")
-    if source.suffix.lower() != ".csv":
+    if not has_suffix(source, CSV):
         raise InputError(f"{source} is neither a folder of cases nor a CSV: see `ambiseg preprocess nifti --help`.")
     return source
 
@@ -72,18 +74,23 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
             folder.name,
             files.get("image"),
             tuple(files.get(reader) for reader in readers),
-            files.get("probabilities"),
+            files.get(PROBABILITIES),
         )
         for folder, files in found.items()
     ]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """The NIfTI files of a folder by their names without suffix, and its probabilities.npz."""
-    npz = folder / "probabilities.npz"
-    files = sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIXES))
-    found = {file.name.removesuffix(".gz").removesuffix(".nii"): file for file in files}
-    return found | ({npz.stem: npz} if npz.is_file() else {})
+    """The NIfTI files of a folder by their names without suffix, and its probabilities.npz; `DataError` for two of one name."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        stem = without_suffix(file.name, (*NIFTI, NPZ))
+        if not has_suffix(file, NIFTI) and not (stem == PROBABILITIES and has_suffix(file, NPZ)):
+            continue
+        if stem in found:
+            raise DataError(f"{folder} holds both {found[stem].name} and {file.name}: leave one of them.")
+        found[stem] = file
+    return found
 
 
 def _csv_cases(path: Path) -> list[NiftiCase]:

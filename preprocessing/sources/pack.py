@@ -1,7 +1,6 @@
 """A pack: crops that somebody else cut, whatever files they lie in."""
 
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..archive import BROKEN
 from ..errors import DataError
+from ..scan_names import has_suffix, is_hidden
 from ..store_writer import Crop
 from .crop_values import Unit
 
@@ -44,13 +45,19 @@ def natural(text: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
+def named_files(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder with a suffix, in whatever case, in their natural order; without the system's own."""
+    found = (path for path in folder.iterdir() if has_suffix(path, suffix) and not is_hidden(path) and path.is_file())
+    return sorted(found, key=lambda path: natural(path.name))
+
+
 @contextmanager
 def load_npz(path: Path) -> Iterator[Any]:
     """An open npz file, for the block; raises `DataError` when it is none."""
     with path.open("rb") as file:
         try:
             opened = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except BROKEN as error:
             raise broken_npz(path) from error
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise broken_npz(path)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..scan_names import NPZ
 from ..splits import USUAL_SPLIT, assign_splits
 from ..store import BYTES, HOUNSFIELD
 from ..store_writer import Crop, StoreInfo, check_place
 from .crop_values import SourceReport, write_crops
-from .pack import Pack, PackSettings, load_npz, natural
+from .pack import Pack, PackSettings, load_npz, named_files
 from .packed_npz import npz_pack
 from .packed_png import image_folders, png_pack
 from .packed_shards import shard_pack
@@ -81,7 +82,7 @@ def write_packed(
 
 
 def _npz_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.npz"), key=lambda path: natural(path.name))
+    files = named_files(folder, NPZ)
     if not files:
         raise InputError(
             f"No packed crops in {folder}: expected npz files, or folders images/ and mask-0/, mask-1/, ..."

@@ -8,8 +8,6 @@
 Other arrays [N] of text or numbers go into the store's index under their own names.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..archive import BROKEN
 from ..errors import DataError
 from ..store_writer import COLUMNS, Crop
 from .crop_values import image_values, label_values
@@ -66,7 +65,7 @@ def _array(path: Path, name: str) -> NDArray:
             raise DataError(f"{path} has no array {name}, only {found}: expected the keys images and masks.")
         try:
             return opened[name]
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except BROKEN as error:
             raise broken_npz(path) from error
 
 

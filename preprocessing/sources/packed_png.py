@@ -7,6 +7,7 @@ searched in the file's path below the top, or from the patient's folder.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, InputError, UsageError
+from ..scan_names import PNG
 from ..store_writer import Crop
 from ..tables import read_table
 from .crop_values import image_values, label_values
-from .pack import Pack, PackSettings, natural
+from .pack import Pack, PackSettings, named_files, natural
 
 PLAIN = {"1": "L", "P": "RGB", "LA": "L", "RGBA": "RGB"}  # modes of images that are converted
 
@@ -72,12 +74,19 @@ def _pictures(tops: Sequence[Path]) -> list[_Picture]:
         raise InputError(f"No folder mask-0 beside {folders[0][1]}: expected images/ and mask-0/, mask-1/, ...")
     pictures = []
     for top, images in folders:
-        for file in sorted(images.glob("*.png"), key=lambda path: natural(path.name)):
-            masks = [images.parent / reader / file.name for reader in readers]
-            pictures.append(_Picture(top, file, tuple(mask if mask.is_file() else None for mask in masks)))
+        drawn = [_by_name(images.parent / reader) for reader in readers]
+        pictures += [
+            _Picture(top, file, tuple(masks.get(file.name.lower()) for masks in drawn))
+            for file in named_files(images, PNG)
+        ]
     if not pictures:
         raise InputError(f"No PNG file in {folders[0][1]}: expected images as .png.")
     return pictures
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The PNG files of a folder, if there is one, by their names in lower case."""
+    return {file.name.lower(): file for file in named_files(folder, PNG)} if folder.is_dir() else {}
 
 
 def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[str], list[str]]:
@@ -152,8 +161,15 @@ def _mask(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
 
 def _pixels(path: Path, converted: Mapping[str, str]) -> NDArray:
     try:
-        with Image.open(path) as picture:
-            mode = converted.get(picture.mode, picture.mode)
-            return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            with Image.open(path) as picture:
+                picture.verify()  # its checksums, which reading the pixels passes over
+            with Image.open(path) as picture:
+                mode = converted.get(picture.mode, picture.mode)
+                return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{path} claims more pixels than a crop can have: it is damaged, or no crop; get it again."
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} is not a whole PNG file (damaged, or another format): get it again.") from error

@@ -8,8 +8,6 @@
 """
 
 import bz2
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import isqrt
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..archive import BROKEN
 from ..errors import DataError, UsageError
 from ..store_writer import Crop
 from ..tables import Row, Table, read_table
@@ -35,7 +34,6 @@ TEXTS = {
     "crop_row0": "crop_row0",
     "crop_col0": "crop_col0",
 }
-BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 Key = tuple[str, int, int]
 Facts = Mapping[Key, Mapping[str, Any]]
@@ -82,7 +80,8 @@ def _keys(path: Path) -> list[Key]:
 
 def _facts(folder: Path) -> Facts:
     """What the CSV beside the shards says of each crop (see `_place`), by patient, nodule and slice; none without a CSV."""
-    path = next((folder / name for name in ("slices.csv.gz", "slices.csv") if (folder / name).is_file()), None)
+    found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
+    path = next((found[name] for name in ("slices.csv.gz", "slices.csv") if name in found), None)
     if path is None:
         return {}
     table = read_table(path, "the table of these shards, a row a crop")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.doubts import doubts, in_hounsfield
+from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.nifti_grid import grid_from
 from ambiseg.preprocessing.scan import DicomScan, Scan
@@ -65,3 +66,14 @@ def test_hounsfield_units_are_known_by_modality_or_by_air_and_tissue() -> None:
     assert not in_hounsfield(scan(np.clip(CHEST, 0, 255)))
     assert not in_hounsfield(scan(CHEST, modality="MR"))
     assert in_hounsfield(scan(np.clip(CHEST, 0, 255), modality="CT"))
+
+
+def test_specks_of_a_mask_are_named_beside_larger_pieces(threshold_model: Make) -> None:
+    def lesion(voxels: int) -> Lesion:
+        return Lesion((0, 0, 0), roi=np.zeros((voxels, 3), np.intp))
+
+    point = Lesion((0, 0, 0))
+    (doubt,) = doubts(threshold_model(), scan(CHEST), lesions=[point, lesion(40), lesion(1), lesion(2), lesion(3)])
+    assert doubt.startswith("The mask has 2 pieces of one or two voxels beside larger ones, lesion 3 is the first")
+    for lesions in ([point], [lesion(40), lesion(3)], [lesion(1), lesion(2), point], []):
+        assert doubts(threshold_model(), scan(CHEST), lesions=lesions) == []

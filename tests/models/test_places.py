@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.places import Places, find_lesions, named_lesions
@@ -50,6 +51,34 @@ def test_all_ways_to_name_a_place_together(tmp_path: Path) -> None:
     lesions = named_lesions(scan(), Places(at=["1,2,3"], points=tmp_path / "points.csv", roi=roi))
     assert [lesion.name for lesion in lesions] == ["", "second", ""]
     assert np.allclose([lesion.centre_mm for lesion in lesions], [(1, 2, 3), (3, 4, 5), (45, 50, -24)])
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+def test_resampling_leaves_no_lesions_of_dust_about_one(tmp_path: Path, suffix: str) -> None:
+    mask = np.random.default_rng(0).uniform(-1e-7, 1e-7, SHAPE).astype(np.float32)
+    mask[8:14, 18:24, 2:6] += 1
+    mask[7, 18:24, 2:6] = 0.4
+    if suffix == ".mha":
+        image = sitk.GetImageFromArray(mask.T)
+        image.SetSpacing((0.5, 0.5, 2))
+        image.SetOrigin((-50, -60, -30))
+        sitk.WriteImage(image, str(tmp_path / "roi.mha"))
+    else:
+        save(tmp_path / "roi.nii.gz", mask)
+    (lesion,) = named_lesions(scan(), Places(roi=tmp_path / f"roi{suffix}"))
+    assert lesion.roi is not None
+    assert len(lesion.roi) == 6 * 6 * 4
+
+
+def test_a_mask_of_no_labels_is_refused(tmp_path: Path) -> None:
+    mask = np.zeros(SHAPE, np.float32)
+    mask[4, 4, 4], mask[9, 9, 9] = 1.37, 3
+    with pytest.raises(
+        DataError, match=r"roi.nii holds values between whole numbers, as 1.37: .* by nearest neighbour"
+    ):
+        named_lesions(scan(), Places(roi=save(tmp_path / "roi.nii", mask)))
+    with pytest.raises(InputError, match=r"roi\.nii is empty"):
+        named_lesions(scan(), Places(roi=save(tmp_path / "roi.nii", mask * 1e-6)))
 
 
 def test_voxels_are_the_files_own() -> None:

@@ -122,9 +122,45 @@ def a_file_that_is_a_folder(path: Path) -> None:
     pack(path, "scan", "scan/1.dcm")
 
 
+def packed_too_tightly(path: Path) -> None:
+    content = bytearray(pack(path, "a").read_bytes())
+    place = content.index(b"PK\x01\x02")
+    content[place + 24 : place + 28] = (120 * 10**6).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def sharing_their_bytes(path: Path) -> None:
+    """Many entries that are one and the same block."""
+    content = bytearray(pack(path, "a", *"bcdef").read_bytes())
+    place = 0
+    while (place := content.find(b"PK\x01\x02", place + 1)) > 0:
+        content[place + 20 : place + 24] = (len(content)).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def a_long_index(path: Path) -> None:
+    end = len(pack(path, "1").read_bytes()) - 22
+    content = bytearray(path.read_bytes())
+    content[end + 12 : end + 16] = (16 * 10**6).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def a_long_index_of_zip64(path: Path) -> None:
+    a_long_index(path)
+    content = path.read_bytes()
+    end = bytearray(content[-22:])
+    end[12:16] = b"\xff" * 4
+    record = b"PK\x06\x06" + bytes(36) + (10**9).to_bytes(8, "little") + bytes(8)
+    path.write_bytes(content[:-22] + record + end)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (packed_too_tightly, r"holds 0.1 GB in 0.0 MB: expected at most 200 times as much unpacked"),
+        (sharing_their_bytes, "is not a whole zip"),
+        (a_long_index, r"has a list of files of 16.0 MB: expected one of at most 100,000 files"),
+        (a_long_index_of_zip64, r"has a list of files of 1,000.0 MB: expected one of at most 100,000 files"),
         (upwards, "holds paths that lead out of it: it was not unpacked"),
         (from_the_root, "holds paths that lead out of it"),
         (upwards_by_backslash, "holds paths that lead out of it"),

@@ -1,5 +1,7 @@
 """NRRD and MetaImage files: geometry against NIfTI and SimpleITK, and what is refused."""
 
+import contextlib
+import gzip
 from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.itk import read_itk
+from ambiseg.preprocessing.itk import itk_affine, read_itk
 from ambiseg.preprocessing.nifti import read_volume, write_on_grid
 
 SUFFIXES = [".nrrd", ".nhdr", ".mha", ".mhd"]
@@ -226,7 +228,7 @@ def other_format(folder: Path) -> Path:
         (not_a_number, "scan.mha holds 1 voxels that are not numbers"),
         (sheared_nrrd, "affine of scan.nhdr is sheared by 11.3 degrees"),
         (sheared_mha, "affine of scan.mha is sheared by 11.3 degrees"),
-        (singular, "scan.mhd is not a whole MetaImage file"),
+        (singular, "affine of scan.mhd is singular"),
         (metres, "scan.nhdr gives lengths in m: expected mm"),
         (no_data_file, r"scan.mhd names its voxels' file scan.raw, and that is no file beside it"),
         (data_cut_short, "scan.mhd is not a whole MetaImage file"),
@@ -247,3 +249,254 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No file .*scan.mha: expected a scan \(.nrrd, .nhdr, .mha, .mhd\)"):
         read_itk(tmp_path / "scan.mha")
+
+
+KINDS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_type_that_itk_writes_is_read(tmp_path: Path, kind: str, suffix: str, packed: bool) -> None:
+    array = (VOXELS % 120).astype(kind)
+    volume, grid = read_itk(save(tmp_path / f"scan{suffix}", itk_image(array), packed))
+    assert volume.array.dtype == (np.float32 if kind == "float64" else kind)
+    assert np.array_equal(grid.back(volume.array).T, array)
+
+
+NUMBERS = np.arange(24, dtype="<i2")
+NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nendian: little\nencoding: raw\n"
+ROOM = "space: left-posterior-superior\nspace directions: (0.7,0,0) (0,0.8,0) (0,0,1.25)\nspace origin: (1,2,3)\n"
+
+
+def nrrd(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
+    (folder / "scan.nrrd").write_bytes(header.encode() + b"\n" + data)
+    return folder / "scan.nrrd"
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        (NRRD + "spacings: 0.7 0.8 1.25\n", NUMBERS.tobytes()),
+        (NRRD + "spacings: 0.7 0.8 1.25\naxis mins: 10 20 30\n", NUMBERS.tobytes()),
+        (NRRD + "spacings: 0.7 0.8 1.25\naxis mins: 10 20 30\ncenterings: node node node\n", NUMBERS.tobytes()),
+        (NRRD + ROOM, NUMBERS.tobytes()),
+        (NRRD + ROOM.replace("posterior", "anterior"), NUMBERS.tobytes()),
+        (NRRD + ROOM.replace("left-posterior", "right-anterior"), NUMBERS.tobytes()),
+        (NRRD + ROOM.replace("left-posterior-superior", "scanner-xyz"), NUMBERS.tobytes()),
+        (NRRD + ROOM.replace("space: left-posterior-superior", "space dimension: 3"), NUMBERS.tobytes()),
+        (NRRD + ROOM + "# a remark\nkey:=a: value\nkinds: domain domain domain\n", NUMBERS.tobytes()),
+        (NRRD + ROOM + "byte skip: 2\n", b"ab" + NUMBERS.tobytes()),
+        (NRRD + ROOM + "byte skip: -1\n", b"abc" + NUMBERS.tobytes()),
+        (NRRD + ROOM + "line skip: 1\n", b"a line\n" + NUMBERS.tobytes()),
+        (NRRD.replace("raw", "ascii") + ROOM, " ".join(map(str, NUMBERS)).encode()),
+        (
+            NRRD.replace("raw", "gzip") + ROOM,
+            gzip.compress(NUMBERS[:9].tobytes()) + gzip.compress(NUMBERS[9:].tobytes()),
+        ),
+        (NRRD.replace("little", "big") + ROOM, NUMBERS.astype(">i2").tobytes()),
+    ],
+)
+def test_a_header_by_hand_is_read_as_itk_reads_it(tmp_path: Path, header: str, data: bytes) -> None:
+    path = nrrd(tmp_path, header, data)
+    volume, grid = read_itk(path)
+    image = sitk.ReadImage(str(path))
+    assert np.allclose(grid.affine, itk_affine(image))
+    assert np.array_equal(grid.back(volume.array), sitk.GetArrayFromImage(image).reshape(4, 3, 2).T)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ("list domain domain domain", None),
+        ("vector domain domain domain", None),
+        ("domain domain domain list", None),
+        ("domain domain domain time", None),
+        ("RGB-color domain domain domain", "holds 3 values a voxel"),
+        ("list domain domain domain", "holds 2 values a voxel"),
+        ("domain domain domain time", r"holds several volumes \(2 x 3 x 4 x 2\)"),
+    ],
+)
+def test_an_axis_of_one_that_lies_nowhere_is_passed_over(tmp_path: Path, kinds: str, message: str | None) -> None:
+    first = not kinds.startswith("domain")
+    count = int(message.split()[1]) if message and first else 2 if message else 1
+    sizes = f"{count} 2 3 4" if first else f"2 3 4 {count}"
+    steps = "none (1,0,0) (0,1,0) (0,0,2)" if first else "(1,0,0) (0,1,0) (0,0,2) none"
+    header = NRRD.replace("dimension: 3", "dimension: 4").replace("2 3 4", sizes)
+    header += f"space: LPS\nspace directions: {steps}\nkinds: {kinds}\n"
+    path = nrrd(tmp_path, header, NUMBERS.tobytes() * count)
+    if message:
+        with pytest.raises(DataError, match=message):
+            read_itk(path)
+    else:
+        assert read_itk(path)[1].shape == (2, 3, 4)
+
+
+MHD = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementSpacing = 0.7 0.8 1.25\nElementType = MET_SHORT\n"
+
+
+def mha(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
+    (folder / "scan.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + data)
+    return folder / "scan.mha"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "",
+        "Offset = 1 2 3\n",
+        "Position = 1 2 3\nOrientation = 0 1 0 1 0 0 0 0 -1\n",
+        "Origin = 1 2 3\nRotation = 0 1 0 1 0 0 0 0 -1\nModality = MET_MOD_CT\n(0008|0060) = CT\n",
+        "BinaryData = True\nBinaryDataByteOrderMSB = False\nElementNumberOfChannels = 1\nHeaderSize = -1\n",
+    ],
+)
+def test_a_metaimage_by_hand_is_read_as_itk_reads_it(tmp_path: Path, extra: str) -> None:
+    path = mha(tmp_path, MHD + extra)
+    volume, grid = read_itk(path)
+    image = sitk.ReadImage(str(path))
+    assert np.allclose(grid.affine, itk_affine(image))
+    assert np.array_equal(grid.back(volume.array), sitk.GetArrayFromImage(image).T)
+
+
+@pytest.mark.parametrize(
+    ("header", "before", "after", "message"),
+    [
+        *(
+            (NRRD + "spacings: 1 1 2\n", "1 1 2", f"1 1 {bad}", "says spacings = 1 1")
+            for bad in ("nan", "inf", "0", "-2", "x")
+        ),
+        (
+            NRRD + "spacings: 1 1 2\n",
+            "spacings: 1 1 2\n",
+            "",
+            "does not say how far apart its voxels lie: .* spacings: 0.7",
+        ),
+        (NRRD + "spacings: 1 1 2\n", "1 1 2", "1 2", "says spacings = 1 2: expected 3 values"),
+        (NRRD + "spacings: 1 1 2\n", "spacings", "spacinhs", "has a field spacinhs, which NRRD does not know"),
+        (NRRD + ROOM, "(0,0,1.25)", "(0,0,nan)", "says space directions = .*: expected finite numbers"),
+        (NRRD + ROOM, "(0,0,1.25)", "none", "holds 4 values a voxel"),
+        (NRRD + ROOM, "(1,2,3)", "(1,inf,3)", "says space origin = .*: expected finite numbers"),
+        (NRRD + ROOM, "space: left", "space: lift", "says space = lift-posterior-superior: expected left-posterior"),
+        (
+            NRRD + ROOM,
+            "dimension: 3",
+            "dimension: 65536",
+            "says dimension = 65536: expected a whole number from 1 to 16",
+        ),
+        (NRRD + ROOM, "2 3 4", "2 3 0", "says sizes = 2 3 0: expected numbers of 1 or more"),
+        (NRRD + ROOM, "2 3 4", "2 3 -4", "says sizes = 2 3 -4: expected numbers of 1 or more"),
+        (NRRD + ROOM, "2 3 4", "2 3 5", "is not a whole NRRD file"),
+        (NRRD + ROOM, "2 3 4", "2 3 3", "holds more bytes than its header says"),
+        (NRRD + ROOM, "endian: little\n", "", "does not say endian: little or big"),
+        (NRRD + ROOM, "raw", "bzip2", "says encoding = bzip2: expected raw, gzip or ascii"),
+        (NRRD + ROOM, "type: short\n", "type: short\ntype: int\n", "says type twice"),
+        (NRRD + ROOM, "short", "block", "says type = block: expected the type of one grey value"),
+        (MHD, "NDims = 3", "NDims = 65536", "says ndims = 65536: expected a whole number from 2 to 4"),
+        (MHD, "NDims = 3", "NDims = 3e0", "says ndims = 3e0: expected whole numbers"),
+        (MHD, "2 3 4", "2 3 0", "says dimsize = 2 3 0: expected numbers of 1 or more"),
+        (MHD, "2 3 4", "2 3 4 5", "says dimsize = 2 3 4 5: expected 3 values"),
+        (MHD, "2 3 4", "2 3 3", "holds more bytes than its header says"),
+        (MHD, "MET_SHORT", "MET_STRING", "says elementtype = MET_STRING: expected one of MET_CHAR"),
+        *((MHD, "1.25", bad, "says elementspacing = 0.7 0.8") for bad in ("nan", "inf", "0", "-1.25", "1e308", "")),
+        (
+            MHD,
+            "ElementSpacing = 0.7 0.8 1.25\n",
+            "",
+            "does not say how far apart its voxels lie: .* ElementSpacing = 0.7",
+        ),
+        (MHD, "ElementSpacing", "ElementSpaceing", "says elementspaceing: expected elementspacing; correct it"),
+        (
+            MHD + "TransformMatrix = 1 0 0 0 1 0 0 0 1\n",
+            "0 0 1\n",
+            "0 1e308 1\n",
+            "says transformmatrix = .*: expected finite",
+        ),
+        (MHD + "TransformMatrix = 1 0 0 0 1 0 0 0 1\n", "0 0 1\n", "0 0 7\n", "expected directions of length 1"),
+        (
+            MHD + "Offset = 1 2 3\n",
+            "Offset = 1 2 3",
+            "Offset = 1 2 3\nOrigin = 4 5 6",
+            "says both offset and origin: leave",
+        ),
+        (MHD + "CompressedData = False\n", "False", "Maybe", "says compresseddata = Maybe: expected True or False"),
+        (MHD + "CompressedData = False\n", "False", "True", "is not a whole MetaImage file"),
+        (MHD, "ObjectType = Image", "ObjectType = Tube", "is not a whole MetaImage file"),
+        (MHD + "ElementToIntensityFunctionSlope = 1\n", "Slope = 1", "Slope = 2", "are to be scaled"),
+        (MHD + "ElementNumberOfChannels = 1\n", "Channels = 1", "Channels = 3", "holds 3 values a voxel"),
+        (MHD + "DistanceUnits = mm\n", "= mm", "= um", "gives lengths in um: expected mm"),
+        (
+            MHD + "HeaderSize = 0\n",
+            "Size = 0",
+            "Size = 100",
+            "says headersize = 100: expected a whole number from -1 to 0",
+        ),
+    ],
+)
+def test_a_header_that_says_what_cannot_be_is_refused_by_its_field(
+    tmp_path: Path, header: str, before: str, after: str, message: str
+) -> None:
+    make = nrrd if header.startswith("NRRD") else mha
+    read_itk(make(tmp_path, header))
+    assert before in header
+    path = make(tmp_path, header.replace(before, after))
+    with pytest.raises(DataError, match=message):
+        read_itk(path)
+
+
+@pytest.mark.parametrize("name", ["LIST", "LIST 2D", "scan%03d.raw 1 4 1", "", "a\0b", "/dev/zero", "scan\x07.raw"])
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_only_one_file_beside_the_header_holds_voxels(tmp_path: Path, suffix: str, name: str) -> None:
+    field = "ElementDataFile = " if suffix == ".mhd" else "data file: "
+    (tmp_path / f"scan{suffix}").write_text((MHD if suffix == ".mhd" else NRRD + ROOM) + field + name + "\n")
+    with pytest.raises(DataError, match=r"names its voxels' file .*, and that is no file beside it") as caught:
+        read_itk(tmp_path / f"scan{suffix}")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_no_damaged_byte_of_a_packed_block_changes_a_voxel(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"scan{suffix}", packed=True)
+    content, expected = path.read_bytes(), read_itk(path)[0].array
+    begin = content.index(b"\n\n" if suffix == ".nrrd" else b"LOCAL\n") + 2
+    for place in range(begin, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        with contextlib.suppress(DataError):
+            assert np.array_equal(read_itk(path)[0].array, expected)
+    path.write_bytes(content + b"garbage")
+    with pytest.raises(DataError, match="is not a whole"):
+        read_itk(path)
+    path.write_bytes(content + bytes(512))
+    assert np.array_equal(read_itk(path)[0].array, expected)
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file with some bytes of its header changed, lost or put in, or cut short."""
+    header = content.index(b"LOCAL\n" if content.startswith(b"Obj") else b"\n\n") + 6
+    place, found = int(rng.integers(header)), bytearray(content)
+    match rng.integers(4):
+        case 0:
+            return content[: int(rng.integers(len(content)))]
+        case 1:
+            del found[place : place + int(rng.integers(1, 9))]
+        case 2:
+            found[place:place] = rng.choice(list(b"0123456789.-e: =nN\n\0\xff"), 4).astype(np.uint8).tobytes()
+        case _:
+            for at in rng.integers(header, size=3):
+                found[at] = rng.choice([rng.integers(256), found[at] ^ 1, *b"0123456789.-e"])
+    return bytes(found)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_a_damaged_header_is_refused_in_one_sentence_or_read(tmp_path: Path, suffix: str, packed: bool) -> None:
+    path = save(tmp_path / f"scan{suffix}", packed=packed)
+    content, rng = path.read_bytes(), np.random.default_rng(4)
+    said = []
+    for _ in range(200):
+        path.write_bytes(damaged(content, rng))
+        try:
+            assert np.isfinite(read_itk(path)[1].affine).all()
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 100
+    assert all(sentence.isprintable() for sentence in said)

@@ -1,6 +1,7 @@
 """NIfTI in and out: orientation, scaling, the written grid, and what is refused."""
 
 import gzip
+import struct
 from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
@@ -137,10 +138,20 @@ def test_written_files_have_the_same_place_and_form_codes(tmp_path: Path, qform:
     assert [extension.get_content() for extension in written.header.extensions] == [b'{"rank": 1}']
 
 
-def test_nifti2_stays_nifti2(tmp_path: Path) -> None:
+def test_masks_of_a_nifti2_file_are_nifti1_which_itk_opens(tmp_path: Path) -> None:
     nib.save(nib.Nifti2Image(VOXELS, RAS), tmp_path / "scan.nii")
     volume = read_volume(tmp_path / "scan.nii")
     write_on_grid(tmp_path / "map.nii", volume.array.astype(np.float32), tmp_path / "scan.nii")
+    written = nib.load(tmp_path / "map.nii")
+    assert type(written) is nib.Nifti1Image
+    assert np.allclose(written.affine, RAS)
+    assert written.header["sform_code"] == nib.load(tmp_path / "scan.nii").header["sform_code"]
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "map.nii"))).T, VOXELS)
+
+
+def test_an_axis_too_long_for_nifti1_stays_nifti2(tmp_path: Path) -> None:
+    nib.save(nib.Nifti2Image(np.zeros((40_000, 2), np.uint8), np.eye(4)), tmp_path / "slide.nii")
+    write_on_grid(tmp_path / "map.nii", np.ones((1, 2, 40_000), np.uint8), tmp_path / "slide.nii")
     assert isinstance(nib.load(tmp_path / "map.nii"), nib.Nifti2Image)
 
 
@@ -323,3 +334,151 @@ def test_a_grid_that_nifti_cannot_hold_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         grid_from(affine, shape, "a.mha")
+
+
+def with_offset(path: Path, kind: type[nib.Nifti1Image], offset: float, gap: int = 0) -> Path:
+    """A file whose header says that the voxels begin at `offset`, and which has them `gap` bytes behind the header."""
+    begin = kind.header_class.single_vox_offset
+    nib.save(kind(VOXELS, RAS), path.with_suffix(".nii"))
+    content = bytearray(path.with_suffix(".nii").read_bytes())
+    at, form = (108, "<f") if begin == 352 else (168, "<q")
+    content[at : at + struct.calcsize(form)] = struct.pack(form, offset)
+    content[begin:begin] = bytes(gap)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("kind", "offset", "gap"),
+    [
+        *((nib.Nifti1Image, offset, 0) for offset in (0, 100, 348, 351.5, 352)),
+        *((nib.Nifti2Image, offset, 0) for offset in (0, 352, 540, 544)),
+        (nib.Nifti1Image, 1000, 648),
+        (nib.Nifti2Image, 545, 1),
+    ],
+)
+def test_the_header_is_never_taken_for_voxels(
+    tmp_path: Path, kind: type[nib.Nifti1Image], offset: float, gap: int, suffix: str
+) -> None:
+    volume = read_volume(with_offset(tmp_path / f"scan{suffix}", kind, offset, gap))
+    assert np.array_equal(volume.array, VOXELS.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("kind", "offset", "message"),
+    [
+        *(
+            (nib.Nifti1Image, offset, "says that its voxels begin at byte")
+            for offset in (-1, -352, 360.5, np.nan, np.inf)
+        ),
+        (nib.Nifti2Image, -1, "says that its voxels begin at byte -1: expected a whole number from 544 on"),
+        *((nib.Nifti1Image, offset, "is not a whole NIfTI file") for offset in (353, 592, 1e6, 1e30)),
+        (nib.Nifti2Image, 2**62, "is not a whole NIfTI file"),
+    ],
+)
+def test_an_offset_that_leads_nowhere_is_refused(
+    tmp_path: Path, kind: type[nib.Nifti1Image], offset: float, message: str, suffix: str
+) -> None:
+    with pytest.raises(DataError, match=rf"scan\{suffix} {message}"):
+        read_volume(with_offset(tmp_path / f"scan{suffix}", kind, offset))
+
+
+def test_an_extension_and_an_offset_of_none_are_refused(tmp_path: Path) -> None:
+    path = with_offset(tmp_path / "scan.nii", nib.Nifti1Image, 0)
+    content = bytearray(path.read_bytes())
+    content[348] = 1  # there is an extension, of which nobody can say where it ends
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="says that its voxels begin at byte 0"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII", ".Nii.Gz"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_is_read_as_its_bytes_say_whatever_its_name(tmp_path: Path, packed: bool, suffix: str) -> None:
+    content = save(tmp_path / "plain.nii", VOXELS).read_bytes()
+    path = tmp_path / f"scan{suffix}"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert np.array_equal(read_volume(path).array, VOXELS.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+def test_a_packed_file_of_several_members_and_zeros_at_its_end_is_read(tmp_path: Path) -> None:
+    content = save(tmp_path / "plain.nii", VOXELS).read_bytes()
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]) + bytes(512))
+    assert np.array_equal(read_volume(tmp_path / "scan.nii.gz").array, VOXELS.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+def test_no_damaged_byte_of_a_packed_file_changes_a_voxel(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii.gz", VOXELS)
+    content, expected = path.read_bytes(), read_volume(path).array
+    refused = 0
+    for place in range(0, len(content), 2):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        try:
+            assert np.array_equal(read_volume(path).array, expected)
+        except DataError:
+            refused += 1
+    assert refused > len(content) // 2 - 20  # the others say when it was packed, and by what
+    for kept in range(0, len(content), 7):
+        path.write_bytes(content[:kept])
+        with pytest.raises(DataError, match=r"scan.nii.gz is (not a whole NIfTI file|damaged)"):
+            read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"), [(-8, "its checksum does not fit its content"), (-4, "its checksum does not fit its content")]
+)
+def test_a_wrong_checksum_or_length_behind_the_last_voxel_is_named(tmp_path: Path, place: int, message: str) -> None:
+    path = save(tmp_path / "scan.nii.gz", VOXELS)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"scan.nii.gz is damaged, {message}"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("rest", [b"garbage", bytes(2 << 20), bytes(100) + b"x"])
+def test_more_bytes_than_the_header_says_are_refused_unless_they_are_padding(tmp_path: Path, rest: bytes) -> None:
+    content = save(tmp_path / "plain.nii", VOXELS).read_bytes()
+    (tmp_path / "scan.nii").write_bytes(content + bytes(1000))
+    assert read_volume(tmp_path / "scan.nii").array.shape == (4, 5, 6)
+    for name, whole in (("scan.nii", content + rest), ("scan.nii.gz", gzip.compress(content + rest))):
+        (tmp_path / name).write_bytes(whole)
+        with pytest.raises(DataError, match=f"{name} holds more bytes than its header says"):
+            read_volume(tmp_path / name)
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content) + rest)
+    if rest.strip(b"\0"):
+        with pytest.raises(DataError, match="is not a whole NIfTI file"):
+            read_volume(tmp_path / "scan.nii.gz")
+
+
+def test_odd_headers_are_read_without_a_word_of_nibabels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path / "scan.nii", VOXELS)
+    content = bytearray(path.read_bytes())
+    content[252:254] = struct.pack("<h", 12800)  # a qform code that there is not
+    path.write_bytes(content)
+    read_volume(path)
+    read_grid(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_may_not_be_read_is_a_lack_of_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "scan.nii", VOXELS)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(ResourceError, match=r"Not allowed to read .*scan.nii: change its permissions"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, kind: type[nib.Nifti1Image]) -> None:
+    nib.save(kind(VOXELS, RAS), tmp_path / "whole.nii")
+    content = (tmp_path / "whole.nii").read_bytes()
+    for kept in (*range(0, 340, 17), *range(340, 360), *range(530, 550), len(content) - 1):
+        (tmp_path / "scan.nii").write_bytes(content[:kept])
+        with pytest.raises(DataError, match=r"scan.nii is not a whole NIfTI file"):
+            read_volume(tmp_path / "scan.nii")

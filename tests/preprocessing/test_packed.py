@@ -3,6 +3,9 @@
 import bz2
 import csv
 import gzip
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -362,3 +365,39 @@ def test_the_real_cells(real_data: Path, tmp_path: Path) -> None:
     nine = store.column("subset") == "2B"
     assert (store.present.sum(1) == np.where(nine, 9, 10)).all()
     assert not store.present[nine, 9].any()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_no_damaged_byte_of_an_npz_changes_a_crop(tmp_path: Path, save: Callable[..., None]) -> None:
+    rng = np.random.default_rng(0)
+    images, masks = rng.integers(0, 255, (2, 8, 8)).astype(np.uint8), rng.random((2, 1, 8, 8)) < 0.5
+    save(tmp_path / "a.npz", images=images, masks=masks)
+    content, refused = (tmp_path / "a.npz").read_bytes(), 0
+    for place in range(0, len(content), 3):
+        (tmp_path / "a.npz").write_bytes(content[:place] + bytes([content[place] ^ 5]) + content[place + 1 :])
+        try:
+            crops = list(open_pack([tmp_path / "a.npz"], PackSettings()).crops())
+        except (DataError, InputError):
+            refused += 1
+        else:
+            assert all(np.array_equal(crop.image[0], image) for crop, image in zip(crops, images, strict=True))
+            assert all(np.array_equal(crop.masks, mask) for crop, mask in zip(crops, masks, strict=True))
+    assert refused > len(content) // 6
+
+
+def test_a_damaged_or_huge_png_is_refused(tmp_path: Path) -> None:
+    for folder in ("images", "mask-0"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.random.default_rng(1).integers(0, 2, (30, 30)).astype(np.uint8)).save(
+            tmp_path / folder / "a.png"
+        )
+    path = tmp_path / "images" / "a.png"
+    content = path.read_bytes()
+    for place in range(41, len(content) - 12, 5):  # the packed pixels and their checksum
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(DataError, match=r"a.png is not a whole PNG file"):
+            list(open_pack([tmp_path], PackSettings()).crops())
+    head = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
+    path.write_bytes(content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:])
+    with pytest.raises(DataError, match=r"a.png claims more pixels than a crop can have"):
+        list(open_pack([tmp_path], PackSettings()).crops())
