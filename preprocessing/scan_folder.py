@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from pydicom.errors import InvalidDicomError
-
-from .dicom import read_header
-from .errors import DataError, InputError
+from .dicom import identify
+from .errors import InputError
 from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
@@ -81,13 +79,8 @@ def find_studies(root: Path) -> dict[Path, str]:
 
 def _study(path: Path) -> str | None:
     """The StudyInstanceUID of a DICOM file that is part of a series (a DICOMDIR is not), None of any other."""
-    if not path.is_file():
-        return None
-    try:
-        header = read_header(path, ["StudyInstanceUID", "SeriesInstanceUID"])
-    except (DataError, InvalidDicomError):
-        return None
-    return str(header.get("StudyInstanceUID", "")) if "SeriesInstanceUID" in header else None
+    found = identify(path) if path.is_file() else None
+    return found.study if found is not None and found.series else None
 
 
 def _by_child(root: Path, studies: Mapping[Path, str]) -> Iterator[tuple[str, Path]]:

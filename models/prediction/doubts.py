@@ -13,14 +13,16 @@ SLICE_MM = 6.0  # farther apart, a nodule is on one slice or none
 
 
 def doubts(trained: Trained, scan: Scan, merge: float = MERGE) -> list[str]:
-    """Sentences, none when nothing is amiss: the scan's kind, intensities and spacing, and the calibration for `merge`."""
+    """Sentences, none when nothing is amiss: what was passed over beside the scan, its kind, intensities and spacing, and
+    the calibration for `merge`.
+    """
     found = (
         _of_modality(trained, scan),
         _of_intensity(trained, scan),
         _of_spacing(scan),
         _of_calibration(trained, merge),
     )
-    return [doubt for doubt in found if doubt]
+    return [*scan.notes, *(doubt for doubt in found if doubt)]
 
 
 def in_hounsfield(scan: Scan) -> bool:

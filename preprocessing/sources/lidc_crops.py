@@ -12,12 +12,12 @@ from scipy.spatial.distance import pdist
 from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from ..contours import Box, bounding_box, contours_mask
 from ..crops import crop_image
-from ..dicom import SAME_PLACE, Slice, read_slices
 from ..dicom_pixels import AIR, read_hounsfield
 from ..errors import DataError
 from ..readings import Reading, readings
 from ..resample import PlaneGrid, majority
 from ..series import check_alike, one_image
+from ..series_images import SAME_PLACE, Slice, read_slices
 from ..store import HOUNSFIELD
 from ..store_writer import Crop
 

@@ -1,0 +1,111 @@
+"""The scan in a DICOM folder: its slices as one volume, and what was passed over to get there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dicom import FileIdentity, SeriesIndex, identify
+from .dicom_elements import text_of
+from .dicom_pixels import read_hounsfield, read_rescaled
+from .errors import DataError, ResourceError
+from .lfs import pointers_among
+from .nifti_grid import Grid
+from .series import fitting_slices, series_grid, stack
+from .series_images import Slice, plain_images, sort_out
+from .study import Series, check_classic, choose_series, image_series
+from .volume import Volume
+
+AS_LARGE = 0.02  # a file that cannot be read is taken for a slice when it has a slice's size, up to this share
+
+
+@dataclass(frozen=True)
+class DicomScan:
+    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
+
+    slices: Sequence[Slice]
+    series_uid: str
+    modality: str
+
+
+def read_dicom(
+    called: str, index: SeriesIndex, wanted: str | None = None
+) -> tuple[Volume, Grid, DicomScan, tuple[str, ...]]:
+    """The series `wanted`, or the only one that can be a scan, and notes on what was passed over beside it.
+
+    `called` is how messages call the folder. Raises `InputError` where there is no such series, or some files are only
+    pointers; `DataError` where a file that may be one of its slices is damaged, or slices are missing or do not fit.
+    """
+    if index.pointers:
+        raise pointers_among(called, index.pointers, index.total)
+    series = image_series(index)
+    broken = [each for each in map(identify, index.broken) if each is not None]
+    if broken and not series:
+        raise _cannot_be_read(called, broken)
+    chosen = choose_series(called, series, wanted)
+    suspects = [each for each in broken if _may_be_slice(each, chosen)]
+    if suspects:
+        raise _cannot_be_read(called, suspects)
+    check_classic(chosen)
+    found = sort_out(chosen.files)
+    notes = _notes(found.left_out, index)
+    read = read_hounsfield if chosen.modality == "CT" else read_rescaled
+    slices = fitting_slices(found.slices, read)
+    try:
+        grid = series_grid(slices, called)
+    except DataError as error:
+        if not notes:
+            raise
+        raise DataError(f"{error} {' '.join(notes)}") from error
+    return stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality), notes
+
+
+def _cannot_be_read(called: str, files: Sequence[FileIdentity]) -> DataError | ResourceError:
+    for each in files:
+        if isinstance(each.error, ResourceError):
+            return each.error
+    return DataError(
+        f"{called} holds DICOM files that cannot be read ({len(files)}, {files[0].path.name} is the first), "
+        "cut short or damaged: get them again, or take them out if they are no part of the scan."
+    )
+
+
+def _may_be_slice(file: FileIdentity, series: Series) -> bool:
+    """Whether a file whose series cannot be told may be one of the slices, by all that is left of it.
+
+    That is its study, its class, that it is cut short, or at last its size.
+    """
+    images = plain_images(series.files)
+    if file.study and file.study not in {text_of(each.header, "StudyInstanceUID") for each in images}:
+        return False
+    if file.sop_class:
+        return file.sop_class in {each.sop_class for each in images}
+    size, sizes = file.path.stat().st_size, [each.path.stat().st_size for each in images]
+    return file.cut or (1 - AS_LARGE) * min(sizes) <= size <= (1 + AS_LARGE) * max(sizes)
+
+
+def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[str, ...]:
+    """Sentences on what lies in the series, or cannot be read, and is not in the scan."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path, kind in left_out:
+        kinds[kind].append(path)
+    notes = []
+    if kinds:
+        listed = ", ".join(f"{kind} ({_named(paths)})" for kind, paths in kinds.items())
+        notes.append(f"Left out of the series, as no slices of the scan: {listed}.")
+    if index.broken:
+        broken = _named(index.broken)
+        notes.append(
+            f"Passed over, as DICOM files that cannot be read and do not look like slices of the scan: {broken}."
+        )
+    if index.nameless:
+        notes.append(f"Passed over, as DICOM objects of no series: {_files(index.nameless)}.")
+    return tuple(notes)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return paths[0].name if len(paths) == 1 else f"{_files(len(paths))}, {paths[0].name} first"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
