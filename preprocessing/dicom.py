@@ -17,7 +17,7 @@ from typing import BinaryIO
 import pydicom
 from pydicom.config import IGNORE
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
@@ -33,7 +33,7 @@ IDENTITY = ["SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
 SERIES, PIXELS = Tag("SeriesInstanceUID"), (Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData"))
 DAMAGE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
-    *(struct.error, zlib.error),
+    *(struct.error, zlib.error, BytesLengthException),
 )  # what pydicom raises on files that are no whole DICOM
 
 
@@ -56,14 +56,15 @@ class FileIdentity:
 class SeriesIndex:
     """The files of every series under a folder, by SeriesInstanceUID, in the order of their paths.
 
-    `other` counts the files that are not DICOM images, `nameless` those of them that are DICOM objects of no series;
-    `pointers` counts Git LFS pointers, and `total` all files. `broken` may be images: files named .dcm or beginning as DICOM
-    does whose series cannot be told.
+    `other` counts the files that are not DICOM images: `strangers` are those of them that are no DICOM at all, `nameless`
+    counts DICOM objects of no series. `broken` may be images: files named .dcm or beginning as DICOM does whose series
+    cannot be told. `pointers` counts Git LFS pointers, and `total` all files.
     """
 
     files: Mapping[str, Sequence[Path]]
     other: int
     broken: Sequence[Path]
+    strangers: Sequence[Path] = ()
     nameless: int = 0
     pointers: int = 0
     total: int = 0
@@ -78,22 +79,25 @@ def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *
         raise InputError(f"No folder {root}: expected one with DICOM files; check the path.")
     files: dict[str, list[Path]] = defaultdict(list)
     broken: list[Path] = []
-    other = nameless = pointers = 0
+    strangers: list[Path] = []
+    nameless = pointers = 0
     paths = list(_walk(root, nested))
     for count, path in enumerate(paths, 1):
         found = identify(path)
         if found is None:
-            pointer = is_pointer(path)
-            pointers, other = pointers + pointer, other + (not pointer)
+            if is_pointer(path):
+                pointers += 1
+            else:
+                strangers.append(path)
         elif found.series:
             files[found.series].append(path)
-        elif found.error is not None or is_image(found.sop_class):
-            broken.append(path)
+        elif is_other(found.sop_class):
+            nameless += 1
         else:
-            nameless, other = nameless + 1, other + 1
+            broken.append(path)
         if on_file is not None:
             on_file(count, len(paths))
-    return SeriesIndex(files, other, broken, nameless, pointers, len(paths))
+    return SeriesIndex(files, nameless + len(strangers), broken, strangers, nameless, pointers, len(paths))
 
 
 def _walk(root: Path, nested: bool) -> Iterator[Path]:
@@ -151,10 +155,13 @@ def _nothing_known(path: Path, error: InvalidDicomError | AmbisegError) -> FileI
             head = file.read(PREAMBLE + 6)
     except OSError:
         return FileIdentity(path, error=error if isinstance(error, AmbisegError) else None)
-    dicom, begun = head[PREAMBLE : PREAMBLE + 4] == b"DICM", head[PREAMBLE + 4 :]
-    if not dicom and not has_suffix(path, DICOM):
+    letters, begun = head[PREAMBLE : PREAMBLE + 4], head[PREAMBLE + 4 :]
+    if letters != b"DICM" and not has_suffix(path, DICOM):
         return None
-    early = not head.strip(b"\0") or (dicom and any(start.startswith(begun) for start in BARE))
+    if letters == b"DICM":
+        early = any(start.startswith(begun) for start in BARE)
+    else:
+        early = not head[:PREAMBLE].strip(b"\0") and b"DICM".startswith(letters)
     if not isinstance(error, AmbisegError):
         error = DataError(f"{path.name} is empty, cut short or damaged: get it again.")
     return FileIdentity(path, cut=early, error=error)

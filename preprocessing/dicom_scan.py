@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .dicom import FileIdentity, SeriesIndex, identify
-from .dicom_elements import text_of
+from .dicom import SeriesIndex
 from .dicom_pixels import read_hounsfield, read_rescaled
-from .errors import DataError, ResourceError
+from .errors import DataError
 from .lfs import pointers_among
 from .nifti_grid import Grid
 from .series import fitting_slices, series_grid, stack
-from .series_images import Slice, plain_images, sort_out
-from .study import Series, check_classic, choose_series, image_series
+from .series_images import Slice, sort_out
+from .study import check_classic, choose_series, image_series
+from .suspects import cannot_be_read, check_other_series, check_unread
 from .volume import Volume
-
-AS_LARGE = 0.02  # a file that cannot be read is taken for a slice when it has a slice's size, up to this share
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,13 @@ def read_dicom(
     if index.pointers:
         raise pointers_among(called, index.pointers, index.total)
     series = image_series(index)
-    broken = [each for each in map(identify, index.broken) if each is not None]
-    if broken and not series:
-        raise _cannot_be_read(called, broken)
+    if not series and index.broken:
+        raise cannot_be_read(called, index.broken)
     chosen = choose_series(called, series, wanted)
-    suspects = [each for each in broken if _may_be_slice(each, chosen)]
-    if suspects:
-        raise _cannot_be_read(called, suspects)
+    check_unread(called, index, chosen)
     check_classic(chosen)
     found = sort_out(chosen.files)
+    check_other_series(series, chosen, found.slices)
     notes = _notes(found.left_out, index)
     read = read_hounsfield if chosen.modality == "CT" else read_rescaled
     slices = fitting_slices(found.slices, read)
@@ -58,30 +54,6 @@ def read_dicom(
             raise
         raise DataError(f"{error} {' '.join(notes)}") from error
     return stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality), notes
-
-
-def _cannot_be_read(called: str, files: Sequence[FileIdentity]) -> DataError | ResourceError:
-    for each in files:
-        if isinstance(each.error, ResourceError):
-            return each.error
-    return DataError(
-        f"{called} holds DICOM files that cannot be read ({len(files)}, {files[0].path.name} is the first), "
-        "cut short or damaged: get them again, or take them out if they are no part of the scan."
-    )
-
-
-def _may_be_slice(file: FileIdentity, series: Series) -> bool:
-    """Whether a file whose series cannot be told may be one of the slices, by all that is left of it.
-
-    That is its study, its class, that it is cut short, or at last its size.
-    """
-    images = plain_images(series.files)
-    if file.study and file.study not in {text_of(each.header, "StudyInstanceUID") for each in images}:
-        return False
-    if file.sop_class:
-        return file.sop_class in {each.sop_class for each in images}
-    size, sizes = file.path.stat().st_size, [each.path.stat().st_size for each in images]
-    return file.cut or (1 - AS_LARGE) * min(sizes) <= size <= (1 + AS_LARGE) * max(sizes)
 
 
 def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[str, ...]:

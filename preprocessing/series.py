@@ -110,8 +110,10 @@ def _step(slices: Sequence[Slice]) -> NDArray[np.float64]:
         step = normal * (normal @ step)  # the positions' rounding alone makes them lean
     if not equally_spaced(positions, normal):
         steps = np.diff(positions, axis=0) @ normal
+        widest = int(steps.argmax())
         raise DataError(
             f"The slices lie {steps.min():.2f} to {steps.max():.2f} mm apart: expected equal distances; "
-            "some are missing, get the series again."
+            f"some are missing or misplaced (see {slices[widest].path.name} and {slices[widest + 1].path.name}): "
+            "get the series again."
         )
     return step

@@ -4,9 +4,11 @@ Scanners and archives put more into a series than its slices: the localizer on w
 screenshots. So each image is judged by what it says of itself, never by its place among the files.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +25,16 @@ OBJECTS = (  # modalities of what is no scan, with pixels or without
     *("SEG", "RTDOSE", "RTIMAGE", "RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "DOC", "REG", "FID", "PLAN"),
     *("AU", "ECG", "HD", "EPS", "RESP", "SMR", "TEXTUREMAP"),
 )
+COLOURS = ("RGB", "ARGB", "YBR", "PALETTE", "HSV", "CMYK")  # how a PhotometricInterpretation of colours begins
 SHEETS = ("SCREEN SAVE", "DOSE", "DOSE_INFO")  # values of ImageType
 MOST = 2  # a series is one scan if more than so many times as many images are alike as there are others
+ALIKE = 1e-3  # largest difference of directions, and share of spacings, that counts as none
+NEXT = 0.2  # how far from the next slice's place an image may lie to be taken for it, as a share of a step
 UNIT = 0.02  # how far from 1 the length of a direction may be
 PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 ELEMENTS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "SeriesNumber", "InstanceNumber"),
-    *("ImageType", "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "ImageComments", *PLACE),
+    *("ImageType", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "ImageComments", *PLACE),
 ]
 
 
@@ -104,8 +109,8 @@ def _image(path: Path) -> Image:
     if whole or not is_image(sop_class):
         damage = None
     modality = text_of(header, "Modality").upper()
-    pixels = damage is not None or (bool(text_of(header, "Rows")) and not is_other(sop_class))
-    if modality in OBJECTS or not pixels:
+    pixels = damage is not None or whole or bool(text_of(header, "Rows"))
+    if modality in OBJECTS or is_other(sop_class) or not pixels:
         return Image(path, header, f"{modality or 'other'} object", False, sop_class)
     return Image(path, header, _kind(header, sop_class), True, sop_class, damage)
 
@@ -117,7 +122,7 @@ def _kind(header: Dataset, sop_class: str) -> str | None:
         return LOCALIZER
     if "SecondaryCapture" in class_keyword(sop_class) or any(each in SHEETS for each in types):
         return "screenshot or dose sheet"
-    if order_of(header, "SamplesPerPixel") > 1:
+    if text_of(header, "PhotometricInterpretation").upper().startswith(COLOURS):
         return "image in colours"
     return None
 
@@ -147,17 +152,41 @@ def sort_out(images: Sequence[Image]) -> SeriesSlices:
     slices, unplaced = _placed(plain)
     main = _largest_group(slices)
     for image, error in unplaced:
-        if _among(image, main[0]):
+        if may_lie_beside(image, main[0]):
             raise error
         left.append((image.path, "image without a position"))
+    slices = sorted(slices, key=_order)
     if MOST * (len(slices) - len(main)) < len(main):
+        main.sort(key=_order)
         own = {each.path for each in main}
-        left += [
-            (each.path, "image of another size, spacing or orientation") for each in slices if each.path not in own
-        ]
-        slices = main
-    slices = sorted(slices, key=lambda each: (round(each.height_mm / SAME_PLACE), each.number, each.sop_uid))
+        others = [each for each in slices if each.path not in own]
+        if not any(continues(each, main) for each in others):
+            left += [(each.path, "image of another size, spacing or orientation") for each in others]
+            slices = main
     return SeriesSlices(slices, left)
+
+
+def _order(each: Slice) -> tuple[int, int, str]:
+    return round(each.height_mm / SAME_PLACE), each.number, each.sop_uid
+
+
+def continues(image: Slice, slices: Sequence[Slice]) -> bool:
+    """Whether an image is like sorted slices but for one element at most, and lies where the next one of them would.
+
+    Such a one is a slice whose header is damaged, rather than no slice.
+    """
+    first, last = slices[0], slices[-1]
+    differing = (
+        image.shape[0] != first.shape[0],
+        image.shape[1] != first.shape[1],
+        not np.allclose(image.spacing_mm, first.spacing_mm, rtol=ALIKE),
+        not np.allclose(image.orientation, first.orientation, atol=ALIKE),
+    )
+    if sum(differing) > 1 or len(slices) < 2:
+        return False
+    step = np.subtract(last.position_mm, first.position_mm) / (len(slices) - 1)
+    places = (first.position_mm - step, last.position_mm + step)
+    return any(np.linalg.norm(place - image.position_mm) < NEXT * np.linalg.norm(step) for place in places)
 
 
 def _placed(images: Sequence[Image]) -> tuple[list[Slice], list[tuple[Image, DataError]]]:
@@ -181,33 +210,45 @@ def _placed(images: Sequence[Image]) -> tuple[list[Slice], list[tuple[Image, Dat
 def _slice(image: Image) -> Slice:
     header, path = image.header, image.path
     x, y, z = numbers_of(header, "ImagePositionPatient", path, 3)
-    orientation = numbers_of(header, "ImageOrientationPatient", path, 6)
-    if max(abs(np.linalg.norm(each) - 1) for each in (orientation[:3], orientation[3:])) > UNIT:
-        raise unusable(header, "ImageOrientationPatient", path, "two directions of length 1")
-    between_rows, between_columns = numbers_of(header, "PixelSpacing", path, 2)
-    if min(between_rows, between_columns) <= 0:
-        raise unusable(header, "PixelSpacing", path, "two lengths above 0")
-    shape = whole_of(header, "Rows", path), whole_of(header, "Columns", path)
-    if min(shape) < 1:
-        raise unusable(header, "Rows" if shape[0] < 1 else "Columns", path, "a number above 0")
     return Slice(
         path,
         needed_text(header, "SOPInstanceUID", path),
         order_of(header, "InstanceNumber"),
         (x, y, z),
-        orientation,
-        (between_rows, between_columns),
-        shape,
+        _orientation(image),
+        _spacing(image),
+        (_pixels(image, "Rows"), _pixels(image, "Columns")),
         text_of(header, "ImageComments"),
     )
+
+
+def _orientation(image: Image) -> tuple[float, ...]:
+    found = numbers_of(image.header, "ImageOrientationPatient", image.path, 6)
+    if max(abs(np.linalg.norm(each) - 1) for each in (found[:3], found[3:])) > UNIT:
+        raise unusable(image.header, "ImageOrientationPatient", image.path, "two directions of length 1")
+    return found
+
+
+def _spacing(image: Image) -> tuple[float, float]:
+    between_rows, between_columns = numbers_of(image.header, "PixelSpacing", image.path, 2)
+    if min(between_rows, between_columns) <= 0:
+        raise unusable(image.header, "PixelSpacing", image.path, "two lengths above 0")
+    return between_rows, between_columns
+
+
+def _pixels(image: Image, name: str) -> int:
+    found = whole_of(image.header, name, image.path)
+    if found < 1:
+        raise unusable(image.header, name, image.path, "a number above 0")
+    return found
 
 
 def alike(one: Slice, other: Slice) -> bool:
     """Whether two images have one shape, pixel spacing and orientation."""
     if (one.shape, one.spacing_mm, one.orientation) == (other.shape, other.spacing_mm, other.orientation):
         return True
-    same = np.allclose(one.orientation, other.orientation, atol=1e-3)
-    return bool(same and one.shape == other.shape and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3))
+    same = np.allclose(one.orientation, other.orientation, atol=ALIKE)
+    return bool(same and one.shape == other.shape and np.allclose(one.spacing_mm, other.spacing_mm, rtol=ALIKE))
 
 
 def _largest_group(slices: Sequence[Slice]) -> list[Slice]:
@@ -223,24 +264,21 @@ def _largest_group(slices: Sequence[Slice]) -> list[Slice]:
     return max(groups, key=len)
 
 
-def _among(image: Image, other: Slice) -> bool:
+def may_lie_beside(image: Image, other: Slice) -> bool:
     """Whether an image whose place or size cannot be read is a slice beside another: alike in all that can be read.
 
     An image that has neither position nor orientation is none.
     """
     if not text_of(image.header, "ImagePositionPatient") and not text_of(image.header, "ImageOrientationPatient"):
         return False
-    header = image.header
-    for name, count, own in (
-        ("ImageOrientationPatient", 6, other.orientation),
-        ("PixelSpacing", 2, other.spacing_mm),
-        ("Rows", 1, other.shape[:1]),
-        ("Columns", 1, other.shape[1:]),
-    ):
-        try:
-            found = numbers_of(header, name, image.path, count)
-        except DataError:
-            continue
-        if not np.allclose(found, own, rtol=1e-3, atol=1e-3):
-            return False
+    readings: list[tuple[Callable[[], Any], Any]] = [
+        (lambda: _orientation(image), other.orientation),
+        (lambda: _spacing(image), other.spacing_mm),
+        (lambda: _pixels(image, "Rows"), other.shape[0]),
+        (lambda: _pixels(image, "Columns"), other.shape[1]),
+    ]
+    for reading, own in readings:
+        with suppress(DataError):
+            if not np.allclose(reading(), own, rtol=ALIKE, atol=ALIKE):
+                return False
     return True
