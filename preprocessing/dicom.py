@@ -29,6 +29,7 @@ from .scan_names import DICOM, has_suffix, is_hidden
 
 PREAMBLE = 128  # bytes before the letters DICM; zeros, or anything
 BARE = (b"\x02\0", b"\x08\0", b"\0\x08")  # how a file begins that has no preamble: group 2 or 8
+SUFFIXES = (*DICOM, ".ima", ".dicom")
 IDENTITY = ["SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
 SERIES, PIXELS = Tag("SeriesInstanceUID"), (Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData"))
 DAMAGE = (
@@ -58,7 +59,7 @@ class SeriesIndex:
 
     `other` counts the files that are not DICOM images: `strangers` are those of them that are no DICOM at all, `nameless`
     counts DICOM objects of no series. `broken` may be images: files named .dcm or beginning as DICOM does whose series
-    cannot be told. `pointers` counts Git LFS pointers, and `total` all files.
+    cannot be told. `pointers` counts Git LFS pointers that are named as DICOM files, and `total` all files.
     """
 
     files: Mapping[str, Sequence[Path]]
@@ -81,11 +82,11 @@ def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *
     broken: list[Path] = []
     strangers: list[Path] = []
     nameless = pointers = 0
-    paths = list(_walk(root, nested))
+    paths = list(files_under(root, nested))
     for count, path in enumerate(paths, 1):
         found = identify(path)
         if found is None:
-            if is_pointer(path):
+            if named_as_dicom(path) and is_pointer(path):
                 pointers += 1
             else:
                 strangers.append(path)
@@ -100,11 +101,17 @@ def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *
     return SeriesIndex(files, nameless + len(strangers), broken, strangers, nameless, pointers, len(paths))
 
 
-def _walk(root: Path, nested: bool) -> Iterator[Path]:
+def files_under(root: Path, nested: bool = True) -> Iterator[Path]:
+    """All files under a folder, or directly in it, that are not hidden."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_hidden(Path(name))) if nested else []
         paths = (Path(folder, name) for name in sorted(names) if not is_hidden(Path(name)))
         yield from (path for path in paths if path.is_file())
+
+
+def named_as_dicom(path: Path) -> bool:
+    """Whether a file may be DICOM by its name: .dcm or .ima, or none of letters (IM000001, 1.2.840.113)."""
+    return path.suffix.lower() in SUFFIXES or not path.suffix[1:].isalpha()
 
 
 def identify(path: Path) -> FileIdentity | None:

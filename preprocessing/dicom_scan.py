@@ -8,7 +8,6 @@ from pathlib import Path
 from .dicom import SeriesIndex
 from .dicom_pixels import read_hounsfield, read_rescaled
 from .errors import DataError
-from .lfs import pointers_among
 from .nifti_grid import Grid
 from .series import fitting_slices, series_grid, stack
 from .series_images import Slice, sort_out
@@ -31,11 +30,9 @@ def read_dicom(
 ) -> tuple[Volume, Grid, DicomScan, tuple[str, ...]]:
     """The series `wanted`, or the only one that can be a scan, and notes on what was passed over beside it.
 
-    `called` is how messages call the folder. Raises `InputError` where there is no such series, or some files are only
-    pointers; `DataError` where a file that may be one of its slices is damaged, or slices are missing or do not fit.
+    `called` is how messages call the folder. Raises `InputError` where there is no such series, `DataError` where a file
+    that may be one of its slices is damaged, or slices are missing or do not fit.
     """
-    if index.pointers:
-        raise pointers_among(called, index.pointers, index.total)
     series = image_series(index)
     if not series and index.broken:
         raise cannot_be_read(called, index.broken)
@@ -66,10 +63,7 @@ def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[st
         listed = ", ".join(f"{kind} ({_named(paths)})" for kind, paths in kinds.items())
         notes.append(f"Left out of the series, as no slices of the scan: {listed}.")
     if index.broken:
-        broken = _named(index.broken)
-        notes.append(
-            f"Passed over, as DICOM files that cannot be read and do not look like slices of the scan: {broken}."
-        )
+        notes.append(f"Passed over, as files of no known series and unlike slices of the scan: {_named(index.broken)}.")
     if index.nameless:
         notes.append(f"Passed over, as DICOM objects of no series: {_files(index.nameless)}.")
     return tuple(notes)

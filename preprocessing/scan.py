@@ -10,10 +10,10 @@ from .dicom import SeriesIndex, find_series, identify
 from .dicom_scan import DicomScan, read_dicom
 from .errors import InputError, UsageError
 from .itk import read_itk
-from .lfs import check_no_pointer
+from .lfs import check_no_pointer, pointers_among
 from .nifti import read_grid, read_volume
 from .nifti_grid import Grid
-from .scan_folder import find_studies, is_image
+from .scan_folder import check_pulled, find_studies, is_image
 from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
 from .volume import Volume
 
@@ -62,7 +62,7 @@ def read_mask(path: Path) -> Volume:
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
     """The scan at an unpacked `path`; `called` is how messages call what the user named."""
     if path.is_dir():
-        return _read_dicom(name, called, find_series(path), series)
+        return _read_dicom(name, called, _index(path, called), series)
     if has_suffix(path, (*NIFTI, *ITK)):
         if series is not None:
             raise UsageError(f"--series names a series of a DICOM folder, and {called} is none: leave it out.")
@@ -70,7 +70,7 @@ def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
     uid = _series_of(path)
-    return _read_dicom(name, called, find_series(path.parent, nested=False), series or uid)
+    return _read_dicom(name, called, _index(path.parent, path.absolute().parent.name, nested=False), series or uid)
 
 
 def _read_file(path: Path) -> tuple[Volume, Grid]:
@@ -90,6 +90,13 @@ def _series_of(path: Path) -> str:
     return found.series
 
 
+def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex:
+    index = find_series(folder, nested=nested)
+    if index.pointers:
+        raise pointers_among(called, index.pointers, index.total)
+    return index
+
+
 def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) -> Scan:
     volume, grid, dicom, notes = read_dicom(called, index, wanted)
     return Scan(name, volume, grid, dicom, notes)
@@ -98,8 +105,10 @@ def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) 
 def _only_case(called: str, folder: Path) -> Path:
     """The one scan in a folder that was unpacked from the zip `called`: an image file, or the folder with a study."""
     images = [path for path in folder.rglob("*") if is_image(path)]
-    scans = len(images) + len(set(find_studies(folder).values()))
+    studies = find_studies(folder)
+    scans = len(images) + len(set(studies.values()))
     if scans == 0:
+        check_pulled(folder, studies)
         raise InputError(f"{called} holds no scan: expected one image file or the DICOM files of one study.")
     if scans > 1:
         raise InputError(f"{called} holds {scans} scans: expected one; unpack it and give the folder as a batch.")

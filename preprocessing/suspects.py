@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .dicom import FileIdentity, SeriesIndex, class_keyword, identify
+from .dicom import FileIdentity, SeriesIndex, class_keyword, identify, named_as_dicom
 from .dicom_elements import text_of
 from .errors import AmbisegError, DataError, ResourceError
 from .series_images import Image, Slice, continues, may_lie_beside, plain_images, sort_out
@@ -75,9 +75,8 @@ def _may_be_slice(file: FileIdentity, images: Sequence[Image]) -> bool:
 
 def _has_lost_its_beginning(path: Path, images: Sequence[Image]) -> bool:
     """Whether a file that is no DICOM lies among the slices, as large as they are and named like them."""
-    if path.parent not in {each.path.parent for each in images} or not _is_as_large(path, images):
-        return False
-    return path.suffix in {each.path.suffix for each in images} or not path.suffix[1:].isalpha()
+    beside = path.parent in {each.path.parent for each in images}
+    return beside and named_as_dicom(path) and _is_as_large(path, images)
 
 
 def _is_as_large(path: Path, images: Sequence[Image]) -> bool:
