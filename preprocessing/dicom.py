@@ -148,7 +148,7 @@ def class_keyword(sop_class: str) -> str:
 
 def _complete(dataset: Dataset, name: str) -> str:
     """An element's text, "" when the file ends in the midst of it."""
-    element = dataset.get_item(name)
+    element = dataset.get_item(name, keep_deferred=True)
     whole = element is not None and len(element.value or b"") >= getattr(element, "length", 0)
     return text_of(dataset, name) if whole else ""
 
@@ -162,16 +162,19 @@ def _nothing_known(path: Path, error: InvalidDicomError | AmbisegError) -> FileI
             head = file.read(PREAMBLE + 6)
     except OSError:
         return FileIdentity(path, error=error if isinstance(error, AmbisegError) else None)
-    letters, begun = head[PREAMBLE : PREAMBLE + 4], head[PREAMBLE + 4 :]
-    if letters != b"DICM" and not has_suffix(path, DICOM):
+    if head[PREAMBLE : PREAMBLE + 4] != b"DICM" and not has_suffix(path, DICOM):
         return None
-    if letters == b"DICM":
-        early = any(start.startswith(begun) for start in BARE)
-    else:
-        early = not head[:PREAMBLE].strip(b"\0") and b"DICM".startswith(letters)
     if not isinstance(error, AmbisegError):
         error = DataError(f"{path.name} is empty, cut short or damaged: get it again.")
-    return FileIdentity(path, cut=early, error=error)
+    return FileIdentity(path, cut=begins_as_dicom(head), error=error)
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Whether a file of which nothing can be read begins as DICOM does, if only because it ends so early."""
+    letters, begun = head[PREAMBLE : PREAMBLE + 4], head[PREAMBLE + 4 : PREAMBLE + 6]
+    if letters == b"DICM":
+        return any(start.startswith(begun) for start in BARE)
+    return not head[:PREAMBLE].strip(b"\0") and b"DICM".startswith(letters)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def text_of(dataset: Dataset, name: str) -> str:
 
     Texts are taken as Latin-1, whatever is declared, so that no byte is lost and no value fails; padding is cut off.
     """
-    element = dataset.get_item(name)
+    element = dataset.get_item(name, keep_deferred=True)
     if element is None:
         return ""
     value = _binary(element) if isinstance(element, RawDataElement) else element.value

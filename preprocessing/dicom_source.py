@@ -52,7 +52,7 @@ def copy_identity(source: Dataset, derived: Dataset) -> None:
     the new one: explicit, little endian.
     """
     for name in (*TEXTS, *PATIENT, *STUDY, *LOSSY):
-        element = source.get_item(name)
+        element = source.get_item(name, keep_deferred=True)
         if element is not None and element.value:
             derived[element.tag] = _as_it_stands(element)
     correct_ambiguous_vr(derived, True)

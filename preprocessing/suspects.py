@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .dicom import FileIdentity, SeriesIndex, class_keyword, identify, named_as_dicom
+from .dicom import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, identify, named_as_dicom
 from .dicom_elements import text_of
 from .errors import AmbisegError, DataError, ResourceError
 from .series_images import Image, Slice, continues, may_lie_beside, plain_images, sort_out
 from .study import Series
 
 AS_LARGE = 0.1  # how far a file may differ in size from the slices and be as large as they are, as a share
+LEAST = 132  # bytes, with which no DICOM file can be told
 
 
 def check_unread(called: str, index: SeriesIndex, scan: Series) -> None:
@@ -57,7 +58,7 @@ def _suspects(index: SeriesIndex, images: Sequence[Image]) -> Iterator[Path]:
         if found is not None and _may_be_slice(found, images):
             yield path
     for path in index.strangers:
-        if _has_lost_its_beginning(path, images):
+        if _may_have_been_slice(path, images):
             yield path
 
 
@@ -73,10 +74,11 @@ def _may_be_slice(file: FileIdentity, images: Sequence[Image]) -> bool:
     return file.sop_class in classes or file.cut
 
 
-def _has_lost_its_beginning(path: Path, images: Sequence[Image]) -> bool:
-    """Whether a file that is no DICOM lies among the slices, as large as they are and named like them."""
-    beside = path.parent in {each.path.parent for each in images}
-    return beside and named_as_dicom(path) and _is_as_large(path, images)
+def _may_have_been_slice(path: Path, images: Sequence[Image]) -> bool:
+    """Whether a file that is no DICOM lies among the slices, named as they may be, and is as large, or all but empty."""
+    if path.parent not in {each.path.parent for each in images} or not named_as_dicom(path):
+        return False
+    return _is_as_large(path, images) or (path.stat().st_size < LEAST and begins_as_dicom(path.read_bytes()))
 
 
 def _is_as_large(path: Path, images: Sequence[Image]) -> bool:
