@@ -51,7 +51,7 @@ def _slices_about(series: Path, z_mm: float) -> list[Path]:
     """The files of the equally spaced slices around a height: the cohort has slices about its lesions only."""
     import numpy as np
 
-    from ambiseg.preprocessing.dicom import read_slices
+    from ambiseg.preprocessing.series_images import read_slices
 
     slices = read_slices(series.glob("*.dcm"))
     heights = np.array([one.height_mm for one in slices])

@@ -1,72 +1,74 @@
-"""DICOM files: find the series under a folder, and read their headers. `series` makes volumes of them.
+"""DICOM files: find the series under a folder, and read their headers. `series_images` tells which images are a scan's.
 
 The folder's layout and the files' names mean nothing here; a file belongs to the series that its header names.
 """
 
 import os
+import struct
 import warnings
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from .errors import AmbisegError, DataError, InputError
-from .scan_names import is_hidden
+from .dicom_elements import text_of
+from .errors import AmbisegError, DataError, InputError, ResourceError
+from .lfs import is_pointer
+from .scan_names import DICOM, has_suffix, is_hidden
 
-SAME_PLACE = 0.01  # mm; slices closer than this lie at one place
+PREAMBLE = 128  # bytes before the letters DICM; zeros, or anything
 BARE = (b"\x02\0", b"\x08\0", b"\0\x08")  # how a file begins that has no preamble: group 2 or 8
-GEOMETRY = ["SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
-GEOMETRY += ["Rows", "Columns", "ImageComments"]
+SUFFIXES = (*DICOM, ".ima", ".dicom")
+IDENTITY = ["SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
+SERIES, PIXELS = Tag("SeriesInstanceUID"), (Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData"))
+DAMAGE = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
+    *(struct.error, zlib.error, BytesLengthException),
+)  # what pydicom raises on files that are no whole DICOM
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What a file that is DICOM, or is named so, says of where it belongs: its UIDs, "" where it says nothing.
+
+    `error` says why nothing at all could be read; `cut` whether that is because the file ends early, having begun as DICOM.
+    """
+
+    path: Path
+    sop_class: str = ""
+    study: str = ""
+    series: str = ""
+    cut: bool = False
+    error: AmbisegError | None = None
 
 
 @dataclass(frozen=True)
 class SeriesIndex:
     """The files of every series under a folder, by SeriesInstanceUID, in the order of their paths.
 
-    `other` counts the files that are not DICOM images; `broken` are DICOM files, or files named .dcm, of which not even the
-    header can be read.
+    `other` counts the files that are not DICOM images: `strangers` are those of them that are no DICOM at all, `nameless`
+    counts DICOM objects of no series. `broken` may be images: files named .dcm or beginning as DICOM does whose series
+    cannot be told. `pointers` counts Git LFS pointers that are named as DICOM files, and `total` all files.
     """
 
     files: Mapping[str, Sequence[Path]]
     other: int
     broken: Sequence[Path]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The header of one image. `position_mm` (x, y, z) and `orientation` [6] are DICOM's, in LPS.
-
-    `orientation` holds the directions of a row (along the columns) and of a column (along the rows); `spacing_mm` and
-    `shape` are (rows, columns). `number` is the InstanceNumber, `comments` the ImageComments.
-    """
-
-    path: Path
-    sop_uid: str
-    number: int
-    position_mm: tuple[float, float, float]
-    orientation: tuple[float, ...]
-    spacing_mm: tuple[float, float]
-    shape: tuple[int, int]
-    comments: str
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """Unit vector [3] (LPS) perpendicular to the slice."""
-        return np.cross(self.orientation[:3], self.orientation[3:])
-
-    @property
-    def height_mm(self) -> float:
-        """Place of the slice along its normal, in mm."""
-        return float(self.normal @ self.position_mm)
+    strangers: Sequence[Path] = ()
+    nameless: int = 0
+    pointers: int = 0
+    total: int = 0
 
 
 def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *, nested: bool = True) -> SeriesIndex:
@@ -77,73 +79,110 @@ def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *
     if not root.is_dir():
         raise InputError(f"No folder {root}: expected one with DICOM files; check the path.")
     files: dict[str, list[Path]] = defaultdict(list)
-    other, broken = 0, []
-    paths = list(_walk(root, nested))
+    broken: list[Path] = []
+    strangers: list[Path] = []
+    nameless = pointers = 0
+    paths = list(files_under(root, nested))
     for count, path in enumerate(paths, 1):
-        try:
-            uid = _series_uid(path)
-        except InvalidDicomError:
-            other += 1
-        except DataError:
-            broken.append(path)
+        found = identify(path)
+        if found is None:
+            if named_as_dicom(path) and is_pointer(path):
+                pointers += 1
+            else:
+                strangers.append(path)
+        elif found.series:
+            files[found.series].append(path)
+        elif is_other(found.sop_class):
+            nameless += 1
         else:
-            files[uid].append(path)
+            broken.append(path)
         if on_file is not None:
             on_file(count, len(paths))
-    return SeriesIndex(files, other, broken)
+    return SeriesIndex(files, nameless + len(strangers), broken, strangers, nameless, pointers, len(paths))
 
 
-def _walk(root: Path, nested: bool) -> Iterator[Path]:
+def files_under(root: Path, nested: bool = True) -> Iterator[Path]:
+    """All files under a folder, or directly in it, that are not hidden."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_hidden(Path(name))) if nested else []
         paths = (Path(folder, name) for name in sorted(names) if not is_hidden(Path(name)))
         yield from (path for path in paths if path.is_file())
 
 
-def _series_uid(path: Path) -> str:
+def named_as_dicom(path: Path) -> bool:
+    """Whether a file may be DICOM by its name: .dcm or .ima, or none of letters (IM000001, 1.2.840.113)."""
+    return path.suffix.lower() in SUFFIXES or not path.suffix[1:].isalpha()
+
+
+def identify(path: Path) -> FileIdentity | None:
+    """Where a DICOM file belongs; None of a file that is not DICOM, and of a DICOMDIR."""
     try:
-        header = read_header(path, ["SeriesInstanceUID"])
-    except InvalidDicomError as error:
-        if path.suffix.lower() != ".dcm":
-            raise
-        raise DataError(f"{path.name} is empty, cut short or damaged: get it again.") from error
-    if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise InvalidDicomError
-    return str(value_of(header, "SeriesInstanceUID", path))
+        header, whole = _read_until(path, IDENTITY, lambda tag: tag > SERIES)
+        if whole and not _complete(header, "SeriesInstanceUID"):  # perhaps its elements are out of their order
+            header, whole = _read_until(path, IDENTITY, PIXELS.__contains__)
+    except (InvalidDicomError, AmbisegError) as error:
+        return _nothing_known(path, error)
+    sop_class, study, series = (_complete(header, name) for name in IDENTITY)
+    sop_class = sop_class or _complete(header.file_meta, "MediaStorageSOPClassUID")
+    if sop_class == MediaStorageDirectoryStorage:
+        return None
+    if not sop_class and not series:
+        return _nothing_known(path, DataError(f"{path.name} is cut short or damaged: get it again."))
+    return FileIdentity(path, sop_class, study, series)
 
 
-def read_slices(paths: Iterable[Path]) -> list[Slice]:
-    """The headers of a series' images, from the lowest along their normal to the highest, then by InstanceNumber."""
-    slices = []
-    for path in paths:
-        with readable(path):
-            slices.append(_slice(path))
-    return sorted(slices, key=lambda each: (round(each.height_mm / SAME_PLACE), each.number, each.sop_uid))
+def is_image(sop_class: str) -> bool:
+    """Whether objects of a class are images by their name: CT Image Storage, Secondary Capture Image Storage, ..."""
+    return "ImageStorage" in class_keyword(sop_class)
 
 
-def _slice(path: Path) -> Slice:
-    header = read_header(path, GEOMETRY)
-    position, orientation, spacing = (
-        tuple(float(value) for value in value_of(header, name, path))
-        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    )
-    if len(position) != 3 or len(orientation) != 6 or len(spacing) != 2 or min(spacing) <= 0:
-        raise DataError(f"{path.name} has no usable position, orientation or pixel spacing: get the series again.")
-    return Slice(
-        path,
-        str(value_of(header, "SOPInstanceUID", path)),
-        int(header.get("InstanceNumber") or 0),
-        position,
-        orientation,
-        spacing,
-        (int(value_of(header, "Rows", path)), int(value_of(header, "Columns", path))),
-        str(header.get("ImageComments", "")),
-    )
+def is_other(sop_class: str) -> bool:
+    """Whether objects of a class are known to be no images: reports, segmentations, palettes, ..."""
+    return class_keyword(sop_class) != "" and not is_image(sop_class)
+
+
+def class_keyword(sop_class: str) -> str:
+    """DICOM's keyword for a class of objects ("CTImageStorage"), "" of an unknown one."""
+    return UID(sop_class, validation_mode=IGNORE).keyword
+
+
+def _complete(dataset: Dataset, name: str) -> str:
+    """An element's text, "" when the file ends in the midst of it."""
+    element = dataset.get_item(name, keep_deferred=True)
+    whole = element is not None and len(element.value or b"") >= getattr(element, "length", 0)
+    return text_of(dataset, name) if whole else ""
+
+
+def _nothing_known(path: Path, error: InvalidDicomError | AmbisegError) -> FileIdentity | None:
+    """What is left to say of a file that cannot be read: nothing of one that neither is named .dcm nor begins as DICOM."""
+    if is_pointer(path):
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(PREAMBLE + 6)
+    except OSError:
+        return FileIdentity(path, error=error if isinstance(error, AmbisegError) else None)
+    if head[PREAMBLE : PREAMBLE + 4] != b"DICM" and not has_suffix(path, DICOM):
+        return None
+    if not isinstance(error, AmbisegError):
+        error = DataError(f"{path.name} is empty, cut short or damaged: get it again.")
+    return FileIdentity(path, cut=begins_as_dicom(head), error=error)
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Whether a file of which nothing can be read begins as DICOM does, if only because it ends so early."""
+    letters, begun = head[PREAMBLE : PREAMBLE + 4], head[PREAMBLE + 4 : PREAMBLE + 6]
+    if letters == b"DICM":
+        return any(start.startswith(begun) for start in BARE)
+    return not head[:PREAMBLE].strip(b"\0") and b"DICM".startswith(letters)
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn whatever pydicom raises on a damaged file into a `DataError`, and keep its warnings from the user."""
+    """Turn whatever pydicom raises on a damaged file into a `DataError`, and keep its warnings from the user.
+
+    What the system refuses to read becomes a `ResourceError`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that break DICOM's rules but can be read, all over the archives
@@ -151,36 +190,56 @@ def readable(path: Path) -> Iterator[None]:
     except (AmbisegError, InvalidDicomError):
         raise
     except OSError as error:
-        raise DataError(
+        if error.errno is None:  # pydicom's own, of a sequence that ends too early
+            raise DataError(f"{path.name} is cut short or damaged: get it again.") from error
+        raise ResourceError(
             f"{path.name} cannot be read ({error.strerror}): check its permissions and the disk."
         ) from error
-    except (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path.name} is cut short or damaged: get it again.") from error
 
 
-def read_dataset(path: Path, **choice: Any) -> FileDataset:
-    """A file as pydicom reads it, with the same keywords; files without the preamble of 128 bytes too.
+def read_dataset(path: Path) -> FileDataset:
+    """A whole file as pydicom reads it; files without the preamble of 128 bytes too.
 
     Raises `InvalidDicomError` when it is no DICOM file.
     """
-    try:
-        return pydicom.dcmread(path, **choice)
-    except InvalidDicomError:
-        with path.open("rb") as file:
-            if file.read(2) not in BARE:
-                raise
-        return pydicom.dcmread(path, force=True, **choice)
+    with path.open("rb") as file:
+        return pydicom.dcmread(file, force=_is_bare(file))
 
 
-def read_header(path: Path, tags: Sequence[str]) -> FileDataset:
-    """The elements `tags` of a file. Raises `InvalidDicomError` as `read_dataset`, `DataError` when it is damaged."""
-    with readable(path):
-        return read_dataset(path, stop_before_pixels=True, specific_tags=list(tags))
+def read_header(path: Path, names: Sequence[str]) -> FileDataset:
+    """The elements `names` of a file. Raises `InvalidDicomError` as `read_dataset`, `DataError` when it is damaged."""
+    return read_to_pixels(path, names)[0]
 
 
-def value_of(dataset: Dataset, name: str, path: Path) -> Any:
-    """A data set's element. Raises `DataError`, with the name of its file, when it is absent or empty."""
-    value = dataset.get(name)
-    if value is None or value == "":
-        raise DataError(f"{path.name} has no {name}: the file is cut short or no slice of a scan; get it again.")
-    return value
+def read_to_pixels(path: Path, names: Sequence[str]) -> tuple[FileDataset, bool]:
+    """As `read_header`; and whether the file goes on to its pixels, or ends before."""
+    return _read_until(path, names, PIXELS.__contains__)
+
+
+def _read_until(path: Path, names: Sequence[str], last: Callable[[BaseTag], bool]) -> tuple[FileDataset, bool]:
+    """The elements `names` that come before the first tag of which `last` is true, and whether there is one.
+
+    No value is read that would lie beyond the file's end.
+    """
+    reached = False
+
+    with readable(path), path.open("rb") as file:
+        size = path.stat().st_size
+
+        def stop(tag: BaseTag, _: str | None, length: int) -> bool:
+            nonlocal reached
+            reached = last(tag)
+            place = file.tell()
+            return reached or (length != 0xFFFFFFFF and place < size < place + length)
+
+        tags: list[BaseTag | int] = [Tag(name) for name in names]
+        return read_partial(file, stop, force=_is_bare(file), specific_tags=tags), reached
+
+
+def _is_bare(file: BinaryIO) -> bool:
+    """Whether an open file, at its beginning, is DICOM without the preamble."""
+    head = file.read(PREAMBLE + 4)
+    file.seek(0)
+    return head[PREAMBLE:] != b"DICM" and head.startswith(BARE)

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from .dicom import read_dataset, readable, value_of
+from .dicom import read_dataset, readable
+from .dicom_elements import number_of, order_of, text_of, unusable, whole_of
 from .errors import DataError
 
 AIR = -1024  # HU; nothing is less dense, lower values are padding
+BITS = (8, 16, 32)  # that are allocated for a pixel
+GREY = ("MONOCHROME1", "MONOCHROME2")
 SYNTAXES: Mapping[tuple[bool | None, bool | None], UID] = {  # by (implicit types, little endian)
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
@@ -24,8 +27,8 @@ def read_hounsfield(path: Path) -> NDArray[np.int16]:
     with readable(path):
         dataset = read_dataset(path)
         stored = _stored(dataset, path)
-        slope, intercept = (float(value_of(dataset, name, path)) for name in ("RescaleSlope", "RescaleIntercept"))
-        low, high = _padding(dataset)
+        slope, intercept = (number_of(dataset, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
+        low, high = _padding(dataset, path)
     hounsfield = np.rint(stored.astype(np.float64) * slope + intercept)
     hounsfield[(low <= stored) & (stored <= high)] = AIR
     return hounsfield.clip(AIR, np.iinfo(np.int16).max).astype(np.int16)
@@ -36,15 +39,24 @@ def read_rescaled(path: Path) -> NDArray[np.float32]:
 
     Padding, which such a file has outside its field of view, becomes 0: no signal.
     """
-    from pydicom.pixels import apply_modality_lut
-
     with readable(path):
         dataset = read_dataset(path)
         stored = _stored(dataset, path)
-        low, high = _padding(dataset)
-        values = np.asarray(apply_modality_lut(stored, dataset), np.float32)
+        low, high = _padding(dataset, path)
+        values = np.asarray(_rescaled(stored, dataset, path), np.float32)
     values[(low <= stored) & (stored <= high)] = 0
     return values
+
+
+def _rescaled(stored: NDArray, dataset: Dataset, path: Path) -> NDArray:
+    if "ModalityLUTSequence" in dataset:
+        from pydicom.pixels import apply_modality_lut
+
+        return apply_modality_lut(stored, dataset)
+    if not text_of(dataset, "RescaleSlope") or not text_of(dataset, "RescaleIntercept"):
+        return stored
+    slope, intercept = (number_of(dataset, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
+    return stored.astype(np.float64) * slope + intercept
 
 
 def _stored(dataset: FileDataset, path: Path) -> NDArray:
@@ -56,8 +68,9 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
             f"{path.name} is compressed ({syntax.name}) and no decoder for it is installed: "
             "`pip install ambiseg[dicom-codecs]`, or decompress the series."
         )
-    if str(dataset.get("PhotometricInterpretation", "MONOCHROME2")) not in ("MONOCHROME1", "MONOCHROME2"):
+    if (text_of(dataset, "PhotometricInterpretation").upper() or GREY[1]) not in GREY:
         raise DataError(f"{path.name} holds colours: expected one grey value a pixel; name a series of grey images.")
+    _settle(dataset, path)
     pixels = _decoded(dataset, syntax, path)
     if pixels.ndim != 2:
         raise DataError(
@@ -65,6 +78,24 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
             "file; split it, or convert it to NIfTI first."
         )
     return pixels
+
+
+def _settle(dataset: Dataset, path: Path) -> None:
+    """Give pydicom's decoder numbers where the file has other texts for them. Raises `DataError` where there are none."""
+    bits = whole_of(dataset, "BitsAllocated", path)
+    if bits not in BITS:
+        raise unusable(dataset, "BitsAllocated", path, "8, 16 or 32")
+    used = whole_of(dataset, "BitsStored", path)
+    if not 1 <= used <= bits:
+        raise unusable(dataset, "BitsStored", path, f"1 to {bits}")
+    signed = whole_of(dataset, "PixelRepresentation", path)
+    if signed not in (0, 1):
+        raise unusable(dataset, "PixelRepresentation", path, "0 or 1")
+    dataset.Rows, dataset.Columns = whole_of(dataset, "Rows", path), whole_of(dataset, "Columns", path)
+    dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = bits, used, signed
+    dataset.SamplesPerPixel = order_of(dataset, "SamplesPerPixel") or 1
+    dataset.NumberOfFrames = order_of(dataset, "NumberOfFrames") or 1
+    dataset.PhotometricInterpretation = text_of(dataset, "PhotometricInterpretation").upper() or GREY[1]
 
 
 def _decoded(dataset: FileDataset, syntax: UID, path: Path) -> NDArray:
@@ -97,16 +128,19 @@ def _decodable(syntax: UID) -> bool:
         return False
 
 
-def _padding(dataset: Dataset) -> tuple[float, float]:
+def _padding(dataset: Dataset, path: Path) -> tuple[float, float]:
     """The range of stored values that are padding; empty when none is.
 
     Real files give the value as unsigned where pixels are signed, and the reverse: its bits are read as the pixels' are.
     """
-    value = dataset.get("PixelPaddingValue")
-    if value is None or value == "":
+    names = [name for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if text_of(dataset, name)]
+    if "PixelPaddingValue" not in names:
         return np.inf, -np.inf
-    limits = (value, dataset.get("PixelPaddingRangeLimit", value))
     kind = np.dtype(f"{'iu'[dataset.PixelRepresentation == 0]}{dataset.BitsAllocated // 8}")
-    raw = (each if isinstance(each, bytes) else int(each).to_bytes(8, "little", signed=each < 0) for each in limits)
-    low, high = sorted(int(np.frombuffer(each[: kind.itemsize], kind)[0]) for each in raw)
-    return low, high
+    limits = [whole_of(dataset, name, path) for name in names]
+    for name, limit in zip(names, limits, strict=True):
+        if abs(limit) >= 2**32:
+            raise unusable(dataset, name, path, "a stored value")
+    raw = (each.to_bytes(8, "little", signed=each < 0) for each in limits)
+    values = sorted(int(np.frombuffer(each[: kind.itemsize], kind)[0]) for each in raw)
+    return values[0], values[-1]

@@ -1,23 +1,28 @@
 """What an object derived from a DICOM series takes over from its files: patient, study, places; nothing more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import generate_uid
 
-from .dicom import read_header, value_of
+from .dicom import read_header
+from .dicom_elements import needed_text, number_of, text_of
+from .dicom_scan import DicomScan
 from .errors import DataError
 from .nifti_grid import Grid
-from .scan import DicomScan
 
-# Copied as they stand, even where they break DICOM's rules: another value would be another patient or study.
+# Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
-PLACE = ("SOPClassUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "SliceThickness")
+TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-IMAGE = (*PLACE, *LOSSY)
-TEXTS = "SpecificCharacterSet"
+IMAGE = ("SOPClassUID", "FrameOfReferenceUID")  # of the kinds that highdicom copies from an image
 
 
 def read_source(dicom: DicomScan) -> Dataset:
@@ -29,42 +34,65 @@ def read_source(dicom: DicomScan) -> Dataset:
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")
     path = dicom.slices[0].path
-    source = read_header(path, [TEXTS, *PATIENT, *STUDY, *IMAGE])
-    value_of(source, "StudyInstanceUID", path)
-    if not source.get("SOPClassUID"):
-        source.SOPClassUID = value_of(source.file_meta, "MediaStorageSOPClassUID", path)
-    if not source.get("FrameOfReferenceUID"):
-        source.FrameOfReferenceUID = generate_uid(entropy_srcs=["ambiseg frame of reference", dicom.series_uid])
+    source = read_header(path, [*TEXTS, *PATIENT, *STUDY, *IMAGE, *LOSSY, "SliceThickness"])
+    needed_text(source, "StudyInstanceUID", path)
+    source.SOPClassUID = text_of(source, "SOPClassUID") or needed_text(
+        source.file_meta, "MediaStorageSOPClassUID", path
+    )
+    source.FrameOfReferenceUID = text_of(source, "FrameOfReferenceUID") or generate_uid(
+        entropy_srcs=["ambiseg frame of reference", dicom.series_uid]
+    )
     return source
 
 
 def copy_identity(source: Dataset, derived: Dataset) -> None:
-    """Give a derived object its source's patient and study."""
-    _copy(source, derived, (TEXTS, *PATIENT, *STUDY))
+    """Give a derived object its source's patient, study and character set, and how its images were compressed.
+
+    The bytes are the source's. pydicom writes them so only in a data set that counts as read from a file which is encoded as
+    the new one: explicit, little endian.
+    """
+    for name in (*TEXTS, *PATIENT, *STUDY, *LOSSY):
+        element = source.get_item(name, keep_deferred=True)
+        if element is not None and element.value:
+            derived[element.tag] = _as_it_stands(element)
+    correct_ambiguous_vr(derived, True)
+    texts = derived.get("SpecificCharacterSet")
+    derived.set_original_encoding(False, True, convert_encodings(texts) if texts else default_encoding)
+
+
+def _as_it_stands(element: RawDataElement | DataElement) -> RawDataElement | DataElement:
+    """An element of a file as it is written into another, padded where the file left that out."""
+    if not isinstance(element, RawDataElement) or element.value is None:
+        return element
+    kind = dictionary_VR(element.tag)
+    value = element.value + (b"\0" if kind == "UI" else b" ") * (len(element.value) % 2)
+    return element._replace(VR=kind, value=value, length=len(value), is_implicit_VR=False, is_little_endian=True)
 
 
 def thumbnails(dicom: DicomScan, grid: Grid, source: Dataset, slices: Iterable[int]) -> list[Dataset]:
     """Some slices of a scan as sources for highdicom: their UIDs and places, a single pixel, and nobody's name."""
     first = dicom.slices[0]
     gap_mm = float(np.linalg.norm(grid.affine[:3, 2]))
+    thickness_mm = _thickness(source, first.path) or gap_mm
     found = []
     for k in slices:
         image = Dataset()
         for name in (*PATIENT, *STUDY):
             setattr(image, name, "")
-        _copy(source, image, (*IMAGE, "StudyInstanceUID"))
+        for name in (*IMAGE, "StudyInstanceUID"):
+            setattr(image, name, text_of(source, name))
         image.SeriesInstanceUID, image.SOPInstanceUID = dicom.series_uid, dicom.slices[k].sop_uid
         image.ImagePositionPatient = list(dicom.slices[k].position_mm)
         image.ImageOrientationPatient, image.PixelSpacing = list(first.orientation), list(first.spacing_mm)
-        image.SpacingBetweenSlices = gap_mm
-        if not image.get("SliceThickness"):
-            image.SliceThickness = gap_mm
+        image.SpacingBetweenSlices, image.SliceThickness = gap_mm, thickness_mm
         image.Rows = image.Columns = 1
         found.append(image)
     return found
 
 
-def _copy(source: Dataset, target: Dataset, names: Sequence[str]) -> None:
-    for name in names:
-        if source.get(name):
-            target.add(source[name])
+def _thickness(source: Dataset, path: Path) -> float:
+    """The slices' thickness in mm; 0 where the file gives none that can be read, or none above 0."""
+    try:
+        return max(number_of(source, "SliceThickness", path), 0.0)
+    except DataError:
+        return 0.0

@@ -1,24 +1,22 @@
 """A scan from whatever it comes in: a NIfTI, NRRD or MetaImage file, a DICOM folder, or a zip of one of these."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom.errors import InvalidDicomError
 
 from .archive import unpacked
-from .dicom import SeriesIndex, Slice, find_series, read_header
-from .dicom_pixels import read_hounsfield, read_rescaled
+from .dicom import SeriesIndex, find_series, identify
+from .dicom_scan import DicomScan, read_dicom
 from .errors import DataError, InputError, UsageError
 from .itk import read_itk
+from .lfs import check_no_pointer, pointers_among
 from .nifti import read_grid, read_volume
 from .nifti_grid import Grid
-from .scan_folder import find_studies, is_image
+from .scan_folder import check_pulled, find_studies, is_image
 from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
-from .series import fitting_slices, series_grid, stack
-from .study import check_classic, choose_series, image_series
 from .values import mask_labels
 from .volume import Volume
 
@@ -26,26 +24,18 @@ KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of the
 
 
 @dataclass(frozen=True)
-class DicomScan:
-    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
-
-    slices: Sequence[Slice]
-    series_uid: str
-    modality: str
-
-
-@dataclass(frozen=True)
 class Scan:
     """A scan in display orientation, with the grid of its own voxel order, on which results are written.
 
     `name` is the file's or folder's without suffix; `dicom` is None when the scan was no DICOM. The files behind
-    `dicom.slices` exist as long as the block of `open_scan`.
+    `dicom.slices` exist as long as the block of `open_scan`. `notes` say what was passed over beside the scan.
     """
 
     name: str
     volume: Volume
     grid: Grid
     dicom: DicomScan | None = None
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -56,6 +46,7 @@ def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
     be a scan. What a zip holds lies in a temporary folder until the block ends. Raises `InputError` when there is no
     such file or no scan in it, `DataError` when it is damaged or its geometry cannot be used.
     """
+    check_no_pointer(path)
     if not has_suffix(path, ZIP) or path.is_dir():
         yield _read(path, scan_name(path), path.name or str(path), series)
         return
@@ -67,6 +58,7 @@ def read_mask(path: Path) -> Volume:
     """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; its labels are whole numbers (`mask_labels`)."""
     if not has_suffix(path, (*NIFTI, *ITK)):
         raise InputError(f"{path.name} is not read as a mask: expected {', '.join((*NIFTI, *ITK))}; convert it first.")
+    check_no_pointer(path)
     stored = _read_file(path)[0]
     labels = mask_labels(stored.array)
     between = labels[labels != np.rint(labels)] if labels.dtype.kind == "f" else labels[:0]
@@ -81,7 +73,7 @@ def read_mask(path: Path) -> Volume:
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
     """The scan at an unpacked `path`; `called` is how messages call what the user named."""
     if path.is_dir():
-        return _read_dicom(name, called, find_series(path), series)
+        return _read_dicom(name, called, _index(path, called), series)
     if has_suffix(path, (*NIFTI, *ITK)):
         if series is not None:
             raise UsageError(f"--series names a series of a DICOM folder, and {called} is none: leave it out.")
@@ -89,7 +81,7 @@ def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
     uid = _series_of(path)
-    return _read_dicom(name, called, find_series(path.parent, nested=False), series or uid)
+    return _read_dicom(name, called, _index(path.parent, path.absolute().parent.name, nested=False), series or uid)
 
 
 def _read_file(path: Path) -> tuple[Volume, Grid]:
@@ -101,31 +93,33 @@ def _read_file(path: Path) -> tuple[Volume, Grid]:
 def _series_of(path: Path) -> str:
     if has_suffix(path, PAIR):
         raise InputError(f"{path.name} is one of a pair (.hdr and .img), which is not read: save the scan as .nii.gz.")
-    try:
-        return str(read_header(path, ["SeriesInstanceUID"]).SeriesInstanceUID)
-    except (InvalidDicomError, AttributeError) as error:
-        raise InputError(f"{path.name} is no scan: expected {KINDS}; convert it first.") from error
+    found = identify(path)
+    if found is not None and found.error is not None:
+        raise found.error
+    if found is None or not found.series:
+        raise InputError(f"{path.name} is no scan: expected {KINDS}; convert it first.")
+    return found.series
+
+
+def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex:
+    index = find_series(folder, nested=nested)
+    if index.pointers:
+        raise pointers_among(called, index.pointers, index.total)
+    return index
 
 
 def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) -> Scan:
-    if index.broken:
-        raise DataError(
-            f"{called} holds DICOM files that cannot be read ({len(index.broken)}, {index.broken[0].name} is the first): "
-            "get them again, or take them out if they are no part of the scan."
-        )
-    chosen = choose_series(called, image_series(index), wanted)
-    check_classic(chosen)
-    read = read_hounsfield if chosen.modality == "CT" else read_rescaled
-    slices = fitting_slices(chosen.files, read)
-    grid = series_grid(slices, called)
-    return Scan(name, stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality))
+    volume, grid, dicom, notes = read_dicom(called, index, wanted)
+    return Scan(name, volume, grid, dicom, notes)
 
 
 def _only_case(called: str, folder: Path) -> Path:
     """The one scan in a folder that was unpacked from the zip `called`: an image file, or the folder with a study."""
     images = [path for path in folder.rglob("*") if is_image(path)]
-    scans = len(images) + len(set(find_studies(folder).values()))
+    studies = find_studies(folder)
+    scans = len(images) + len(set(studies.values()))
     if scans == 0:
+        check_pulled(folder, studies)
         raise InputError(f"{called} holds no scan: expected one image file or the DICOM files of one study.")
     if scans > 1:
         raise InputError(f"{called} holds {scans} scans: expected one; unpack it and give the folder as a batch.")

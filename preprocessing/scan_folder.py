@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from pydicom.errors import InvalidDicomError
-
-from .dicom import read_header
-from .errors import DataError, InputError
+from .dicom import files_under, identify, named_as_dicom
+from .errors import InputError
+from .lfs import is_pointer, pointers_among
 from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
@@ -52,11 +51,20 @@ def find_cases(path: Path) -> list[Case] | None:
         )
     if path in studies or (not images and len(set(studies.values())) == 1):
         return None
+    check_pulled(path, studies)
     if not images and not studies:
         raise InputError(
             f"{path} holds no scan: expected image files or zips directly in it, or folders of DICOM files; check the path."
         )
     return _named([(scan_name(each), each) for each in images] + list(_by_child(path, studies)))
+
+
+def check_pulled(root: Path, studies: Mapping[Path, str]) -> None:
+    """Raise an `InputError` where folders under `root` hold Git LFS pointers instead of DICOM files."""
+    files = [each for each in files_under(root) if each.parent not in studies and named_as_dicom(each)]
+    pointers = sum(map(is_pointer, files))
+    if pointers:
+        raise pointers_among(root.name, pointers, sum(1 for _ in files_under(root)))
 
 
 def is_image(path: Path, suffixes: tuple[str, ...] = IMAGES) -> bool:
@@ -81,13 +89,8 @@ def find_studies(root: Path) -> dict[Path, str]:
 
 def _study(path: Path) -> str | None:
     """The StudyInstanceUID of a DICOM file that is part of a series (a DICOMDIR is not), None of any other."""
-    if not path.is_file():
-        return None
-    try:
-        header = read_header(path, ["StudyInstanceUID", "SeriesInstanceUID"])
-    except (DataError, InvalidDicomError):
-        return None
-    return str(header.get("StudyInstanceUID", "")) if "SeriesInstanceUID" in header else None
+    found = identify(path) if path.is_file() else None
+    return found.study if found is not None and found.series else None
 
 
 def _by_child(root: Path, studies: Mapping[Path, str]) -> Iterator[tuple[str, Path]]:

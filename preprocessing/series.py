@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom import SAME_PLACE, Slice, read_slices
 from .dicom_pixels import read_hounsfield
-from .errors import DataError, InputError
+from .errors import DataError
 from .nifti_grid import Grid, grid_from
+from .series_images import SAME_PLACE, Slice, alike, read_slices
+from .slice_steps import equally_spaced, rounding_mm
 from .volume import Volume
 
 ReadImage = Callable[[Path], NDArray]
@@ -43,9 +44,7 @@ def check_alike(slices: Sequence[Slice]) -> None:
     """Raise a `DataError` unless all slices have the same shape, pixel spacing and orientation."""
     first = slices[0]
     for other in slices[1:]:
-        same = np.allclose(first.orientation, other.orientation, atol=1e-3)
-        same = same and np.allclose(first.spacing_mm, other.spacing_mm, rtol=1e-3)
-        if first.shape != other.shape or not same:
+        if not alike(first, other):
             raise DataError(
                 f"{other.path.name} has another size, spacing or orientation than {first.path.name}: "
                 "the series holds images of more than one scan."
@@ -54,19 +53,16 @@ def check_alike(slices: Sequence[Slice]) -> None:
 
 def read_series(paths: Iterable[Path]) -> Volume:
     """All images of one CT series as a volume in HU. Slices must be equally spaced along their normal (no tilted gantry)."""
-    slices = fitting_slices(paths)
+    slices = fitting_slices(read_slices(paths))
     return stack(slices, series_grid(slices), read_hounsfield)
 
 
-def fitting_slices(paths: Iterable[Path], read: ReadImage = read_hounsfield) -> list[Slice]:
-    """The images of one series from the lowest along their normal to the highest, each place once.
+def fitting_slices(slices: Sequence[Slice], read: ReadImage = read_hounsfield) -> list[Slice]:
+    """Slices sorted by place, each place once.
 
     `read` gives an image's values. Raises `DataError` where two images differ in size, spacing or orientation, or lie at
     one place with different values.
     """
-    slices = read_slices(paths)
-    if not slices:
-        raise InputError("The series has no image: expected at least one DICOM file.")
     check_alike(slices)
     return one_a_place(slices, read)
 
@@ -90,26 +86,34 @@ def stack(slices: Sequence[Slice], grid: Grid, read: ReadImage) -> Volume:
 def _affine(slices: Sequence[Slice]) -> NDArray[np.float64]:
     """Voxel indices (column, row, slice, 1) to mm in RAS."""
     first = slices[0]
-    positions = np.array([each.position_mm for each in slices])
-    gaps = np.diff(positions, axis=0)
+    affine = np.eye(4)
+    affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing_mm[1]
+    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing_mm[0]
+    affine[:3, 2], affine[:3, 3] = _step(slices), first.position_mm
+    return np.diag([-1.0, -1, 1, 1]) @ affine  # LPS to RAS
+
+
+def _step(slices: Sequence[Slice]) -> NDArray[np.float64]:
+    """The way from each slice to the next (x, y, z), in mm in LPS."""
+    normal = slices[0].normal
     if len(slices) == 1:
-        step = first.normal
-    else:
-        step = gaps.mean(0)
-        length = np.linalg.norm(step)
-        if np.linalg.norm(np.cross(step, first.normal)) > SHEAR * length:
+        return normal
+    positions = np.array([each.position_mm for each in slices])
+    step: NDArray[np.float64] = (positions[-1] - positions[0]) / (len(slices) - 1)
+    length, aside = float(np.linalg.norm(step)), float(np.linalg.norm(np.cross(step, normal)))
+    if aside > SHEAR * length:
+        if aside * (len(slices) - 1) > float(np.linalg.norm(rounding_mm(positions))):
             raise DataError(
                 "The slices are sheared (a tilted gantry): expected each straight above the last; "
                 "resample the scan on a straight grid first."
             )
-        if np.abs(gaps - step).max() > 0.05 * length:
-            steps = gaps @ first.normal
-            raise DataError(
-                f"The slices lie {steps.min():.2f} to {steps.max():.2f} mm apart: expected equal distances; "
-                "some are missing, get the series again."
-            )
-    affine = np.eye(4)
-    affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing_mm[1]
-    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing_mm[0]
-    affine[:3, 2], affine[:3, 3] = step, first.position_mm
-    return np.diag([-1.0, -1, 1, 1]) @ affine  # LPS to RAS
+        step = normal * (normal @ step)  # the positions' rounding alone makes them lean
+    if not equally_spaced(positions, normal):
+        steps = np.diff(positions, axis=0) @ normal
+        widest = int(steps.argmax())
+        raise DataError(
+            f"The slices lie {steps.min():.2f} to {steps.max():.2f} mm apart: expected equal distances; "
+            f"some are missing or misplaced (see {slices[widest].path.name} and {slices[widest + 1].path.name}): "
+            "get the series again."
+        )
+    return step

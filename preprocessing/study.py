@@ -1,38 +1,41 @@
 """The image series of a DICOM folder, and which of them is the scan.
 
-A study holds more than its scan: scouts, reports, segmentations, dose sheets. They are told by the header of a series'
-first image; only where that leaves several series are all headers read.
+A study holds more than its scan: scouts, reports, segmentations, dose sheets. They are told by the headers of a series'
+images, of which those that are no slices are passed over (`series_images`).
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from .dicom import SeriesIndex, read_header, read_slices, readable
+from .dicom import SeriesIndex
+from .dicom_elements import order_of, text_of
 from .errors import AmbisegError, DataError, InputError
 from .nifti_grid import times
 from .series import check_alike
+from .series_images import LOCALIZER, Image, plain_images, read_images, sort_out
 
-TAGS = ("Modality", "SeriesNumber", "ImageType", "Rows", "Columns", "ImagePositionPatient", "NumberOfFrames")
-DERIVED = ("SEG", "RTDOSE", "RTIMAGE")  # modalities that hold pixels and are no scan
 ENHANCED = ("CT", "MR", "PT")  # modalities of which one file may be a whole scan
+Value = TypeVar("Value")
 SHORTEST = 4  # characters of a UID's ending that may name a series
 
 
 @dataclass(frozen=True)
 class Series:
-    """A series of images: its files, SeriesInstanceUID and Modality; the rest is of its first image.
+    """A series with images: all its files, SeriesInstanceUID and Modality, and how many of the files can be slices.
 
     `number` is the SeriesNumber, or the place in the list (from 1) where several series have one number or one has none.
-    `size` is (columns, rows); `placed` whether the image says where in the patient it lies.
+    Modality, number and `size` (columns, rows) are what most images have; `placed` is whether any says where it lies.
     """
 
     number: int
     uid: str
     modality: str
-    files: Sequence[Path]
+    files: Sequence[Image]
+    count: int
     size: tuple[int, int]
     frames: int
     placed: bool
@@ -41,7 +44,8 @@ class Series:
 
 def image_series(index: SeriesIndex) -> list[Series]:
     """The series under a folder that hold images, in the order of their numbers."""
-    images = [each for each in (_describe(uid, files) for uid, files in index.files.items()) if each is not None]
+    found = (_describe(uid, read_images(files)) for uid, files in index.files.items())
+    images = [each for each in found if each is not None]
     images.sort(key=lambda each: (each.number, each.uid))
     numbers = {each.number for each in images}
     if len(numbers) == len(images) and 0 not in numbers:
@@ -75,22 +79,26 @@ def check_classic(series: Series) -> None:
         )
 
 
-def _describe(uid: str, files: Sequence[Path]) -> Series | None:
-    header = read_header(files[0], TAGS)
-    with readable(files[0]):
-        modality = str(header.get("Modality") or "")
-        if not header.get("Rows") or modality in DERIVED:
-            return None
-        return Series(
-            int(header.get("SeriesNumber") or 0),
-            uid,
-            modality,
-            files,
-            (int(header.get("Columns") or 0), int(header.Rows)),
-            int(header.get("NumberOfFrames") or 1),
-            bool(header.get("ImagePositionPatient")),
-            "LOCALIZER" in (header.get("ImageType") or ()),
-        )
+def _describe(uid: str, files: Sequence[Image]) -> Series | None:
+    images = plain_images(files)
+    if not images:
+        return None
+    headers = [each.header for each in images]
+    return Series(
+        _commonest(order_of(header, "SeriesNumber") for header in headers),
+        uid,
+        _commonest(text_of(header, "Modality").upper() for header in headers),
+        files,
+        len(images),
+        _commonest((order_of(header, "Columns"), order_of(header, "Rows")) for header in headers),
+        min(each.frames for each in images),
+        any(text_of(header, "ImagePositionPatient") for header in headers),
+        all(each.kind == LOCALIZER for each in images),
+    )
+
+
+def _commonest(values: Iterable[Value]) -> Value:
+    return Counter(values).most_common(1)[0][0]
 
 
 def _named(name: str, series: Sequence[Series], wanted: str) -> Series:
@@ -115,12 +123,12 @@ def _scans(series: Sequence[Series]) -> Sequence[Series]:
 def _is_volume(series: Series) -> bool:
     if series.frames > 1:
         return series.modality in ENHANCED
-    return series.placed and len(series.files) > 1
+    return series.placed and series.count > 1
 
 
 def _parallel(series: Series) -> bool:
     try:
-        check_alike(read_slices(series.files))
+        check_alike(sort_out(series.files).slices)
     except AmbisegError:
         return False
     return True
@@ -129,7 +137,7 @@ def _parallel(series: Series) -> bool:
 def _table(series: Sequence[Series]) -> str:
     """A line a series: number, modality, images, size, spacing, UID."""
     return "\n".join(
-        f"  {each.number}  {each.modality or 'no modality'}, {len(each.files)} image{'s' * (len(each.files) > 1)}, "
+        f"  {each.number}  {each.modality or 'no modality'}, {each.count} image{'s' * (each.count > 1)}, "
         f"{times(each.size)}, {_spacing(each)}{each.uid}"
         for each in series
     )
@@ -137,7 +145,7 @@ def _table(series: Sequence[Series]) -> str:
 
 def _spacing(series: Series) -> str:
     try:
-        slices = read_slices(series.files)
+        slices = sort_out(series.files).slices
     except AmbisegError:
         return ""
     rows, columns = slices[0].spacing_mm

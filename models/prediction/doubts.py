@@ -17,8 +17,8 @@ SPECK = 2  # voxels; a lesion's own piece of a mask has more
 
 
 def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence[Lesion] = ()) -> list[str]:
-    """Sentences, none when nothing is amiss: the scan's kind, intensities and spacing, the calibration for `merge`, and
-    specks in the mask that the `lesions` are from.
+    """Sentences, none when nothing is amiss: what was passed over beside the scan, its kind, intensities and spacing, the
+    calibration for `merge`, and specks in the mask that the `lesions` are from.
     """
     found = (
         _of_modality(trained, scan),
@@ -27,7 +27,7 @@ def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence
         _of_calibration(trained, merge),
         _of_specks(lesions),
     )
-    return [doubt for doubt in found if doubt]
+    return [*scan.notes, *(doubt for doubt in found if doubt)]
 
 
 def in_hounsfield(scan: Scan) -> bool:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..annotations import READERS
-from ..dicom import find_series
-from ..errors import DataError, InputError, UsageError
+from ..dicom import SeriesIndex, find_series
+from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
+from ..lfs import pointers_among
 from ..parts import load_notes, load_part, save_part
 from ..splits import assign_splits
 from ..store import HOUNSFIELD
@@ -76,11 +77,13 @@ def preprocess_lidc(
     index = find_series(root, on_file)
     tasks, counts = plan(root, index, settings, out.with_name(f"{out.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
-    failures = _crop_scans(tasks, workers, on_progress) + [_broken(path) for path in index.broken]
+    failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
     failures_file = out.with_name(f"{out.name}-failures.csv")
     write_failures(failures_file, failures)
     failed = {failure.series_uid for failure in failures}
     done = [task for task in tasks if task.scan.series_uid not in failed]
+    if not done and index.pointers:
+        raise pointers_among(root.name, index.pointers, index.total)
     if not done:
         raise InputError(
             f"None of the {len(tasks)} scans with nodules under {root} could be used; the first: {failures[0].reason} "
@@ -137,14 +140,18 @@ def _crop_scan(task: ScanTask) -> str | None:
     """Crop a scan and save its part; the reason when its data cannot be used."""
     try:
         crops, notes = scan_crops(task)
-    except DataError as error:
+    except (DataError, InputError, ResourceError) as error:
         return str(error)
     save_part(task.part, crops, notes)
     return None
 
 
-def _broken(path: Path) -> Failure:
-    return Failure("", "", f"{path.name} is a DICOM file whose header cannot be read: get it again.")
+def _unread(root: Path, index: SeriesIndex) -> list[Failure]:
+    """The files of which no series can be told."""
+    reasons = [f"{path.name} is a DICOM file whose header cannot be read: get it again." for path in index.broken]
+    if index.pointers:
+        reasons.append(str(pointers_among(root.name, index.pointers, index.total)))
+    return [Failure("", "", reason) for reason in reasons]
 
 
 def _counts(done: Sequence[ScanTask]) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from scipy.spatial.distance import pdist
 from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from ..contours import Box, bounding_box, contours_mask
 from ..crops import crop_image
-from ..dicom import SAME_PLACE, Slice, read_slices
 from ..dicom_pixels import AIR, read_hounsfield
 from ..errors import DataError
 from ..readings import Reading, readings
 from ..resample import PlaneGrid, majority
 from ..series import check_alike, one_image
+from ..series_images import SAME_PLACE, Slice, read_slices
+from ..slice_steps import rounding_mm
 from ..store import HOUNSFIELD
 from ..store_writer import Crop
 
@@ -125,8 +126,9 @@ def _images(task: ScanTask, heights: Set[float]) -> dict[float, Slice]:
     if not heights:
         return {}
     slices = read_slices(task.files)
-    places = np.array([each.position_mm[2] for each in slices])
-    found = {z: [slices[i] for i in np.flatnonzero(np.abs(places - z) < SAME_PLACE)] for z in sorted(heights)}
+    positions = np.array([each.position_mm for each in slices])
+    places, near = positions[:, 2], SAME_PLACE + rounding_mm(positions)[2] / 2
+    found = {z: [slices[i] for i in np.flatnonzero(np.abs(places - z) < near)] for z in sorted(heights)}
     missing = [z for z, here in found.items() if not here]
     if missing:
         raise DataError(

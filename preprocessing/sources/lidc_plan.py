@@ -10,6 +10,7 @@ from typing import Any
 from ..annotations import ScanRecord, marks, nodules, scans
 from ..dicom import SeriesIndex
 from ..errors import InputError
+from ..lfs import pointers_among
 from ..parts import part_name
 from .lidc_crops import CropSettings, ScanTask
 
@@ -43,6 +44,8 @@ def plan(
     records = scans()
     names = case_names(records)
     found = [scan for scan in records if scan.series_uid in index.files]
+    if not found and index.pointers:
+        raise pointers_among(root.name, index.pointers, index.total)
     if not found:
         raise InputError(
             f"No LIDC-IDRI scan under {root}: found {len(index.files)} other DICOM series and {index.other} files that are "

@@ -10,10 +10,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless, generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import find_series, read_slices
+from ambiseg.preprocessing.dicom import find_series
 from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.series import one_a_place, read_series
+from ambiseg.preprocessing.series_images import read_slices
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (20, 24)
@@ -167,7 +168,7 @@ def test_a_truncated_file(tmp_path: Path, scan: ScanRecord, write_series: WriteS
     ("values", "message"),
     [
         ({"ImagePositionPatient": None}, "has no ImagePositionPatient"),
-        ({"PixelSpacing": [0, 0]}, "no usable position, orientation or pixel spacing"),
+        ({"PixelSpacing": [0, 0]}, r"000000.dcm has PixelSpacing '0.0\\0.0': expected two lengths above 0"),
         ({"RescaleSlope": None}, "has no RescaleSlope"),
         ({"PixelData": b""}, "cut short"),
     ],

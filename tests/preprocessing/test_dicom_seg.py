@@ -19,13 +19,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import read_slices
+from ambiseg.preprocessing.dicom_scan import DicomScan
 from ambiseg.preprocessing.dicom_seg import write_dicom_seg
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
-from ambiseg.preprocessing.scan import DicomScan, Scan, open_scan
+from ambiseg.preprocessing.scan import Scan, open_scan
 from ambiseg.preprocessing.segments import COLOURS, Segment, SegSeries, in_file_order
 from ambiseg.preprocessing.series import series_grid
+from ambiseg.preprocessing.series_images import read_slices
 from ambiseg.preprocessing.volume import Volume
 
 WriteSeries = Callable[..., list[Path]]

@@ -386,7 +386,7 @@ def bad_number(folder: Path, write: Write) -> None:
         (enhanced, DataError, r"^Series 1 is enhanced DICOM \(4 frames a file\): expected one slice a file; convert"),
         (colours, DataError, "^00000[0-3].dcm holds colours: expected one grey value a pixel"),
         (no_position, DataError, "^000000.dcm has no ImagePositionPatient"),
-        (bad_number, DataError, "^000000.dcm is cut short or damaged"),
+        (bad_number, DataError, r"^000000.dcm has ImagePositionPatient 'x150.5\\-140.25\\-30.0': expected 3 numbers"),
     ],
 )
 def test_a_dicom_folder_that_cannot_be_used_is_refused(

@@ -1,0 +1,77 @@
+"""The scan in a DICOM folder: its slices as one volume, and what was passed over to get there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dicom import SeriesIndex
+from .dicom_pixels import read_hounsfield, read_rescaled
+from .errors import DataError
+from .nifti_grid import Grid
+from .series import fitting_slices, series_grid, stack
+from .series_images import Slice, sort_out
+from .study import check_classic, choose_series, image_series
+from .suspects import cannot_be_read, check_other_series, check_unread
+from .volume import Volume
+
+
+@dataclass(frozen=True)
+class DicomScan:
+    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
+
+    slices: Sequence[Slice]
+    series_uid: str
+    modality: str
+
+
+def read_dicom(
+    called: str, index: SeriesIndex, wanted: str | None = None
+) -> tuple[Volume, Grid, DicomScan, tuple[str, ...]]:
+    """The series `wanted`, or the only one that can be a scan, and notes on what was passed over beside it.
+
+    `called` is how messages call the folder. Raises `InputError` where there is no such series, `DataError` where a file
+    that may be one of its slices is damaged, or slices are missing or do not fit.
+    """
+    series = image_series(index)
+    if not series and index.broken:
+        raise cannot_be_read(called, index.broken)
+    chosen = choose_series(called, series, wanted)
+    check_unread(called, index, chosen)
+    check_classic(chosen)
+    found = sort_out(chosen.files)
+    check_other_series(series, chosen, found.slices)
+    notes = _notes(found.left_out, index)
+    read = read_hounsfield if chosen.modality == "CT" else read_rescaled
+    slices = fitting_slices(found.slices, read)
+    try:
+        grid = series_grid(slices, called)
+    except DataError as error:
+        if not notes:
+            raise
+        raise DataError(f"{error} {' '.join(notes)}") from error
+    return stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality), notes
+
+
+def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[str, ...]:
+    """Sentences on what lies in the series, or cannot be read, and is not in the scan."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path, kind in left_out:
+        kinds[kind].append(path)
+    notes = []
+    if kinds:
+        listed = ", ".join(f"{kind} ({_named(paths)})" for kind, paths in kinds.items())
+        notes.append(f"Left out of the series, as no slices of the scan: {listed}.")
+    if index.broken:
+        notes.append(f"Passed over, as files of no known series and unlike slices of the scan: {_named(index.broken)}.")
+    if index.nameless:
+        notes.append(f"Passed over, as DICOM objects of no series: {_files(index.nameless)}.")
+    return tuple(notes)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return paths[0].name if len(paths) == 1 else f"{_files(len(paths))}, {paths[0].name} first"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"

@@ -1,0 +1,86 @@
+"""Files that are not in a scan and may be slices of it that are damaged: told by all that is left of them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .dicom import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, identify, named_as_dicom
+from .dicom_elements import text_of
+from .errors import AmbisegError, DataError, ResourceError
+from .series_images import Image, Slice, continues, may_lie_beside, plain_images, sort_out
+from .study import Series
+
+AS_LARGE = 0.1  # how far a file may differ in size from the slices and be as large as they are, as a share
+LEAST = 132  # bytes, with which no DICOM file can be told
+
+
+def check_unread(called: str, index: SeriesIndex, scan: Series) -> None:
+    """Raise a `DataError` where files whose series cannot be told may be slices of the `scan`."""
+    suspects = list(_suspects(index, plain_images(scan.files)))
+    if suspects:
+        raise cannot_be_read(called, suspects)
+
+
+def cannot_be_read(called: str, files: Sequence[Path]) -> AmbisegError:
+    """The error of a folder with DICOM files that cannot be read: the system's refusal if there is one, else their count."""
+    for found in map(identify, files):
+        if found is not None and isinstance(found.error, ResourceError):
+            return found.error
+    return DataError(
+        f"{called} holds DICOM files that cannot be read ({len(files)}, {files[0].name} is the first), "
+        "cut short or damaged: get them again, or take them out if they are no part of the scan."
+    )
+
+
+def check_other_series(series: Sequence[Series], scan: Series, slices: Sequence[Slice]) -> None:
+    """Raise a `DataError` where the one image of another series is a slice of the scan whose UID is damaged."""
+    for other in series:
+        if other is not scan and other.count == 1 and _belongs(plain_images(other.files)[0], scan, slices):
+            raise DataError(
+                f"{plain_images(other.files)[0].path.name} is like the slices of the scan but names a series of its own: "
+                "get it again if it belongs to the scan, else take it out."
+            )
+
+
+def _belongs(image: Image, scan: Series, slices: Sequence[Slice]) -> bool:
+    """Whether a lone image lies where the next slice would; or is of the slices' class and size and cannot be read."""
+    try:
+        return continues(sort_out([image]).slices[0], slices)
+    except AmbisegError:
+        images = plain_images(scan.files)
+        if image.sop_class not in {each.sop_class for each in images} or not _is_as_large(image.path, images):
+            return False
+        return image.damage is not None or may_lie_beside(image, slices[0])
+
+
+def _suspects(index: SeriesIndex, images: Sequence[Image]) -> Iterator[Path]:
+    for path in index.broken:
+        found = identify(path)
+        if found is not None and _may_be_slice(found, images):
+            yield path
+    for path in index.strangers:
+        if _may_have_been_slice(path, images):
+            yield path
+
+
+def _may_be_slice(file: FileIdentity, images: Sequence[Image]) -> bool:
+    """By its class, its size, its study, and whether it is cut short."""
+    classes = {each.sop_class for each in images}
+    if class_keyword(file.sop_class) and file.sop_class not in classes:
+        return False
+    if _is_as_large(file.path, images):
+        return True
+    if file.study and file.study not in {text_of(each.header, "StudyInstanceUID") for each in images}:
+        return False
+    return file.sop_class in classes or file.cut
+
+
+def _may_have_been_slice(path: Path, images: Sequence[Image]) -> bool:
+    """Whether a file that is no DICOM lies among the slices, named as they may be, and is as large, or all but empty."""
+    if path.parent not in {each.path.parent for each in images} or not named_as_dicom(path):
+        return False
+    return _is_as_large(path, images) or (path.stat().st_size < LEAST and begins_as_dicom(path.read_bytes()))
+
+
+def _is_as_large(path: Path, images: Sequence[Image]) -> bool:
+    sizes = [each.path.stat().st_size for each in images]
+    return (1 - AS_LARGE) * min(sizes) <= path.stat().st_size <= (1 + AS_LARGE) * max(sizes)
