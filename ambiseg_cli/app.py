@@ -1,16 +1,19 @@
 """The `ambiseg` command: gathers the commands, and is the one place where an error becomes an exit code."""
 
-import errno
+import contextlib
 import os
+import signal
+import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from rich.markup import escape
 
-from ambiseg.preprocessing.errors import AmbisegError, Interrupted
-from ambiseg.preprocessing.files import FORBIDDEN
+from ambiseg.models.interrupt import interruptible, stopped_by
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted, ResourceError
+from ambiseg.preprocessing.shortages import named
 
 from .audit import audit
 from .benchmark import benchmark
@@ -32,9 +35,6 @@ from .preprocess_nifti import nifti
 from .preprocess_packed import packed
 from .train import train
 from .version import __version__
-
-# What the system may say of a file or folder that is no fault of ours.
-REFUSALS = FORBIDDEN | {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
 
 app = typer.Typer(
     name="ambiseg",
@@ -77,38 +77,66 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded; see docs/decisions/0010
+    with interruptible():
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            code = _interrupted("Interrupted: nothing half-written was kept; run the same command again.")
+        except Exception as error:
+            code = _report(error)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    raise SystemExit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; its exit code. Raises KeyboardInterrupt, and whatever a command raises."""
     try:
         app(arguments, prog_name="ambiseg")
     except SystemExit as leaving:
-        if leaving.code == 130:
-            complain("Interrupted: nothing half-written was kept; run the same command again.")
-        raise
-    except Exception as error:
-        raise SystemExit(_report(error)) from None
-    raise SystemExit(0)
+        if leaving.code == 130:  # what typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt from None
+        sys.stdout.flush()  # a full disk is found here, not when Python ends
+        return int(leaving.code or 0)
+    return 0
 
 
 def _report(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
     if os.environ.get("AMBISEG_DEBUG"):
-        complain(escape(traceback.format_exc()))
+        _say(escape(traceback.format_exc()))
     if isinstance(error, Interrupted):
-        complain(escape(str(error)))
-        return error.exit_code
-    if isinstance(error, AmbisegError):
-        complain(f"[bold red]Error:[/] {escape(str(error))}")
-        return error.exit_code
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        complain("[bold red]Error:[/] Out of memory: use a smaller batch or fewer draws, or another device.")
-        return 6
-    if isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
-        complain(
-            f"[bold red]Error:[/] The system refuses to use {escape(str(error.filename))} ({error.strerror}): "
-            "expected a file or folder that may be read or written here; name another."
-        )
-        return 6
-    complain(
+        return _interrupted(str(error))
+    lacking = None if isinstance(error, ResourceError) else named(error)
+    if isinstance(error, AmbisegError) or lacking is not None:
+        told = lacking or error
+        _say(f"[bold red]Error:[/] {escape(str(told))}")
+        return told.exit_code if isinstance(told, AmbisegError) else 1
+    if stopped_by() is not None:  # what a library made of the interruption
+        return _interrupted("Interrupted: run the same command again.")
+    _say(
         f"[bold red]Unexpected error:[/] {type(error).__name__}: {escape(str(error))}\n"
         "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`."
     )
     return 1
+
+
+def _interrupted(sentence: str) -> int:
+    """Say that the work was stopped; the exit code, 128 and the signal's number."""
+    _say(escape(sentence))
+    return 128 + (stopped_by() or signal.SIGINT)
+
+
+def _say(message: str) -> None:
+    """Print an error, unless the terminal is gone."""
+    with contextlib.suppress(OSError):
+        complain(message)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Give up what cannot be written any more, as to a terminal that was closed: Python would end with a traceback."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
