@@ -1,18 +1,17 @@
 """The `ambiseg` command: gathers the commands, and is the one place where an error becomes an exit code."""
 
-import contextlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn, TextIO
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
 from ambiseg.models.interrupt import interruptible, stopped_by
-from ambiseg.preprocessing.errors import AmbisegError, Interrupted, ResourceError
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 from ambiseg.preprocessing.shortages import named
 
 from .audit import audit
@@ -33,6 +32,7 @@ from .preprocess_lidc import lidc
 from .preprocess_mnist_guess import mnist_guess
 from .preprocess_nifti import nifti
 from .preprocess_packed import packed
+from .terminal import let_go, outlive_terminal
 from .train import train
 from .version import __version__
 
@@ -77,6 +77,7 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded; see docs/decisions/0010
+    outlive_terminal()
     with interruptible():
         try:
             code = _run(arguments)
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         except Exception as error:
             code = _report(error)
     for stream in (sys.stdout, sys.stderr):
-        _let_go(stream)
+        let_go(stream)
     raise SystemExit(code)
 
 
@@ -104,17 +105,16 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _report(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
     if os.environ.get("AMBISEG_DEBUG"):
-        _say(escape(traceback.format_exc()))
+        complain(escape(traceback.format_exc()))
     if isinstance(error, Interrupted):
         return _interrupted(str(error))
-    lacking = None if isinstance(error, ResourceError) else named(error)
-    if isinstance(error, AmbisegError) or lacking is not None:
-        told = lacking or error
-        _say(f"[bold red]Error:[/] {escape(str(told))}")
-        return told.exit_code if isinstance(told, AmbisegError) else 1
+    told = named(error) or error
+    if isinstance(told, AmbisegError):
+        complain(f"[bold red]Error:[/] {escape(str(told))}")
+        return told.exit_code
     if stopped_by() is not None:  # what a library made of the interruption
         return _interrupted("Interrupted: run the same command again.")
-    _say(
+    complain(
         f"[bold red]Unexpected error:[/] {type(error).__name__}: {escape(str(error))}\n"
         "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`."
     )
@@ -123,20 +123,5 @@ def _report(error: Exception) -> int:
 
 def _interrupted(sentence: str) -> int:
     """Say that the work was stopped; the exit code, 128 and the signal's number."""
-    _say(escape(sentence))
+    complain(escape(sentence))
     return 128 + (stopped_by() or signal.SIGINT)
-
-
-def _say(message: str) -> None:
-    """Print an error, unless the terminal is gone."""
-    with contextlib.suppress(OSError):
-        complain(message)
-
-
-def _let_go(stream: TextIO) -> None:
-    """Give up what cannot be written any more, as to a terminal that was closed: Python would end with a traceback."""
-    try:
-        stream.flush()
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

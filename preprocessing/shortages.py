@@ -101,6 +101,8 @@ def shortage(error: BaseException) -> Shortage | None:
 
 def named(error: BaseException) -> ResourceError | None:
     """An error that a shortage caused as the sentence for the user, with the file that the system named; None for others."""
+    if isinstance(error, ResourceError):
+        return error
     found, cause = next(_found(error), (None, None))
     if found is None:
         return None

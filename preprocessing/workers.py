@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -43,10 +45,14 @@ def spread(
         return
     queue, others = iter(tasks), set(multiprocessing.active_children())
     flying: dict[Future[Result], Task] = {}
+    with _sheltered():
+        resource_tracker.ensure_running()  # of its own accord it ignores but some signals
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
     try:
         while True:
-            flying |= {pool.submit(_done, work, task): task for task in islice(queue, 2 * count - len(flying))}
+            for task in islice(queue, 2 * count - len(flying)):
+                with _sheltered():
+                    flying[pool.submit(_done, work, task)] = task
             if not flying:
                 return
             for future in [next(iter(flying))] if in_order else wait(flying, return_when=FIRST_COMPLETED).done:
@@ -60,6 +66,19 @@ def spread(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Hold back what a terminal sends to all its processes; those that are started meanwhile never get it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop(workers: Iterable[BaseProcess]) -> None:
@@ -108,7 +127,7 @@ def _done(work: Callable[[Task], Result], task: Task) -> Result:
         return work(task)
     except Exception as error:
         lacking = named(error)
-        if lacking is None or isinstance(error, ResourceError):
+        if lacking is None or lacking is error:
             raise
         raise lacking from error
     finally:
