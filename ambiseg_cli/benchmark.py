@@ -2,7 +2,6 @@
 what a training step and the metrics cost.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,14 +157,15 @@ def metrics(
 @contextmanager
 def _store(path: Path | None, size: int) -> Iterator["Store"]:
     """The store at `path`, or one made for the while."""
+    from ambiseg.preprocessing.files import scratch_folder
     from ambiseg.preprocessing.sources.known_truth import write_known_truth
     from ambiseg.preprocessing.store import Store
 
     if path is not None:
         yield Store.open(path)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield write_known_truth(Path(folder) / "store", crops=MADE_CROPS, size=size, readers=None)
+    with scratch_folder() as folder:
+        yield write_known_truth(folder / "store", crops=MADE_CROPS, size=size, readers=None)
 
 
 def _overhead(costs: "list[MethodCost]") -> "Table":

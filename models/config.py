@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from .method import check_options, find_method, first_problem, options_model
+from .sizes import LARGEST_CROP, MOST_PARTS
 
 
 class Section(BaseModel):
@@ -22,8 +23,8 @@ class Section(BaseModel):
 class DataSettings(Section):
     """What of the data set each training step sees."""
 
-    crop: int = Field(128, ge=8, description="side of the training crop in pixels")
-    readers: int = Field(1, ge=1, description="readers drawn for each image of a batch")
+    crop: int = Field(128, ge=8, le=LARGEST_CROP, description="side of the training crop in pixels")
+    readers: int = Field(1, ge=1, le=MOST_PARTS, description="readers drawn for each image of a batch")
     window: tuple[float, float] | Literal["auto", "crop"] = Field(
         "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
     )
