@@ -18,10 +18,11 @@ from .audit import audit
 from .benchmark import benchmark
 from .calibrate import calibrate
 from .compare import compare
-from .console import complain, console
+from .console import complain
 from .data import data
 from .demo import demo
 from .evaluate import evaluate
+from .everywhere import FRANK, Debug, Everywhere, Quiet
 from .gallery import gallery
 from .methods import methods
 from .model import model
@@ -41,7 +42,7 @@ app = typer.Typer(
     help="Ranked, plausible segmentation masks, each with a probability. For research use only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    cls=Everywhere,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
@@ -66,12 +67,10 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes, errors only.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
-    """Options that stand before the command's name."""
-    console.quiet = quiet
-    os.environ["AMBISEG_DEBUG"] = "1" if debug else ""
+    """Options of the command line as a whole."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -104,7 +103,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _report(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
-    if os.environ.get("AMBISEG_DEBUG"):
+    if os.environ.get(FRANK):
         complain(escape(traceback.format_exc()))
     if isinstance(error, Interrupted):
         return _interrupted(str(error))

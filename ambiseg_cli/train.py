@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ambiseg.preprocessing.errors import Interrupted, UsageError
+from ambiseg.preprocessing.errors import Interrupted, ResourceError, UsageError
+from ambiseg.preprocessing.shortages import AGAIN
 
 from .console import console, emit_json, out
 
@@ -91,6 +92,8 @@ def train(
             finished = run_training(run, store, chosen, display.observe)
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
+        except ResourceError as error:
+            raise ResourceError(str(error).replace(AGAIN, f"go on with: ambiseg train --resume {run.path}")) from error
     if not rank:
         _report(run, display.best, finished, as_json)
 

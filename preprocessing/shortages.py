@@ -29,21 +29,22 @@ class Shortage:
         return ResourceError(f"{self.what}{place}: {self.remedy}.")
 
 
-WRITING = " while writing {}"
+WRITING, AGAIN = " while writing {}", "run the same command again"
+KEPT = "what was finished before is kept and nothing half-written"
 RIGHT = Shortage("Not allowed to use", "change its permissions, or name another file or folder", " {}")
 ROOM = Shortage(
     "No room left on the disk",
-    "what was finished before is kept and nothing half-written; free some space and run the same command again",
+    f"{KEPT}; free some space and {AGAIN}",
     WRITING,
 )
 SIZE = Shortage(
     "The system's limit on the size of a file is reached",
-    "what was finished before is kept and nothing half-written; raise it (ulimit -f) and run the same command again",
+    f"{KEPT}; raise it (ulimit -f) and {AGAIN}",
     WRITING,
 )
 UNWRITTEN = Shortage(
     "No room left on the disk, or a limit on the size of files is reached",
-    "what was finished before is kept and nothing half-written; make room and run the same command again",
+    f"{KEPT}; make room and {AGAIN}",
     WRITING,
 )
 DEVICE = Shortage("The disk or network folder fails", "copy what is needed to another one, and work there", " at {}")
