@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted
 
 from .benchmark_lidc import lidc
@@ -147,7 +148,10 @@ def metrics(
     if as_json:
         emit_json({**vars(cost), "ratio": cost.ratio})
         return
-    out(f"GED and HM-IoU16 of {images} images of {size}x{size}, {samples} samples, {readers} readers, {chosen}")
+    out(
+        f"GED and HM-IoU16 of {counted(images, 'image')} of {size}x{size}, {counted(samples, 'sample')}, "
+        f"{counted(readers, 'reader')}, {chosen}"
+    )
     out(f"matrix product {cost.seconds:8.2f} s")
     if naive:
         out(f"double loop    {cost.naive_seconds:8.2f} s, {cost.ratio:.0f} times as long")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted, ResourceError, UsageError
 from ambiseg.preprocessing.shortages import AGAIN
 
@@ -85,7 +86,7 @@ def train(
                 "Choose otherwise with --preset paper, --config or --set."
             )
     console.print(
-        f"Training [bold]{run.record.method}[/] on {store.path} ({len(store.rows('train'))} crops), device {chosen}."
+        f"Training [bold]{run.record.method}[/] on {store.path} ({counted(len(store.rows('train')), 'crop')}), device {chosen}."
     )
     with TrainDisplay(run) as display:
         try:

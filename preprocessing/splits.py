@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .counted import counted
 from .errors import DataError, InputError
 
 SPLITS = ("train", "val", "test")
@@ -42,7 +43,7 @@ def assign_splits(
     missing = set(patients) - set(assigned)
     if missing:
         raise DataError(
-            f"The split file names no split for {len(missing)} patients, such as {min(missing)}: add them to it."
+            f"The split file names no split for {counted(len(missing), 'patient')}, such as {min(missing)}: add them to it."
         )
     return assigned
 

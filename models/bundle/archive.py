@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import whole_file
 
@@ -87,7 +88,9 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> tuple[str, dict[str, zipfi
     """The model's name and its files' entries, none of which is anything but a plain file of a model."""
     infos = archive.infolist()
     if len(infos) > ENTRIES:
-        raise DataError(f"{path} was refused, it holds {len(infos)} entries: a model has {len(FILES)} files at most.")
+        raise DataError(
+            f"{path} was refused, it holds {counted(len(infos), 'entry', 'entries')}: a model has {len(FILES)} files at most."
+        )
     names, entries = set(), dict[str, zipfile.ZipInfo]()
     for info in infos:
         top, file = _place(info, path)
@@ -98,7 +101,9 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> tuple[str, dict[str, zipfi
             raise DataError(f"{path} was refused, it holds {file} twice: expected each file of a model once.")
         entries[file] = info
     if len(names) != 1:
-        raise DataError(f"{path} was refused, it holds {len(names)} folders: expected one, that of the model.")
+        raise DataError(
+            f"{path} was refused, it holds {counted(len(names), 'folder')}: expected one, that of the model."
+        )
     return names.pop(), entries
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..counted import counted
 from ..errors import DataError
 from ..store_writer import COLUMNS, Crop
 from .crop_values import image_values, label_values
@@ -41,7 +42,8 @@ def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
         source="packed crops (npz)",
         patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
         crops=crops,
-        notes=[f"No key patient for {alone} images: each counts as a patient of its own in the split."] * bool(alone),
+        notes=[f"No key patient for {counted(alone, 'image')}: each counts as a patient of its own in the split."]
+        * bool(alone),
     )
 
 
