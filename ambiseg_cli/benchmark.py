@@ -2,7 +2,6 @@
 what a training step and the metrics cost.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted
 
 from .benchmark_lidc import lidc
@@ -147,7 +147,10 @@ def metrics(
     if as_json:
         emit_json({**vars(cost), "ratio": cost.ratio})
         return
-    out(f"GED and HM-IoU16 of {images} images of {size}x{size}, {samples} samples, {readers} readers, {chosen}")
+    out(
+        f"GED and HM-IoU16 of {counted(images, 'image')} of {size}x{size}, {counted(samples, 'sample')}, "
+        f"{counted(readers, 'reader')}, {chosen}"
+    )
     out(f"matrix product {cost.seconds:8.2f} s")
     if naive:
         out(f"double loop    {cost.naive_seconds:8.2f} s, {cost.ratio:.0f} times as long")
@@ -157,14 +160,15 @@ def metrics(
 @contextmanager
 def _store(path: Path | None, size: int) -> Iterator["Store"]:
     """The store at `path`, or one made for the while."""
+    from ambiseg.preprocessing.files import scratch_folder
     from ambiseg.preprocessing.sources.known_truth import write_known_truth
     from ambiseg.preprocessing.store import Store
 
     if path is not None:
         yield Store.open(path)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield write_known_truth(Path(folder) / "store", crops=MADE_CROPS, size=size, readers=None)
+    with scratch_folder() as folder:
+        yield write_known_truth(folder / "store", crops=MADE_CROPS, size=size, readers=None)
 
 
 def _overhead(costs: "list[MethodCost]") -> "Table":

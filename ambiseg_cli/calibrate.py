@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
@@ -68,10 +70,16 @@ def calibrate(
         emit_json(content)
     else:
         out(_fit_table(fit))
-        out(_check_table(before, after, f"On {check}: {len(found)} cases of {len(set(patients))} patients"))
+        out(
+            _check_table(
+                before, after, f"On {check}: {counted(len(found), 'case')} of {counted(len(set(patients)), 'patient')}"
+            )
+        )
         out(_coverage_table(before, after))
     if fit.patients < FEW:
-        console.print(f"Note: {fit.patients} patients are few to fit on: another few might say otherwise.")
+        console.print(
+            f"Note: a fit on {counted(fit.patients, 'patient')} is a fit on few: another few might say otherwise."
+        )
     console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
 
 
@@ -81,7 +89,7 @@ def _fit_table(fit: "Fit") -> "Table":
 
     numbers = fit.calibration
     table = Table(
-        title=f"Fitted on val: {fit.cases} cases of {fit.patients} patients",
+        title=f"Fitted on val: {counted(fit.cases, 'case')} of {counted(fit.patients, 'patient')}",
         caption=f"temperature {numbers.temperature:.3f}, empty {numbers.empty:+.3f}, none {numbers.none:+.3f} nats",
     )
     table.add_column("what is fitted")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def verify(path: StorePath = None) -> None:
         raise DataError(
             f"{store.path} is damaged, files missing or changed: {', '.join(damaged)}; make the dataset again."
         )
-    out(f"{store.path}: all files are as written, {len(store)} crops, hash {store.content_hash}")
+    out(f"{store.path}: all files are as written, {counted(len(store), 'crop')}, hash {store.content_hash}")
 
 
 @data.command()
@@ -129,11 +131,11 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     absent = facts["crops_with_absent_readers"]
     return {
         "source": facts["source"],
-        "size": f"{facts['size'][0]} x {facts['size'][1]} pixels, {facts['channels']} channel(s)",
+        "size": f"{facts['size'][0]} x {facts['size'][1]} pixels, {counted(facts['channels'], 'channel')}",
         "spacing": f"{spacing:g} mm" if spacing else "as acquired",
         "scans' spacing": f"{scans[0]:.3f} to {scans[2]:.3f} mm, median {scans[1]:.3f}" if scans else "-",
         "intensity": f"{intensity['unit']}, {intensity['low']:g} to {intensity['high']:g}",
-        "masks": facts["masks"] + (f", some absent in {absent} crops" if absent else ""),
+        "masks": facts["masks"] + (f", some absent in {counted(absent, 'crop')}" if absent else ""),
         "classes": ", ".join(facts["classes"]),
         **facts["special"],
         "hash": facts["hash"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted, UsageError
 
 from .console import Meter, console, out, progress
@@ -51,11 +52,13 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
     from .demo_picture import draw_demo
     from .demo_target import choose_target
 
-    with _step("1/5", f"Simulating CT scans of {patients} patients (real outlines of LIDC-IDRI, invented pixels)"):
+    with _step(
+        "1/5", f"Simulating CT scans of {counted(patients, 'patient')} (real outlines of LIDC-IDRI, invented pixels)"
+    ):
         _simulate(folder, patients, seed)
     with _step("2/5", "Cutting out the lesions with their four readers' masks"):
         store = _preprocess(folder, seed)
-    with _step("3/5", f"Training the Generalized Probabilistic U-Net on {len(store.rows('train'))} crops"):
+    with _step("3/5", f"Training the Generalized Probabilistic U-Net on {counted(len(store.rows('train')), 'crop')}"):
         run = _train(folder, store, seed)
     trained = load_trained(run.path, _cpu())
     with _step("4/5", "Evaluating on patients that it has not seen"):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def _table(evaluation: "Evaluation") -> "Table":
 
     about = evaluation.about
     shown = Table(
-        title=f"{about['run']} ({about['method']}) on {about['data']}, {about['split']}: {about['cases']} cases",
+        title=f"{about['run']} ({about['method']}) on {about['data']}, {about['split']}: {counted(about['cases'], 'case')}",
         caption=f"data {about['data_hash'][:12]}, seed {about['seed']}; 95 % bootstrap intervals by patient"
         + ("; calibrated" if about["calibrated"] else ""),
     )

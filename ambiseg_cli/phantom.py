@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, emit_json, out, progress
 from .options import Workers
 
@@ -63,6 +65,6 @@ def phantom(
     else:
         faulty = f", {len(manifest['faults'])} of them spoilt (see phantom.json)" if manifest["faults"] else ""
         out(
-            f"{manifest['images']} synthetic slices of {len(manifest['scans'])} scans{faulty}: {output}",
+            f"{counted(manifest['images'], 'synthetic slice')} of {counted(len(manifest['scans']), 'scan')}{faulty}: {output}",
             f"Next: ambiseg preprocess lidc {output}",
         )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, out, progress
 from .failures import failures_table
 from .options import ReportAsJson, SplitFile, Workers
@@ -77,7 +79,7 @@ def lidc(
         out(_summary(report))
     if report.failures:
         raise PartialError(
-            f"{len(report.failures)} inputs could not be used, see {report.failures_file}; the others are in "
+            f"{counted(len(report.failures), 'input')} could not be used, see {report.failures_file}; the others are in "
             f"{report.store}. Mend them and run the same command again."
         )
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, out, progress
 from .failures import failures_table
 from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, Workers, spacing_mm, split_sizes
@@ -92,6 +94,6 @@ def nifti(
         out(f"{report.store}: crops {report.crops}, cases {report.counts['cases']}")
     if report.failures:
         raise PartialError(
-            f"{len(report.failures)} cases could not be used, see {report.failures_file}; the others are in "
+            f"{counted(len(report.failures), 'case')} could not be used, see {report.failures_file}; the others are in "
             f"{report.store}. Mend them and run the same command again."
         )

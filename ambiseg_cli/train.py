@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ambiseg.preprocessing.errors import Interrupted, UsageError
+from ambiseg.preprocessing.counted import counted
+from ambiseg.preprocessing.errors import Interrupted, ResourceError, UsageError
+from ambiseg.preprocessing.shortages import AGAIN
 
 from .console import console, emit_json, out
 
@@ -83,12 +85,16 @@ def train(
                 f"On a CPU the preset is small ({made.data.crop} x {made.data.crop} crops, narrow networks). "
                 "Choose otherwise with --preset paper, --config or --set."
             )
-    console.print(f"Training {run.record.method} on {store.path} ({len(store.rows('train'))} crops), device {chosen}.")
+    console.print(
+        f"Training {run.record.method} on {store.path} ({counted(len(store.rows('train')), 'crop')}), device {chosen}."
+    )
     with TrainDisplay(run) as display:
         try:
             finished = run_training(run, store, chosen, display.observe)
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped; nothing is lost. Go on with: ambiseg train --resume {run.path}") from None
+        except ResourceError as error:
+            raise ResourceError(str(error).replace(AGAIN, f"go on with: ambiseg train --resume {run.path}")) from error
     if not rank:
         _report(run, display.best, finished, as_json)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ambiseg.models.run import Run
 from ambiseg.models.training import Progress
+from ambiseg.preprocessing.counted import counted
 
 from .console import Meter, console, progress
 
@@ -60,7 +61,9 @@ class TrainDisplay:
             self.told = True
             seconds = (seen.steps - seen.step) / seen.speed
             time = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
-            console.print(f"{seen.speed:.1f} steps/s: about {time} for the {seen.steps - seen.step} steps left.")
+            console.print(
+                f"{seen.speed:.1f} steps/s: about {time} for the {counted(seen.steps - seen.step, 'step')} left."
+            )
         self.meter(seen.step, seen.steps)
         self.live.update(self._table())
 

@@ -12,6 +12,7 @@ from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from .method import check_options, find_method, first_problem, options_model
+from .sizes import LARGEST_CROP, MOST_PARTS
 
 DEEPEST = 20  # levels of tables and lists within each other: more is no settings file
 LONG = 200  # characters of what is wrong with a file
@@ -26,8 +27,8 @@ class Section(BaseModel):
 class DataSettings(Section):
     """What of the data set each training step sees."""
 
-    crop: int = Field(128, ge=8, description="side of the training crop in pixels")
-    readers: int = Field(1, ge=1, description="readers drawn for each image of a batch")
+    crop: int = Field(128, ge=8, le=LARGEST_CROP, description="side of the training crop in pixels")
+    readers: int = Field(1, ge=1, le=MOST_PARTS, description="readers drawn for each image of a batch")
     window: tuple[float, float] | Literal["auto", "crop"] = Field(
         "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
     )

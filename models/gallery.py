@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
@@ -81,7 +82,8 @@ def make_gallery(
     return Gallery(
         title=f"{trained.name}: its most frequent masks",
         note=f"{trained.method.name} on {store.manifest['name']}, {split}. Above a column: the mask's number of {len(total)}, "
-        f"its mean\nprobability over {len(rows)} images. Blank: less than {100 * BLANK:.2f} % probable for the image.",
+        f"its mean\nprobability over {counted(len(rows), 'image')}. "
+        f"Blank: less than {100 * BLANK:.2f} % probable for the image.",
         images=_shown(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
         readers=tuple(
             centre_crop(read, trained.record.crop)[present]

@@ -16,12 +16,21 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import UsageError
 
 from .batch import Batch, Loss
 from .predictive import Predictive
+from .sizes import MOST_CLASSES, MOST_INPUTS, MOST_NUMBERS, MOST_TENSORS
+
+# As the README and the help list them: what is worth training first, then the baselines.
+ORDER = (
+    "generalized", "probunet", "modal", "refine", "gated",
+    "dropout", "ensemble", "mheads", "image2image-vae",
+)  # fmt: skip
+DRAWING = {Tensor.normal_, Tensor.uniform_}
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Method(nn.Module, ABC):
 
 @cache
 def methods() -> Mapping[str, type[Method]]:
-    """All methods by name, in alphabetical order."""
+    """All methods by name, in the order of `ORDER`; one that is not in it comes last."""
     from . import methods as package
 
     found = {}
@@ -93,7 +102,7 @@ def methods() -> Mapping[str, type[Method]]:
         for value in vars(importlib.import_module(f"{package.__name__}.{module}")).values():
             if inspect.isclass(value) and issubclass(value, Method) and "name" in vars(value):
                 found[value.name] = value
-    return found
+    return dict(sorted(found.items(), key=lambda pair: ORDER.index(pair[0]) if pair[0] in ORDER else len(ORDER)))
 
 
 def find_method(name: str) -> type[Method]:
@@ -117,10 +126,52 @@ def options_model(method: type[Method]) -> type[BaseModel]:
 
 
 def build(name: str, channels: int, classes: int, options: Mapping[str, Any]) -> Method:
-    """Construct a method from its name and options, checked against its signature."""
+    """Construct a method from its name and options, checked against its signature.
+
+    Raises UsageError, before any room is made, for options that would make it larger than any model.
+    """
     method = find_method(name)
     checked = check_options(name, options)
+    outline(method, channels, classes, checked)
     return method(channels=channels, classes=classes, **checked)
+
+
+def outline(method: type[Method], channels: int, classes: int, options: Mapping[str, Any]) -> Method:
+    """A method of checked options whose tensors have shapes and no numbers. Raises UsageError when they are too many."""
+    if not (0 < channels <= MOST_INPUTS and 0 < classes <= MOST_CLASSES):
+        raise UsageError(
+            f"Method {method.name} cannot read {channels} channels for {classes} classes: expected {MOST_INPUTS} and "
+            f"{MOST_CLASSES} at most."
+        )
+    count = {"tensors": 0, "numbers": 0}
+
+    def add(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        if tensor is not None:
+            count["tensors"] += 1
+            count["numbers"] += tensor.numel()
+            if count["tensors"] > MOST_TENSORS or count["numbers"] > MOST_NUMBERS:
+                raise UsageError(
+                    f"Method {method.name} with these options has more than {MOST_TENSORS:,} tensors or {MOST_NUMBERS:,} "
+                    "numbers: choose smaller ones."
+                )
+
+    hooks = (
+        nn.modules.module.register_module_parameter_registration_hook(add),
+        nn.modules.module.register_module_buffer_registration_hook(add),
+    )
+    try:
+        with torch.device("meta"), _NothingDrawn():
+            return method(channels=channels, classes=classes, **options)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """No tensor gets random numbers: without memory there is nothing to draw, and torch would load its compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in DRAWING else func(*args, **kwargs or {})
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.store import LUNG_WINDOW
 from ambiseg.preprocessing.volume import Volume
@@ -199,11 +200,11 @@ def _heading(figure: Any, result: "LesionHypotheses", volume: Volume, number: in
     found = result.hypotheses
     x, y, z = result.lesion.centre_mm
     height = figure.get_figheight()
-    title = f"{len(found.masks)} hypotheses" if len(found.masks) != 1 else "1 hypothesis"
+    title = counted(len(found.masks), "hypothesis", "hypotheses")
     if result.lesion.name:
         title = f"{result.lesion.name}: {title}"
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold", parse_math=False)
-    source = "exact probabilities" if found.draws is None else f"{found.draws} draws"
+    source = "exact probabilities" if found.draws is None else counted(found.draws, "draw")
     facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
     if len(volume.array) > 1:
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from .counted import counted
 from .store import Store
 
 _UNITS = {"HU": "intensity in HU", "relative": "relative grey values"}
@@ -16,7 +17,7 @@ def dataset_card(store: Store) -> str:
         f"# Dataset `{manifest['name']}`",
         "",
         f"Source: {manifest['source']}. Content hash `{store.content_hash}`.",
-        f"{len(store)} crops of {store.size[0]} x {store.size[1]} pixels, {store.channels} channel(s), "
+        f"{counted(len(store), 'crop')} of {store.size[0]} x {store.size[1]} pixels, {counted(store.channels, 'channel')}, "
         f"{_UNITS[store.intensity.unit]}, "
         + (f"resampled to {store.spacing_mm:g} mm a pixel." if store.spacing_mm else "pixel spacing as acquired."),
         f"{masks_text(store)}; classes: {', '.join(store.class_names)}.",
@@ -44,9 +45,10 @@ def dataset_card(store: Store) -> str:
 def masks_text(store: Store) -> str:
     """What the masks of a crop are: so many readers', or so many with known odds."""
     if store.flips:
-        return f"1 label map a crop, of which {len(store.flips)} flips make {store.readers} masks with known odds"
+        made = f"{counted(len(store.flips), 'flip')} make {counted(store.readers, 'mask')} with known odds"
+        return f"1 label map a crop, of which {made}"
     return (
-        f"{store.readers} masks with known odds a crop"
+        f"{counted(store.readers, 'mask')} with known odds a crop"
         if store.known_odds
         else f"{store.readers} readers' masks a crop"
     )

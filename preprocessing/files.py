@@ -2,20 +2,20 @@
 
 import contextlib
 import ctypes
-import errno
 import hashlib
 import os
+import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import ResourceError, UsageError
-
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}  # what the system says where a right is lacking
-
+from .errors import AmbisegError, ResourceError, UsageError
+from .shortages import DEVICE, NAME, RIGHT, ROOM, SIZE, UNWRITTEN, shortage
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
+SCRATCH = "ambiseg-"  # how the names of temporary folders begin
 PATIENCE = 10.0  # seconds that a file waits for another process that writes it just now
 
 
@@ -27,9 +27,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file to write.")
-    make_folder(path.parent)
     aside = _beside(path, "writing")
-    with disk_errors(path), only_writer(path, PATIENCE):
+    with _folder_for(path), disk_errors(path), only_writer(path, PATIENCE):
         try:
             yield aside
             os.replace(aside, os.path.realpath(path))
@@ -44,9 +43,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     One whole folder stands under its name at any moment, or is put back by the next call. Raises UsageError while another
     process writes the same folder.
     """
-    make_folder(path.parent)
     aside, old, place = _beside(path, "writing"), _beside(path, "old"), Path(os.path.realpath(path))
-    with disk_errors(path), only_writer(path):
+    with _folder_for(path), disk_errors(path), only_writer(path):
         try:
             _put_back(old, place)  # what a killed process left
             shutil.rmtree(aside, ignore_errors=True)
@@ -84,6 +82,42 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield an empty temporary folder that goes with the block; what killed processes left of theirs goes first.
+
+    The system's variable for the place is TMPDIR.
+    """
+    root = Path(tempfile.gettempdir())
+    for lock in root.glob(f".lock-{SCRATCH}*"):
+        _clear_left(root / lock.name.removeprefix(".lock-"))
+    folder = root / f"{SCRATCH}{secrets.token_hex(8)}"
+    with disk_errors(folder), only_writer(folder):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove from a folder what killed processes were writing there, and put back what they were about to replace."""
+    for aside in folder.glob(".writing-*"):
+        _clear_left(aside.with_name(aside.name.removeprefix(".writing-")))
+
+
+def _clear_left(path: Path) -> None:
+    """Remove what a killed process left of `path`; nothing where a process still writes it, or where it is another user's."""
+    aside, old = _beside(path, "writing"), _beside(path, "old")
+    with contextlib.suppress(UsageError, OSError), only_writer(path):
+        _put_back(old, path)
+        for left in (aside, *[path] * path.name.startswith(SCRATCH)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
 def exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step that no kill can divide; False, with nothing done, where that cannot be."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
@@ -108,6 +142,21 @@ def _put_back(old: Path, path: Path) -> None:
         os.replace(old, path)
 
 
+@contextlib.contextmanager
+def _folder_for(path: Path) -> Iterator[None]:
+    """Make the folder that `path` is to lie in; when the block raises, the folders that were made go again, if still empty."""
+    with disk_errors(path):
+        missing = [place for place in path.parents if not place.exists()]
+    make_folder(path.parent)
+    try:
+        yield
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it where they are missing. Raises ResourceError where that cannot be."""
     try:
@@ -130,18 +179,30 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write (no room, no right) into a `ResourceError` that names `path`."""
+    """Turn what the system or a library says when `path` cannot be written (no room, no right) into a `ResourceError` that
+    names it. What is said of another file is left as it is.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(
-                f"No room left on the disk while writing {path}: nothing half-written was kept; "
-                "free some space and run the same command again."
-            ) from error
-        if error.errno in FORBIDDEN:
-            raise ResourceError(f"Not allowed to write {path}: choose another place with -o.") from error
+    except AmbisegError:
         raise
+    except Exception as error:
+        lacking = shortage(error)
+        if lacking not in (ROOM, SIZE, UNWRITTEN, RIGHT, DEVICE, NAME) or not _concerns(error, path):
+            raise
+        if lacking is RIGHT:
+            raise ResourceError(f"Not allowed to write {path}: choose another place with -o.") from error
+        raise lacking.error(path) from error
+
+
+def _concerns(error: Exception, path: Path) -> bool:
+    """Whether an error speaks of `path`, of something in it, aside of it or above it, or of no file that it names."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str | bytes):
+        return True
+    file, place = Path(os.path.realpath(os.fsdecode(named))), Path(os.path.realpath(path))
+    ours = (place, *(_beside(path, what) for what in ("writing", "old", "lock")))
+    return place.is_relative_to(file) or any(file.is_relative_to(one) for one in ours)
 
 
 def sha256(path: Path) -> str:

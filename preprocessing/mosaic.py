@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .counted import counted
 from .errors import InputError
 from .files import whole_file
 from .store import IGNORE, LUNG_WINDOW, Store
@@ -200,7 +201,7 @@ def _legend(figure: "Figure", store: Store, names: Sequence[str], count: int) ->
     from matplotlib.lines import Line2D
 
     width, height = figure.get_size_inches()
-    name = f"{store.manifest['name']}: {count:,} of {len(store):,} crops"
+    name = f"{store.manifest['name']}: {count:,} of {counted(len(store), 'crop')}"
     figure.text(GAP / width, 1 - GAP / height, name, fontsize=11, weight="bold", color=INK, va="top")
     columns = _legend_columns(width, len(names))
     for reader, called in enumerate(names):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .counted import counted
 from .documents import shown
 from .errors import DataError
 from .tables import read_table
@@ -44,7 +45,8 @@ def assign_splits(
     missing = set(patients) - set(assigned)
     if missing:
         raise DataError(
-            f"The split file names no split for {len(missing)} patients, such as {shown(min(missing))}: add them to it."
+            f"The split file names no split for {counted(len(missing), 'patient')}, such as {shown(min(missing))}: "
+            "add them to it."
         )
     return assigned
 

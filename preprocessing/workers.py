@@ -4,17 +4,25 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_end
+from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import TypeVar
 
 from .errors import ResourceError
+from .shortages import named
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+PATIENCE = 10.0  # seconds that workers have to clean up when they are stopped
 
 
 def usable_cores() -> int:
@@ -28,18 +36,23 @@ def spread(
     """Yield each task with `work(task)`, in the order in which they are finished, or that of the tasks.
 
     `workers` processes (default: one a core) are spawned, so `work` and the tasks must be picklable; with one, all is
-    done in this process. At most two tasks a worker are in flight. Workers end when this process does, however it ends.
+    done in this process. At most two tasks a worker are in flight. Workers end when this process does, however it ends; what
+    stops the loop stops them within their tasks, which then clean up.
     """
     count = workers or usable_cores()
     if count == 1:
         yield from ((task, work(task)) for task in tasks)
         return
-    queue = iter(tasks)
+    queue, others = iter(tasks), set(multiprocessing.active_children())
     flying: dict[Future[Result], Task] = {}
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    with _sheltered():
+        resource_tracker.ensure_running()  # of its own accord it ignores but some signals
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
     try:
         while True:
-            flying |= {pool.submit(work, task): task for task in islice(queue, 2 * count - len(flying))}
+            for task in islice(queue, 2 * count - len(flying)):
+                with _sheltered():
+                    flying[pool.submit(_done, work, task)] = task
             if not flying:
                 return
             for future in [next(iter(flying))] if in_order else wait(flying, return_when=FIRST_COMPLETED).done:
@@ -48,16 +61,79 @@ def spread(
         raise ResourceError(
             "A worker process was killed, most likely for want of memory: run it again with --workers 1."
         ) from error
+    except BaseException:
+        _stop(set(multiprocessing.active_children()) - others)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _follow_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end as soon as the parent is gone (killed even)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Hold back what a terminal sends to all its processes; those that are started meanwhile never get it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stop(workers: Iterable[BaseProcess]) -> None:
+    """Ask workers to end, and kill those that do not within a while."""
+    running = {worker.sentinel: worker for worker in workers}
+    for worker in running.values():
+        worker.terminate()
+    begun = time.monotonic()
+    while running and time.monotonic() - begun < PATIENCE:
+        for sentinel in wait_for_end(list(running), timeout=PATIENCE):
+            del running[sentinel]  # type: ignore[arg-type]  # these are the sentinels that went in
+    for worker in running.values():
+        worker.kill()
+
+
+class _State:
+    """Of a worker process: whether a task runs, and whether the worker is to leave."""
+
+    busy = leaving = False
+
+
+def _begin() -> None:
+    """In a worker: leave Ctrl-C and the terminal's end to the parent, and end as soon as it asks or is gone (killed even)."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End at once between two tasks; break off the task in hand, so that it cleans up."""
+    if not _State.busy:
+        os._exit(128 + number)
+    if not _State.leaving:
+        _State.leaving = True
+        raise KeyboardInterrupt
+
+
+def _done(work: Callable[[Task], Result], task: Task) -> Result:
+    """In a worker: the result of a task. A shortage is named here, as an error's causes do not reach the parent."""
+    _State.busy = True
+    try:
+        return work(task)
+    except Exception as error:
+        lacking = named(error)
+        if lacking is None or lacking is error:
+            raise
+        raise lacking from error
+    finally:
+        _State.busy = False
+        if _State.leaving:
+            os._exit(128 + signal.SIGTERM)
 
 
 def _end_after(sentinel: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known_truth
 from ambiseg.preprocessing.store import Store
@@ -120,4 +121,4 @@ def _plain(group: Group) -> dict[str, list[float]]:
 
 def _about(store: Store) -> str:
     height, width = store.size
-    return f"{len(store):,} crops of {height} x {width} pixels, {len(store.rows('test'))} to test"
+    return f"{counted(len(store), 'crop')} of {height} x {width} pixels, {len(store.rows('test'))} to test"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, PartialError, UsageError
 from ambiseg.preprocessing.store import Store
 
@@ -102,4 +103,6 @@ def attempts(trials: Sequence[Trial], work: Callable[[Trial], T]) -> Iterator[T]
             continue
         yield result
     if failures:
-        raise PartialError(f"{len(failures)} of {len(trials)} entries failed: {' '.join(failures)}")
+        raise PartialError(
+            f"{len(failures)} of {counted(len(trials), 'entry', 'entries')} failed: {' '.join(failures)}"
+        )

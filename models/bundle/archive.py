@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import whole_file
 
@@ -24,6 +25,9 @@ PICKLES = (
     ".joblib",
 )  # formats that may run code when they are loaded
 ENTRIES = 2 * len(FILES)  # the most that are looked at
+LONGEST_END = 22 + 2**16  # bytes of the record at a zip's end, with its comment
+LONGEST_LIST = 2**16  # bytes of a zip's list of entries
+RATIO, SMALL = 100, 2**14  # how much smaller an entry may be packed than it is, but for small ones
 ENCRYPTED = 1  # in a zip entry's flags
 
 
@@ -38,19 +42,22 @@ def pack(folder: Path, path: Path, name: str) -> None:
             archive.writestr(info, entry.read_bytes())
 
 
-def unpack(path: Path, folder: Path) -> str:
-    """Write the files of a model's zip into an existing empty folder, after all entries were looked at; returns the model's
-    name, that of the zip's top folder.
+def model_name(path: Path) -> str:
+    """The name of the model in a zip, after all its entries were looked at. Raises what `unpack` raises."""
+    with _opened(path) as archive:
+        return _checked(archive, path)[0]
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Write the files of a model's zip into an existing empty folder, after all entries were looked at.
 
     Raises InputError when there is no file, DataError for a zip that is damaged or holds anything but a model's own files,
     once each, in one top folder.
     """
     with _opened(path) as archive:
-        name, entries = _checked(archive, path)
-        for file, info in entries.items():
+        for file, info in _checked(archive, path)[1].items():
             with archive.open(info) as source, (folder / file).open("wb") as target:
                 shutil.copyfileobj(source, target)  # never more than the size that was checked: zipfile stops there
-    return name
 
 
 @contextlib.contextmanager
@@ -58,17 +65,32 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     if not path.is_file():
         raise InputError(f"No file {path}: expected a model's zip, as `ambiseg model export` writes it.")
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} is no zip, or damaged: get the model again from where it came from.") from error
 
 
+def _check_directory(path: Path) -> None:
+    """Raise a DataError where a zip lists far more than a model has, before `zipfile` reads all of it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - LONGEST_END))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    listed = int.from_bytes(end[place + 12 : place + 16], "little") if place >= 0 else 0
+    if listed > LONGEST_LIST:
+        raise DataError(f"{path} was refused, it lists far too many entries: a model has {len(FILES)} files at most.")
+
+
 def _checked(archive: zipfile.ZipFile, path: Path) -> tuple[str, dict[str, zipfile.ZipInfo]]:
     """The model's name and its files' entries, none of which is anything but a plain file of a model."""
     infos = archive.infolist()
     if len(infos) > ENTRIES:
-        raise DataError(f"{path} was refused, it holds {len(infos)} entries: a model has {len(FILES)} files at most.")
+        raise DataError(
+            f"{path} was refused, it holds {counted(len(infos), 'entry', 'entries')}: a model has {len(FILES)} files at most."
+        )
     names, entries = set(), dict[str, zipfile.ZipInfo]()
     for info in infos:
         top, file = _place(info, path)
@@ -79,7 +101,9 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> tuple[str, dict[str, zipfi
             raise DataError(f"{path} was refused, it holds {file} twice: expected each file of a model once.")
         entries[file] = info
     if len(names) != 1:
-        raise DataError(f"{path} was refused, it holds {len(names)} folders: expected one, that of the model.")
+        raise DataError(
+            f"{path} was refused, it holds {counted(len(names), 'folder')}: expected one, that of the model."
+        )
     return names.pop(), entries
 
 
@@ -105,4 +129,8 @@ def _place(info: zipfile.ZipInfo, path: Path) -> tuple[str, str | None]:
         )
     if info.file_size > LIMITS[entry.name]:
         raise DataError(f"{path} was refused, {shown} is larger than a model's can be: {info.file_size:,} bytes.")
+    if info.file_size > RATIO * max(info.compress_size, SMALL):
+        raise DataError(
+            f"{path} was refused, {shown} unpacks to over {RATIO} times its size, which no weights or texts do."
+        )
     return entry.parts[0], entry.name

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ambiseg.preprocessing.counted import counted
+
 from ..config import TrainConfig
 from ..metrics.catalogue import MEASURES
 from ..metrics.summary import Figure
@@ -95,7 +97,8 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
     return {
         "preset": config.preset or "none",
         "options": options,
-        "steps": f"{config.steps:,} of {config.batch} images, {config.data.readers} reader(s) drawn for each",
+        "steps": f"{config.steps:,} of {counted(config.batch, 'image')}, {counted(config.data.readers, 'reader')} drawn "
+        "for each",
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
         "averaged weights": f"decay {optimiser.ema:g} a step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",
@@ -111,8 +114,8 @@ def _evaluation(facts: Facts) -> Iterable[str]:
         return
     about = facts.evaluation.about
     yield (
-        f"On the split `{about['split']}` of `{about['data']}`: {about['cases']:,} crops of "
-        f"{len(set(facts.evaluation.patients)):,} patients, {weights_of(about)}. "
+        f"On the split `{about['split']}` of `{about['data']}`: {counted(about['cases'], 'crop')} of "
+        f"{counted(len(set(facts.evaluation.patients)), 'patient')}, {weights_of(about)}. "
         + ("The validation split also chose the weights, so these figures flatter. " if about["split"] == "val" else "")
         + ("The weights were not yet rounded. " if facts.half else "")
         + ("Probabilities are calibrated. " if about["calibrated"] else "Probabilities are the model's own. ")
@@ -140,8 +143,9 @@ def _calibration(facts: Facts) -> Iterable[str]:
         yield "None: the probabilities are the model's own, as it draws."
         return
     yield (
-        f"Fitted on the split `{fitted.split}` for masks merged at {fitted.merge:g} (1 - IoU), {fitted.samples} draws: "
-        f"temperature {fitted.temperature:.3f}, empty mask {fitted.empty:+.3f}, none of these {fitted.none:+.3f} nats."
+        f"Fitted on the split `{fitted.split}` for masks merged at {fitted.merge:g} (1 - IoU), "
+        f"{counted(fitted.samples, 'draw')}: temperature {fitted.temperature:.3f}, empty mask {fitted.empty:+.3f}, "
+        f"none of these {fitted.none:+.3f} nats."
     )
     if facts.check is None:
         return

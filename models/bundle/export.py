@@ -1,6 +1,5 @@
 """From a run's folder to a zip that others can install."""
 
-import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 
 from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.files import scratch_folder
 
 from ..run import Run, load_trained
 from ..weights_file import read_weights, weights_bytes
@@ -64,9 +64,9 @@ def export_model(
     content = Run.open(run).weights.read_bytes()
     content = halved(content) if half else content
     facts, notes = gather(run, trained, said, sha256(content).hexdigest(), half=half)
-    with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder), facts, content)
-        pack(Path(folder), path, said.name)
+    with scratch_folder() as folder:
+        _write(folder, facts, content)
+        pack(folder, path, said.name)
     return Exported(path, said.name, facts.weights_hash, tuple(notes))
 
 

@@ -1,23 +1,23 @@
 """From a zip to a model that can be used by its name."""
 
-import shutil
-import tempfile
+import os
 from pathlib import Path
 
 import safetensors
 import torch
 
 from ambiseg.preprocessing.errors import AmbisegError, DataError, UsageError
-from ambiseg.preprocessing.files import disk_errors, whole_folder
+from ambiseg.preprocessing.files import clear_leftovers, whole_folder
 
-from ..method import build
+from ..method import check_options, find_method, outline
 from ..run import Run, load_trained
-from .archive import unpack
+from ..sizes import MOST_TENSORS
+from .archive import model_name, unpack
 from .files import check_files, check_name
 from .installed import models_folder
 from .metadata import read_metadata
 
-ABSURD = (RuntimeError, TypeError, ValueError, ArithmeticError)  # what torch raises for sizes that no net can have
+HEADER = 512  # bytes that a tensor takes in the header of the weights, at the most
 
 
 def install_model(path: Path, *, name: str | None = None, overwrite: bool = False) -> Path:
@@ -25,21 +25,18 @@ def install_model(path: Path, *, name: str | None = None, overwrite: bool = Fals
 
     Before it is kept every hash is checked, the model is built and its weights are loaded. Raises InputError when there is
     no file, DataError for a zip that is damaged, holds anything strange or does not work with this version, UsageError for
-    a bad name or a model that is installed already.
+    a bad name or a model that is installed already. What a killed installation left in the place goes first.
     """
     if name is not None:
         check_name(name)
-    with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)):
-        aside = Path(folder)
-        own = unpack(path, aside)
-        target = models_folder() / (name or own)
-        _check_free(target, overwrite)
-        check_files(aside, path)
-        read_metadata(aside, path)
-        _check_works(aside, path)
-        with whole_folder(target) as place:
-            for file in aside.iterdir():  # without the temporary folder's mode, which shuts out other users
-                shutil.copyfile(file, place / file.name)
+    target = models_folder() / (name or model_name(path))
+    _check_free(target, overwrite)
+    clear_leftovers(models_folder())
+    with whole_folder(target) as place:
+        unpack(path, place)
+        check_files(place, path)
+        read_metadata(place, path)
+        _check_works(place, path)
     return target
 
 
@@ -57,18 +54,24 @@ def _check_works(folder: Path, path: Path) -> None:
         load_trained(folder, torch.device("cpu"))
     except UsageError as error:
         raise DataError(f"{path} was made for another version of ambiseg: {error}") from error
-    except (AmbisegError, safetensors.SafetensorError, *ABSURD) as error:
-        raise DataError(f"{path} was refused, its weights, run.json and calibration do not belong together.") from error
+    except (AmbisegError, safetensors.SafetensorError) as error:
+        said = str(error).replace(f"{folder}{os.sep}", "").removesuffix(".")
+        raise DataError(
+            f"{path} was refused, its weights, run.json and calibration do not belong together: {said}."
+        ) from error
 
 
 def _check_shapes(folder: Path) -> None:
     """Raise a DataError unless the weights' shapes are those that run.json asks for, before any room is made for them."""
     run = Run.open(folder)
     data, config = run.record.data, run.record.config
-    with torch.device("meta"):
-        method = build(config.method, data.inputs, len(data.class_names), config.options)
-    wanted = {name: list(tensor.shape) for name, tensor in method.state_dict().items()}
-    with safetensors.safe_open(run.weights, "pt") as file:
-        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # it is no mapping
-    if found != wanted:
-        raise DataError(f"{run.weights} is not of this model.")
+    options = check_options(config.method, config.options)
+    wanted = outline(find_method(config.method), data.inputs, len(data.class_names), options).state_dict()
+    with run.weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > HEADER * MOST_TENSORS:
+        raise DataError(f"{run.weights} names more tensors than a model has.")
+    with safetensors.safe_open(run.weights, "pt") as opened:
+        found = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+    if found != {name: list(tensor.shape) for name, tensor in wanted.items()}:
+        raise DataError(f"{run.weights} holds other weights than {run.record.method} with these options has.")

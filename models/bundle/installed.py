@@ -3,12 +3,11 @@
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.files import disk_errors
+from ambiseg.preprocessing.files import disk_errors, scratch_folder
 
 from .archive import unpack
 from .files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
@@ -112,9 +111,9 @@ def verify_model(model: str | Path) -> dict[str, str]:
     """
     path = Path(model)
     if path.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            unpack(path, Path(folder))
-            return check_files(Path(folder), path)
+        with scratch_folder() as folder:
+            unpack(path, folder)
+            return check_files(folder, path)
     if not path.is_dir():
         path = known_models().get(str(model)) or installed_path(str(model))
     elif not (path / SUMS).is_file():

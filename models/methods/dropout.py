@@ -14,12 +14,13 @@ from ..method import Method
 from ..pixels import pairwise_cross_entropy
 from ..predictive import SampledPredictive
 from ..randomness import kept
+from ..sizes import Levels
 from ..unet import UNet, halved, joined
 
 INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together
 
-Levels = Annotated[Sequence[int], Field(min_length=2, description="channels of each level")]
+TwoLevels = Annotated[Levels, Field(min_length=2, description="channels of each level")]
 Drop = Callable[[Tensor], Tensor]
 
 
@@ -36,7 +37,7 @@ class DropoutUNet(Method):
         channels: int,
         classes: int,
         *,
-        widths: Levels = (32, 64, 128, 192),
+        widths: TwoLevels = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
         rate: Annotated[float, Field(gt=0, lt=1, description="probability that an activation is dropped")] = 0.5,

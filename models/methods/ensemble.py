@@ -12,6 +12,7 @@ from ..latent_unet import Convs, Norm, Widths
 from ..method import Method
 from ..pixels import pairwise_cross_entropy
 from ..predictive import FinitePredictive
+from ..sizes import MOST_PARTS
 from ..unet import UNet
 
 
@@ -26,7 +27,7 @@ class Ensemble(Method):
         channels: int,
         classes: int,
         *,
-        members: Annotated[int, Field(ge=2, description="U-Nets; the paper takes one a sample")] = 16,
+        members: Annotated[int, Field(ge=2, le=MOST_PARTS, description="U-Nets; the paper takes one a sample")] = 16,
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,

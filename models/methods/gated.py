@@ -25,6 +25,7 @@ from ..pixels import counted
 from ..predictive import FinitePredictive
 from ..randomness import normal
 from ..readers import chosen_masks, present_readers
+from ..sizes import MOST_CHANNELS, MOST_PARTS
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
 SCORED = 15  # masks an image, about, whose energy is scored
@@ -49,17 +50,24 @@ class Gated(Method):
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
-        latent_dim: Annotated[int, Field(ge=1, description="dimensions of z")] = 2,
-        components: Annotated[int, Field(ge=1, description="Gaussians in a mixture")] = 5,
-        rank: Annotated[int, Field(ge=1, description="rank of low-rank covariances")] = 1,
+        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 2,
+        components: Annotated[int, Field(ge=1, le=MOST_PARTS, description="Gaussians in a mixture")] = 5,
+        rank: Annotated[int, Field(ge=1, le=MOST_PARTS, description="rank of low-rank covariances")] = 1,
         tau: Annotated[float, Field(gt=0, description="Gumbel-softmax temperature")] = 0.28,
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
-        masks: Annotated[int, Field(ge=1, description="masks with a lesion in the support, about")] = 60,
+        masks: Annotated[
+            int, Field(ge=1, le=MOST_CHANNELS, description="masks with a lesion in the support, about")
+        ] = 60,
         shape_readers: Annotated[
-            int, Field(ge=1, description="readers an image that teach the shapes, of those who mark something")
+            int,
+            Field(
+                ge=1, le=MOST_PARTS, description="readers an image that teach the shapes, of those who mark something"
+            ),
         ] = 2,
-        gate_width: Annotated[int, Field(ge=1, description="channels of the gate's first level")] = 24,
+        gate_width: Annotated[
+            int, Field(ge=1, le=MOST_CHANNELS, description="channels of the gate's first level")
+        ] = 24,
         gate_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the gate's last layer")] = 0.3,
         gate_views: Annotated[
             Views, Field(description="views the gate averages in prediction, as in augment.flip")
@@ -91,7 +99,7 @@ class Gated(Method):
         self.register_buffer("points", normal_points(max(1, masks // count), latent.noise_size))
         self.support = 1 + count * len(self.points)
         self.nothing: Tensor
-        certain = F.one_hot(torch.tensor(0), classes) * CERTAIN
+        certain = torch.tensor([CERTAIN, *[0.0] * (classes - 1)])
         self.register_buffer("nothing", certain[:, None, None], persistent=False)
 
     def forward(self, image: Tensor) -> FinitePredictive:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ..latent_unet import Beta, Convs, Injection, KLDraws, LatentFamily, LatentUNet, Norm, Posterior, Prior, Widths
 from ..latents import Family, LatentShape
+from ..sizes import MOST_PARTS
 
 # Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
 PAPER: dict[Family, LatentShape] = {
@@ -36,9 +37,9 @@ class Generalized(LatentUNet):
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
-        latent_dim: Annotated[int | None, Field(ge=1, description="dimensions of z")] = None,
-        components: Annotated[int | None, Field(ge=1, description="Gaussians in a mixture")] = None,
-        rank: Annotated[int | None, Field(ge=1, description="rank of low-rank covariances")] = None,
+        latent_dim: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = None,
+        components: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="Gaussians in a mixture")] = None,
+        rank: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="rank of low-rank covariances")] = None,
         tau: Annotated[float | None, Field(gt=0, description="Gumbel-softmax temperature")] = None,
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,

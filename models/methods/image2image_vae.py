@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..latent_unet import Beta, Convs, Norm, Widths
+from ..sizes import MOST_PARTS
 from .probunet import ProbUNet
 
 
@@ -24,7 +25,7 @@ class Image2ImageVAE(ProbUNet):
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
-        latent_dim: Annotated[int, Field(ge=1, description="dimensions of z")] = 6,
+        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 6,
         beta: Beta = 1.0,
     ):
         super().__init__(

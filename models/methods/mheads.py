@@ -13,6 +13,7 @@ from ..latent_unet import Convs, Norm, Widths
 from ..method import Method
 from ..pixels import pairwise_cross_entropy
 from ..predictive import FinitePredictive
+from ..sizes import MOST_PARTS
 from ..unet import UNet, VectorEncoder
 
 
@@ -31,7 +32,9 @@ class MHeads(Method):
         channels: int,
         classes: int,
         *,
-        heads: Annotated[int, Field(ge=2, description="output layers M; the paper takes one a sample")] = 16,
+        heads: Annotated[
+            int, Field(ge=2, le=MOST_PARTS, description="output layers M; the paper takes one a sample")
+        ] = 16,
         epsilon: Annotated[float, Field(gt=0, lt=1, description="weight of all heads but the best together")] = 0.05,
         gate: Annotated[Literal["uniform", "learned"], Field(description="probabilities of the heads")] = "uniform",
         widths: Widths = (32, 64, 128, 192),

@@ -14,6 +14,7 @@ from ..method import Method
 from ..pixels import mean_cross_entropy, one_hot
 from ..predictive import FinitePredictive
 from ..residual import CodeDecoder, ResidualEncoder
+from ..sizes import MOST_CHANNELS, MOST_CODES, MOST_CONVS, Levels
 
 
 class Modal(Method):
@@ -30,16 +31,20 @@ class Modal(Method):
         channels: int,
         classes: int,
         *,
-        widths: Annotated[
-            Sequence[int], Field(min_length=1, description="channels of each level that the decoder sees")
-        ] = (32, 64, 128, 192),
-        latent_widths: Annotated[
-            Sequence[int], Field(description="channels of the coarser levels, for the code alone")
-        ] = (256, 512),
-        convs: Annotated[int, Field(ge=1, description="3x3 convolutions a residual block")] = 3,
+        widths: Annotated[Levels, Field(min_length=1, description="channels of each level that the decoder sees")] = (
+            32,
+            64,
+            128,
+            192,
+        ),
+        latent_widths: Annotated[Levels, Field(description="channels of the coarser levels, for the code alone")] = (
+            256,
+            512,
+        ),
+        convs: Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions a residual block")] = 3,
         norm: Annotated[bool, Field(description="one BatchNorm a residual block")] = True,
-        codes: Annotated[int, Field(ge=2, description="codes in the codebook")] = 512,
-        code_dim: Annotated[int, Field(ge=1, description="numbers in a code")] = 128,
+        codes: Annotated[int, Field(ge=2, le=MOST_CODES, description="codes in the codebook")] = 512,
+        code_dim: Annotated[int, Field(ge=1, le=MOST_CHANNELS, description="numbers in a code")] = 128,
         commitment: Annotated[float, Field(ge=0, description="weight of the posterior's distance to its code")] = 0.25,
         warmup: Annotated[float, Field(ge=0, lt=1, description="share of the schedule before the prior learns")] = 1
         / 6,

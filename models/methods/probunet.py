@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ..latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
 from ..latents import LatentShape
+from ..sizes import MOST_PARTS
 
 
 class ProbUNet(LatentUNet):
@@ -25,7 +26,7 @@ class ProbUNet(LatentUNet):
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
-        latent_dim: Annotated[int, Field(ge=1, description="dimensions of z")] = 6,
+        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 6,
         beta: Beta = 1.0,
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",

@@ -20,6 +20,7 @@ from ..method import Method, Player, Stage
 from ..pixels import counted, mean_cross_entropy, one_hot
 from ..predictive import SampledPredictive
 from ..refiner import Prepared, Refiner
+from ..sizes import MOST_PARTS
 from ..unet import UNet, VectorEncoder
 
 DRAWS_A_CHUNK = 16
@@ -47,9 +48,13 @@ class Refine(Method):
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 2,
         norm: Norm = True,
-        refiner_width: Annotated[int, Field(ge=1, description="generator's channels at full resolution")] = 32,
-        discriminator_width: Annotated[int, Field(ge=1, description="discriminator's first channels")] = 64,
-        latent_dim: Annotated[int, Field(ge=1, description="numbers in a noise vector")] = 8,
+        refiner_width: Annotated[
+            int, Field(ge=1, le=MOST_PARTS, description="generator's channels at full resolution")
+        ] = 32,
+        discriminator_width: Annotated[
+            int, Field(ge=1, le=MOST_PARTS, description="discriminator's first channels")
+        ] = 64,
+        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="numbers in a noise vector")] = 8,
         dropout: Annotated[float, Field(ge=0, lt=1, description="generator's dropout, while training")] = 0.1,
         calibration: Annotated[
             Literal["mean", "cross-entropy", "none"], Field(description="what holds the generator to the readers")
@@ -58,15 +63,15 @@ class Refine(Method):
         segmenter: Annotated[
             Literal["own", "stored"], Field(description="calibrate the image, or stored class probabilities")
         ] = "own",
-        samples: Annotated[int, Field(ge=1, description="draws an image in the calibration loss")] = 20,
+        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws an image in the calibration loss")] = 20,
         adversarial_weight: Annotated[float, Field(ge=0, description="weight of the adversarial loss")] = 10.0,
         calibration_weight: Annotated[float, Field(ge=0, description="weight of calibration or cross-entropy")] = 5.0,
         beta: Annotated[float, Field(ge=0, description="weight of the vae's KL divergence")] = 1.0,
         penalty: Annotated[float, Field(ge=0, description="R1 gradient penalty on readers' masks")] = 10.0,
         calibrate_share: Annotated[float, Field(gt=0, lt=1, description="share of the steps for F alone")] = 0.25,
         discriminator_rate: Annotated[float, Field(gt=0, description="times the learning rate")] = 0.05,
-        discriminator_on: Annotated[int, Field(ge=1, description="steps a cycle that it learns")] = 50,
-        discriminator_off: Annotated[int, Field(ge=0, description="steps a cycle that it rests")] = 200,
+        discriminator_on: Annotated[int, Field(ge=1, le=10**9, description="steps a cycle that it learns")] = 50,
+        discriminator_off: Annotated[int, Field(ge=0, le=10**9, description="steps a cycle that it rests")] = 200,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.counted import counted
+
 from ..evaluation.evaluation import Evaluation
 from ..preview import INK, PALE
 from .style import BLUE, ORANGE, heading, name_axes, new_figure, nothing_to_show, place_panels, plain
@@ -27,7 +29,7 @@ def draw_diversity(evaluation: Evaluation) -> "Figure":
     """
     model, readers, overlap = terms(evaluation)
     figure = new_figure(
-        9.6, 4.9, "Diversity and distance", f"{len(model)} cases, all distances 1 − IoU, without self-pairs"
+        9.6, 4.9, "Diversity and distance", f"{counted(len(model), 'case')}, all distances 1 − IoU, without self-pairs"
     )
     left, right = figure.subplots(1, 2)
     place_panels(figure, 0.65, 0.55, wspace=0.26)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ambiseg.preprocessing.counted import counted
+
 
 def data_facts(about: Mapping[str, Any]) -> dict[str, str]:
     """What was compared with what: data, split, pixels, classes, truth."""
@@ -36,4 +38,4 @@ def model_masks(about: Mapping[str, Any]) -> str:
 
 def weights_of(about: Mapping[str, Any]) -> str:
     """The same in short, for labels of figures."""
-    return "exact weights" if about["weights"] == "exact" else f"{about['samples']} draws"
+    return "exact weights" if about["weights"] == "exact" else counted(about["samples"], "draw")

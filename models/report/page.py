@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ambiseg.preprocessing.counted import counted
+
 from ..evaluation.evaluation import Evaluation
 from .facts import calibration, data_facts, model_masks, short_hash
 from .picture import Picture
@@ -34,7 +36,7 @@ def _facts(about: Mapping[str, Any]) -> dict[str, str]:
     data = data_facts(about)
     if about["data_hash"] != about["trained_on"]:
         data["Data"] += "; not the data that the model was trained on"
-    data["Split"] += f", {about['cases']} of {about['cases_in_split']} cases"
+    data["Split"] += f", {about['cases']} of {counted(about['cases_in_split'], 'case')}"
     return {
         "Run": f"{about['run']}, method {about['method']}",
         "Weights": short_hash(about["weights_hash"]),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.store import Store
 
 from ..evaluation.evaluation import Case, Evaluation
@@ -55,7 +56,7 @@ Drawn = tuple[str, str, str, "Figure"]  # name, title, caption, figure
 def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     """The pictures of all cases together."""
     about, bins = evaluation.about, evaluation.reliability
-    note = f"{about['run']} on {about['data']}, {about['split']}: {about['cases']} cases"
+    note = f"{about['run']} on {about['data']}, {about['split']}: {counted(about['cases'], 'case')}"
     title = "How GED is distributed over the cases"
     yield (
         "ged",

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..annotations import ScanRecord, marks, nodules, scans
+from ..counted import counted
 from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
 from ..files import whole_folder
@@ -107,7 +108,8 @@ def _check(slices: str, faults: Sequence[str], patients: int) -> None:
         raise UsageError(f"No fault {unknown[0]!r}: expected {', '.join(FAULTS)}.")
     if len(set(faults)) < len(faults) or len(faults) > patients:
         raise UsageError(
-            f"{len(faults)} faults for {patients} patients: name each once, and make a patient or more for each."
+            f"{counted(len(faults), 'fault')} for {counted(patients, 'patient')}: name each once, and make a patient "
+            "or more for each."
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..annotations import READERS
+from ..counted import counted
 from ..dicom import SeriesIndex, find_series
 from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
@@ -86,7 +87,7 @@ def preprocess_lidc(
         raise pointers_among(root.name, index.pointers, index.total)
     if not done:
         raise InputError(
-            f"None of the {len(tasks)} scans with nodules under {root} could be used; the first: {failures[0].reason} "
+            f"Of {counted(len(tasks), 'scan')} with nodules under {root} none could be used; the first: {failures[0].reason} "
             f"All reasons are in {failures_file}."
         )
     counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}

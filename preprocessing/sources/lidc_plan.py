@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotations import ScanRecord, marks, nodules, scans
+from ..counted import counted
 from ..dicom import SeriesIndex
 from ..errors import InputError
 from ..lfs import pointers_among
@@ -60,7 +61,7 @@ def plan(
             tasks.append(ScanTask(scan, tuple(grouped), files, names[scan.id], settings, part))
     if not tasks:
         raise InputError(
-            f"None of the {len(found)} LIDC-IDRI scans under {root} has a nodule of 3 mm or more: add scans."
+            f"Of {counted(len(found), 'LIDC-IDRI scan')} under {root} none has a nodule of 3 mm or more: add scans."
         )
     return tasks, {
         "scans found": len(found),

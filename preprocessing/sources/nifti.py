@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from ..counted import counted
 from ..errors import DataError, InputError, UsageError
 from ..failures import CaseFailure, write_failures
 from ..splits import USUAL_SPLIT, assign_splits
@@ -118,9 +119,10 @@ def _attempt(case: NiftiCase, settings: NiftiSettings) -> list[Crop] | CaseFailu
 def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures_file: Path) -> str:
     if not failures:
         return (
-            f"No reader marked anything in the {cases} cases of {source}: give --whole --slices all to take all slices."
+            f"No reader marked anything in {counted(cases, 'case')} of {source}: give --whole --slices all to take all "
+            "slices."
         )
     return (
-        f"None of the {cases} cases of {source} gave a crop; the first that failed: {failures[0].reason} "
+        f"Of {counted(cases, 'case')} of {source} none gave a crop; the first that failed: {failures[0].reason} "
         f"All reasons are in {failures_file}."
     )

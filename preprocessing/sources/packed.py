@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..counted import counted
 from ..errors import InputError, UsageError
 from ..scan_names import NPZ
 from ..splits import USUAL_SPLIT, assign_splits
@@ -77,7 +78,7 @@ def write_packed(
     crops = _told(pack, on_progress)
     rows = write_crops(out, info, splits, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
-    notes = [*pack.notes, *[f"{left_out} crops that no reader marked are left out."] * bool(left_out)]
+    notes = [*pack.notes, *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out)]
     return SourceReport(out, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)
 
 

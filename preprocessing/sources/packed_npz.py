@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archive import BROKEN
+from ..counted import counted
 from ..errors import DataError
 from ..store_writer import COLUMNS, Crop
 from .crop_values import image_values, label_values
@@ -40,7 +41,8 @@ def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
         source="packed crops (npz)",
         patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
         crops=crops,
-        notes=[f"No key patient for {alone} images: each counts as a patient of its own in the split."] * bool(alone),
+        notes=[f"No key patient for {counted(alone, 'image')}: each counts as a patient of its own in the split."]
+        * bool(alone),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..counted import counted
 from ..errors import DataError, InputError, UsageError
 from ..scan_names import PNG
 from ..store_writer import Crop
@@ -96,7 +97,10 @@ def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[s
     tables = {top: _table(top / "patients.csv") for top in {picture.top for picture in pictures}}
     patients = [_by_table(picture, tables[picture.top]) for picture in pictures]
     alone = sum(not picture.folders and not tables[picture.top] for picture in pictures)
-    note = f"Nothing tells the patients of {alone} images (patients.csv, --patient-pattern): each counts as one of its own."
+    note = (
+        f"Nothing tells the patients of {counted(alone, 'image')} (patients.csv, --patient-pattern): each counts as one of "
+        "its own."
+    )
     return patients, [note] * bool(alone)
 
 

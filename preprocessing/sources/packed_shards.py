@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archive import BROKEN
+from ..counted import counted
 from ..errors import DataError, UsageError
 from ..store_writer import Crop
 from ..tables import Row, Table, read_table
@@ -59,7 +60,9 @@ def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
         source="LIDC-IDRI, lesion-centred crops with four readers' masks, repackaged",
         patients=[patient for path in paths for patient, _, _ in keys[path]],
         crops=crops,
-        notes=[f"No table slices.csv(.gz) says where {missing} of {count} crops come from: no spacing, z or ratings."]
+        notes=[
+            f"No table slices.csv(.gz) says where {missing} of {counted(count, 'crop')} come from: no spacing, z or ratings."
+        ]
         * bool(missing),
         attribution=f"{ATTRIBUTION} These crops are a repackaging of it: each is min-max scaled to 0..255 by itself, at the "
         "scan's own pixel spacing; the order of the masks does not identify readers, those missing are empty.",

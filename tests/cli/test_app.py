@@ -1,7 +1,10 @@
 """The command line as a whole: help of every command, versions, and what is said and left behind when things go wrong."""
 
 import errno
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +17,11 @@ import typer
 
 from ambiseg import __version__
 from ambiseg.app import app
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
 
+ROOT = Path(__file__).parents[2]
 Ambiseg = Callable[..., tuple[int, str, str]]
 TINY = ("--preset", "demo", "--set", "data.crop=16", "--steps", "20", "--set", "validation.every=10")
 
@@ -177,6 +182,51 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(known_truth: Store, tmp_path
     assert (run / "checkpoint.pt").is_file()
 
 
+def test_a_shortage_under_a_sentence_of_ours_is_what_is_said(ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library could not do for want of memory is no damaged file."""
+
+    def fail(*arguments: object) -> None:
+        try:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        except RuntimeError as error:
+            raise DataError("checkpoint.pt is corrupt: delete it.") from error
+
+    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    code, _, err = ambiseg("evaluate")
+    assert code == 6
+    assert err.startswith("Error: Out of memory: use a smaller batch")
+    assert "corrupt" not in err
+
+
+def test_the_end_of_a_file_is_no_wish_to_leave(ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+
+    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    code, _, err = ambiseg("evaluate")
+    assert (code, err.count("\n")) == (4, 1)
+    assert "A file ends too early (Compressed file ended before" in err
+
+
+def test_a_file_that_may_not_be_read_is_code_6(
+    ambiseg: Ambiseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the system's answer is made."""
+    file = tmp_path / "published.csv"
+    file.write_text("method,ged16,ged100\nours,.3,.25\n")
+
+    def refuse(self: Path, *arguments: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    for way in ("open", "read_text", "read_bytes"):
+        monkeypatch.setattr(Path, way, refuse)
+    code, _, err = ambiseg("audit", file)
+    assert code == 6
+    assert err == (
+        f"Error: Not allowed to use {file} (Permission denied): change its permissions, or name another file or folder.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
@@ -196,6 +246,69 @@ def test_what_nobody_foresaw_is_one_line_too(
     assert message in err
     assert "Traceback" not in err
     assert "Traceback" in ambiseg("--debug", "evaluate")[2]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 6])
+def test_quiet_may_stand_anywhere(ambiseg: Ambiseg, made_run: Callable[..., Path], tmp_path: Path, place: int) -> None:
+    """Also between a group's name and its command's; and it holds for the one command alone."""
+    words = ["model", "export", made_run(), "--overwrite", "-o", tmp_path / "m.zip"]
+    assert f"Written: {tmp_path / 'm.zip'}" in ambiseg(*words)[2]
+    for option in ("-q", "--quiet"):
+        assert ambiseg(*words[:place], option, *words[place:]) == (0, "", "")
+    assert "Written" in ambiseg(*words)[2]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_may_stand_anywhere(ambiseg: Ambiseg, place: int) -> None:
+    words = ["data", "info", "nowhere"]
+    assert "Traceback" not in ambiseg(*words)[2]
+    assert "Traceback" in ambiseg(*words[:place], "--debug", *words[place:])[2]
+    assert "Traceback" not in ambiseg(*words)[2]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_takes_and_explains_the_common_options(ambiseg: Ambiseg, words: tuple[str, ...]) -> None:
+    shown = ambiseg(*words, "--help")[1]
+    assert "Options of every command" in shown
+    for option in ("--quiet", "-q", "--debug"):
+        assert option in shown
+
+
+COMPLETED = """
+ambiseg --install-completion > /dev/null
+. ~/.bashrc
+complete -p ambiseg
+complete_ambiseg() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+    _ambiseg_completion ambiseg
+    echo "${COMPREPLY[@]}"
+}
+complete_ambiseg ambiseg pre
+complete_ambiseg ambiseg preprocess ""
+complete_ambiseg ambiseg train --pre
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_and_options_once_that_is_installed(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = tmp_path / "script"  # of a file: a shell with -c lets its last command take its place
+    script.write_text(COMPLETED)
+    done = subprocess.run(
+        ["bash", script], env=os.environ | {"HOME": str(tmp_path), "PATH": path}, capture_output=True, text=True
+    )
+    registered, *found = done.stdout.splitlines()
+    assert "_ambiseg_completion ambiseg" in registered, done.stderr
+    assert found == ["predict preprocess", "lidc nifti packed mnist-guess cityscapes", "--preset"]
+
+
+def test_methods_are_listed_as_in_the_readme(ambiseg: Ambiseg) -> None:
+    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `ambiseg methods`")]
+    named = re.findall(r"docs/methods/([a-z0-9-]+)\.md", line)
+    assert list(json.loads(ambiseg("methods", "--json")[1])) == named
+    shown = ambiseg("methods")[1]
+    assert sorted(named, key=lambda name: shown.index(f" {name} ")) == named
 
 
 def test_methods_and_their_options(ambiseg: Ambiseg) -> None:

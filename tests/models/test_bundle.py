@@ -4,6 +4,7 @@ import hashlib
 import json
 import stat
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,8 @@ STRANGE = [
     (add("other/"), "holds 2 folders"),
     (add("other/LICENSE"), "holds LICENSE twice"),
     (add(".hidden/LICENSE"), "is no file of a model"),
+    (add("toy/model.safetensors", bytes(2**24)), "unpacks to over 100 times its size"),
+    (lambda content: content.update({f"toy/{n}/{'x' * 200}": b"" for n in range(999)}), "lists far too many entries"),
     (add("toy/README.md", b" " * (2**20 + 1)), "'toy/README.md' is larger than a model's can be: 1,048,577 bytes"),
     (lambda content: content.update({f"toy/{n}.txt": b"" for n in range(99)}), "holds 106 entries"),
     (lambda content: content.pop("toy/LICENSE"), "lacks LICENSE"),
@@ -335,6 +338,22 @@ def other_record(**config: Any) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def with_data(content: dict[str, bytes], **data: Any) -> None:
+    """Another data set in run.json, with the right hashes."""
+    record = json.loads(content["toy/run.json"])
+    record["data"].update(data)
+    content["toy/run.json"] = json.dumps(record).encode()
+    summed(content)
+
+
+def other_crop(crop: int) -> Callable[[dict[str, bytes]], None]:
+    def change(content: dict[str, bytes]) -> None:
+        data = json.loads(content["toy/run.json"])["config"]["data"]
+        other_record(data=data | {"crop": crop})(content)
+
+    return change
+
+
 def other_file(name: str, value: bytes) -> Callable[[dict[str, bytes]], None]:
     def change(content: dict[str, bytes]) -> None:
         content[f"toy/{name}"] = value
@@ -349,11 +368,21 @@ def other_file(name: str, value: bytes) -> Callable[[dict[str, bytes]], None]:
         (other_record(method="newest"), "made for another version of ambiseg: No method 'newest'"),
         (other_record(options={"depth": 3}), "made for another version of ambiseg: Unknown option 'depth'"),
         (other_record(options={"widths": [6, 9], "convs": 1}), "do not belong together"),
-        (other_record(options={"widths": [6, 10**7], "convs": 1}), "do not belong together"),
-        (other_record(options={"widths": [6, 10**25], "convs": 1}), "do not belong together"),
+        (other_record(options={"widths": [6, 10**7], "convs": 1}), r"Option 'widths\.1' .* less than or equal to 4096"),
+        (other_record(options={"widths": [6, 10**25], "convs": 1}), r"Option 'widths\.1' of method probunet"),
+        (other_record(options={"widths": [4] * 3000, "convs": 1}), "Option 'widths' .* at most 12 items"),
+        (other_record(options={"widths": [6, 8], "convs": 10**6}), "Option 'convs' .* less than or equal to 16"),
+        (other_record(options={"widths": [4096] * 12}), "has more than 5,000 tensors or 1,073,741,824 numbers"),
+        (other_record(options={"latent_dim": 10**6}), "Option 'latent_dim' .* less than or equal to 1024"),
+        (lambda content: with_data(content, class_names=[str(n) for n in range(10**4)]), "for 10000 classes: expected"),
+        (lambda content: with_data(content, channels=10**9), "cannot read 1000000000 channels"),
+        (other_crop(10**6), "do not belong together"),
+        (other_crop(0), "do not belong together"),
         (other_record(shape="round"), "do not belong together"),
         (other_file("run.json", b"[" * 5000), "do not belong together"),
         (other_file("model.safetensors", b"\x80\x04pickled"), "do not belong together"),
+        (other_file("model.safetensors", (2**40).to_bytes(8, "little") + b"{}"), "names more tensors than a model has"),
+        (other_file("model.safetensors", (2).to_bytes(8, "little") + b"{}"), "holds other weights than probunet"),
         (other_file("calibration.json", b"{}"), "do not belong together"),
         (other_file("metadata.json", b"{}"), "a metadata.json that is damaged or of another version"),
     ],
@@ -505,3 +534,44 @@ def test_where_models_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models_folder() == Path("/home/reader/.local/share/ambiseg/models")
     monkeypatch.setattr("sys.platform", "darwin")
     assert models_folder() == Path("/home/reader/Library/Application Support/ambiseg/models")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import ambiseg.models.bundle.install as install
+setattr(install, sys.argv[1], lambda *arguments: os.kill(os.getpid(), 9))
+install.install_model(Path("m.zip"))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_installation_leaves_nothing_after_the_next_one(
+    made_run: MadeRun, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the place of models nor in the system's temporary folder, also when the next model is another one."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    export_model(made_run(), Path("m.zip"))
+    export_model(made_run(name="other"), Path("other.zip"))
+    for step in ("check_files", "_check_works"):
+        assert subprocess.run([sys.executable, "-c", KILLED, step], check=False).returncode == -9
+        assert (place / ".writing-toy" / "model.safetensors").is_file()
+        assert installed_models() == []
+    install_model(Path("other.zip"))
+    assert [file.name for file in place.iterdir()] == ["other"]
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.slow
+def test_an_installation_loads_no_compiler(made_run: MadeRun) -> None:
+    """Torch's compiler costs seconds and leaves a folder behind; shapes are found without it, of every method."""
+    for method in methods():
+        export_model(made_run(method, name=method), Path(f"{method}.zip"))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom ambiseg.models.bundle import install_model\n"
+        "for path in sorted(Path().glob('*.zip')): install_model(path)\n"
+        "found = {'torch._dynamo', 'torch._inductor'} & set(sys.modules)\nassert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

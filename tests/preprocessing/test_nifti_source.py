@@ -263,7 +263,7 @@ def test_no_case_at_all(tmp_path: Path, cases: Path) -> None:
         ("columns.csv", DataError, "has no column 'image': expected case,image,mask_1, got case,file"),
         ("rows.csv", InputError, "has no rows"),
         ("twice.csv", DataError, "case 'x' is empty or given twice"),
-        ("gone.csv", InputError, "None of the 1 cases of .* gave a crop; the first that failed: No file .*a.nii"),
+        ("gone.csv", InputError, "Of 1 case of .* none gave a crop; the first that failed: No file .*a.nii"),
     ]:
         with pytest.raises(error, match=message):
             preprocess_nifti(tmp_path / name, tmp_path / "out", NiftiSettings())
@@ -271,7 +271,7 @@ def test_no_case_at_all(tmp_path: Path, cases: Path) -> None:
     assert (tmp_path / "out-failures.csv").is_file()
     for reader in cases.rglob("reader_*"):
         save(reader, LEFT * 0)
-    with pytest.raises(InputError, match="No reader marked anything in the 2 cases"):
+    with pytest.raises(InputError, match="No reader marked anything in 2 cases"):
         preprocess_nifti(cases, tmp_path / "out", NiftiSettings())
 
 

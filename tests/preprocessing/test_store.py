@@ -303,7 +303,7 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
 def test_the_card_counts(tmp_path: Path) -> None:
     card = (make(tmp_path / "store", crops()).path / "README.md").read_text()
     assert "| train | 1 | 3 | 3 |" in card
-    assert "7 crops of 6 x 5 pixels, 2 channel(s)" in card
+    assert "7 crops of 6 x 5 pixels, 2 channels" in card
     assert "diameter of the readers' outlines (min, median, max): 1.0, 4.5, 8.0 mm" in card
 
 
