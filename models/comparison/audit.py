@@ -157,10 +157,10 @@ def _findings(published: Published, noise: float) -> Iterator[Finding]:
     """What is wrong, claim by claim, where it is worst: in all figures of the row or in those of neighbouring counts."""
     ged = dict(sorted(published.ged.items()))
     whole = Lines(ged)
-    if (off := whole.excess()) > 0:
+    if (miss := whole.excess()) > 0:
         *counts, last = map(str, ged)
         sentence = f"the figures at {', '.join(counts)} and {last} draws do not lie on one line in 1/N"
-        yield Finding(sentence, off, _grade(off, noise, "impossible"))
+        yield Finding(sentence, miss, _grade(miss, noise, "impossible"))
     neighbours = [Lines(dict(pair)) for pair in pairwise(ged.items())] if len(ged) > 2 else []
     for claim in _claims(published):
         broken = [(off, part) for part in (whole, *neighbours) if (off := _excess(part, claim.conditions)) is not None]

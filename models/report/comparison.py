@@ -63,8 +63,9 @@ def _figures(
     yield (
         "comparison",
         "Differences of runs",
-        "A panel a figure, a line a pair of runs: the mean difference and its 95 % interval by patient. Blue: the run named "
-        "first is better, orange: worse, grey: undecided after correction for all tests, or neither way is better.",
+        "A panel a figure, a line a pair of runs: the mean difference, second less first, and its 95 % interval by patient. In "
+        "“A → B” A is the first run, B the second. Blue: the second is better, orange: the first, grey: undecided after "
+        "correction for all tests, or neither way is better.",
         draw_differences(comparison, f"{note}; 95 % intervals by patient"),
     )
     spreads = _spreads(evaluations)
