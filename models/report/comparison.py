@@ -21,6 +21,7 @@ from ..metrics.summary import summarise
 from .comparison_page import render_comparison
 from .differences import draw_differences
 from .distribution import Spread, draw_distributions
+from .facts import perfect_model
 from .picture import Picture
 from .style import png, svg
 
@@ -86,7 +87,7 @@ def _spreads(evaluations: Sequence[StoredEvaluation]) -> dict[str, Spread]:
         one.name: Spread(
             one.scores[SPREAD],
             summarise(one.scores[SPREAD], one.patients, np.random.default_rng(one.about["seed"])),
-            one.about.get("floor", {}).get(SPREAD),
+            perfect_model(SPREAD, one.about),
         )
         for one in evaluations
         if SPREAD in one.scores and not np.isnan(one.scores[SPREAD]).all()
