@@ -20,7 +20,7 @@ import numpy as np
 from ..annotations import ScanRecord, marks, nodules, scans
 from ..errors import InputError, UsageError
 from ..files import whole_file, whole_folder
-from ..workers import spread, usable_cores
+from ..workers import spread
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
 from .scan import make_scan, slice_pixels
@@ -78,7 +78,7 @@ def write_phantom(
     done = total - sum(task.images for task in waiting)
     tell = on_progress or (lambda done, total: None)
     tell(done, total)
-    for task, _ in spread(_write_patient, waiting, min(workers or usable_cores(), max(len(waiting), 1))):
+    for task, _ in spread(_write_patient, waiting, workers):
         done += task.images
         tell(done, total)
     return manifest
