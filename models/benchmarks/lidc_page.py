@@ -144,7 +144,8 @@ def _section(split: str, runs: Sequence[Measured]) -> str:
 
 def _perfect_row(run: Measured) -> list[str]:
     known = perfect(run)
-    return [PERFECT, "", *(short(known[name]) if name in known else "" for name in HEADINGS)]
+    label = PERFECT.split(",")[0] if run.evaluation.about["known_odds"] else PERFECT
+    return [label, "", *(short(known[name]) if name in known else "" for name in HEADINGS)]
 
 
 def _cell(own: Sequence[Measured], figure: str, *, bold: bool) -> str:
