@@ -28,10 +28,10 @@ def draw_progress(run: Run) -> None:
     entries = run.read_log()
     series = [name for name in TITLES if any(name in entry for entry in entries)]
     figure = Figure(figsize=(9, 2.6 * ((len(series) + 1) // 2)), layout="constrained")
-    axes = figure.subplots((len(series) + 1) // 2, 2, squeeze=False).flat
+    axes = list(figure.subplots((len(series) + 1) // 2, 2, squeeze=False).flat)
     for name, axis in zip(series, axes, strict=False):
         _draw(axis, name, entries)
-    for axis in list(axes)[len(series) :]:
+    for axis in axes[len(series) :]:
         axis.set_visible(False)
     config = run.record.config
     figure.suptitle(f"{config.method} on {run.record.data.name}, seed {config.seed}", fontsize=11)

@@ -1,13 +1,15 @@
 """The curves of a run: numbers along their axes are written out, at round places, whatever the values are."""
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from ambiseg.models.progress_figure import _draw
+from ambiseg.models.progress_figure import _draw, draw_progress
 
 PLAIN = re.compile(r"-?[\d,]+(\.\d+)?")
 
@@ -36,6 +38,17 @@ def test_a_narrow_range_has_plain_numbers(values: list[float]) -> None:
 def test_a_wide_range_has_powers_of_ten() -> None:
     assert labels_in_sight([1500.0, 80.0, 3.0]) == ["10", "100", "1,000"]
     assert labels_in_sight([60.0, 2.5]) == ["5", "10", "20", "50"]
+
+
+def test_a_panel_without_a_curve_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three curves in a grid of four."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **kind: (drawn.append(figure), file.touch()))
+    log = [{"kind": "validation", "step": step, "loss": 2.0, "ged": 0.3, "hm_iou": 0.5} for step in (1, 2)]
+    config = SimpleNamespace(method="refine", seed=0)
+    record = SimpleNamespace(config=config, data=SimpleNamespace(name="made"))
+    draw_progress(SimpleNamespace(path=tmp_path, record=record, read_log=lambda: log))
+    assert [panel.get_visible() for panel in drawn[0].axes] == [True, True, True, False]
 
 
 @settings(max_examples=25, deadline=None)
