@@ -19,6 +19,7 @@ STYLES = {
     "possible": "green",
     "within rounding": "green",
     "within noise": "yellow",
+    "dependent readers": "yellow",
     "impossible": "bold red",
     "one count": "dim",
 }

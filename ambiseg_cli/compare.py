@@ -77,8 +77,9 @@ def _folder_name(comparison: "Comparison") -> str:
 def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
     """A pair of runs, a row a figure."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{second} against {first}", title_justify="left")
+    table = Table(title=Text(f"first: {first}, second: {second}"), title_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in ("first", "second", "difference", "effect", "p, Holm"):
         table.add_column(heading, justify="right", no_wrap=heading != "difference")

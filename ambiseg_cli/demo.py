@@ -112,7 +112,6 @@ def _preprocess(folder: Path, seed: int) -> "Store":
             folder / "LIDC-IDRI",
             folder / "data" / "lidc",
             seed=seed,
-            workers=1,  # done sooner than other processes have started
             on_progress=Meter(display, "Cropping", "scans"),
         )
     return Store.open(report.store)

@@ -19,7 +19,8 @@ SplitFile = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core.", show_default=False)
+    int | None,
+    typer.Option("--workers", min=1, help="Processes. Default: one a core where it saves time.", show_default=False),
 ]
 ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 

@@ -1,5 +1,6 @@
 """The curves of a run as a picture: losses, and the validation scores against the steps."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ambiseg.preprocessing.files import whole_file
@@ -16,6 +17,8 @@ TITLES = {
     "ged": "Squared GED on validation (lower is better)",
     "hm_iou": "Matched IoU on validation (higher is better)",
 }
+WIDE = 20  # the largest value over the smallest from which on a scale is logarithmic
+DECADES = 4  # of it that are logarithmic at most: smaller values stand in its linear part
 
 
 def draw_progress(run: Run) -> None:
@@ -25,10 +28,10 @@ def draw_progress(run: Run) -> None:
     entries = run.read_log()
     series = [name for name in TITLES if any(name in entry for entry in entries)]
     figure = Figure(figsize=(9, 2.6 * ((len(series) + 1) // 2)), layout="constrained")
-    axes = figure.subplots((len(series) + 1) // 2, 2, squeeze=False).flat
+    axes = list(figure.subplots((len(series) + 1) // 2, 2, squeeze=False).flat)
     for name, axis in zip(series, axes, strict=False):
         _draw(axis, name, entries)
-    for axis in list(axes)[len(series) :]:
+    for axis in axes[len(series) :]:
         axis.set_visible(False)
     config = run.record.config
     figure.suptitle(f"{config.method} on {run.record.data.name}, seed {config.seed}", fontsize=11)
@@ -58,5 +61,23 @@ def _draw(axis: "Axes", name: str, entries: list[dict[str, Any]]) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
     if name in ("loss", "kl"):
-        axis.set_yscale("symlog" if name == "kl" else "log")
+        _scale(axis, [entry[name] for entry in entries if name in entry])
+        axis.yaxis.set_major_formatter(lambda value, place: f"{value:,.10g}")
         axis.legend(fontsize=8, frameon=False)
+
+
+def _scale(axis: "Axes", values: list[float]) -> None:
+    """A logarithmic scale, near 0 a linear one, for values that spread wide, with ticks at round places.
+
+    On a narrow range it would have no such place, and ticks such as 1.86338 x 10^0.
+    """
+    from matplotlib.ticker import NullLocator, SymmetricalLogLocator
+
+    sizes = [abs(value) for value in values if value]
+    if not sizes or max(sizes) < WIDE * min(sizes):
+        return
+    near = 10.0 ** max(math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes))) - DECADES)
+    axis.set_yscale("symlog", linthresh=near)
+    few = max(sizes) < 100 * near
+    axis.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=near, subs=(1, 2, 5) if few else (1,)))
+    axis.yaxis.set_minor_locator(NullLocator())

@@ -60,6 +60,7 @@ class Validation:
             odds=self.odds,
             scored=self.scored,
             draws=draws,
+            seed=seed_of(self.seed, "validation", "draws"),
         )
         return figures | {name: value / len(self.images) for name, value in losses.items()}
 

@@ -21,7 +21,7 @@ from .files import whole_file
 
 Document = TypeVar("Document")
 
-SHOWN = 60  # characters of a wrong value in a message
+SHOWN = 64  # characters of a wrong value in a message
 
 
 def json_text(content: Any, *, indent: int | None = 1) -> str:

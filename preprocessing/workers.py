@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.process import BaseProcess
+from statistics import fmean
 from types import FrameType
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ from .shortages import named
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+STARTING = 3.0  # seconds until processes that import this package have done as much as they cost
 PATIENCE = 10.0  # seconds that workers have to clean up when they are stopped
 
 
@@ -31,18 +34,44 @@ def usable_cores() -> int:
 
 
 def spread(
-    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int | None = None, *, in_order: bool = False
+    work: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None, *, in_order: bool = False
 ) -> Iterator[tuple[Task, Result]]:
     """Yield each task with `work(task)`, in the order in which they are finished, or that of the tasks.
 
-    `workers` processes (default: one a core) are spawned, so `work` and the tasks must be picklable; with one, all is
-    done in this process. At most two tasks a worker are in flight. Workers end when this process does, however it ends; what
-    stops the loop stops them within their tasks, which then clean up.
+    workers: processes; with one, all is done in this process. Without a number, tasks are done in this process while what
+    is left is done here sooner than others have started, as the tasks done so far tell, and the rest by a process a core.
+    Other processes are spawned, so `work` and the tasks must be picklable; at most two tasks a worker are in flight.
+    Workers end when this process does, however it ends; what stops the loop stops them within their tasks, which then clean
+    up.
     """
-    count = workers or usable_cores()
-    if count == 1:
-        yield from ((task, work(task)) for task in tasks)
-        return
+    left = deque(tasks)
+    count = min(workers or usable_cores(), max(len(left), 1))
+    took: list[float] = []
+    while left and (count == 1 or (workers is None and not worth_processes(took, len(left)))):
+        task, begun = left.popleft(), time.perf_counter()
+        result = work(task)
+        took.append(time.perf_counter() - begun)
+        yield task, result
+    if left:
+        yield from _spawned(work, left, min(count, len(left)), in_order)
+
+
+def worth_processes(took: Sequence[float], left: int) -> bool:
+    """Whether processes of their own would finish `left` more tasks sooner; took: seconds of the tasks done here.
+
+    The first task may have imported what it needs, and counts for as much less as processes take to start.
+    """
+    count = min(usable_cores(), left)
+    if count < 2 or not took:
+        return False
+    one = fmean(took[1:]) if len(took) > 1 else took[0] - STARTING
+    return one * left * (1 - 1 / count) > STARTING
+
+
+def _spawned(
+    work: Callable[[Task], Result], tasks: Iterable[Task], count: int, in_order: bool
+) -> Iterator[tuple[Task, Result]]:
+    """As `spread`, by `count` processes of their own."""
     queue, others = iter(tasks), set(multiprocessing.active_children())
     flying: dict[Future[Result], Task] = {}
     with _sheltered():

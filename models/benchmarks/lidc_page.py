@@ -29,8 +29,11 @@ HEADINGS = {
 READING = """\
 GED is squared, its first columns are V-statistics as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
 deviation over seeds. **Bold**: better than every other entry by the paired comparison of cases (Wilcoxon's test of the
-patients' mean differences, corrected by Holm, p < .05); columns without bold have no such entry. ECE is that of the listed
-hypotheses, before and after calibration; AUROC that with which the ambiguity tells that readers disagree."""
+patients' mean differences, corrected by Holm, p < .05); columns without bold have no such entry. A perfect model draws as
+readers do; its figures are of readers who are independent given the image, and where crops are there because one of them
+marked something the best model's lie lower. ECE is that of the listed hypotheses, before and after calibration, to be compared
+within a row: it falls with the length of a list. AUROC is that with which the ambiguity tells that readers disagree."""
+PERFECT = "a perfect model, if readers are independent"
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ def _section(split: str, runs: Sequence[Measured]) -> str:
 
 def _perfect_row(run: Measured) -> list[str]:
     known = perfect(run)
-    return ["a perfect model", "", *(short(known[name]) if name in known else "" for name in HEADINGS)]
+    label = PERFECT.split(",")[0] if run.evaluation.about["known_odds"] else PERFECT
+    return [label, "", *(short(known[name]) if name in known else "" for name in HEADINGS)]
 
 
 def _cell(own: Sequence[Measured], figure: str, *, bold: bool) -> str:

@@ -128,8 +128,8 @@ def entry_and_seed(path: Path) -> tuple[str, int]:
 def perfect(one: Measured) -> Mapping[str, float]:
     """What draws of the readers' own distribution would score on the split, by figure; empty where it is not known.
 
-    Where M readers stand for a distribution, the V-statistic of N draws expects d_YY (1/N + 1/M), d_YY the distance of two
-    different readers (`metrics.distances`).
+    Where M readers stand for a distribution and are independent given the image, the V-statistic of N draws expects
+    d_YY (1/N + 1/M), d_YY the distance of two different readers (`metrics.distances`).
     """
     about = one.evaluation.about
     unbiased = {f"ged{n}_u": 0.0 for n in DRAWS}

@@ -17,7 +17,7 @@ from .references import REFERENCES
 
 SHOWN = (
     "ged16_v", "ged16_u", "hm_iou16", "ot_iou", "top_dice", "best_dice", "empty_accuracy", "hypothesis_ece", "top_ece",
-    "marked_pixel_ece", "ambiguity_auroc", "mode_error",
+    "marked_pixel_ece", "stated_marked_pixel_ece", "ambiguity_auroc", "mode_error",
 )  # fmt: skip
 CHECKED = {
     "nll": "NLL, nats a reader",
@@ -126,7 +126,7 @@ def _evaluation(facts: Facts) -> Iterable[str]:
         found = figure_of(about["figures"].get(name, {}))
         if not math.isnan(found.mean):
             label = MEASURES[name].label.format(weights=weights_of(about)).strip()
-            yield f"| {label} | {decimals(found.mean)} | {interval(found)} | {MEASURES[name].better or 'neither'} |"
+            yield f"| {label} | {decimals(found.mean)} | {interval(found)} | {MEASURES[name].better or '-'} |"
     yield from ("", f"Distance of two masks: {about['estimators']['distance']}.")
 
 

@@ -4,10 +4,12 @@ For one model, one test set and one distance the V-statistic of N draws expects,
 
     G(N) = G + d_SS / N,    G = GED_U + d_YY / M
 
-so figures at several N lie on a line in 1/N. Its slope d_SS is the expected distance of two of the model's masks and lies in
-0..1. Its end G, at infinitely many draws, is the distance to the M readers' masks themselves: never below d_YY / M where the
-readers' diversity is known, nor below 0 (1 - IoU of one foreground is of negative type, so its energy distances are not
-negative). Both diversities leave self-pairs out.
+so figures at several N lie on a line in 1/N, and so do those at any two of them. Its slope d_SS is the expected distance of two
+of the model's masks and lies in 0..1. Its end G, at infinitely many draws, is the distance to the M readers' masks themselves:
+never below 0 (1 - IoU of one foreground is of negative type, so its energy distances are not negative), nor, where the
+readers' diversity is known and each image's readers are independent given the image, below d_YY / M. On images that are
+there because a reader marked something they are not, and GED_U may lie a little below 0 (docs/reference/metrics.md). Both
+diversities leave self-pairs out.
 
 The figures of a finite test set differ from these expectations by the noise of their draws, so a small excess over rounding
 is no proof of an error; how much each figure would have to be off is therefore part of every finding.
@@ -15,9 +17,12 @@ is no proof of an error; how much each figure would have to be off is therefore 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.tables import write_table
 
 from .line import SOLVED, AtMost, Interval, Lines, Rounded
@@ -27,11 +32,13 @@ NOISE = 0.004  # two standard errors of GED16 - GED100 on 2,000 lung crops are .
 NOTHING = Rounded(0.0, 0.0)
 FALLS = AtMost(0, -1, 0)  # d_SS >= 0
 AT_MOST_1 = AtMost(0, 1, 1)  # d_SS <= 1
+NOT_NEGATIVE = AtMost(-1, 0, 0)  # G >= 0
 
 IMPLIED = ("diversity", "ged_infinite", "ged_unbiased")  # names in files
 
-Verdict = Literal["possible", "within rounding", "within noise", "impossible", "one count"]
-GRADES: tuple[Verdict, ...] = ("within rounding", "within noise", "impossible")
+Verdict = Literal["possible", "within rounding", "within noise", "dependent readers", "impossible", "one count"]
+GRADES: tuple[Verdict, ...] = ("within rounding", "within noise", "dependent readers", "impossible")
+WEIGHT = {"dependent readers": "possible only where an image's readers depend on each other, else"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,10 @@ class Finding:
         """The sentence with its weight, without a full stop."""
         if self.verdict == "within rounding":
             return f"{self.sentence}: within rounding"
-        return f"{self.sentence}: {self.verdict}, each figure would have to be off by {self.excess:.2g} beyond its rounding"
+        return (
+            f"{self.sentence}: {WEIGHT.get(self.verdict, self.verdict)}, each figure would have to be off by "
+            f"{self.excess:.2g} beyond its rounding"
+        )
 
 
 @dataclass(frozen=True)
@@ -114,17 +124,18 @@ def _short(value: float) -> str:
 def audit(published: Published, noise: float = NOISE) -> Audit:
     """What a row of published figures implies, and what in it cannot be.
 
-    noise: how far the noise of the draws may put each figure, beyond rounding; a greater excess is impossible.
+    noise: how far the noise of the draws may put each figure, beyond rounding; a greater excess is impossible. Raises
+    UsageError for a noise that is no number of 0 or more.
     """
+    if not (isfinite(noise) and noise >= 0):
+        raise UsageError(f"The noise must be a number of 0 or more, came {noise}.")
     if not published.ged:
         return Audit(published, None, None, None, ())
-    lines, floor = Lines(published.ged), _floor(published)
-    findings = tuple(
-        Finding(sentence, excess, _grade(excess, noise)) for sentence, excess in _broken_claims(published, lines, floor)
-    )
+    findings, floor = tuple(_findings(published, noise)), _floor(published)
     if len(published.ged) < 2:
         return Audit(published, None, None, None, findings)
-    limit, unbiased = lines.limit(), None
+    lines, unbiased = Lines(published.ged), None
+    limit = lines.limit()
     if floor is not NOTHING:
         unbiased = Interval(
             limit.value - floor.value,
@@ -142,26 +153,49 @@ def _floor(published: Published) -> Rounded:
     return Rounded(published.reader_diversity.value / others, published.reader_diversity.half_unit / others)
 
 
-def _grade(excess: float, noise: float) -> Verdict:
-    if excess == 0:
-        return "within rounding"
-    return "within noise" if excess <= noise else "impossible"
+@dataclass(frozen=True)
+class Claim:
+    """What must be true of a row, as conditions on the line of its figures; `broken` says that it is not, of a slope.
+
+    worst: the verdict when noise does not explain it.
+    """
+
+    broken: str
+    conditions: tuple[AtMost, ...]
+    worst: Verdict = "impossible"
 
 
-def _broken_claims(published: Published, lines: Lines, floor: Rounded) -> Iterator[tuple[str, float]]:
-    """What is wrong, claim by claim, and its excess; those after the first count only beyond there being a line at all."""
-    counts = [str(n) for n in sorted(published.ged)]
-    if (off := lines.excess()) > 0:
-        yield f"the figures at {', '.join(counts[:-1])} and {counts[-1]} draws do not lie on one line in 1/N", off
-    slope = lines.slope().value if len(counts) > 1 else 0.0
-    yield from _broken(lines, f"GED rises with the number of draws (diversity {slope:.3f})", FALLS)
-    yield from _broken(lines, f"GED falls by more than masks can differ (diversity {slope:.3f})", AT_MOST_1)
-    words = "GED at infinitely many draws lies below 0" if floor is NOTHING else "the unbiased GED lies below 0"
-    least = AtMost(-1, 0, floor.half_unit - floor.value)
-    yield from _broken(lines, words, least, *([FALLS] if len(counts) < 2 else []))
-    if published.diversity is not None and len(counts) > 1:
-        words = f"the published diversity {published.diversity.value:g} contradicts the implied {slope:.3f}"
-        yield from _broken(lines, words, *_around(published.diversity, min(published.ged)))
+def _findings(published: Published, noise: float) -> Iterator[Finding]:
+    """What is wrong, claim by claim, where it is worst: in all figures of the row or in those of neighbouring counts."""
+    ged = dict(sorted(published.ged.items()))
+    whole = Lines(ged)
+    if (miss := whole.excess()) > 0:
+        *counts, last = map(str, ged)
+        sentence = f"the figures at {', '.join(counts)} and {last} draws do not lie on one line in 1/N"
+        yield Finding(sentence, miss, _grade(miss, noise, "impossible"))
+    neighbours = [Lines(dict(pair)) for pair in pairwise(ged.items())] if len(ged) > 2 else []
+    for claim in _claims(published):
+        broken = [(off, part) for part in (whole, *neighbours) if (off := _excess(part, claim.conditions)) is not None]
+        if broken:
+            excess, part = max(broken, key=lambda found: found[0])
+            slope = f"{part.slope().value if len(ged) > 1 else 0.0:.3f}"
+            where = "" if part is whole else f", from {part.counts[0]} to {part.counts[1]} draws"
+            yield Finding(claim.broken.format(slope=slope + where), excess, _grade(excess, noise, claim.worst))
+
+
+def _claims(published: Published) -> Iterator[Claim]:
+    """What must be true of a row's line, and of that through any two of its figures."""
+    several, floor = len(published.ged) > 1, _floor(published)
+    falls = () if several else (FALLS,)  # of a single figure nothing is known but that the line does not rise
+    yield Claim("GED rises with the number of draws (diversity {slope})", (FALLS,))
+    yield Claim("GED falls by more than masks can differ (diversity {slope})", (AT_MOST_1,))
+    yield Claim("GED at infinitely many draws lies below 0", (NOT_NEGATIVE, *falls))
+    if floor is not NOTHING:
+        least = AtMost(-1, 0, floor.half_unit - floor.value)
+        yield Claim("the unbiased GED lies below 0", (least, *falls), "dependent readers")
+    if published.diversity is not None and several:
+        words = f"the published diversity {published.diversity.value:g} contradicts the implied {{slope}}"
+        yield Claim(words, _around(published.diversity, min(published.ged)))
 
 
 def _around(diversity: Rounded, fewest: int) -> tuple[AtMost, AtMost]:
@@ -170,8 +204,19 @@ def _around(diversity: Rounded, fewest: int) -> tuple[AtMost, AtMost]:
     return above, AtMost(0, 1 - 1 / fewest, diversity.value + diversity.half_unit)
 
 
-def _broken(lines: Lines, sentence: str, *conditions: AtMost) -> Iterator[tuple[str, float]]:
-    """The sentence when the figures as they stand break a condition; the excess is 0 when their rounding explains it."""
-    if lines.excess(*conditions, rounded=False) > lines.excess(rounded=False) + SOLVED:
-        off = lines.excess(*conditions)
-        yield sentence, off if off > lines.excess() + SOLVED else 0.0
+def _excess(lines: Lines, conditions: Sequence[AtMost]) -> float | None:
+    """How far figures must be off to meet conditions, where they do not and a line as such would take less; else None.
+
+    It is 0 when the figures as they stand break the conditions and their rounding explains it.
+    """
+    off = lines.excess(*conditions)
+    if off > lines.excess() + SOLVED:
+        return off
+    broken = lines.excess(*conditions, rounded=False) > lines.excess(rounded=False) + SOLVED
+    return 0.0 if broken else None
+
+
+def _grade(excess: float, noise: float, worst: Verdict) -> Verdict:
+    if excess == 0:
+        return "within rounding"
+    return "within noise" if excess <= noise else worst

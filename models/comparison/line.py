@@ -46,17 +46,22 @@ class Lines:
     """All lines in 1/N through figures by their N."""
 
     def __init__(self, figures: Mapping[int, Rounded]):
+        self.counts = tuple(figures)
         self.values = np.array([figure.value for figure in figures.values()])
         self.half_units = np.array([figure.half_unit for figure in figures.values()])
         self.design = np.array([[1, 1 / n] for n in figures])
+        self._excesses: dict[tuple[tuple[AtMost, ...], bool], float] = {}  # solved once, asked for by claim after claim
 
     def excess(self, *conditions: AtMost, rounded: bool = True) -> float:
         """The least excess with which a line meets all `conditions`; 0 when one does within the figures' rounding.
 
         rounded: False takes the figures to be exact.
         """
-        found = float(self._best(EXCESS, conditions, rounded=rounded)[2])
-        return found if found > SOLVED else 0.0
+        asked = (conditions, rounded)
+        if asked not in self._excesses:
+            found = float(self._best(EXCESS, conditions, rounded=rounded)[2])
+            self._excesses[asked] = found if found > SOLVED else 0.0
+        return self._excesses[asked]
 
     def limit(self) -> Interval:
         """What the lines reach at infinite N; where no line passes, of those that miss the least."""

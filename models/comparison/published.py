@@ -1,21 +1,26 @@
 """Tables of published energy distances, read with the precision to which they were printed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 from ambiseg.preprocessing.documents import shown
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.tables import number_text, read_table
 
 from .line import Rounded
 
-GED = re.compile(r"ged_?(\d+)(?:_v)?", re.IGNORECASE)
+GED = re.compile(r"ged_?(\d+)(?:_v)?", re.IGNORECASE | re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE | re.ASCII)
 NAMES = ("method", "name")
 EMPTY = {"", "-", "–", "—"}
 MOST = 2  # no squared energy distance of distances in 0..1 is greater
+MOST_READERS = 10_000
+MOST_DRAWS = 100_000  # an image
+MOST_COUNTS = 100  # columns of figures
+LONGEST = 24  # characters of a number, far more than any measurement is worth
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,12 @@ def read_published(
 
     Optional columns `readers`, `reader_diversity` and `diversity`; where a row has none of the first two, the arguments
     hold. decimals: to how many decimals figures were printed, where the table does not show it (None: as written).
-    Raises InputError for a missing or empty file, DataError that names row and column for a cell that is no number.
+    Raises InputError for a missing or empty file, DataError that names row and column for a cell that is no number or out
+    of range, UsageError for such an argument.
     """
-    if readers < 2:
-        raise UsageError(f"Readers disagree from two on, came --readers {readers}.")
+    if not 2 <= readers <= MOST_READERS:
+        raise UsageError(f"Readers disagree from two on, up to {MOST_READERS:,} are taken; got --readers {readers}.")
+    known_diversity = _option("--reader-diversity", reader_diversity)
     table = read_table(path, "a CSV with a column 'method' and columns ged16, ged100, ...").lowered()
     if not table.rows:
         raise InputError(f"{path} holds no row of figures: give a line with column names and one for each method.")
@@ -52,7 +59,7 @@ def read_published(
     method = next((name for name in NAMES if name in table.columns), None)
     if method is None:
         raise DataError(
-            f"{path} names no methods: expected a column 'method' or 'name', came {shown(', '.join(table.columns))}."
+            f"{path} names no methods: expected a column 'method' or 'name', got {shown(', '.join(table.columns))}."
         )
     known = {method, "readers", "reader_diversity", "diversity", *counts}
     rows = []
@@ -63,8 +70,7 @@ def read_published(
                 method=line[method],
                 ged={n: figure for column, n in counts.items() if (figure := cells.figure(column, MOST))},
                 readers=cells.count("readers") or readers,
-                reader_diversity=cells.figure("reader_diversity", 1)
-                or (_Cells({"": reader_diversity or ""}, "--reader-diversity", None).figure("", 1)),
+                reader_diversity=cells.figure("reader_diversity", 1) or known_diversity,
                 diversity=cells.figure("diversity", 1),
                 rest={name: text for name, text in line.items() if name not in known},
             )
@@ -72,57 +78,83 @@ def read_published(
     return rows
 
 
+@dataclass(frozen=True)
 class _Cells:
     """The cells of one row, read as numbers; `where` the row is, for errors."""
 
-    def __init__(
-        self, line: Mapping[str, str], where: str, decimals: int | None, *, decimal_comma: bool = False
-    ) -> None:
-        self.line, self.where, self.decimals, self.decimal_comma = line, where, decimals, decimal_comma
+    line: Mapping[str, str]
+    where: str
+    decimals: int | None
+    decimal_comma: bool
 
-    def figure(self, column: str, most: float) -> Rounded | None:
+    def figure(self, column: str, most: int) -> Rounded | None:
         """The number in a column; None where it is empty or there is no such column."""
-        number = self._number(column)
-        if number is None:
-            return None
-        if abs(number) > most:
-            raise DataError(
-                f"{self._place(column)} holds {number}, expected at most {most}: give shares of 1, not per cent."
-            )
-        exponent = number.as_tuple().exponent
-        places = -int(exponent) if self.decimals is None else self.decimals
-        return Rounded(float(number), 0.5 * 10.0**-places)
+        return _figure(self._text(column), most, self.decimals, self._place(column), DataError)
 
     def count(self, column: str) -> int | None:
-        """The whole number, two at least, in a column."""
-        number = self._number(column)
-        if number is not None and (number != int(number) or number < 2):
-            raise DataError(f"{self._place(column)} holds {number}, expected a whole number of two or more.")
+        """The number of readers in a column; None where it is empty or there is no such column."""
+        number = _number(self._text(column), self._place(column), DataError)
+        if number is not None and not (2 <= number <= MOST_READERS and number == int(number)):
+            raise DataError(
+                f"{self._place(column)} holds {number}, expected a whole number of two or more, {MOST_READERS:,} at most."
+            )
         return None if number is None else int(number)
 
-    def _number(self, column: str) -> Decimal | None:
-        text = self.line.get(column, "").strip()
-        if text in EMPTY:
-            return None
-        number = number_text(text, decimal_comma=self.decimal_comma)
-        if number is None:
-            raise DataError(
-                f"{self._place(column)} holds {shown(repr(text))}, expected a number such as 0.218, or nothing."
-            )
-        return Decimal(number)
+    def _text(self, column: str) -> str:
+        text = self.line.get(column, "")
+        return number_text(text, decimal_comma=self.decimal_comma) or text
 
     def _place(self, column: str) -> str:
-        return f"Column {column!r} in {self.where}" if column else self.where
+        return f"Column {column!r} in {self.where}"
+
+
+def _option(name: str, text: str | None) -> Rounded | None:
+    """The share that an option gives; None where it is not given."""
+    return _figure(text or "", 1, None, name, UsageError)
+
+
+def _figure(
+    text: str, most: int, decimals: int | None, place: str, error: Callable[[str], AmbisegError]
+) -> Rounded | None:
+    """A figure of at most `most` in either direction, with the rounding that its decimals tell."""
+    number = _number(text, place, error)
+    if number is None:
+        return None
+    if abs(number) > most:
+        raise error(f"{place} holds {number}, expected at most {most}: give shares of 1, not per cent.")
+    places = -int(number.as_tuple().exponent) if decimals is None else decimals
+    return Rounded(float(number), 0.5 * 10.0**-places)
+
+
+def _number(text: str, place: str, error: Callable[[str], AmbisegError]) -> Decimal | None:
+    """A number that is written out and short enough to be one that somebody measured; None for an empty text."""
+    text = text.strip()
+    if text in EMPTY:
+        return None
+    if len(text) > LONGEST or not NUMBER.fullmatch(text):
+        raise error(
+            f"{place} holds {shown(repr(text))}, expected a number such as 0.218, of {LONGEST} characters at most, or "
+            "nothing."
+        )
+    return Decimal(text)
 
 
 def _counts(header: Sequence[str], path: Path) -> dict[str, int]:
     """The number of draws of each GED column."""
-    counts = {name: int(match[1]) for name in header if (match := GED.fullmatch(name))}
-    if not counts or 0 in counts.values():
+    digits = {name: match[1].lstrip("0") for name in header if (match := GED.fullmatch(name))}
+    if not digits or "" in digits.values():
         raise DataError(
-            f"{path} has no column of energy distances: expected ged<N> with N draws, such as ged16 and ged100, came "
+            f"{path} has no column of energy distances: expected ged<N> with N draws, such as ged16 and ged100, got "
             f"{shown(', '.join(header))}."
         )
+    for name, number in digits.items():
+        if len(number) > len(str(MOST_DRAWS)) or int(number) > MOST_DRAWS:
+            raise DataError(
+                f"Column {shown(repr(name))} of {path} is of more than {MOST_DRAWS:,} draws an image: mend its name."
+            )
+    if len(digits) > MOST_COUNTS:
+        raise DataError(f"{path} has {len(digits)} columns of energy distances, expected {MOST_COUNTS} at most.")
+    counts = {name: int(number) for name, number in digits.items()}
     if len(set(counts.values())) < len(counts):
         raise DataError(f"{path} has a column twice: {shown(', '.join(header))}.")
     return counts

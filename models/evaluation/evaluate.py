@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, UsageError
@@ -18,6 +19,7 @@ from ..calibration import Calibration
 from ..metrics.arrays import where_it_lies
 from ..metrics.modes import mode_shares
 from ..metrics.pixel_reliability import pixel_reliability
+from ..metrics.reliability import Bins
 from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
 from ..predictive import Atoms
@@ -60,8 +62,8 @@ def evaluate(
     cases, exact = [], False
     on_progress(0, len(rows))
     for row in rows:
-        atoms = drawn_atoms(trained, store, row, samples, seed, size)
-        cases.append(_case(trained, store, row, atoms, seed, size))
+        atoms, stated = _drawn(trained, store, row, samples, seed, size)
+        cases.append(_case(trained, store, row, atoms, stated, seed, size))
         exact = atoms.draws is None
         on_progress(len(cases), len(rows))
     return Evaluation(
@@ -74,12 +76,18 @@ def evaluate(
     )
 
 
-def _case(trained: Trained, store: Store, row: int, atoms: Atoms, seed: int, size: int) -> Case:
-    """One row evaluated on its central `size` pixels, from the model's weighted masks [1, S, H, W]."""
+def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor | None, seed: int, size: int) -> Case:
+    """One row evaluated on its central `size` pixels, from the model's weighted masks [1, S, H, W] and the pixels' class
+    probabilities [1, K, H, W] that it states without a draw, if it does.
+    """
     masks = _read_masks(store, row, size)
     sides = sides_of(store, row, atoms, size, trained.calibration)
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
-    pixels, marked = pixel_reliability(atoms.marginal[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+
+    def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
+        return pixel_reliability(probabilities[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+
+    pixels, marked = reliability(atoms.marginal)
     index = store.index[row]
     return Case(
         index={name: index[name] for name in INDEX_COLUMNS},
@@ -88,6 +96,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, seed: int, siz
         outcome=sides.outcome,
         pixels=pixels,
         marked_pixels=marked,
+        stated=None if stated is None else reliability(stated),
         ambiguity=sides.ged.ambiguity,
         disagree=sides.disagree,
         group="all" if store.group is None else index[store.group],
@@ -123,15 +132,22 @@ def _modes(sides: Sides) -> NDArray[np.float64] | None:
 
 def drawn_atoms(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> Atoms:
     """The model's weighted masks for the central `size` pixels of one row, [1, S, H, W]: the same for the same seed."""
+    return _drawn(trained, store, row, samples, seed, size)[0]
+
+
+def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Atoms, Tensor | None]:
+    """The model's weighted masks as of `drawn_atoms`, and the class probabilities [1, K, H, W] that it states outright."""
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
     probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))
-    if not (atoms.weights.isfinite().all() and atoms.marginal.isfinite().all()):
+        stated = predictive.pixelwise()
+    given = (atoms.weights, atoms.marginal, *(() if stated is None else (stated,)))
+    if not all(numbers.isfinite().all() for numbers in given):
         raise DataError(f"The model gives no finite probabilities for row {row} of {store.path}: train it again.")
-    return atoms
+    return atoms, stated
 
 
 def spacing_of(store: Store, row: int) -> tuple[float, float] | None:

@@ -22,8 +22,9 @@ class Case:
     """One crop: where it comes from (the store's index columns), how many readers read it, and what was found.
 
     scores: `CASE_MEASURES`; outcome: what readers chose among the hypotheses; pixels, marked_pixels: reliability of all
-    pixels, and of those that a reader marks or the model finds likely; ambiguity: expected distance of two of the model's
-    masks; disagree: whether the masks of two readers share nothing.
+    pixels, and of those that a reader marks or the model finds likely; stated: the same two of the pixels' probabilities
+    that the model states without a draw, None for most models; ambiguity: expected distance of two of the model's masks;
+    disagree: whether the masks of two readers share nothing.
 
     Where the truth is known, `readers` is the number of modes, and `modes` [2, R] are their true probabilities and the
     model's; `group` is the case's value of the store's group column, "all" without one.
@@ -37,6 +38,7 @@ class Case:
     marked_pixels: Bins
     ambiguity: float
     disagree: bool
+    stated: tuple[Bins, Bins] | None = None
     group: str = "all"
     modes: NDArray[np.float64] | None = None
 
@@ -45,8 +47,9 @@ class Case:
 class Evaluation:
     """What was evaluated (`about`: model, data, split, estimators, samples, seed, versions), each case, each figure.
 
-    figures: every name of `CATALOGUE`; reliability: the bins of "hypotheses", "top", "pixels" and "marked_pixels";
-    `modes`: where the truth is known, the mode probabilities of each group of cases.
+    figures: every name of `CATALOGUE`; reliability: the bins of "hypotheses", "top", "pixels" and "marked_pixels", and of
+    "stated_pixels" and "stated_marked_pixels" for a model that states pixels without a draw; `modes`: where the truth is
+    known, the mode probabilities of each group of cases.
     """
 
     about: Mapping[str, Any]

@@ -9,10 +9,17 @@ from ..metrics.discrimination import auroc_figure
 from ..metrics.modes import Group, by_group
 from ..metrics.outcomes import hypothesis_bins
 from ..metrics.reliability import Bins, pooled_ece, together
-from ..metrics.summary import Figure, summarise
+from ..metrics.summary import NAN, Figure, summarise
 from .evaluation import Case
 
-ECE = {"hypotheses": "hypothesis_ece", "top": "top_ece", "pixels": "pixel_ece", "marked_pixels": "marked_pixel_ece"}
+ECE = {  # the figure of each kind of bins
+    "hypotheses": "hypothesis_ece",
+    "top": "top_ece",
+    "pixels": "pixel_ece",
+    "marked_pixels": "marked_pixel_ece",
+    "stated_pixels": "stated_pixel_ece",
+    "stated_marked_pixels": "stated_marked_pixel_ece",
+}
 
 
 def figures(cases: Sequence[Case], seed: int) -> dict[str, Figure]:
@@ -22,6 +29,7 @@ def figures(cases: Sequence[Case], seed: int) -> dict[str, Figure]:
         name: summarise(np.array([case.scores[name] for case in cases]), patients, np.random.default_rng(seed))
         for name in CASE_MEASURES
     }
+    found |= dict.fromkeys(ECE.values(), Figure(NAN, NAN, NAN, NAN, cases=0))
     for kind, bins in _bins(cases).items():
         found[ECE[kind]] = pooled_ece(bins, patients, np.random.default_rng(seed))
     ambiguity, disagree = (np.array([getattr(case, name) for case in cases]) for name in ("ambiguity", "disagree"))
@@ -30,7 +38,7 @@ def figures(cases: Sequence[Case], seed: int) -> dict[str, Figure]:
 
 
 def reliability(cases: Sequence[Case]) -> dict[str, Bins]:
-    """The bins of all cases: of hypotheses with the residual, of the top hypothesis, of pixels, of marked pixels."""
+    """The bins of all cases by kind, the keys of `ECE`: those of stated pixels only for a model that states them."""
     return {kind: together(bins) for kind, bins in _bins(cases).items()}
 
 
@@ -45,8 +53,12 @@ def modes(cases: Sequence[Case]) -> Mapping[str, Group]:
 
 def _bins(cases: Sequence[Case]) -> dict[str, list[Bins]]:
     """Each case's bins of each kind."""
-    return {
+    found = {
         **hypothesis_bins([case.outcome for case in cases]),
         "pixels": [case.pixels for case in cases],
         "marked_pixels": [case.marked_pixels for case in cases],
     }
+    stated = [case.stated for case in cases if case.stated is not None]
+    if stated:
+        found["stated_pixels"], found["stated_marked_pixels"] = (list(bins) for bins in zip(*stated, strict=True))
+    return found

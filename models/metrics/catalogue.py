@@ -16,7 +16,8 @@ class Measure:
     """One figure: `name` in files, `label` for people (it may name {weights}, what stands behind the weighted set).
 
     better: which way one model is better than another; None where neither is, and where the figure asks each model another
-    question, as the likelihood of choices among its own hypotheses does: a coarser list makes choices easier to foretell.
+    question, as the likelihood of choices among its own hypotheses does: a coarser list makes choices easier to foretell. The
+    ECE of a list is of that kind, too: a longer one has more improbable outcomes, each of which is nearly right.
     block: the part of a table in which it stands. pooled: whether it is a figure of the whole split, not a mean of cases.
     """
 
@@ -31,7 +32,7 @@ def _at(n: int) -> tuple[Measure, ...]:
     """The energy distance at n draws with its terms: ged_v = 2 overlap - sample diversity - reader diversity."""
     return (
         Measure(f"ged{n}_v", f"GED{n}, V-statistic (as in papers)", "lower", "draws"),
-        Measure(f"ged{n}_u", f"GED{n}, unbiased (0: perfect)", "lower", "draws"),
+        Measure(f"ged{n}_u", f"GED{n}, unbiased", "lower", "draws"),
         Measure(f"overlap{n}", "  distance to readers", "lower", "draws"),
         Measure(f"sample_diversity{n}", "  diversity of draws", None, "draws"),
     )
@@ -57,10 +58,18 @@ CATALOGUE = (
     Measure("empty_accuracy", "Accuracy on empty masks", "higher", "empty"),
     Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", None, "calibration"),
     Measure("hypothesis_brier", "Brier score of hypotheses", None, "calibration"),
-    Measure("hypothesis_ece", "ECE of hypotheses", "lower", "calibration", pooled=True),
+    Measure("hypothesis_ece", "ECE of hypotheses", None, "calibration", pooled=True),
     Measure("top_ece", "ECE of the top hypothesis", "lower", "calibration", pooled=True),
     Measure("pixel_ece", "ECE of pixels", "lower", "calibration", pooled=True),
     Measure("marked_pixel_ece", "ECE of pixels that anyone marks", "lower", "calibration", pooled=True),
+    Measure("stated_pixel_ece", "ECE of pixels, stated without draws", "lower", "calibration", pooled=True),
+    Measure(
+        "stated_marked_pixel_ece",
+        "ECE of marked pixels, stated without draws",
+        "lower",
+        "calibration",
+        pooled=True,
+    ),
     Measure("ambiguity_auroc", "AUROC, ambiguity tells that readers disagree", "higher", "calibration", pooled=True),
     Measure("mode_error", "Mode probabilities, abs. error", "lower", "truth"),
 )

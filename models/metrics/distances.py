@@ -7,7 +7,9 @@ Squared GED (Szekely & Rizzo 2013; Kohl et al. 2018, eq. 6), with d = 1 - IoU as
 Two estimators, and figures of one must never stand beside figures of the other:
 - V-statistic, the papers': all pairs, self-pairs included. It is biased: with N draws and M readers
   E[GED_V(N, M)] = GED + E d(s, s') / N + E d(y, y') / M, so it falls as N grows though the model is the same;
-- U-statistic: self-pairs left out, unbiased, 0 for a perfect model (and then negative for about half of the images).
+- U-statistic: self-pairs left out, unbiased. Its mean is 0 for a perfect model (and then negative for about half of the
+  images), if an image's readers are independent given the image; where images were chosen by what readers marked they are
+  negatively dependent, and the least that a model can reach lies below 0 (docs/reference/metrics.md).
 
 A self-pair has d = 0, so the unbiased terms are the biased ones times N / (N - 1) and M / (M - 1). A model's exact
 support with its probabilities has no sampling error: its term is unbiased as it is.

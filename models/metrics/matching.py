@@ -3,7 +3,8 @@
 Both sets are repeated to the least common multiple of their sizes, the pairs are chosen so that their mean IoU is
 highest, and that mean is the score. With 16 draws and 4 readers this is the papers' "labels duplicated to 16"; with 3
 readers it repeats each draw 3 times and each reader 16 times, so that all readers count alike whatever their order.
-It equals the best transport between the two sets with equal weights. It is always computed on 16 draws here (HM-IoU16).
+It equals the best transport between the two sets with equal weights. It is always computed on 16 draws here (HM-IoU16):
+`scores.drawn_masks` says which. Where the readers' side is weighted, 16 masks stand for it (`systematic_resample`).
 """
 
 import math

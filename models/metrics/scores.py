@@ -31,11 +31,19 @@ def image_scores(
     Figures at n draws are of a sampler's first n draws; from an exact support all are drawn at once with `rng`, so that
     the first 16 of 50 are the 16. spacing_mm: of a pixel along each axis, where it is known.
     """
-    exact = sides.draws is None
-    drawn = rng.choice(len(sides.labels), max(DRAWS), p=sides.weights) if exact else np.arange(len(sides.labels))
+    drawn = drawn_masks(sides.weights, sides.draws, max(DRAWS), rng)
     found = {name: value for n in DRAWS for name, value in _energy_at(n, sides, drawn).items()}
     found |= _matching(sides, drawn[:PAPERS_DRAWS]) | _weighted(sides) | _hypotheses(sides, spacing_mm) | _empty(sides)
     return {name: found[name] for name in CASE_MEASURES}
+
+
+def drawn_masks(weights: NDArray[np.float64], draws: int | None, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Which of a model's masks (weights [S], sum 1) stand for n independent draws; fewer where fewer were drawn.
+
+    Of a sampler (`draws` not None) its first n, of an exact support as many drawn with `rng`. Wherever a figure is of a number
+    of draws, in validation as in evaluation, they are these.
+    """
+    return np.arange(min(n, len(weights))) if draws is not None else rng.choice(len(weights), n, p=weights)
 
 
 def _energy_at(n: int, sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float]:
@@ -57,7 +65,7 @@ def _matching(sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float]:
 
 
 def matched(cross: NDArray[np.float64], odds: NDArray[np.float64] | None) -> float:
-    """HM-IoU from IoUs [S, R]; with known odds, 16 masks stand for the weighted readers' side."""
+    """HM-IoU from IoUs [S, R] of S draws; with known odds, 16 masks stand for the weighted readers' side."""
     return hm_iou(cross if odds is None else cross[:, systematic_resample(odds, PAPERS_DRAWS)])
 
 

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from .arrays import Masks
 from .distances import ged
-from .matching import systematic_resample
 from .modes import mode_error
 from .overlap import overlaps
-from .scores import PAPERS_DRAWS, matched
+from .scores import PAPERS_DRAWS, drawn_masks, matched
 from .summary import NAN
 
 
@@ -23,14 +22,15 @@ def validation_scores(
     draws: int | None,
     odds: NDArray[np.float64] | None = None,
     scored: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Means over images of a few cheap figures, for a look during training.
 
     labels [B, S, H, W] with weights [B, S]; readers' masks [B, R, H, W], which of them are present [B, R]; draws as in
-    `Atoms`; odds [B, R] of the masks where they are known; scored: the foreground classes that count, None for all.
+    `Atoms`; odds [B, R] of the masks where they are known; scored: the foreground classes that count, None for all; seed: of
+    the masks drawn from an exact support.
     Returns `ged` (V-statistic at S draws, weighted), `ged_u` (unbiased, over images with two readers or more),
-    `overlap`, `diversity` (the model's), `hm_iou` (at 16 masks that stand for the weighted set) and, with odds,
-    `mode_error`.
+    `overlap`, `diversity` (the model's), `hm_iou` (of 16 draws, as in `image_scores`) and, with odds, `mode_error`.
     """
     rows = []
     for number, weight in enumerate(weights.astype(np.float64)):
@@ -39,7 +39,8 @@ def validation_scores(
         weight /= weight.sum()
         found = ged(iou, weight, draws=draws, reader_weights=known)
         row = {"ged": found.v, "ged_u": found.u, "overlap": found.overlap, "diversity": found.sample_diversity}
-        row["hm_iou"] = matched(iou.cross[systematic_resample(weight, PAPERS_DRAWS)], known)
+        drawn = drawn_masks(weight, draws, PAPERS_DRAWS, np.random.default_rng((seed, number)))
+        row["hm_iou"] = matched(iou.cross[drawn], known)
         if known is not None:
             row["mode_error"] = mode_error(iou, weight, known)
         rows.append(row)

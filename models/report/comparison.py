@@ -21,6 +21,7 @@ from ..metrics.summary import summarise
 from .comparison_page import render_comparison
 from .differences import draw_differences
 from .distribution import Spread, draw_distributions
+from .facts import perfect_model
 from .picture import Picture
 from .style import png, svg
 
@@ -63,8 +64,9 @@ def _figures(
     yield (
         "comparison",
         "Differences of runs",
-        "A panel a figure, a line a pair of runs: the mean difference and its 95 % interval by patient. Blue: the run named "
-        "first is better, orange: worse, grey: undecided after correction for all tests, or neither way is better.",
+        "A panel a figure, a line a pair of runs: the mean difference, second less first, and its 95 % interval by patient. In "
+        "“A → B” A is the first run, B the second. Blue: the second is better, orange: the first, grey: undecided after "
+        "correction for all tests, or neither way is better.",
         draw_differences(comparison, f"{note}; 95 % intervals by patient"),
     )
     spreads = _spreads(evaluations)
@@ -85,7 +87,7 @@ def _spreads(evaluations: Sequence[StoredEvaluation]) -> dict[str, Spread]:
         one.name: Spread(
             one.scores[SPREAD],
             summarise(one.scores[SPREAD], one.patients, np.random.default_rng(one.about["seed"])),
-            one.about.get("floor", {}).get(SPREAD),
+            perfect_model(SPREAD, one.about),
         )
         for one in evaluations
         if SPREAD in one.scores and not np.isnan(one.scores[SPREAD]).all()

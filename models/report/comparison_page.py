@@ -13,7 +13,7 @@ from .picture import Picture
 from .template import render
 
 METHODS = ("interval", "test", "effect")  # of the comparison itself
-KINDS = {"second": "better in", "first": "worse in", "-": "different in", "undecided": "undecided in"}
+KINDS = {"second": "second better in", "first": "first better in", "-": "different in", "undecided": "undecided in"}
 COLUMNS = ("Figure", "First", "Second", "Difference", "95 % interval", "Effect", "p", "p, Holm", "Better")
 
 
@@ -37,7 +37,7 @@ def render_comparison(comparison: Comparison, pictures: Sequence[Picture]) -> st
 
 
 def findings(rows: Sequence[Difference]) -> str:
-    """In which figures the second run of a pair is better, worse or different, and in which that is undecided."""
+    """In which figures the second or the first run of a pair is better, in which they differ, in which that is undecided."""
     kinds = {name: [row.figure for row in rows if row.verdict == verdict] for verdict, name in KINDS.items()}
     return "; ".join(f"{name} {', '.join(figures)}" for name, figures in kinds.items() if figures)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"better": BLUE, "worse": ORANGE, "undecided": STONE}  # of the run named first, the comparison's second
+COLOURS = {"second is better": BLUE, "first is better": ORANGE, "undecided": STONE}
 COLUMNS = 3
 WIDTH, ROW, GAP, FOOT = 3.2, 0.34, 0.7, 0.65  # inches: a panel, a pair of runs in it, between panels, below them
 
@@ -22,9 +22,8 @@ WIDTH, ROW, GAP, FOOT = 3.2, 0.34, 0.7, 0.65  # inches: a panel, a pair of runs 
 def draw_differences(comparison: Comparison, note: str) -> "Figure":
     """A panel a figure, a line a pair of runs; `note` stands above them.
 
-    The dot is the mean difference of the pair, the bar its 95 % bootstrap interval by patient. The colours say whether the
-    run named first is better or worse after correction for all tests; undecided also stands for figures of which neither
-    way is better.
+    The dot is the pair's mean difference, second run less first, the bar its 95 % bootstrap interval by patient. The colours
+    say which run is better after correction for all tests; undecided also stands for figures of which neither way is better.
     """
     from matplotlib.lines import Line2D
 
@@ -51,8 +50,8 @@ def draw_differences(comparison: Comparison, note: str) -> "Figure":
 
 
 def pair_name(row: Difference) -> str:
-    """What is compared: the difference is that of the run named first less the other's."""
-    return f"{row.second} against {row.first}"
+    """What is compared, in the order of the command: the first run, then the second; the difference is second less first."""
+    return f"{row.first} → {row.second}"
 
 
 def _panel(axis: "Axes", rows: Sequence[Difference], *, named: bool) -> None:
@@ -77,4 +76,4 @@ def _panel(axis: "Axes", rows: Sequence[Difference], *, named: bool) -> None:
 def _colour(row: Difference) -> str:
     if not row.significant or row.better is None:
         return COLOURS["undecided"]
-    return COLOURS["better" if row.better == row.second else "worse"]
+    return COLOURS["second is better" if row.better == row.second else "first is better"]

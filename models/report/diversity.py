@@ -1,7 +1,7 @@
 """Whether a model's masks differ as much as the readers' do, and how far they lie from them: the three terms of GED.
 
-All terms are unbiased, without self-pairs (see `metrics.distances`), so that a perfect model lies on the diagonals on
-average whatever the numbers of draws and readers; a single case may lie on either side.
+All terms are unbiased, without self-pairs (see `metrics.distances`), so that a perfect model of independent readers lies on
+the diagonals on average whatever the numbers of draws and readers; a single case may lie on either side.
 """
 
 from typing import TYPE_CHECKING

@@ -39,3 +39,9 @@ def model_masks(about: Mapping[str, Any]) -> str:
 def weights_of(about: Mapping[str, Any]) -> str:
     """The same in short, for labels of figures."""
     return "exact weights" if about["weights"] == "exact" else counted(about["samples"], "draw")
+
+
+def perfect_model(figure: str, about: Mapping[str, Any]) -> float | None:
+    """A perfect model's mean of a figure where the truth is known; None where it is not."""
+    unbiased = about["known_odds"] and figure.startswith("ged") and figure.endswith("_u")
+    return 0.0 if unbiased else about.get("floor", {}).get(figure)

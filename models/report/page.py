@@ -11,7 +11,7 @@ from .picture import Picture
 from .table import Row, table
 from .template import render
 
-KEY_FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "hypothesis_ece", "ambiguity_auroc")
+KEY_FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "top_ece", "ambiguity_auroc")
 BETTER = {"lower": "lower is better", "higher": "higher is better", None: ""}
 
 

@@ -15,7 +15,7 @@ from ..run import Trained
 from .chosen import case_panels, chosen_cases, sorting_figure
 from .distribution import Spread, draw_distributions
 from .diversity import draw_diversity
-from .facts import weights_of
+from .facts import perfect_model, weights_of
 from .modes import draw_modes
 from .panels import draw_cases
 from .picture import Picture
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPREADS = ("ged16_v", "ged16_u", "ged_u")
+KNOWN_FLOOR = "A perfect model's unbiased GED is 0 on average, so single cases lie on both sides of it."
+READERS_FLOOR = (
+    "A perfect model's unbiased GED is 0 on average if each image's readers are independent given the image, and below 0 where "
+    "images are there because one of them marked something; single cases lie on both sides."
+)
+PIXELS = {
+    "pixels": "All pixels",
+    "marked_pixels": "Pixels that anyone marks",
+    "stated_pixels": "All, as stated",
+    "stated_marked_pixels": "Marked, as stated",
+}
+STATED = " As stated: the probabilities that the model gives without a draw, beside those that its masks come to."
 CASES = {
     "best": "The cases with the lowest GED",
     "median": "Cases about the median GED",
@@ -62,8 +74,8 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
         "ged",
         title,
         "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
-        "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better; a perfect model's unbiased GED "
-        "is 0 on average, so single cases lie on both sides of it.",
+        "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. "
+        + (KNOWN_FLOOR if about["known_odds"] else READERS_FLOOR),
         draw_distributions(_spreads(evaluation), title, note, "squared GED"),
     )
     yield (
@@ -90,9 +102,10 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
         "reliability-pixels",
         "Reliability of pixels",
         "Pixels by the model's probability of foreground. Most are background that nobody doubts, so the ECE of all pixels is "
-        "small for every model; that of the pixels that a reader or the model marks says more.",
+        "small for every model; that of the pixels that a reader or the model marks says more."
+        + (STATED if "stated_pixels" in bins else ""),
         draw_reliability(
-            {"All pixels": bins["pixels"], "Pixels that anyone marks": bins["marked_pixels"]},
+            {title: bins[kind] for kind, title in PIXELS.items() if kind in bins},
             "Reliability of pixels", f"probability of foreground against {events}", events="pixels",
         ),
     )  # fmt: skip
@@ -114,7 +127,7 @@ def _spreads(evaluation: Evaluation) -> dict[str, Spread]:
         MEASURES[name].label.split(" (")[0].format(weights=weights_of(about)): Spread(
             np.array([case.scores[name] for case in evaluation.cases]),
             evaluation.figures[name],
-            about.get("floor", {}).get(name, 0.0 if name.endswith("_u") and about["known_odds"] else None),
+            perfect_model(name, about),
         )
         for name in shown
     }

@@ -8,7 +8,7 @@ from typing import Any
 from ..evaluation.evaluation import Evaluation
 from ..metrics.catalogue import CATALOGUE, DRAWS, Measure
 from ..metrics.summary import Figure
-from .facts import weights_of
+from .facts import perfect_model, weights_of
 
 BLOCKS = {
     "draws": "Distance of the distributions, by number of draws",
@@ -35,7 +35,7 @@ def table(evaluation: Evaluation) -> Mapping[str, Sequence[Row]]:
     """The rows of each block that has any, by the block's title; figures that no case defines are left out."""
     about = evaluation.about
     rows = [
-        Row(measure, _label(measure, about), evaluation.figures[measure.name], about.get("floor", {}).get(measure.name))
+        Row(measure, _label(measure, about), evaluation.figures[measure.name], perfect_model(measure.name, about))
         for measure in CATALOGUE
         if _shown(measure, evaluation)
     ]

@@ -21,7 +21,7 @@ from ..counted import counted
 from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
 from ..files import whole_folder
-from ..workers import spread, usable_cores
+from ..workers import spread
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
 from .scan import make_scan, slice_pixels
@@ -79,7 +79,7 @@ def write_phantom(
     done = total - sum(task.images for task in waiting)
     tell = on_progress or (lambda done, total: None)
     tell(done, total)
-    for task, _ in spread(_write_patient, waiting, min(workers or usable_cores(), max(len(waiting), 1))):
+    for task, _ in spread(_write_patient, waiting, workers):
         done += task.images
         tell(done, total)
     return manifest

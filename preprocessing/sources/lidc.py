@@ -22,7 +22,7 @@ from ..parts import load_notes, load_part, save_part
 from ..splits import assign_splits
 from ..store import HOUNSFIELD
 from ..store_writer import StoreInfo, check_place, write_store
-from ..workers import spread, usable_cores
+from ..workers import spread
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
 from .lidc_plan import plan
 
@@ -123,7 +123,6 @@ def _crop_scans(
     """Make the parts that are not there yet; the failures come in the order of the tasks."""
     waiting = [task for task in tasks if not task.part.is_file()]
     reasons: dict[str, str] = {}
-    workers = min(workers or usable_cores(), max(len(waiting), 1))
     tell = on_progress or (lambda done, total: None)
     tell(len(tasks) - len(waiting), len(tasks))
     for count, (task, reason) in enumerate(spread(_crop_scan, waiting, workers), len(tasks) - len(waiting) + 1):

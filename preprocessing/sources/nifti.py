@@ -11,12 +11,10 @@ from ..failures import CaseFailure, write_failures
 from ..splits import USUAL_SPLIT, assign_splits
 from ..store import BYTES, HOUNSFIELD
 from ..store_writer import Crop, StoreInfo, check_place
-from ..workers import spread, usable_cores
+from ..workers import spread
 from .crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import NiftiSettings, Slices, case_crops
-
-WORTH_A_PROCESS = 16  # cases; fewer are done sooner than another process has started
 
 
 def preprocess_nifti(
@@ -34,7 +32,7 @@ def preprocess_nifti(
 
     Patients are split by `seed` in the proportions `sizes`, or as `split_file` says. A case that cannot be used is
     reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised. Cases are
-    read by `workers` processes (default: one a core, and one for few cases), which change nothing in the store.
+    read by `workers` processes (default: as many as pay, see `workers.spread`), which change nothing in the store.
     `on_progress(done, cases)` is called after each case.
     """
     _check(settings)
@@ -96,7 +94,6 @@ def _crops(
     on_progress: Callable[[int, int], None] | None,
 ) -> Iterator[Crop]:
     """The crops of all cases, a few cases at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
-    workers = workers or min(usable_cores(), max(1, len(cases) // WORTH_A_PROCESS))
     found = spread(partial(_attempt, settings=settings), cases, workers, in_order=True)
     for done, (case, crops) in enumerate(found, 1):
         if isinstance(crops, CaseFailure):

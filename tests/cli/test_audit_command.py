@@ -49,3 +49,17 @@ def test_errors_have_exit_codes(ambiseg, tmp_path):
     code, _, said = ambiseg("audit", table)
     assert (code, "Column 'ged16' in row 2" in said) == (4, True)
     assert ambiseg("audit", table, "--readers", "1")[0] == 2
+    table.write_text("method,ged16,readers\nA,.2,1e999999999\n")
+    code, _, said = ambiseg("audit", table)
+    assert (code, "Column 'readers' in row 2" in said) == (4, True)
+    assert ambiseg("audit", table, "--reader-diversity", "1e999999999")[0] == 2
+    table.write_text("method,ged16\nA,.2\n")
+    assert ambiseg("audit", table, "--noise", "inf")[0] == 2
+
+
+def test_readers_that_depend_on_each_other_are_a_verdict(ambiseg, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("method,ged16,ged100\nA,.12,.11\n")
+    code, printed, _ = ambiseg("audit", table, "--reader-diversity", ".39")
+    assert code == 0
+    assert "the unbiased GED lies below 0: possible only where an image's readers depend on each other" in printed

@@ -37,7 +37,9 @@ def test_table_files_and_pictures(ambiseg, runs):
     assert f"Written: {folder}/report.html" in noted
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     drawn = (folder / "comparison.svg").read_text(encoding="utf-8")
-    assert "modal against probunet" in drawn
+    assert "probunet → modal" in drawn
+    assert "first: probunet, second: modal" in printed
+    assert "against" not in printed + drawn
     assert "best_dice" in drawn
 
 

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ambiseg.models.comparison.audit import audit, write_audits
 from ambiseg.models.comparison.line import AtMost, Lines, Rounded
@@ -55,7 +57,6 @@ def test_exact_figures_have_no_interval():
         (published({16: 0.320, 100: 0.252}), r"falls by more than masks can differ \(diversity 1.295\)"),
         (published({16: 0.200, 100: 0.230}), r"rises with the number of draws \(diversity -0.571\)"),
         (published({16: 0.030, 100: -0.015}), "infinitely many draws lies below 0"),
-        (published({16: 0.200, 100: 0.160}, reader_diversity=Rounded(0.54, HALF)), "the unbiased GED lies below 0"),
         (published({16: 0.200, 50: 0.150, 100: 0.180}), "at 16, 50 and 100 draws do not lie on one line"),
         (
             published({16: 0.218, 100: 0.189}, diversity=Rounded(0.2, HALF)),
@@ -102,7 +103,60 @@ def test_one_count_says_little():
     assert audit(published({16: 0.25})).verdict == "one count"
     assert audit(published({})).verdict == "one count"
     below = audit(published({16: 0.05}, reader_diversity=Rounded(0.3, HALF)))
-    assert (below.verdict, sentences(below)) == ("impossible", ["the unbiased GED lies below 0"])
+    assert (below.verdict, sentences(below)) == ("dependent readers", ["the unbiased GED lies below 0"])
+
+
+def test_an_unbiased_distance_below_0_needs_readers_that_depend_on_each_other():
+    """Two readers of whom always just one marks, and a model that marks half of the time: G is 0, so GED_U is -1/2.
+
+    d = 1 where just one of two masks is empty: E d(S, Y) = E d(S, S') = 1/2, and two different readers always differ.
+    """
+    lone, nothing = np.ones((1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.uint8)
+    both = np.concatenate((nothing, lone))
+    found = ged(overlaps(both, both), np.array([0.5, 0.5]), draws=None)
+    assert (found.v, found.u) == (0, -0.5)
+    diversity = Rounded(found.reader_diversity, 0)
+    figures = {n: found.v + found.ambiguity / n for n in (16, 100)}
+    audited = audit(published(figures, half=0, readers=2, reader_diversity=diversity))
+    assert audited.verdict == "dependent readers"
+    assert "possible only where an image's readers depend on each other" in audited.findings[0].text
+    assert audited.unbiased.value == pytest.approx(found.u)
+    below = audit(published({16: 0.030, 100: -0.015}, readers=2, reader_diversity=diversity))
+    assert below.verdict == "impossible"
+
+
+@pytest.mark.parametrize(
+    ("ged", "part", "slope"),
+    [
+        ({16: 0.290, 32: 0.286, 100: 0.260}, "from 32 to 100", 1.224),
+        ({16: 0.300, 32: 0.262, 100: 0.258}, "from 16 to 32", 1.216),
+        ({8: 0.300, 16: 0.310, 32: 0.286, 100: 0.260}, "from 32 to 100", 1.224),
+    ],
+)
+def test_neighbouring_counts_are_held_to_the_same_conditions(ged, part, slope):
+    """The line through all figures falls by no more than masks can differ, the one through two of them does."""
+    found = audit(published(ged))
+    assert found.diversity.value < 1
+    assert f"GED falls by more than masks can differ (diversity {slope:.3f}, {part} draws)" in sentences(found)
+
+
+def test_a_rise_between_neighbours_is_named():
+    found = audit(published({16: 0.300, 50: 0.280, 100: 0.300}))
+    assert "GED rises with the number of draws (diversity -2.000, from 50 to 100 draws)" in sentences(found)
+
+
+def test_a_coarse_figure_does_not_excuse_the_fine_ones():
+    """.3 may be .25 to .35, but whatever it is, the fall from 32 to 100 draws needs a diversity of 1.176 at the least."""
+    row = Published("model", {16: Rounded(0.3, 0.05), 32: Rounded(0.286, HALF), 100: Rounded(0.260, HALF)})
+    found = audit(row, noise=0)
+    assert found.verdict == "impossible"
+    assert found.findings[0].excess == pytest.approx((0.026 - (1 / 32 - 1 / 100)) / 2 - HALF)
+
+
+@pytest.mark.parametrize("noise", [float("nan"), float("inf"), -0.1])
+def test_noise_is_a_number(noise):
+    with pytest.raises(UsageError, match="The noise must be a number of 0 or more"):
+        audit(published({16: 0.2}), noise)
 
 
 def test_true_lines_are_never_accused():
@@ -203,6 +257,20 @@ def test_readers_of_the_row_come_before_the_option(table):
         ),
         (["method,ged16", "A,nan"], DataError, "Column 'ged16' in line 2 of .* holds 'nan'"),
         (["method,ged16", "A,21.8"], DataError, "holds 21.8, expected at most 2: give shares of 1, not per cent"),
+        (["method,ged16", "A,1e999999999"], DataError, "Column 'ged16' in line 2 of .* holds '1e999999999'"),
+        (["method,ged16", "A,0." + "3" * 5000], DataError, r"holds '0\.3+\.\.\., expected a number"),
+        (["method,ged16", "A,1_0"], DataError, "holds '1_0', expected a number"),
+        (["method,ged16", "A,٠.٢"], DataError, "Column 'ged16' in line 2 of .*, expected a number"),
+        (
+            ["method,ged16,readers", "A,.2,1e999999999"],
+            DataError,
+            "Column 'readers' in line 2 of .* holds '1e999999999'",
+        ),
+        (["method,ged16,readers", "A,.2,1e9"], DataError, "Column 'readers' in line 2 .* 10,000 at most"),
+        (["method,ged16,readers", "A,.2,4.5"], DataError, "Column 'readers' in line 2 .* expected a whole number"),
+        (["method,ged" + "1" * 5000, "A,.2"], DataError, r"Column 'ged1+\.\.\. of .* is of more than 100,000 draws"),
+        (["method,ged100001", "A,.2"], DataError, "is of more than 100,000 draws"),
+        (["method," + ",".join(f"ged{n}" for n in range(1, 102)), "A" + ",.2" * 101], DataError, "has 101 columns"),
         (
             ["method,ged16,readers", "A,.2,1"],
             DataError,
@@ -220,10 +288,13 @@ def test_tables_that_cannot_be_read(table, lines, error, message):
 
 def test_options_that_cannot_be(table, tmp_path):
     path = table("method,ged16", "A,.2")
-    with pytest.raises(UsageError, match=r"came --readers 1\."):
+    with pytest.raises(UsageError, match=r"got --readers 1\."):
         read_published(path, readers=1)
-    with pytest.raises(DataError, match="--reader-diversity holds 'much', expected a number"):
-        read_published(path, reader_diversity="much")
+    with pytest.raises(UsageError, match="got --readers 100000000000000000000"):
+        read_published(path, readers=10**20)
+    for text in ("much", "1e999999999", "0." + "3" * 5000, "2"):
+        with pytest.raises(UsageError, match="--reader-diversity holds"):
+            read_published(path, reader_diversity=text)
     with pytest.raises(InputError, match=r"No file .*: expected a CSV with a column 'method'"):
         read_published(tmp_path / "nothing.csv")
     (tmp_path / "table.csv").write_bytes(b"\xff\xfe\x00")
@@ -247,3 +318,36 @@ def test_what_is_written(tmp_path):
     assert float(first["excess"]) == pytest.approx(0.00725)
     assert (second["ged100"], second["diversity"], second["verdict"], second["source"]) == ("", "", "one count", "")
     assert json.loads(json.dumps(audits[0].summary()))["columns"] == {"source": "a, b"}
+
+
+CELLS = st.one_of(
+    st.text(max_size=8),
+    st.from_regex(r"[+-]?[0-9]{0,30}\.?[0-9]{0,30}", fullmatch=True),
+    st.from_regex(r"[0-9.]{1,4}[eE][+-]?[0-9]{1,12}", fullmatch=True),
+    st.floats(0, 2).map(lambda value: f"{value:.3f}"),
+    st.sampled_from(["", "-", "nan", "inf", "1" * 5000, "." + "0" * 5000 + "1", "1e-99", "4", "10000"]),
+)
+COLUMNS = ("ged16", "ged99999", "GED100000", "readers", "reader_diversity", "diversity")
+
+
+@settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=st.tuples(*[CELLS] * len(COLUMNS)), decimals=st.none() | st.integers(0, 12))
+def test_any_cells_are_audited_or_refused_by_row_and_column(tmp_path, cells, decimals):
+    """No number is too long or too large to be answered at once, by finite numbers or by one sentence."""
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["method", *COLUMNS], ["A", *cells]])
+    try:
+        (row,) = read_published(path, decimals=decimals)
+    except DataError as error:
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert re.search(r"Column '[\w_]+' in line 2 of|is no CSV in UTF-8", said)
+        assert len(said) < 400
+        return
+    found = audit(row)
+    assert all(np.isfinite(finding.excess) for finding in found.findings)
+    for implied in (found.diversity, found.limit, found.unbiased):
+        assert implied is None or implied.low <= implied.value <= implied.high

@@ -13,10 +13,12 @@ import torch
 from ambiseg.models.calibration import Calibration
 from ambiseg.models.evaluation.data import data_for
 from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE
+from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
+from ambiseg.models.metrics.pixel_reliability import pixel_reliability
+from ambiseg.models.metrics.reliability import together
 from ambiseg.models.predictive import Atoms, SampledPredictive
-from ambiseg.models.run import DataRecord
+from ambiseg.models.run import DataRecord, load_trained
 from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.flips import Flip
@@ -53,10 +55,13 @@ def store(tmp_path_factory):
 
 
 class Oracle:
-    """Knows each image's support: `known(row) -> masks [A, H, W], weights [A]`; exact, or drawn from."""
+    """Knows each image's support: `known(row) -> masks [A, H, W], weights [A]`; exact, or drawn from.
 
-    def __init__(self, store, known, exact=False, crop=SIZE):
-        self.known, self.exact = known, exact
+    stated: `row -> probability of foreground [H, W]` that it gives without a draw.
+    """
+
+    def __init__(self, store, known, exact=False, crop=SIZE, stated=None):
+        self.known, self.exact, self.stated = known, exact, stated
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
         self.method = SimpleNamespace(name="oracle")
         self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
@@ -66,6 +71,12 @@ class Oracle:
         assert images.shape[1:] == (1, self.side, self.side)
         self.row = int(images[0, 0, 0, 0])
         return self
+
+    def pixelwise(self):
+        if self.stated is None:
+            return None
+        lesion = torch.as_tensor(centre_crop(self.stated(self.row), self.side))
+        return torch.stack((1 - lesion, lesion))[None]
 
     def atoms(self, n, generator):
         known, weights = self.known(self.row)
@@ -197,14 +208,75 @@ def test_every_figure_of_the_catalogue_is_there(store):
     found = evaluate(population_oracle(store, exact=True), store, "test", limit=20)
     assert set(found.figures) == {measure.name for measure in CATALOGUE}
     for measure in CATALOGUE:
-        if measure.pooled:
-            figure = found.figures[measure.name]
+        figure = found.figures[measure.name]
+        if measure.name.startswith("stated"):
+            assert (figure.cases, math.isnan(figure.mean)) == (0, True)
+        elif measure.pooled:
             assert figure.low <= figure.mean <= figure.high, measure.name
             assert math.isnan(figure.sd)
     assert set(found.reliability) == {"hypotheses", "top", "pixels", "marked_pixels"}
     assert found.reliability["top"].counts.sum() == 20
     assert found.reliability["pixels"].counts.sum() == 20 * SIZE * SIZE
     assert found.reliability["marked_pixels"].counts.sum() == 20 * 8 * 8  # where the large square is likely
+
+
+def test_pixels_stated_without_draws_have_figures_of_their_own(modes):
+    """A model that draws but one mask, and states each pixel's true probability beside it: F of a collapsed `refine`."""
+
+    def true_shares(row):
+        return np.tensordot(modes.odds(np.array([row]))[0], modes.masks(np.array([row]))[0].astype(float), 1)
+
+    collapsed = Oracle(modes, lambda row: (population_masks(), np.array([0.0, 1.0, 0.0])), stated=true_shares)
+    found = evaluate(collapsed, modes, "test", samples=16)
+    assert found.figures["stated_pixel_ece"].mean == pytest.approx(0, abs=1e-7)
+    assert found.figures["stated_marked_pixel_ece"].mean == pytest.approx(0, abs=1e-7)
+    assert found.figures["marked_pixel_ece"].mean > 0.3
+    assert set(found.reliability) > {"stated_pixels", "stated_marked_pixels"}
+    assert found.reliability["stated_marked_pixels"].counts.sum() == 40 * 8 * 8
+
+
+def test_the_error_of_stated_pixels_by_hand(modes):
+    """Probability .2 everywhere: in images of the population .7 of readers mark the small square, .3 the ring about it."""
+    dull = truth_oracle(modes, exact=True, stated=lambda row: np.full((SIZE, SIZE), 0.2))
+    found = evaluate(dull, modes, "test")
+    inner, outer = 16 * (0.25 * 1.0 + 0.75 * 0.7), 48 * (0.25 * 0.9 + 0.75 * 0.3)
+    assert found.figures["pixel_ece"].mean == pytest.approx(0, abs=1e-7)
+    assert found.figures["stated_pixel_ece"].mean == pytest.approx(abs(0.2 - (inner + outer) / SIZE**2), abs=1e-6)
+    json.dumps(found.summary(), allow_nan=False)
+
+
+def test_refine_states_its_calibration_net(known_truth, made_run):
+    """The figures of F are those of its own probabilities, which need no draw."""
+    trained = load_trained(made_run("refine", data=known_truth), torch.device("cpu"))
+    rows = known_truth.rows("test")
+    found = evaluate(trained, known_truth, "test", samples=16)
+    bins = []
+    for row in rows:
+        image = centre_crop(known_truth.images(np.array([row])), 16)
+        with torch.inference_mode():
+            stated = trained.predictive(image, None).pixelwise()[0].numpy()
+        masks = centre_crop(known_truth.masks(np.array([row]))[0], 16)
+        bins.append(pixel_reliability(stated, masks, np.full(len(masks), 1 / len(masks)))[0])
+    assert found.figures["stated_pixel_ece"].mean == pytest.approx(together(bins).ece)
+    assert found.figures["stated_pixel_ece"].cases == len(rows)
+
+
+def test_the_ece_of_a_list_falls_with_its_length(store):
+    """Masks that nobody draws, at next to no probability: the same is said as before, yet the ECE of the list is lower.
+
+    So it is no measure by which one model is better than another.
+    """
+    wrong = np.array([0.6, 0.2, 0.2])
+    noise = np.random.default_rng(1).integers(2, size=(5, SIZE, SIZE), dtype=np.uint8)
+
+    def longer(row):
+        return np.concatenate((population_masks(), noise)), np.append(0.99 * wrong, np.full(5, 0.002))
+
+    short = evaluate(Oracle(store, lambda row: (population_masks(), wrong), exact=True), store, "test")
+    long = evaluate(Oracle(store, longer, exact=True), store, "test")
+    assert long.figures["hypothesis_ece"].mean < 0.6 * short.figures["hypothesis_ece"].mean
+    assert long.figures["top_ece"].mean == pytest.approx(short.figures["top_ece"].mean, abs=0.01)
+    assert MEASURES["hypothesis_ece"].better is None
 
 
 def test_hypotheses_of_known_reliability(store):

@@ -182,7 +182,7 @@ def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stor
         "| train | {} | {} | {} |".format(*split_counts(known_truth, "train")),
         "On the split `test`",
         "crops of 2 patients",
-        "| GED16, unbiased (0: perfect) | 0.250 | 0.200 to 0.300 | lower |",
+        "| GED16, unbiased | 0.250 | 0.200 to 0.300 | lower |",
         "temperature 1.500",
         "crops of 16 x 16",
         "widths = [6, 8]",

@@ -36,10 +36,11 @@ def test_the_page_says_what_was_found(compared, tmp_path):
     report = write_comparison(tmp_path / "out", comparison, evaluations)
     text = report.read_text(encoding="utf-8")
     assert (
-        "<dt>two against one</dt><dd>better in ged16_v; worse in hm_iou16; different in sample_diversity16</dd>" in text
+        "<dt>one → two</dt><dd>second better in ged16_v; first better in hm_iou16; different in sample_diversity16</dd>"
+        in text
     )
     assert "undecided in ged16_v, hm_iou16, sample_diversity16" in text
-    assert "&lt;three&gt; against one" in text
+    assert "one → &lt;three&gt;" in text
     assert "<three>" not in text
     assert "blobs, SHA-256 dddddddddddd…" in text
     assert "12 cases of 12 patients" in " ".join(text.split())
@@ -81,6 +82,6 @@ def test_notes_are_told(compared, tmp_path):
     evaluations, comparison = compared()
     assert not comparison.notes
     few = compare(evaluations[:2], ["ged16_v"])
-    assert findings(few.differences) == "better in ged16_v"
+    assert findings(few.differences) == "second better in ged16_v"
     noted = type(comparison)(comparison.about, comparison.runs, comparison.differences, ("Mind <this>.",))
     assert "Mind &lt;this&gt;." in write_comparison(tmp_path, noted, evaluations).read_text(encoding="utf-8")
