@@ -1,6 +1,5 @@
 """Where the commands write: results to stdout, everything else (progress, notes, errors) to stderr."""
 
-import json
 import sys
 from typing import Any
 
@@ -19,8 +18,9 @@ def out(result: RenderableType) -> None:
 
 def emit_json(result: Any) -> None:
     """Print a result as JSON to stdout, for programs."""
-    json.dump(result, sys.stdout, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    from ambiseg.preprocessing.documents import json_text
+
+    sys.stdout.write(json_text(result))
 
 
 def progress() -> Progress:

@@ -36,7 +36,7 @@ def spread(
         return
     queue = iter(tasks)
     flying: dict[Future[Result], Task] = {}
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=follow_parent)
     try:
         while True:
             flying |= {pool.submit(work, task): task for task in islice(queue, 2 * count - len(flying))}
@@ -52,7 +52,7 @@ def spread(
         pool.shutdown(cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """In a worker: leave Ctrl-C to the parent, and end as soon as the parent is gone (killed even)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

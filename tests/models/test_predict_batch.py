@@ -28,18 +28,20 @@ class Batches:
             "c": DataError("c.nii is cut short: get it again."),
             "d": ZeroDivisionError("division by zero"),
         }
+        self.missing: dict[str, list[str]] = {}
         self.seen: list[str] = []
 
     def run(self, request: Request = Request(), **choice: Any) -> Batch:
         self.seen.clear()
         return predict_batch(self.trained, CASES, self.folder, request, self.predict, **choice)
 
-    def predict(self, case: Case, folder: Path) -> None:
+    def predict(self, case: Case, folder: Path) -> list[str]:
         self.seen.append(case.name)
         if case.name in self.broken:
             raise self.broken[case.name]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hypotheses.json").write_text("{}")
+        return self.missing.get(case.name, [])
 
     def states(self) -> dict[str, str]:
         content: dict[str, dict[str, str]] = json.loads((self.folder / "manifest.json").read_text())
@@ -125,5 +127,5 @@ def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> No
     with pytest.raises(UsageError, match="exists and is no former batch"):
         batches.run()
     (batches.folder / "manifest.json").write_text("{broken")
-    with pytest.raises(DataError, match=r"manifest.json is damaged: remove it"):
+    with pytest.raises(DataError, match=r"manifest.json is damaged.*--overwrite"):
         batches.run()

@@ -1,0 +1,108 @@
+"""One process that works apart from this one, task by task: a task that kills it or never ends costs itself alone."""
+
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from .errors import ResourceError
+from .workers import follow_parent
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class LoneWorker(Generic[Task, Result]):
+    """A context in which `do` hands tasks to another process; one that died or was stopped is replaced for the next task.
+
+    make: called once in each new process, it gives the function that does a task. It is spawned, so that `make`, tasks and
+    results must be picklable. minutes: how long a task may take, with the process's start if there has to be one.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[Task], Result]], minutes: float):
+        self._make, self._minutes = make, minutes
+        self._process: Any = None
+        self._line: Connection | None = None
+
+    def __enter__(self) -> "LoneWorker[Task, Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def do(self, task: Task) -> Result:
+        """The result of a task. Raises what the task raises, and ResourceError where it ends its process or takes too long."""
+        line = self._line or self._begin()
+        try:
+            line.send(task)
+            done, result = self._answer(line)
+        except BaseException:
+            self._end()
+            raise
+        if done:
+            return result
+        raise result
+
+    def _begin(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        self._line, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, self._make), daemon=True)
+        self._process.start()
+        there.close()  # so that its end is noticed here
+        return self._line
+
+    def _answer(self, line: Connection) -> tuple[bool, Any]:
+        """Whether the task was done, and its result or what it raised."""
+        if not wait([line], 60 * self._minutes):
+            raise ResourceError(
+                f"It took longer than {self._minutes:g} minutes and was stopped: allow more with --time-limit, or leave it out."
+            )
+        try:
+            answer: tuple[bool, Any] = line.recv()
+        except (EOFError, ConnectionResetError) as error:
+            self._process.join()
+            raise ResourceError(
+                f"It ended the process that worked on it ({_ending(self._process.exitcode)}), as a damaged file or a lack of "
+                "memory can: leave it out, or try it alone."
+            ) from error
+        return answer
+
+    def _end(self) -> None:
+        if self._process is not None and self._line is not None:
+            self._process.kill()
+            self._process.join()
+            self._line.close()
+        self._process = self._line = None
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _serve(line: Connection, make: Callable[[], Callable[[Task], Result]]) -> None:
+    """In the other process: do tasks until the line is closed. Signals that end a command are left to the first process."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    follow_parent()
+    work = make()
+    while True:
+        try:
+            task: Task = line.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[bool, Any] = True, work(task)
+        except Exception as error:
+            answer = False, _portable(error)
+        line.send(answer)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that can be sent: itself, or its name where it cannot be pickled."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
