@@ -12,7 +12,7 @@ from .voxel_size import check_points, check_voxel_size
 
 Box = tuple[slice, ...]
 
-MOST_POINTS = 250_000_000  # of a grid: 1 GB of float32, twice what the largest chests need at 1 mm
+MOST_POINTS = 250_000_000  # of a grid: 1 GB of float32, more than the largest chests need at 1 mm
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,22 @@ def isotropic(
         _ends(side, count, spacing / step_mm, margin, multiple)
         for side, count, spacing in zip(box, volume.array.shape, volume.spacing_mm, strict=True)
     ]
-    check_points(tuple(last - first + 1 for first, last in ends), MOST_POINTS, step_mm)
+    depth, height, width = (last - first + 1 for first, last in ends)
+    check_points((max(depth, volume.array.shape[0]), height, width), MOST_POINTS, step_mm)  # all slices come first
     axes = [
         _positions(first, last, count, spacing / step_mm)
         for (first, last), count, spacing in zip(ends, volume.array.shape, volume.spacing_mm, strict=True)
     ]
     seen = [slice(max(int(axis[0]) - 4, 0), int(axis[-1]) + 6) for axis in axes]
     part = volume.array[tuple(seen)]
-    depth, rows, columns = (
+    along, rows, columns = (
         _weights(part.shape[axis], axes[axis] - seen[axis].start, step_mm / volume.spacing_mm[axis])
         for axis in range(3)
     )
     planes = np.empty((len(part), len(rows), len(columns)), np.float32)
     for plane, slice_ in zip(planes, part, strict=True):
         plane[:] = rows @ np.clip(slice_, *window).astype(np.float32) @ columns.T
-    return Isotropic(np.tensordot(depth, planes, 1), tuple(axes), step_mm)
+    return Isotropic(np.tensordot(along, planes, 1), tuple(axes), step_mm)
 
 
 def _ends(side: slice, count: int, steps: float, margin: int, multiple: int) -> tuple[int, int]:

@@ -13,12 +13,14 @@ from .workers import follow_parent
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+START_S = 600.0  # the longest that a process may take to start
+
 
 class LoneWorker(Generic[Task, Result]):
     """A context in which `do` hands tasks to another process; one that died or was stopped is replaced for the next task.
 
-    make: called once in each new process, it gives the function that does a task. It is spawned, so that `make`, tasks and
-    results must be picklable. minutes: how long a task may take, with the process's start if there has to be one.
+    make: called once in each new process, it gives the function that does a task. The process is spawned, so that `make`,
+    tasks and results must be picklable. minutes: how long a task may take.
     """
 
     def __init__(self, make: Callable[[], Callable[[Task], Result]], minutes: float):
@@ -34,8 +36,8 @@ class LoneWorker(Generic[Task, Result]):
 
     def do(self, task: Task) -> Result:
         """The result of a task. Raises what the task raises, and ResourceError where it ends its process or takes too long."""
-        line = self._line or self._begin()
         try:
+            line = self._line or self._begin()
             line.send(task)
             done, result = self._answer(line)
         except BaseException:
@@ -51,6 +53,15 @@ class LoneWorker(Generic[Task, Result]):
         self._process = context.Process(target=_serve, args=(there, self._make), daemon=True)
         self._process.start()
         there.close()  # so that its end is noticed here
+        try:
+            ready = wait([self._line], START_S) and self._line.recv()
+        except (EOFError, ConnectionResetError):
+            ready = False
+        if not ready:
+            raise ResourceError(
+                "A process to work in could not be started, most likely for want of memory: close other programs, then try "
+                "again."
+            )
         return self._line
 
     def _answer(self, line: Connection) -> tuple[bool, Any]:
@@ -88,6 +99,7 @@ def _serve(line: Connection, make: Callable[[], Callable[[Task], Result]]) -> No
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     follow_parent()
     work = make()
+    line.send(True)
     while True:
         try:
             task: Task = line.recv()

@@ -18,8 +18,8 @@ def check_voxel_size(volume: Volume) -> None:
         )
 
 
-def check_points(counts: tuple[int, ...], most: int, step_mm: float) -> None:
-    """Raise DataError where a grid of `counts` points, `step_mm` apart, would have more than `most`."""
+def check_points(counts: tuple[int, int, int], most: int, step_mm: float) -> None:
+    """Raise DataError where a grid of `counts` points (z, y, x), `step_mm` apart, would have more than `most`."""
     if math.prod(counts) > most:
         sides = " x ".join(f"{count * step_mm:.0f}" for count in reversed(counts))
         raise DataError(

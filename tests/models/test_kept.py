@@ -29,7 +29,9 @@ ERRORS = [
 def found(threshold_model: Callable[..., Trained]) -> ambiseg.ScanHypotheses:
     place = np.moveaxis(np.indices((44, 40, 20)), 0, -1) - (20, 20, 10)
     array = np.maximum(400 - 100 * np.linalg.norm(place * (1, 1, 2), axis=-1), -1000).astype(np.int16)
-    return ambiseg.predict(nib.Nifti1Image(array, AFFINE), threshold_model(crop=32, spacing_mm=1.0), at=PLACES, draws=16)
+    return ambiseg.predict(
+        nib.Nifti1Image(array, AFFINE), threshold_model(crop=32, spacing_mm=1.0), at=PLACES, draws=16
+    )
 
 
 def failing(error: Exception, *leaves: str) -> Callable[..., None]:
@@ -90,7 +92,9 @@ def test_a_report_without_pictures_is_a_report(
 def test_a_full_disk_is_no_fault_of_a_picture(
     found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str
 ) -> None:
-    full = failing(OSError(errno.ENOSPC, "No space left on device"), *(["lesion_01/a"] if maker == "write_nrrd" else []))
+    full = failing(
+        OSError(errno.ENOSPC, "No space left on device"), *(["lesion_01/a"] if maker == "write_nrrd" else [])
+    )
     monkeypatch.setattr(f"ambiseg.models.prediction.files.{maker}", full)
     with pytest.raises(ResourceError, match="No room left on the disk"):
         found.save(tmp_path / "out", formats=["seg-nrrd"])

@@ -149,4 +149,3 @@ def test_voxels_of_another_unit_are_refused_before_any_work(threshold_model: Mak
     for choice in ({"at": [(10, -20, 30)]}, {}):
         with pytest.raises(DataError, match=r"voxels measure .* mm: expected 0.01 to 100 mm"):
             ambiseg.predict(image, threshold_model(), **choice)
-

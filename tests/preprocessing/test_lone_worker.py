@@ -54,18 +54,17 @@ def test_tasks_are_done_by_one_process_that_is_not_this(worker: LoneWorker) -> N
 
 
 def test_what_a_task_raises_is_raised_and_the_process_goes_on(worker: LoneWorker) -> None:
-    _, number = worker.do("a")
+    _, before = worker.do("a")
     with pytest.raises(DataError, match="cut short: get it again"):
         worker.do("data")
     with pytest.raises(NothingFound, match="There is nothing"):
         worker.do("nothing")
     with pytest.raises(RuntimeError, match="Local: cannot be pickled"):
         worker.do("local")
+    assert worker.do("b") == ("one did b", before)
 
 
-@pytest.mark.parametrize(
-    ("task", "says"), [("segfault", "SIGSEGV"), ("abort", "SIGABRT"), ("leave", "exit code 3")]
-)
+@pytest.mark.parametrize(("task", "says"), [("segfault", "SIGSEGV"), ("abort", "SIGABRT"), ("leave", "exit code 3")])
 def test_a_task_that_ends_its_process_costs_itself_alone(worker: LoneWorker, task: str, says: str) -> None:
     _, before = worker.do("a")
     with pytest.raises(ResourceError, match=rf"ended the process that worked on it \({says}\).*try it alone"):
@@ -79,7 +78,9 @@ def test_a_task_without_end_is_stopped_and_its_process_is_gone() -> None:
     with LoneWorker(partial(answering, "one"), minutes=0.1) as worker:
         _, number = worker.do("a")
         begun = time.monotonic()
-        with pytest.raises(ResourceError, match=r"longer than 0.1 minutes and was stopped: allow more with --time-limit"):
+        with pytest.raises(
+            ResourceError, match=r"longer than 0.1 minutes and was stopped: allow more with --time-limit"
+        ):
             worker.do("sleep")
         assert time.monotonic() - begun < 30
         assert not alive(number)
