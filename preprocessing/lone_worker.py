@@ -3,7 +3,8 @@
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -51,7 +52,8 @@ class LoneWorker(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         self._line, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, self._make), daemon=True)
-        self._process.start()
+        with _without_signals():
+            self._process.start()
         there.close()  # so that its end is noticed here
         try:
             ready = wait([self._line], START_S) and self._line.recv()
@@ -68,7 +70,7 @@ class LoneWorker(Generic[Task, Result]):
         """Whether the task was done, and its result or what it raised."""
         if not wait([line], 60 * self._minutes):
             raise ResourceError(
-                f"It took longer than {self._minutes:g} minutes and was stopped: allow more with --time-limit, or leave it out."
+                f"It took longer than {self._minutes:g} min and was stopped: allow more with --time-limit, or leave it out."
             )
         try:
             answer: tuple[bool, Any] = line.recv()
@@ -92,11 +94,21 @@ def _ending(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Hold back the signals that end a command; a process that is started meanwhile never gets them: this one ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(line: Connection, make: Callable[[], Callable[[Task], Result]]) -> None:
-    """In the other process: do tasks until the line is closed. Signals that end a command are left to the first process."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """In the other process: do tasks until the line is closed."""
     follow_parent()
     work = make()
     line.send(True)

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ambiseg.preprocessing.documents import json_text, read_json, write_json
-from ambiseg.preprocessing.errors import AmbisegError, NothingFound, UsageError
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, is_leftover, make_folder, only_writer
 from ambiseg.preprocessing.scan_folder import Case
@@ -75,8 +75,8 @@ def predict_batch(
     _check_request(request)
     key = _key(trained, request)
     check_place(folder)
-    make_folder(folder.parent)
-    with only_writer(folder):
+    make_folder(folder)
+    with only_writer(folder / MANIFEST):
         former = _former(folder, key, overwrite)
         finished = {name for name in former.done if (folder / name / INDEX).is_file()}
         names = {case.name for case in cases}
@@ -130,6 +130,8 @@ def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder:
     """Predict a case and say in the batch how it went."""
     try:
         missing = predict(case, folder)
+    except Interrupted:
+        raise
     except NothingFound as error:
         batch.nothing[case.name] = str(error)
     except AmbisegError as error:

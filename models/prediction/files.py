@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ambiseg.preprocessing.documents import json_text, write_json
-from ambiseg.preprocessing.errors import AmbisegError, ResourceError, UsageError
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted, ResourceError, UsageError
 from ambiseg.preprocessing.files import disk_errors, is_leftover, make_folder, only_writer, whole_folder
 from ambiseg.preprocessing.nifti import write_on_grid
 from ambiseg.preprocessing.scan import Scan, open_scan
@@ -155,7 +155,7 @@ def _made(folder: Path, extra: Extra) -> str | None:
     try:
         with disk_errors(folder):
             extra.make()
-    except ResourceError:  # no room or no right to write: there is none for the rest either
+    except (ResourceError, Interrupted):  # without room or right to write here there is none for the rest either
         raise
     except Exception as error:  # a fault of ours in a picture must not cost the masks
         for file in folder.glob(extra.files):
@@ -193,14 +193,13 @@ def _write_numbers(folder: Path, document: Document) -> None:
 
 def _write_pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str) -> Prediction:
     """The lesions' pictures; the document names those that are there."""
-    pictures = list(_pictures(folder, scan, prediction, unit))
-    prediction = _with(folder, prediction, pictures)
-    lesions = [_as_drawn(folder, lesion) for lesion in prediction.document.lesions]
-    if prediction.missing:
-        document = prediction.document.model_copy(update={"lesions": lesions})
-        write_json(folder / INDEX, document.plain())
-        prediction = replace(prediction, document=document)
-    return prediction
+    drawn = _with(folder, prediction, list(_pictures(folder, scan, prediction, unit)))
+    if not drawn.missing:
+        return drawn
+    lesions = [_as_drawn(folder, lesion) for lesion in drawn.document.lesions]
+    document = drawn.document.model_copy(update={"lesions": lesions})
+    write_json(folder / INDEX, document.plain())
+    return replace(drawn, document=document)
 
 
 def _pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str) -> Iterator[Extra]:

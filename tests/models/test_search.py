@@ -96,7 +96,9 @@ def test_voxels_that_cannot_be_meant_are_refused_at_once(
     """Metres taken for millimetres: what is counted in mm would never end."""
     affine = AFFINE @ np.diag([scale, scale, scale, 1])
     for lungs in (None, np.ones(SHAPE, bool)):
-        with pytest.raises(DataError, match=r"voxels measure .* mm: expected 0.01 to 100 mm along each axis; its units"):
+        with pytest.raises(
+            DataError, match=r"voxels measure .* mm: expected 0.01 to 100 mm along each axis; its units"
+        ):
             search(threshold_model(), Volume(chest.array, affine), lungs=lungs)
 
 

@@ -78,9 +78,7 @@ def test_a_task_without_end_is_stopped_and_its_process_is_gone() -> None:
     with LoneWorker(partial(answering, "one"), minutes=0.1) as worker:
         _, number = worker.do("a")
         begun = time.monotonic()
-        with pytest.raises(
-            ResourceError, match=r"longer than 0.1 minutes and was stopped: allow more with --time-limit"
-        ):
+        with pytest.raises(ResourceError, match=r"longer than 0.1 min and was stopped: allow more with --time-limit"):
             worker.do("sleep")
         assert time.monotonic() - begun < 30
         assert not alive(number)
@@ -120,3 +118,10 @@ def alive(number: int) -> bool:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_that_end_a_command_are_left_to_the_first_process(worker: LoneWorker, name: str) -> None:
+    _, number = worker.do("a")
+    os.kill(number, getattr(signal, name))
+    assert worker.do("b") == ("one did b", number)
