@@ -4,7 +4,7 @@ import multiprocessing
 import pickle
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -38,9 +38,9 @@ class LoneWorker(Generic[Task, Result]):
     def do(self, task: Task) -> Result:
         """The result of a task. Raises what the task raises, and ResourceError where it ends its process or takes too long."""
         try:
-            line = self._line or self._begin()
-            line.send(task)
-            done, result = self._answer(line)
+            if self._process is not None and not self._process.is_alive():
+                self._end()  # it was killed while it waited
+            done, result = self._answer(self._line or self._begin(), task)
         except BaseException:
             self._end()
             raise
@@ -51,13 +51,14 @@ class LoneWorker(Generic[Task, Result]):
     def _begin(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._line, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, self._make), daemon=True)
+        self._process = context.Process(target=_serve, args=(there,), daemon=True)
         with _without_signals():
             self._process.start()
         there.close()  # so that its end is noticed here
         try:
+            self._line.send(self._make)
             ready = wait([self._line], START_S) and self._line.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             ready = False
         if not ready:
             raise ResourceError(
@@ -66,21 +67,22 @@ class LoneWorker(Generic[Task, Result]):
             )
         return self._line
 
-    def _answer(self, line: Connection) -> tuple[bool, Any]:
+    def _answer(self, line: Connection, task: Task) -> tuple[bool, Any]:
         """Whether the task was done, and its result or what it raised."""
-        if not wait([line], 60 * self._minutes):
-            raise ResourceError(
-                f"It took longer than {self._minutes:g} min and was stopped: allow more with --time-limit, or leave it out."
-            )
         try:
-            answer: tuple[bool, Any] = line.recv()
-        except (EOFError, ConnectionResetError) as error:
+            line.send(task)
+            if wait([line], 60 * self._minutes):
+                answer: tuple[bool, Any] = line.recv()
+                return answer
+        except (EOFError, OSError) as error:
             self._process.join()
             raise ResourceError(
                 f"It ended the process that worked on it ({_ending(self._process.exitcode)}), as a damaged file or a lack of "
                 "memory can: leave it out, or try it alone."
             ) from error
-        return answer
+        raise ResourceError(
+            f"It took longer than {self._minutes:g} min and was stopped: allow more with --time-limit, or leave it out."
+        )
 
     def _end(self) -> None:
         if self._process is not None and self._line is not None:
@@ -107,21 +109,22 @@ def _without_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(line: Connection, make: Callable[[], Callable[[Task], Result]]) -> None:
-    """In the other process: do tasks until the line is closed."""
+def _serve(line: Connection) -> None:
+    """In the other process: learn what does a task, then do tasks until the line is closed."""
     follow_parent()
-    work = make()
-    line.send(True)
-    while True:
-        try:
-            task: Task = line.recv()
-        except EOFError:
-            return
-        try:
-            answer: tuple[bool, Any] = True, work(task)
-        except Exception as error:
-            answer = False, _portable(error)
-        line.send(answer)
+    with suppress(EOFError, OSError):  # the first process is gone
+        work = line.recv()()
+        line.send(True)
+        while True:
+            line.send(_done(work, line.recv()))
+
+
+def _done(work: Callable[[Task], Result], task: Task) -> tuple[bool, Any]:
+    """Whether a task was done, and its result or what it raised."""
+    try:
+        return True, work(task)
+    except Exception as error:
+        return False, _portable(error)
 
 
 def _portable(error: Exception) -> Exception:

@@ -74,6 +74,17 @@ def test_a_task_that_ends_its_process_costs_itself_alone(worker: LoneWorker, tas
     assert after != before
 
 
+def test_a_process_that_was_killed_while_it_waited_costs_nothing(worker: LoneWorker) -> None:
+    _, number = worker.do("a")
+    os.kill(number, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while alive(number) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    said, after = worker.do("b")
+    assert said == "one did b"
+    assert after != number
+
+
 def test_a_task_without_end_is_stopped_and_its_process_is_gone() -> None:
     with LoneWorker(partial(answering, "one"), minutes=0.1) as worker:
         _, number = worker.do("a")
