@@ -103,6 +103,10 @@ def predict(
             help="Replace a former prediction even if other files lie there; in a batch, predict all again.",
         ),
     ] = False,
+    time_limit: Annotated[
+        float,
+        typer.Option(help="In a batch: minutes that a scan may take; one that takes longer is given up.", min=0.01),
+    ] = 60,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where the time went.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
 ) -> None:
@@ -144,11 +148,11 @@ def predict(
     origin = ", which comes with ambiseg: see `ambiseg model list`" if is_shipped(chosen) else ""
     console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}{origin}")
     if cases is not None:
-        _batch(trained, cases, folder, request, overwrite, as_json)
+        _batch(trained, cases, folder, request, overwrite, time_limit, as_json)
         return
     prediction = _one(trained, scan, folder, request, watch)
     _show(prediction, watch, as_json, verbose)
-    console.print(f"Written: {folder!s}/ (open report.html)")
+    _leave(prediction, folder)
 
 
 def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
@@ -176,27 +180,45 @@ def _show(prediction: "Prediction", watch: "Stopwatch", as_json: bool, verbose: 
     if as_json:
         emit_json(prediction.content)
     else:
-        show(prediction.content)
+        show(prediction.document)
     if verbose:
         console.print(time_split(watch.seconds, peak_memory_mb()))
 
 
+def _leave(prediction: "Prediction", folder: Path) -> None:
+    """Say where the results are, and leave with 5 where something is missing."""
+    from ambiseg.preprocessing.errors import PartialError
+
+    report = " (open report.html)" if (folder / "report.html").is_file() else ""
+    console.print(f"Written: {folder}/{report}")
+    for missing in prediction.missing:
+        console.print(f"Warning: {missing}")
+    if prediction.missing:
+        raise PartialError(
+            f"{folder} lacks what the warnings above name; all masks, maps and numbers are in it. The same command tries "
+            "again."
+        )
+
+
 def _batch(
-    trained: "Trained", cases: "Sequence[Case]", folder: Path, request: "Request", overwrite: bool, as_json: bool
+    trained: "Trained",
+    cases: "Sequence[Case]",
+    folder: Path,
+    request: "Request",
+    overwrite: bool,
+    time_limit: float,
+    as_json: bool,
 ) -> None:
-    """Predict all cases, say how it went, and leave with 5 where some failed."""
+    """Predict all cases, say how it went, and leave with 5 where some failed or lack something."""
+    from ambiseg.models.prediction.apart import predict_apart
     from ambiseg.models.prediction.batches import predict_batch
-    from ambiseg.models.prediction.files import check_folder, predict_to_folder
     from ambiseg.preprocessing.errors import NothingFound, PartialError
     from ambiseg.preprocessing.failures import CaseFailure
 
     from .failures import failures_table
 
-    def predict_case(case: "Case", place: Path) -> None:
-        check_folder(place, overwrite)
-        predict_to_folder(trained, case.path, place, request, name=case.name)
-
-    with progress() as display:
+    apart = predict_apart(trained, request, overwrite=overwrite, minutes=time_limit)
+    with progress() as display, apart as predict_case:
         batch = predict_batch(
             trained,
             cases,
@@ -212,12 +234,16 @@ def _batch(
                 "done": batch.done,
                 "skipped": batch.skipped,
                 "nothing": batch.nothing,
+                "incomplete": batch.incomplete,
                 "failed": {each.case: each.reason for each in batch.failures},
             }
         )
     if batch.nothing:
         nothing = [CaseFailure(case, reason) for case, reason in batch.nothing.items()]
         console.print(failures_table(nothing, "scans with nothing to predict"))
+    if batch.incomplete:
+        missing = [CaseFailure(case, what) for case, each in batch.incomplete.items() for what in each]
+        console.print(failures_table(missing, "pictures, reports or exports are missing"))
     if batch.failures:
         console.print(failures_table(batch.failures))
     console.print(
@@ -230,4 +256,9 @@ def _batch(
         raise PartialError(
             f"{len(batch.failures)} of {len(cases)} scans failed; {folder}/failures.csv says why, and the same command tries "
             "them again."
+        )
+    if batch.incomplete:
+        raise PartialError(
+            f"{len(batch.incomplete)} of {len(cases)} scans lack what the table above names; their masks and numbers are "
+            "whole. Delete a scan's folder to have all of it made again."
         )

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from .console import console, out
+
+if TYPE_CHECKING:
+    from ambiseg.models.prediction.document import Document, LesionEntry
 
 NOTES = {
     "cut_off": "masks marked with * reach the border of what was looked at; see --depth.",
@@ -14,12 +17,12 @@ NOTES = {
 }
 
 
-def show(content: Mapping[str, Any]) -> None:
+def show(document: "Document") -> None:
     """Print the lesions of a prediction, and what should be known of them."""
-    lesions = content["lesions"]
-    for warning in content["warnings"]:
+    lesions = document.lesions
+    for warning in document.warnings:
         console.print(f"Warning: {warning}")
-    if content["found_by"] == "search":
+    if document.found_by == "search":
         console.print(
             "Experimental: no place was given, so the lungs were searched; candidates are listed by score. "
             "Lesions may be missed, and candidates may be none."
@@ -27,15 +30,15 @@ def show(content: Mapping[str, Any]) -> None:
     for lesion in lesions:
         out(_table(lesion))
     for mark, note in NOTES.items():
-        if any(entry[mark] for lesion in lesions for entry in lesion["hypotheses"]):
+        if any(getattr(entry, mark) for lesion in lesions for entry in lesion.hypotheses):
             console.print(f"Note: {note}")
     for lesion in lesions:
-        if any(other > lesion["number"] for other in lesion["overlaps"]):
-            shared = ", ".join(str(other) for other in lesion["overlaps"])
-            console.print(f"Note: lesion {lesion['number']} overlaps lesion {shared}: perhaps they are one.")
-    if any(lesion["aleatoric"] for lesion in lesions):
+        if any(other > lesion.number for other in lesion.overlaps):
+            shared = ", ".join(str(other) for other in lesion.overlaps)
+            console.print(f"Note: lesion {lesion.number} overlaps lesion {shared}: perhaps they are one.")
+    if any(lesion.aleatoric for lesion in lesions):
         console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
-    if content["calibration"] is None:
+    if document.calibration is None:
         console.print(
             "The probabilities are the model's own, not calibrated: `ambiseg calibrate` fits them to readers."
         )
@@ -52,29 +55,28 @@ def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
     return table
 
 
-def _table(lesion: Mapping[str, Any]) -> Table:
+def _table(lesion: "LesionEntry") -> Table:
     """A lesion's hypotheses, the most probable first."""
-    place = ", ".join(f"{value:.1f}" for value in lesion["centre_mm"])
-    drawn = "exact" if lesion["draws"] is None else f"{lesion['draws']} draws"
-    score = "" if lesion["score"] is None else f", score {lesion['score']:.2f}"
-    ambiguity = "" if lesion["ambiguity"] is None else f"ambiguity {lesion['ambiguity']:.2f}, "
-    size, heading = (
-        ("volume_mm3", "volume mm³") if "volume_mm3" in lesion["hypotheses"][0] else ("area_mm2", "area mm²")
-    )
+    place = ", ".join(f"{value:.1f}" for value in lesion.centre_mm)
+    drawn = "exact" if lesion.draws is None else f"{lesion.draws} draws"
+    score = "" if lesion.score is None else f", score {lesion.score:.2f}"
+    ambiguity = "" if lesion.ambiguity is None else f"ambiguity {lesion.ambiguity:.2f}, "
+    flat = lesion.hypotheses[0].volume_mm3 is None
     table = Table(
-        title=f"{lesion['folder'] or 'Lesion'} {lesion['name']}".strip() + f" at ({place}) mm{score}",
-        caption=f"P(no lesion) {lesion['no_lesion']:.1%}, {ambiguity}left out {lesion['residual']:.1%}, {drawn}",
+        title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) mm{score}",
+        caption=f"P(no lesion) {lesion.no_lesion:.1%}, {ambiguity}left out {lesion.residual:.1%}, {drawn}",
     )
-    for column in ("rank", "probability", "95 %", heading, "axes mm"):
+    for column in ("rank", "probability", "95 %", "area mm²" if flat else "volume mm³", "axes mm"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("file", no_wrap=True)
-    for entry in lesion["hypotheses"]:
+    for entry in lesion.hypotheses:
+        size = entry.area_mm2 if flat else entry.volume_mm3
         table.add_row(
-            str(entry["rank"]),
-            f"{entry['probability']:.1%}",
-            "{:.0%} to {:.0%}".format(*entry["interval"]) if entry["interval"] else "exact",
-            "no lesion" if entry["empty"] else f"{entry[size]:.0f}",
-            "" if entry["empty"] else f"{entry['long_axis_mm']:.1f} x {entry['short_axis_mm']:.1f}",
-            Path(entry["file"]).name + " *" * entry["cut_off"] + " |" * entry["at_border"],
+            str(entry.rank),
+            f"{entry.probability:.1%}",
+            "{:.0%} to {:.0%}".format(*entry.interval) if entry.interval else "exact",
+            "no lesion" if entry.empty else f"{size:.0f}",
+            "" if entry.empty else f"{entry.long_axis_mm:.1f} x {entry.short_axis_mm:.1f}",
+            Path(entry.file).name + " *" * entry.cut_off + " |" * entry.at_border,
         )
     return table

@@ -22,6 +22,7 @@ COLUMNS = 4
 SHOWN = 8
 MARGIN_MM = 8.0
 SIDE_MM = 24.0  # the smallest field of view
+EQUAL = 1e-9  # sums of probabilities that differ by less are the same
 FINE = 6  # points a voxel side, from which outlines are traced
 INK, PALE = "#22252b", "#7a808c"
 
@@ -60,12 +61,33 @@ def save_preview(path: Path, result: "LesionHypotheses", volume: Volume, unit: s
 
 
 def best_slice(result: "LesionHypotheses") -> int:
-    """The slice (index in the box) on which the hypotheses mark most, by their probabilities; else the likeliest one."""
+    """The slice (index in the box) on which the hypotheses mark most; without any marks, the likeliest one.
+
+    Each hypothesis counts by its probability and not by its size. Of several such slices it is the middle one.
+    """
     found = result.hypotheses
-    marked = np.tensordot(found.probabilities, (found.masks > 0).sum((2, 3)), 1)
+    areas = (found.masks > 0).sum((2, 3))
+    marked = found.probabilities @ (areas / np.maximum(areas.max(1, keepdims=True), 1))
     if not marked.any():
         marked = result.probability.sum((1, 2))
-    return int(marked.argmax())
+    return _middle(marked)
+
+
+def likeliest_voxel(result: "LesionHypotheses") -> tuple[int, int, int]:
+    """The voxel (z, y, x in the box) of the best slice that the hypotheses mark most, near the middle of such voxels."""
+    number = best_slice(result)
+    marked = np.tensordot(result.hypotheses.probabilities, result.hypotheses.masks[:, number] > 0, 1)
+    if not marked.any():
+        marked = result.probability[number]
+    likeliest = np.argwhere(marked >= marked.max() - EQUAL)
+    y, x = likeliest[np.linalg.norm(likeliest - likeliest.mean(0), axis=1).argmin()]
+    return number, int(y), int(x)
+
+
+def _middle(values: NDArray[np.floating]) -> int:
+    """The middle one of the indices of the largest value [N]."""
+    largest = np.flatnonzero(values >= values.max() - EQUAL)
+    return int(largest[len(largest) // 2])
 
 
 def _field_of_view(

@@ -64,11 +64,11 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
 
     Raises UsageError where another process holds it and does not let go within `patience` seconds. The folder of `path`
-    must be there; a hidden file in it is the lock.
+    must be there; a hidden file in it is the lock. Whoever holds `path` may hold it again.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(_beside(path, "lock"))
+    lock = FileLock(_beside(path, "lock"), is_singleton=True)
     try:
         lock.acquire(timeout=patience)
     except Timeout as error:
@@ -78,7 +78,8 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; who waits for it sees that it is gone
+        if lock.lock_counter == 1:
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; who waits for it sees that it is gone
         lock.release()
 
 
@@ -130,6 +131,11 @@ def _beside(path: Path, what: str) -> Path:
     if not place.name:
         raise UsageError(f"{path} is the root of a disk: name a file or folder in it.")
     return place.with_name(f".{what}-{place.name}")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is being written just now, or was left by a process that was killed."""
+    return name.startswith((".writing-", ".old-", ".lock-"))
 
 
 def _put_back(old: Path, path: Path) -> None:

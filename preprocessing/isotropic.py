@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from .resample import linear_weights
 from .volume import Volume
+from .voxel_size import check_points, check_voxel_size
 
 Box = tuple[slice, ...]
+
+MOST_POINTS = 250_000_000  # of a grid: 1 GB of float32, more than the largest chests need at 1 mm
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,43 @@ def isotropic(
     """The part `box` of a scan, clipped to `window` (HU), with `margin` grid points more on either side.
 
     A side has a `multiple` of intervals. Beyond the scan its border is repeated. Interpolation is linear, and smooths where
-    the scan's own voxels are smaller than the step.
+    the scan's own voxels are smaller than the step. Raises DataError, before any work, for voxels or a part whose size
+    cannot be meant.
     """
-    axes = [
-        _positions(side, count, spacing / step_mm, margin, multiple)
+    check_voxel_size(volume)
+    ends = [
+        _ends(side, count, spacing / step_mm, margin, multiple)
         for side, count, spacing in zip(box, volume.array.shape, volume.spacing_mm, strict=True)
+    ]
+    depth, height, width = (last - first + 1 for first, last in ends)
+    check_points((max(depth, volume.array.shape[0]), height, width), MOST_POINTS, step_mm)  # all slices come first
+    axes = [
+        _positions(first, last, count, spacing / step_mm)
+        for (first, last), count, spacing in zip(ends, volume.array.shape, volume.spacing_mm, strict=True)
     ]
     seen = [slice(max(int(axis[0]) - 4, 0), int(axis[-1]) + 6) for axis in axes]
     part = volume.array[tuple(seen)]
-    depth, rows, columns = (
+    along, rows, columns = (
         _weights(part.shape[axis], axes[axis] - seen[axis].start, step_mm / volume.spacing_mm[axis])
         for axis in range(3)
     )
     planes = np.empty((len(part), len(rows), len(columns)), np.float32)
     for plane, slice_ in zip(planes, part, strict=True):
         plane[:] = rows @ np.clip(slice_, *window).astype(np.float32) @ columns.T
-    return Isotropic(np.tensordot(depth, planes, 1), tuple(axes), step_mm)
+    return Isotropic(np.tensordot(along, planes, 1), tuple(axes), step_mm)
 
 
-def _positions(side: slice, count: int, steps: float, margin: int, multiple: int) -> NDArray[np.float64]:
-    """Voxel positions along an axis with `steps` grid steps a voxel, from multiple to multiple, about the axis' centre."""
+def _ends(side: slice, count: int, steps: float, margin: int, multiple: int) -> tuple[int, int]:
+    """First and last grid point along an axis with `steps` grid steps a voxel, both multiples, from the axis' centre on."""
     centre = (count - 1) / 2
     first = math.floor(((side.start - centre) * steps - margin) / multiple) * multiple
     last = math.ceil(((side.stop - 1 - centre) * steps + margin) / multiple) * multiple
+    return first, last
+
+
+def _positions(first: int, last: int, count: int, steps: float) -> NDArray[np.float64]:
+    """Voxel positions of the grid points from `first` to `last` along an axis."""
+    centre = (count - 1) / 2
     return np.clip(np.arange(first, last + 1) / steps + centre, 0, count - 1)
 
 

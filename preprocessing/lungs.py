@@ -4,13 +4,13 @@ All is found on a copy with voxels of about `BLOCK_MM`, the means of blocks of t
 """
 
 import math
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from .volume import Volume
+from .voxel_size import check_voxel_size
 
 BLOCK_MM = 2.5
 AIRY = -400  # HU; lung and gas are below it
@@ -30,8 +30,10 @@ Spacing = tuple[float, float, float]
 def lung_mask(volume: Volume) -> NDArray[np.bool_]:
     """Mask [Z, Y, X] of both lungs on the scan's voxels (CT in HU); empty where the scan shows none.
 
-    Gaps and bays of up to 20 mm are closed, so that nodules at the pleura and the vessels at the hilum lie inside.
+    Gaps and bays of up to 20 mm are closed, so that nodules at the pleura and the vessels at the hilum lie inside. Raises
+    DataError, before any work, for voxels whose size cannot be meant.
     """
+    check_voxel_size(volume)
     blocks = block_sizes(volume.spacing_mm)
     small, spacing = block_means(volume.array, blocks), _times(volume.spacing_mm, blocks)
     lungs = closed(open_lungs(small, spacing), spacing)
@@ -74,14 +76,27 @@ def block_sizes(spacing_mm: Spacing) -> Shape:
 
 def block_means(array: NDArray, blocks: Shape) -> NDArray[np.float32]:
     """Means over blocks of voxels; the last block along an axis may be smaller."""
-    starts = [np.arange(0, count, size) for count, size in zip(array.shape, blocks, strict=True)]
-    sums = np.zeros([len(axis) for axis in starts], np.float32)
-    for offset in product(*map(range, blocks)):
-        part = array[tuple(slice(first, None, size) for first, size in zip(offset, blocks, strict=True))]
-        sums[tuple(map(slice, part.shape))] += part
+    sums = array
+    for axis in (2, 1, 0):  # one axis after the other: as many steps as a block has sides, not voxels
+        sums = _sums(sums, axis, blocks[axis])
     for axis, size in enumerate(blocks):
-        voxels = np.minimum(array.shape[axis] - starts[axis], size).astype(np.float32)
+        starts = np.arange(0, array.shape[axis], size)
+        voxels = np.minimum(array.shape[axis] - starts, size).astype(np.float32)
         sums /= np.expand_dims(voxels, tuple(other for other in range(3) if other != axis))
+    return sums
+
+
+def _sums(array: NDArray, axis: int, size: int) -> NDArray[np.float32]:
+    """Sums of `size` neighbours along an axis; the last may be of fewer."""
+    if size == 1:
+        return array.astype(np.float32)
+    shape = list(array.shape)
+    shape[axis] = -(-shape[axis] // size)
+    sums = np.zeros(shape, np.float32)
+    into, along = np.moveaxis(sums, axis, 0), np.moveaxis(array, axis, 0)
+    for offset in range(min(size, len(along))):
+        part = along[offset::size]
+        into[: len(part)] += part
     return sums
 
 

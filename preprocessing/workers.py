@@ -74,13 +74,13 @@ def _spawned(
     """As `spread`, by `count` processes of their own."""
     queue, others = iter(tasks), set(multiprocessing.active_children())
     flying: dict[Future[Result], Task] = {}
-    with _sheltered():
+    with sheltered():
         resource_tracker.ensure_running()  # of its own accord it ignores but some signals
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
     try:
         while True:
             for task in islice(queue, 2 * count - len(flying)):
-                with _sheltered():
+                with sheltered():
                     flying[pool.submit(_done, work, task)] = task
             if not flying:
                 return
@@ -98,12 +98,12 @@ def _spawned(
 
 
 @contextmanager
-def _sheltered() -> Iterator[None]:
-    """Hold back what a terminal sends to all its processes; those that are started meanwhile never get it."""
+def sheltered(*others: signal.Signals) -> Iterator[None]:
+    """Hold back what a terminal sends to all its processes, and `others`; those that are started meanwhile never get it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP, *others})
     try:
         yield
     finally:
@@ -130,11 +130,16 @@ class _State:
 
 
 def _begin() -> None:
-    """In a worker: leave Ctrl-C and the terminal's end to the parent, and end as soon as it asks or is gone (killed even)."""
+    """In a worker: leave signals of the terminal to the parent, and end as soon as it asks or is gone."""
+    follow_parent()
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def follow_parent() -> None:
+    """In a worker: leave Ctrl-C and the terminal's end to the parent, and end as soon as the parent is gone (killed even)."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()

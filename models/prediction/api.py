@@ -61,11 +61,14 @@ class ScanHypotheses:
         result = self._lesion(lesion)
         return self._image(result.probability, result)
 
-    def save(self, folder: Path | str, *, formats: Sequence[str] = (), overwrite: bool = False) -> None:
-        """Write the folder that `ambiseg predict` writes; `formats` beside NIfTI: dicom-seg, seg-nrrd."""
+    def save(self, folder: Path | str, *, formats: Sequence[str] = (), overwrite: bool = False) -> Sequence[str]:
+        """Write the folder that `ambiseg predict` writes; `formats` beside NIfTI: dicom-seg, seg-nrrd.
+
+        Returns sentences about what could not be made, a picture, the report or a format, none when the folder is complete.
+        """
         check_folder(Path(folder), overwrite)
         check_formats(self.scan, formats)
-        write_prediction(Path(folder), self.scan, self.prediction, self.trained, formats=formats)
+        return write_prediction(Path(folder), self.scan, self.prediction, self.trained, formats=formats).missing
 
     def _lesion(self, number: int) -> LesionHypotheses:
         if not 1 <= number <= len(self.lesions):

@@ -8,14 +8,17 @@ A case in which there is nothing to predict is neither: it is written down with 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from ambiseg.preprocessing.errors import AmbisegError, DataError, NothingFound, UsageError
+from pydantic import BaseModel, ConfigDict, Field
+
+from ambiseg.preprocessing.documents import json_text, read_json, write_json
+from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
-from ambiseg.preprocessing.files import check_place, whole_file
+from ambiseg.preprocessing.files import check_place, is_leftover, make_folder, only_writer
 from ambiseg.preprocessing.scan_folder import Case
 
 from ..run import Trained
@@ -26,16 +29,30 @@ from .predict import Request, about
 MANIFEST = "manifest.json"
 
 
+class Manifest(BaseModel):
+    """The content of manifest.json; `incomplete`: what could not be made of cases that are done."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+    schema_number: Literal[1] = Field(alias="schema")
+    asked_sha256: str
+    cases: dict[str, Literal["done", "failed", "waiting", "nothing"]]
+    nothing: dict[str, str] = {}
+    incomplete: dict[str, list[str]] = {}
+
+
 @dataclass
 class Batch:
     """How far the cases of a batch are: names of those `done` now and `skipped`, done before, and the `failures`.
 
-    nothing: the cases in which there is nothing to predict, found so now or before, and why.
+    nothing: the cases in which there is nothing to predict, found so now or before, and why. incomplete: sentences about what
+    could not be made of cases that are done, a picture or an export, now or before.
     """
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     nothing: dict[str, str] = field(default_factory=dict)
+    incomplete: dict[str, list[str]] = field(default_factory=dict)
     failures: list[CaseFailure] = field(default_factory=list)
 
 
@@ -44,31 +61,38 @@ def predict_batch(
     cases: Sequence[Case],
     folder: Path,
     request: Request,
-    predict: Callable[[Case, Path], None],
+    predict: Callable[[Case, Path], Sequence[str]],
     *,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
-    """Call `predict(case, folder of the case)` for each case that is not done yet.
+    """Call `predict(case, folder of the case)` for each case that is not done yet; it says what could not be made of it.
 
     A folder with predictions of another model or request is refused unless `overwrite`. Any error of a case is its
-    failure. Raises UsageError where the request speaks of one scan.
+    failure. The manifest stands before the first case is begun, so that a batch that was killed goes on wherever it was.
+    Raises UsageError where the request speaks of one scan, and where another process is at work on the same folder.
     """
     _check_request(request)
     key = _key(trained, request)
-    former = _former(folder, key, overwrite)
-    finished = {name for name in former.done if (folder / name / INDEX).is_file()}
     check_place(folder)
-    batch = Batch(nothing={case.name: former.nothing[case.name] for case in cases if case.name in former.nothing})
-    for count, case in enumerate(cases):
-        on_progress(count, len(cases))
-        if case.name in finished:
-            batch.skipped.append(case.name)
-        elif case.name not in batch.nothing:
-            _attempt(predict, case, folder / case.name, batch)
-            _note(folder, key, cases, batch, finished)
-    on_progress(len(cases), len(cases))
-    _note(folder, key, cases, batch, finished)
+    make_folder(folder)
+    with only_writer(folder / MANIFEST):
+        former = _former(folder, key, overwrite)
+        finished = {name for name in former.done if (folder / name / INDEX).is_file()}
+        names = {case.name for case in cases}
+        batch = Batch(
+            nothing={name: why for name, why in former.nothing.items() if name in names},
+            incomplete={name: what for name, what in former.incomplete.items() if name in names & finished},
+        )
+        _note(folder, key, cases, batch, finished)
+        for count, case in enumerate(cases):
+            on_progress(count, len(cases))
+            if case.name in finished:
+                batch.skipped.append(case.name)
+            elif case.name not in batch.nothing:
+                _attempt(predict, case, folder / case.name, batch)
+                _note(folder, key, cases, batch, finished)
+        on_progress(len(cases), len(cases))
     return batch
 
 
@@ -95,17 +119,19 @@ def _key(trained: Trained, request: Request) -> str:
     places = request.places
     points = None if places.points is None else hashlib.sha256(read_table(places.points)).hexdigest()
     asked = {
-        **about(trained, request.ranking),
+        **about(trained, request.ranking).plain(),
         "places": [points, places.voxel, places.candidates],
         "formats": list(request.formats),
     }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json_text(asked).encode()).hexdigest()
 
 
-def _attempt(predict: Callable[[Case, Path], None], case: Case, folder: Path, batch: Batch) -> None:
+def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder: Path, batch: Batch) -> None:
     """Predict a case and say in the batch how it went."""
     try:
-        predict(case, folder)
+        missing = predict(case, folder)
+    except Interrupted:
+        raise
     except NothingFound as error:
         batch.nothing[case.name] = str(error)
     except AmbisegError as error:
@@ -115,28 +141,28 @@ def _attempt(predict: Callable[[Case, Path], None], case: Case, folder: Path, ba
         batch.failures.append(CaseFailure(case.name, reason))
     else:
         batch.done.append(case.name)
+        if missing:
+            batch.incomplete[case.name] = list(missing)
 
 
 def _former(folder: Path, key: str, overwrite: bool) -> Batch:
     """What is done, and where nothing was found, by the manifest of a former call that asked the same."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not all(is_leftover(held.name) for held in folder.iterdir()):
             raise UsageError(f"{folder} exists and is no former batch: choose another folder with -o.")
         return Batch()
-    try:
-        former = json.loads(manifest.read_text(encoding="utf-8"))
-        same, cases, nothing = former["asked_sha256"] == key, former["cases"], former.get("nothing", {})
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{manifest} is damaged: remove it, and all cases are predicted again.") from error
     if overwrite:
         return Batch()
-    if not same:
+    remedy = "restore it, or predict all cases again with --overwrite"
+    former = read_json(manifest, Manifest, remedy)
+    if former.asked_sha256 != key:
         raise UsageError(
             f"{folder} holds predictions by another model or other settings: choose another folder with -o, or predict "
             "all again with --overwrite."
         )
-    return Batch(done=[name for name, state in cases.items() if state == "done"], nothing=nothing)
+    done = [name for name, state in former.cases.items() if state == "done"]
+    return Batch(done=done, nothing=former.nothing, incomplete=former.incomplete)
 
 
 def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished: Set[str]) -> None:
@@ -146,6 +172,5 @@ def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished:
     states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
     states |= dict.fromkeys(batch.nothing, "nothing")
     content = {"schema": 1, "asked_sha256": key, "cases": states, "nothing": batch.nothing}
-    with whole_file(folder / MANIFEST) as aside:
-        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, content | {"incomplete": batch.incomplete})
     write_failures(folder / "failures.csv", batch.failures)

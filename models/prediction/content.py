@@ -5,7 +5,7 @@ is in it. The same results give the same content.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volume import Volume
 
+from .document import Document, HypothesisEntry, LesionEntry, ScanEntry
 from .inference import LesionHypotheses
 from .measure import at_border, cut_off, measure
 from .neighbourhood import within
@@ -24,81 +25,92 @@ MAPS = {  # names of the maps, and what their headers say
     "entropy": "ambiseg entropy in nats",
     "aleatoric": "ambiseg entropy in nats, stated without draws",
 }
-OF_LESION = ("number", "name", "score", "no_lesion", "ambiguity", "residual")
+OF_LESION = ("name", "score", "no_lesion", "ambiguity", "residual")
 OF_HYPOTHESIS = (
     *("rank", "probability", "low", "high", "area_mm2", "volume_mm3", "long_axis_mm", "short_axis_mm", "slices"),
     *("agreement", "empty", "cut_off", "at_border", "file"),
 )
 
 
-def describe(found: Sequence[LesionHypotheses], volume: Volume, classes: Sequence[str]) -> dict[str, Any]:
-    """The scan's grid and its lesions as in hypotheses.json; `classes` are the labels' names, background first.
+def scan_entry(volume: Volume) -> ScanEntry:
+    """The scan's grid as in hypotheses.json."""
+    z, y, x = volume.array.shape
+    return ScanEntry(voxels=(x, y, z), spacing_mm=_rounded(volume.spacing_mm[::-1], 6))
+
+
+def lesion_entries(found: Sequence[LesionHypotheses], volume: Volume, classes: Sequence[str]) -> list[LesionEntry]:
+    """The lesions as in hypotheses.json; `classes` are the labels' names, background first.
 
     Lesion number n lies in `lesion_0n/`, the only one directly in the folder.
     """
     shared = _overlaps(found)
-    return {
-        "scan": {"voxels": list(volume.array.shape[::-1]), "spacing_mm": _rounded(volume.spacing_mm[::-1], 6)},
-        "lesions": [
-            _lesion(number, result, volume, classes, len(found) > 1) | {"overlaps": shared[number]}
-            for number, result in enumerate(found, start=1)
-        ],
-    }
+    return [
+        _lesion(number, result, volume, classes, several=len(found) > 1, overlaps=shared[number])
+        for number, result in enumerate(found, start=1)
+    ]
 
 
-def table(content: Mapping[str, Any]) -> str:
+def table(document: Document) -> str:
     """The hypotheses of all lesions as CSV for people, a row each."""
-    columns = ("lesion", *OF_LESION[1:], "x_mm", "y_mm", "z_mm", "draws", *OF_HYPOTHESIS)
-    rows = []
-    for lesion in content["lesions"]:
-        x, y, z = lesion["centre_mm"]
-        shared = {name: lesion[name] for name in (*OF_LESION[1:], "draws")}
-        shared |= {"lesion": lesion["number"], "x_mm": x, "y_mm": y, "z_mm": z}
-        for entry in lesion["hypotheses"]:
-            low, high = entry["interval"] or ("", "")
-            rows.append({**entry, "low": low, "high": high, **shared})
+    columns = ("lesion", *OF_LESION, "x_mm", "y_mm", "z_mm", "draws", *OF_HYPOTHESIS)
+    rows = (_row(lesion, entry) for lesion in document.lesions for entry in lesion.hypotheses)
     return table_text(rows, columns, for_people=True)
 
 
+def _row(lesion: LesionEntry, entry: HypothesisEntry) -> dict[str, Any]:
+    x, y, z = lesion.centre_mm
+    low, high = entry.interval or (None, None)
+    shared = {name: getattr(lesion, name) for name in (*OF_LESION, "draws")}
+    place = {"lesion": lesion.number, "x_mm": x, "y_mm": y, "z_mm": z}
+    return {**entry.plain(), "low": low, "high": high, **shared, **place}
+
+
 def _lesion(
-    number: int, result: LesionHypotheses, volume: Volume, classes: Sequence[str], several: bool
-) -> dict[str, Any]:
+    number: int,
+    result: LesionHypotheses,
+    volume: Volume,
+    classes: Sequence[str],
+    *,
+    several: bool,
+    overlaps: list[int],
+) -> LesionEntry:
     folder = f"lesion_{number:02d}" if several else ""
     place = f"{folder}/" if folder else ""
     found, lesion = result.hypotheses, result.lesion
-    return {
-        "number": number,
-        "folder": folder,
-        "name": lesion.name,
-        "centre_mm": _rounded(lesion.centre_mm, 3),
-        "score": None if lesion.score is None else round(lesion.score, 6),
-        "no_lesion": round(result.no_lesion, 6),
-        "ambiguity": None if math.isnan(result.ambiguity) else round(result.ambiguity, 6),
-        "residual": round(found.residual, 6),
-        "draws": found.draws,
+    return LesionEntry(
+        number=number,
+        folder=folder,
+        name=lesion.name,
+        centre_mm=_rounded(lesion.centre_mm, 3),
+        score=None if lesion.score is None else round(lesion.score, 6),
+        no_lesion=round(result.no_lesion, 6),
+        ambiguity=None if math.isnan(result.ambiguity) else round(result.ambiguity, 6),
+        residual=round(found.residual, 6),
+        draws=found.draws,
         **{name: f"{place}{name}.nii.gz" if getattr(result, name) is not None else None for name in MAPS},
-        "preview": f"{place}preview.png",
-        "hypotheses": [_hypothesis(index, place, volume, result, classes) for index in range(len(found.masks))],
-    }
+        preview=f"{place}preview.png",
+        hypotheses=[_hypothesis(index, place, volume, result, classes) for index in range(len(found.masks))],
+        overlaps=overlaps,
+    )
 
 
 def _hypothesis(
     index: int, place: str, volume: Volume, result: LesionHypotheses, classes: Sequence[str]
-) -> dict[str, Any]:
+) -> HypothesisEntry:
     found, mask, shape = result.hypotheses, result.hypotheses.masks[index], volume.array.shape
     sizes = {name: _size(mask == label, volume) for label, name in enumerate(classes) if label}
-    return {
-        "rank": index + 1,
-        "file": f"{place}hyp_{index + 1:02d}.nii.gz",
-        "probability": round(float(found.probabilities[index]), 6),
-        "interval": None if found.intervals is None else _rounded(found.intervals[index], 6),
+    return HypothesisEntry(
+        rank=index + 1,
+        file=f"{place}hyp_{index + 1:02d}.nii.gz",
+        probability=round(float(found.probabilities[index]), 6),
+        interval=None if found.intervals is None else _rounded(found.intervals[index], 6),
         **_size(mask, volume),
         **({"classes": sizes} if len(sizes) > 1 else {}),
-        "agreement": round(float(result.agreement[index]), 6),
-        "empty": not mask.any(),
-        "cut_off": cut_off(mask, result.box, shape),
-        "at_border": at_border(mask, result.box, shape),
-    }
+        agreement=round(float(result.agreement[index]), 6),
+        empty=not mask.any(),
+        cut_off=cut_off(mask, result.box, shape),
+        at_border=at_border(mask, result.box, shape),
+    )
 
 
 def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
@@ -124,5 +136,5 @@ def _overlaps(found: Sequence[LesionHypotheses]) -> dict[int, list[int]]:
     return shared
 
 
-def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> list[float]:
-    return [round(float(value), digits) + 0.0 for value in values]
+def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> Any:
+    return tuple(round(float(value), digits) + 0.0 for value in values)

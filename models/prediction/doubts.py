@@ -1,4 +1,4 @@
-"""Why a model may not be made for a scan, or a mask not be meant as it is, in words."""
+"""Why a model may not be made for a scan, or a mask not be meant as it is, and what was done to fit the scan, in words."""
 
 from collections.abc import Sequence
 
@@ -30,6 +30,13 @@ def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence
     return [*scan.notes, *(doubt for doubt in found if doubt)]
 
 
+def notes(trained: Trained, scan: Scan) -> list[str]:
+    """Sentences about how the scan was made to fit the model, where that is as it should be and nobody need do anything."""
+    if _is_scaled(trained, scan) and in_hounsfield(scan):
+        return [f"{_scaling(trained, scan)} So is every CT in HU."]
+    return []
+
+
 def in_hounsfield(scan: Scan) -> bool:
     """Whether a scan's values are HU, as far as can be told: by its modality, or by values of air and of soft tissue."""
     if scan.dicom is not None:
@@ -52,13 +59,24 @@ def _of_intensity(trained: Trained, scan: Scan) -> str | None:
             f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
             "air or with nothing else: is it a CT in HU?"
         )
-    if intensity.unit != "HU" and not in_range(scan.volume, intensity):
-        return (
-            f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
-            f"reach from {low:g} to {high:g}: each slice was scaled to that range by its least and greatest value about the "
-            "lesion."
-        )
+    if _is_scaled(trained, scan) and not in_hounsfield(scan):
+        return f"{_scaling(trained, scan)} Is it a scan of the kind that the model was trained on?"
     return None
+
+
+def _is_scaled(trained: Trained, scan: Scan) -> bool:
+    """Whether the scan's values are put into the range of a model that knows no unit."""
+    intensity = trained.record.data.intensity
+    return intensity.unit != "HU" and not in_range(scan.volume, intensity)
+
+
+def _scaling(trained: Trained, scan: Scan) -> str:
+    intensity, (low, high) = trained.record.data.intensity, scan.volume.range
+    return (
+        f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
+        f"reach from {low:g} to {high:g}: each slice was scaled to that range by its least and greatest value about the "
+        "lesion."
+    )
 
 
 def _of_spacing(scan: Scan) -> str | None:

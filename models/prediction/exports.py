@@ -1,14 +1,14 @@
 """Hypotheses as segments of the formats that PACS and 3D Slicer read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ambiseg.preprocessing.scan import Scan
 from ambiseg.preprocessing.segments import Segment, SegSeries
 
 from ..preview import percent
+from .document import LesionEntry
 from .inference import LesionHypotheses
 from .predict import Prediction
 
@@ -17,24 +17,24 @@ def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
     """For each lesion `hypotheses.dcm` (a segment a hypothesis) and `probability.dcm` (fractional), all in one new series."""
     from ambiseg.preprocessing.dicom_seg import write_dicom_seg
 
-    content = prediction.content
-    made_by = {"model": content["model"]["name"], "version": version("ambiseg")}
+    document = prediction.document
+    made_by = {"model": document.model.name, "version": version("ambiseg")}
     series = SegSeries.new()
     instance = 0
     for lesion, result in _pairs(prediction):
         for name, segments in (
-            ("hypotheses", _masks(content, lesion, result)),
+            ("hypotheses", _masks(document.classes, lesion, result)),
             ("probability", _marginal(lesion, result)),
         ):
             instance += 1
             write_dicom_seg(
-                folder / lesion["folder"] / f"{name}.dcm",
+                folder / lesion.folder / f"{name}.dcm",
                 scan,
                 list(segments),
                 fractional=name == "probability",
                 series=series,
                 instance=instance,
-                lesion=lesion["number"],
+                lesion=lesion.number,
                 **made_by,
             )
 
@@ -44,29 +44,28 @@ def write_nrrd(folder: Path, scan: Scan, prediction: Prediction) -> None:
     from ambiseg.preprocessing.seg_nrrd import write_seg_nrrd
 
     for lesion, result in _pairs(prediction):
-        segments = list(_masks(prediction.content, lesion, result))
-        write_seg_nrrd(folder / lesion["folder"] / "hypotheses.seg.nrrd", scan, segments)
+        segments = list(_masks(prediction.document.classes, lesion, result))
+        write_seg_nrrd(folder / lesion.folder / "hypotheses.seg.nrrd", scan, segments)
 
 
-def _pairs(prediction: Prediction) -> Iterator[tuple[dict[str, Any], LesionHypotheses]]:
-    return zip(prediction.content["lesions"], prediction.lesions, strict=True)
+def _pairs(prediction: Prediction) -> Iterator[tuple[LesionEntry, LesionHypotheses]]:
+    return zip(prediction.document.lesions, prediction.lesions, strict=True)
 
 
-def _masks(content: Mapping[str, Any], lesion: Mapping[str, Any], result: LesionHypotheses) -> Iterator[Segment]:
+def _masks(names: Sequence[str], lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment]:
     """A segment for each hypothesis and, where there are several, each foreground class."""
-    names = content["classes"]
-    for entry, mask in zip(lesion["hypotheses"], result.hypotheses.masks, strict=True):
+    for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):
         for label, name in enumerate(names[1:], start=1):
             which = f", {name}" if len(names) > 2 else ""
             yield Segment(
-                f"{_called(lesion)} hypothesis {entry['rank']}{which}, {percent(entry['probability'])}",
-                f"Hypothesis {entry['rank']} of {len(lesion['hypotheses'])}{which}, probability {entry['probability']:.4f}",
+                f"{_called(lesion)} hypothesis {entry.rank}{which}, {percent(entry.probability)}",
+                f"Hypothesis {entry.rank} of {len(lesion.hypotheses)}{which}, probability {entry.probability:.4f}",
                 result.box,
                 mask == label,
             )
 
 
-def _marginal(lesion: Mapping[str, Any], result: LesionHypotheses) -> Iterator[Segment]:
+def _marginal(lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment]:
     yield Segment(
         f"{_called(lesion)} probability",
         "Probability that a voxel is lesion, the mean over the model's draws",
@@ -75,6 +74,6 @@ def _marginal(lesion: Mapping[str, Any], result: LesionHypotheses) -> Iterator[S
     )
 
 
-def _called(lesion: Mapping[str, Any]) -> str:
+def _called(lesion: LesionEntry) -> str:
     """Lesions by number: a name given by the user might be a patient's."""
-    return f"Lesion {lesion['number']}"
+    return f"Lesion {lesion.number}"

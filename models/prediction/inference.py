@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.class_probabilities import Probabilities
-from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.errors import ResourceError, UsageError
 from ambiseg.preprocessing.volume import Volume
 
 from ..calibration import Calibration
@@ -33,6 +33,7 @@ DEPTH_MM = 20.0  # slices looked at on either side of the point at most
 FEW = 12  # slices that are all looked at; of more, those that the lesion reaches
 PROBE = 32  # draws that tell which it reaches
 MARGIN_MM = 3.0  # beyond the slices that they mark
+MOST_VOXELS = 8e9  # of all draws of a lesion together, a byte each
 LEAST_MM = 5.0  # on either side of the point, whatever they mark
 
 
@@ -185,6 +186,7 @@ def _drawn(
     draws: int,
 ) -> _Drawn:
     """The model's masks of a place's slices, without what is not the lesion's."""
+    _check_voxels(place, draws)
     data = trained.record.data
     images = place.images(volume, data.intensity, data.scaled_over)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
@@ -205,6 +207,17 @@ def _drawn(
         marginal=place.marginal_back(atoms.marginal.float().cpu().numpy()),
         stated=None if stated is None else place.marginal_back(stated.float().cpu().numpy()),
     )
+
+
+def _check_voxels(place: Neighbourhood, draws: int) -> None:
+    """Raise ResourceError, before the work, where the masks would not fit into a memory."""
+    voxels = draws * math.prod(place.shape)
+    if voxels > MOST_VOXELS:
+        sides = " x ".join(map(str, reversed(place.shape)))
+        raise ResourceError(
+            f"{draws} masks of {sides} voxels about a lesion would need {voxels / 1e9:.0f} GB: look at fewer slices with "
+            "--depth, or take fewer --draws."
+        )
 
 
 def calibration_at(trained: Trained, merge: float) -> Calibration | None:

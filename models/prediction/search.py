@@ -83,8 +83,8 @@ def _slice_through(volume: Volume, blob: Blob) -> Volume:
 
 
 def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:
-    """The blob's centre in mm RAS, to a hundredth: finer digits depend on the number of threads."""
-    x, y, z = (round(value, 2) for value in volume.world(blob.centre))
+    """The blob's centre in mm RAS to a tenth, as it is printed everywhere: who points at what was printed gets the same."""
+    x, y, z = (round(value, 1) + 0.0 for value in volume.world(blob.centre))
     return x, y, z
 
 

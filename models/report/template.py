@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ambiseg.preprocessing.documents import json_text
+
 from .numbers import decimals, interval, true_minus
 
 STYLE = "report.css"
@@ -27,6 +29,7 @@ def render(
     environment = Environment(
         loader=FunctionLoader(read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies |= {"json.dumps_function": json_text, "json.dumps_kwargs": {"indent": None}}
     environment.filters |= {write.__name__: _printed(write) for write in (decimals, interval)}
     style, programs = "".join(map(read, (STYLE, *styles))), list(map(read, scripts))
     return environment.get_template(name).render(

@@ -1,13 +1,13 @@
 """What the page says of one lesion: its figures in words and its hypotheses."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ambiseg.preprocessing.segments import COLOURS
 
+from ..prediction.document import HypothesisEntry, LesionEntry
 from ..preview import percent
 from . import words
+from .voxels import Voxels
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Card:
-    """A lesion as the page shows it. `picture`: a PNG in an address; `voxels`: what the viewer draws, None if left out."""
+    """A lesion as the page shows it. `picture`: a PNG in an address, `voxels`: what the viewer draws; None if left out."""
 
     number: int
     title: str
@@ -39,66 +39,63 @@ class Card:
     draws: str
     notes: tuple[str, ...]
     hypotheses: tuple[Hypothesis, ...]
-    picture: str
-    voxels: dict[str, Any] | None
+    picture: str | None
+    voxels: Voxels | None
 
 
-def card(lesion: Mapping[str, Any], picture: str, voxels: dict[str, Any] | None) -> Card:
+def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Card:
     """The card of an entry of `lesions` in hypotheses.json."""
-    score, draws, residual = lesion["score"], lesion["draws"], lesion["residual"]
     return Card(
-        number=lesion["number"],
-        title=lesion["name"] or f"Lesion {lesion['number']}",
-        place=words.place(lesion["centre_mm"]),
-        score="" if score is None else f"{score:.2f}",
-        no_lesion=percent(lesion["no_lesion"]),
-        ambiguity="–" if lesion["ambiguity"] is None else f"{lesion['ambiguity']:.2f}",
-        level=words.ambiguity(lesion["ambiguity"]),
-        residual=percent(residual) if residual >= 0.0005 else "",
-        draws="exact" if draws is None else f"{draws} draws",
+        number=lesion.number,
+        title=lesion.name or f"Lesion {lesion.number}",
+        place=words.place(lesion.centre_mm),
+        score="" if lesion.score is None else f"{lesion.score:.2f}",
+        no_lesion=percent(lesion.no_lesion),
+        ambiguity="–" if lesion.ambiguity is None else f"{lesion.ambiguity:.2f}",
+        level=words.ambiguity(lesion.ambiguity),
+        residual=percent(lesion.residual) if lesion.residual >= 0.0005 else "",
+        draws="exact" if lesion.draws is None else f"{lesion.draws} draws",
         notes=_notes(lesion),
-        hypotheses=tuple(_hypothesis(entry) for entry in lesion["hypotheses"]),
+        hypotheses=tuple(_hypothesis(entry) for entry in lesion.hypotheses),
         picture=picture,
         voxels=voxels,
     )
 
 
-def _notes(lesion: Mapping[str, Any]) -> tuple[str, ...]:
-    others = lesion["overlaps"]
-    if not others:
+def _notes(lesion: LesionEntry) -> tuple[str, ...]:
+    if not lesion.overlaps:
         return ()
-    names = " and ".join(f"lesion {number}" for number in others)
+    names = " and ".join(f"lesion {number}" for number in lesion.overlaps)
     return (f"Its masks overlap those of {names}: both may be one lesion.",)
 
 
-def _hypothesis(entry: Mapping[str, Any]) -> Hypothesis:
-    interval = entry["interval"]
+def _hypothesis(entry: HypothesisEntry) -> Hypothesis:
     return Hypothesis(
-        rank=entry["rank"],
-        colour=COLOURS[(entry["rank"] - 1) % len(COLOURS)],
-        probability=entry["probability"],
-        interval=None if interval is None else (interval[0], interval[1]),
-        says=percent(entry["probability"]),
-        interval_says=words.interval(interval),
-        facts=("no lesion: nothing is marked",) if entry["empty"] else _facts(entry),
+        rank=entry.rank,
+        colour=COLOURS[(entry.rank - 1) % len(COLOURS)],
+        probability=entry.probability,
+        interval=entry.interval,
+        says=percent(entry.probability),
+        interval_says=words.interval(entry.interval),
+        facts=("no lesion: nothing is marked",) if entry.empty else _facts(entry),
         notes=_warnings(entry),
     )
 
 
-def _facts(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _facts(entry: HypothesisEntry) -> tuple[str, ...]:
     """Size, axes, slices and agreement; the classes' own sizes where there are several."""
-    single = "area_mm2" in entry
-    facts = [words.extent(entry), words.axes(entry)]
-    facts += [] if single else [words.slices(entry["slices"])]
-    facts += [] if entry["rank"] == 1 else [f"agreement with 1: {percent(entry['agreement'])}"]
-    facts += [f"{name} {words.extent(size)}" for name, size in entry.get("classes", {}).items() if size["slices"]]
+    single = entry.area_mm2 is not None
+    facts = [words.extent(entry.size), words.axes(entry.size)]
+    facts += [] if single else [words.slices(entry.slices)]
+    facts += [] if entry.rank == 1 else [f"agreement with 1: {percent(entry.agreement)}"]
+    facts += [f"{name} {words.extent(size)}" for name, size in (entry.classes or {}).items() if size.slices]
     return tuple(facts)
 
 
-def _warnings(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _warnings(entry: HypothesisEntry) -> tuple[str, ...]:
     notes = []
-    if entry["cut_off"]:
+    if entry.cut_off:
         notes.append("Reaches the border of what the model looked at: more may lie outside.")
-    if entry["at_border"]:
+    if entry.at_border:
         notes.append("Reaches the border of the scan: more may lie outside.")
     return tuple(notes)

@@ -2,14 +2,15 @@
 
 import base64
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.volume import Volume
 
+from ..prediction.document import Document, LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..preview import save_preview
 from ..report.template import render
@@ -21,23 +22,31 @@ PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesi
 LIVE = 24  # lesions whose voxels are in the page; all have a picture and their figures
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """What the scripts need to know of the page: the hypotheses' colours, and the `unit` of the scan's values."""
+
+    colours: Sequence[str]
+    unit: str
+
+
 def write_report(
-    path: Path, volume: Volume, results: Sequence[LesionHypotheses], content: Mapping[str, Any], unit: str
+    path: Path, volume: Volume, results: Sequence[LesionHypotheses], document: Document, unit: str
 ) -> None:
     """Write the page of a scan's `results`, whole or not at all.
 
-    `content` is that of hypotheses.json, from which all figures are taken; of `results` only the voxels are used. `unit`
+    `document` is that of hypotheses.json, from which all figures are taken; of `results` only the voxels are used. `unit`
     "HU" gives the windows of CT, "relative" windows from the scan's own values. The same results give the same bytes.
     """
     cards = []
-    for number, (lesion, result) in enumerate(zip(content["lesions"], results, strict=True)):
+    for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
         picture = _picture(path.parent, lesion, result, volume, unit)
-        cards.append(card(lesion, picture, voxels(result, volume, content["classes"], unit) if number < LIVE else None))
+        cards.append(card(lesion, picture, voxels(result, volume, document.classes, unit) if number < LIVE else None))
     with whole_file(path) as aside:
-        aside.write_text(_page(cards, content, unit), encoding="utf-8")
+        aside.write_text(_page(cards, document, unit), encoding="utf-8")
 
 
-def _page(cards: Sequence[Card], content: Mapping[str, Any], unit: str) -> str:
+def _page(cards: Sequence[Card], document: Document, unit: str) -> str:
     return render(
         "prediction.html",
         package=__package__,
@@ -45,19 +54,22 @@ def _page(cards: Sequence[Card], content: Mapping[str, Any], unit: str) -> str:
         scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
         cards=cards,
         live=LIVE,
-        found_by=content["found_by"],
-        warnings=content["warnings"],
-        calibration=words.calibration(content["calibration"]),
-        calibrated=content["calibration"] is not None,
-        model=content["model"]["name"],
-        facts=words.model_facts(content),
-        viewer={"colours": COLOURS, "unit": unit},
+        found_by=document.found_by,
+        warnings=document.warnings,
+        notes=document.notes,
+        calibration=words.calibration(document.calibration),
+        calibrated=document.calibration is not None,
+        model=document.model.name,
+        facts=words.model_facts(document),
+        viewer=Viewer(COLOURS, unit),
     )
 
 
-def _picture(folder: Path, lesion: Mapping[str, Any], result: LesionHypotheses, volume: Volume, unit: str) -> str:
+def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume: Volume, unit: str) -> str | None:
     """The lesion's preview as an address that holds it: the one in `folder` where it is written already."""
-    drawn = folder / lesion["preview"]
+    if lesion.preview is None:
+        return None
+    drawn = folder / lesion.preview
     if drawn.exists():
         png = drawn.read_bytes()
     else:

@@ -14,7 +14,7 @@ MARGIN_MM = 8.0  # kept about all that is marked
 VOXELS = 1_000_000
 MARKED = 0.05  # the probability from which a voxel counts as marked
 
-Extent = tuple[NDArray[np.intp], NDArray[np.intp]]
+Extent = tuple[list[int], list[int]]
 
 
 def region(result: LesionHypotheses, volume: Volume) -> Box:
@@ -26,7 +26,8 @@ def region(result: LesionHypotheses, volume: Volume) -> Box:
     drawn = np.asarray((result.hypotheses.masks > 0).any(0))
     likely = drawn | (result.probability > MARKED)
     low, high = _extent(likely, result) if likely.any() else _centre(result, volume)
-    first, last = _extent(drawn, result) if drawn.any() else ((low + high) // 2, (low + high) // 2)
+    middle = [(one + other) // 2 for one, other in zip(low, high, strict=True)]
+    first, last = _extent(drawn, result) if drawn.any() else (middle, middle)
     for side_mm in SIDES_MM:
         z, y, x = (
             _side((low[axis], high[axis]), (first[axis], last[axis]), side_mm, volume.spacing_mm[axis], count)
@@ -39,13 +40,14 @@ def region(result: LesionHypotheses, volume: Volume) -> Box:
 
 def _extent(marked: NDArray[np.bool_], result: LesionHypotheses) -> Extent:
     """The first and last marked voxels (z, y, x) of the scan."""
-    found = np.argwhere(marked) + [side.start for side in result.box]
-    return found.min(0), found.max(0)
+    sides = ((marked.any(tuple({0, 1, 2} - {axis})), side.start) for axis, side in enumerate(result.box))
+    ends = [np.flatnonzero(hits)[[0, -1]] + start for hits, start in sides]
+    return [int(low) for low, _ in ends], [int(high) for _, high in ends]
 
 
 def _centre(result: LesionHypotheses, volume: Volume) -> Extent:
-    nearest = np.rint(volume.voxel(result.lesion.centre_mm)).astype(np.intp)
-    nearest = np.clip(nearest, 0, np.array(volume.array.shape) - 1)
+    places = zip(volume.voxel(result.lesion.centre_mm), volume.array.shape, strict=True)
+    nearest = [min(max(round(at), 0), count - 1) for at, count in places]
     return nearest, nearest
 
 
@@ -55,5 +57,5 @@ def _side(about: tuple[int, int], kept: tuple[int, int], side_mm: float, step: f
     length = min(max(round(wanted_mm / step), kept[1] + 1 - kept[0], 1), count)
     start = (about[0] + about[1] + 1 - length) // 2
     start = min(max(start, kept[1] + 1 - length), kept[0])
-    start = int(min(max(start, 0), count - length))
+    start = min(max(start, 0), count - length)
     return slice(start, start + length)

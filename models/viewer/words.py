@@ -1,8 +1,10 @@
 """A prediction's numbers as a reader of reports expects them: units, few digits, and words beside the figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ..prediction.document import CalibrationEntry, Document, ScanEntry, SizeEntry
 from ..preview import percent
 from ..report.facts import short_hash
 from ..report.numbers import true_minus
@@ -28,17 +30,17 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "" if bounds is None else f"{percent(bounds[0]).removesuffix(' %')} to {percent(bounds[1])}"
 
 
-def extent(size: Mapping[str, Any]) -> str:
+def extent(size: SizeEntry) -> str:
     """The volume of a mask or of one of its classes, its area where the scan is a single slice."""
-    if "area_mm2" in size:
-        return f"{_few(size['area_mm2'])} mm²"
-    volume = size["volume_mm3"]
-    return f"{_few(volume)} mm³" + (f" ({volume / 1000:.3g} mL)" if volume >= MILLILITRES else "")
+    if size.area_mm2 is not None:
+        return f"{_few(size.area_mm2)} mm²"
+    volume = size.volume_mm3 or 0.0
+    return f"{_few(volume)} mm³" + (f" ({volume / MILLILITRES:.3g} mL)" if volume >= MILLILITRES else "")
 
 
-def axes(size: Mapping[str, Any]) -> str:
+def axes(size: SizeEntry) -> str:
     """Long and short axis."""
-    return f"{size['long_axis_mm']:.1f} × {size['short_axis_mm']:.1f} mm"
+    return f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f} mm"
 
 
 def slices(count: int) -> str:
@@ -46,7 +48,7 @@ def slices(count: int) -> str:
     return f"{count} slice{'' if count == 1 else 's'}"
 
 
-def calibration(found: Mapping[str, Any] | None) -> str:
+def calibration(found: CalibrationEntry | None) -> str:
     """Whether the probabilities were corrected, and how."""
     if found is None:
         return (
@@ -54,28 +56,28 @@ def calibration(found: Mapping[str, Any] | None) -> str:
             "out was not checked."
         )
     return (
-        f"Calibrated, with temperature {found['temperature']:.3g}. The model's own probabilities were corrected to what "
+        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected to what "
         "readers of scans that it was not trained on bore out."
     )
 
 
-def model_facts(content: Mapping[str, Any]) -> dict[str, str]:
+def model_facts(document: Document) -> dict[str, str]:
     """Which model made the hypotheses and with what settings, by name."""
-    model, settings = content["model"], content["settings"]
+    model, settings = document.model, asdict(document.settings)
     return {
-        "Model": f"{model['name']}, method {model['method']}",
-        "Weights": short_hash(model["weights_sha256"]),
-        "Training data": short_hash(model["data_sha256"]),
-        "Classes": ", ".join(content["classes"][1:]),
-        "Scan": _scan(content["scan"]),
+        "Model": f"{model.name}, method {model.method}",
+        "Weights": short_hash(model.weights_sha256),
+        "Training data": short_hash(model.data_sha256),
+        "Classes": ", ".join(document.classes[1:]),
+        "Scan": _scan(document.scan),
         "Settings": ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items()),
-        "Version": content["program"],
+        "Version": document.program,
     }
 
 
-def _scan(scan: Mapping[str, Any]) -> str:
-    voxels = " × ".join(str(count) for count in scan["voxels"])
-    return f"{voxels} voxels of {' × '.join(f'{step:.3g}' for step in scan['spacing_mm'])} mm"
+def _scan(scan: ScanEntry) -> str:
+    voxels = " × ".join(str(count) for count in scan.voxels)
+    return f"{voxels} voxels of {' × '.join(f'{step:.3g}' for step in scan.spacing_mm)} mm"
 
 
 def _setting(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from ambiseg.models.prediction.doubts import doubts, in_hounsfield
+from ambiseg.models.prediction.doubts import doubts, in_hounsfield, notes
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.run import Trained
 from ambiseg.preprocessing.nifti_grid import grid_from
@@ -40,11 +40,24 @@ def test_intensities_that_are_no_hounsfield_units(threshold_model: Make) -> None
     assert "values reach from 0 to 255 only" in doubt
 
 
+def test_what_is_as_it_should_be_is_a_note_and_no_warning(threshold_model: Make) -> None:
+    """A CT in HU for a model of values without a unit is always scaled: nobody can do anything about it."""
+    relative = threshold_model(unit="relative", low=0, high=255)
+    for modality in (None, "CT"):
+        assert doubts(relative, scan(CHEST, modality=modality)) == []
+        (note,) = notes(relative, scan(CHEST, modality=modality))
+        assert "each slice was scaled to that range by its least and greatest" in note
+    assert notes(threshold_model(), scan(CHEST)) == []
+
+
 def test_intensities_of_another_range_than_a_relative_model_saw(threshold_model: Make) -> None:
     relative = threshold_model(unit="relative", low=0, high=255)
-    assert doubts(relative, scan(np.clip(CHEST, 0, 255))) == []
-    (doubt,) = doubts(relative, scan(CHEST))
-    assert "each slice was scaled to that range by its least and greatest" in doubt
+    assert doubts(relative, scan(np.clip(CHEST, 0, 255))) == notes(relative, scan(np.clip(CHEST, 0, 255))) == []
+    for other in (scan(CHEST + 1000), scan(CHEST + 1000, modality="MR")):
+        (doubt,) = doubts(relative, other)
+        assert "each slice was scaled to that range by its least and greatest" in doubt
+        assert "Is it a scan of the kind that the model was trained on?" in doubt
+        assert notes(relative, other) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,20 @@ class Batches:
             "c": DataError("c.nii is cut short: get it again."),
             "d": ZeroDivisionError("division by zero"),
         }
+        self.missing: dict[str, list[str]] = {}
         self.seen: list[str] = []
 
     def run(self, request: Request = Request(), **choice: Any) -> Batch:
         self.seen.clear()
         return predict_batch(self.trained, CASES, self.folder, request, self.predict, **choice)
 
-    def predict(self, case: Case, folder: Path) -> None:
+    def predict(self, case: Case, folder: Path) -> list[str]:
         self.seen.append(case.name)
         if case.name in self.broken:
             raise self.broken[case.name]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hypotheses.json").write_text("{}")
+        return self.missing.get(case.name, [])
 
     def states(self) -> dict[str, str]:
         content: dict[str, dict[str, str]] = json.loads((self.folder / "manifest.json").read_text())
@@ -113,6 +116,78 @@ def test_another_request_is_refused_unless_all_is_done_again(batches: Batches) -
     assert batches.seen == ["a", "b", "c", "d"]
 
 
+def test_the_folder_is_a_batchs_before_its_first_case_is_begun(batches: Batches) -> None:
+    """So that a kill at any moment leaves what the same call goes on with."""
+    seen: list[dict[str, str]] = []
+
+    def predict(case: Case, folder: Path) -> list[str]:
+        seen.append(batches.states())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_batch(batches.trained, CASES, batches.folder, Request(), predict)
+    assert seen == [dict.fromkeys("abcd", "waiting")]
+    batches.broken.clear()
+    assert batches.run().done == ["a", "b", "c", "d"]
+
+
+def test_all_is_waiting_again_before_all_is_predicted_again(batches: Batches) -> None:
+    """Else what a killed call left of other settings would count as done by the former ones."""
+    batches.broken.clear()
+    batches.run()
+    batches.broken = {"b": KeyboardInterrupt()}  # type: ignore[dict-item]
+    with pytest.raises(KeyboardInterrupt):
+        batches.run(Request(ranking=Ranking(top=3)), overwrite=True)
+    with pytest.raises(UsageError, match="another model or other settings"):
+        batches.run()
+    batches.broken.clear()
+    batches.run(Request(ranking=Ranking(top=3)))
+    assert batches.seen == ["b", "c", "d"]
+
+
+def test_a_folder_with_nothing_but_what_a_killed_process_left_is_taken(batches: Batches) -> None:
+    batches.folder.mkdir()
+    (batches.folder / ".writing-manifest.json").write_text("{")
+    (batches.folder / ".lock-manifest.json").touch()
+    batches.broken.clear()
+    assert batches.run().done == ["a", "b", "c", "d"]
+
+
+def test_a_case_that_lacks_something_is_done_and_told_every_time(batches: Batches) -> None:
+    batches.broken.clear()
+    batches.missing = {"b": ["preview.png could not be made: out of ink."]}
+    for done, skipped in ((["a", "b", "c", "d"], []), ([], ["a", "b", "c", "d"])):
+        batch = batches.run()
+        assert (batch.done, batch.skipped, batch.incomplete) == (done, skipped, batches.missing)
+        assert set(batches.states().values()) == {"done"}
+    shutil.rmtree(batches.folder / "b")  # the request to make it again
+    batches.missing = {}
+    batch = batches.run()
+    assert (batches.seen, batch.incomplete) == (["b"], {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b'{"schema": 1}',
+        b"\xff\xfe",
+        b'{"schema": 1, "asked_sha256": 3, "cases": {}}',
+        b'{"cases": {"a": "don',
+    ],
+)
+def test_a_damaged_manifest_is_named_and_overwritten_on_request(batches: Batches, content: bytes) -> None:
+    batches.broken.clear()
+    batches.run()
+    (batches.folder / "manifest.json").write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"manifest.json is damaged.*restore it, or predict all cases again with --overwrite"
+    ):
+        batches.run()
+    assert batches.run(overwrite=True).done == ["a", "b", "c", "d"]
+
+
 def test_what_speaks_of_one_scan_is_refused(batches: Batches) -> None:
     with pytest.raises(UsageError, match="--at and --series can be said of one scan only"):
         batches.run(Request(Places(at=["1,2,3"]), series="2"))
@@ -125,5 +200,5 @@ def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> No
     with pytest.raises(UsageError, match="exists and is no former batch"):
         batches.run()
     (batches.folder / "manifest.json").write_text("{broken")
-    with pytest.raises(DataError, match=r"manifest.json is damaged: remove it"):
+    with pytest.raises(DataError, match=r"manifest.json is damaged.*--overwrite"):
         batches.run()

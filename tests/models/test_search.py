@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
+import ambiseg
 from ambiseg.models.prediction.blobs import find_blobs
 from ambiseg.models.prediction.search import foreground, search, weigh
 from ambiseg.models.run import Trained
-from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.volume import Volume
 
 SPACING_MM = (2.5, 1.6, 1.6)
@@ -61,6 +63,49 @@ def test_the_same_scan_gives_the_same_candidates(chest: Volume, threshold_model:
     torch.rand(3)
     assert search(trained, chest) == once
     assert search(trained, chest, limit=1) == once[:1]
+
+
+@pytest.mark.parametrize("spacing_mm", [None, 1.0])
+def test_who_points_at_the_printed_centre_gets_what_the_search_gave(
+    chest: Volume, threshold_model: ModelMaker, spacing_mm: float | None
+) -> None:
+    """To the last digit: the place is the same, and so are the crop, the slices and the draws."""
+    trained = threshold_model(crop=32, spacing_mm=spacing_mm)
+    image = nib.Nifti1Image(chest.array.T, AFFINE)
+    searched = ambiseg.predict(image, trained, candidates=3, draws=32)
+    assert searched.figures["found_by"] == "search"
+    assert len(searched.lesions) > 1
+    for lesion, result in zip(searched.figures["lesions"], searched.lesions, strict=True):
+        printed = tuple(float(f"{value:.1f}") for value in lesion["centre_mm"])
+        assert list(printed) == lesion["centre_mm"]
+        pointed = ambiseg.predict(image, trained, at=[printed], draws=32)
+        (own,) = pointed.figures["lesions"]
+        assert pointed.lesions[0].box == result.box
+        assert np.array_equal(pointed.lesions[0].hypotheses.masks, result.hypotheses.masks)
+        for key in ("no_lesion", "ambiguity", "residual"):
+            assert own[key] == lesion[key]
+        assert [entry["probability"] for entry in own["hypotheses"]] == [
+            entry["probability"] for entry in lesion["hypotheses"]
+        ]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-6, 0.0, np.nan])
+def test_voxels_that_cannot_be_meant_are_refused_at_once(
+    chest: Volume, threshold_model: ModelMaker, scale: float
+) -> None:
+    """Metres taken for millimetres: what is counted in mm would never end."""
+    affine = AFFINE @ np.diag([scale, scale, scale, 1])
+    for lungs in (None, np.ones(SHAPE, bool)):
+        with pytest.raises(
+            DataError, match=r"voxels measure .* mm: expected 0.01 to 100 mm along each axis; its units"
+        ):
+            search(threshold_model(), Volume(chest.array, affine), lungs=lungs)
+
+
+def test_a_part_much_larger_than_a_chest_is_refused_at_once(chest: Volume, threshold_model: ModelMaker) -> None:
+    wide = Volume(chest.array, AFFINE @ np.diag([30, 30, 30, 1]))
+    with pytest.raises(DataError, match=r"The part of the scan to be searched measures .* mm, more than a chest"):
+        search(threshold_model(), wide, lungs=np.ones(SHAPE, bool))
 
 
 def test_given_lungs_say_where_to_look(chest: Volume, threshold_model: ModelMaker) -> None:

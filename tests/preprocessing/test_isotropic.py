@@ -1,7 +1,9 @@
 """A part of a scan on an isotropic grid: values, places and masks go with it."""
 
 import numpy as np
+import pytest
 
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.isotropic import isotropic
 from ambiseg.preprocessing.volume import Volume
 
@@ -46,3 +48,12 @@ def test_a_mask_is_taken_at_the_nearest_voxels() -> None:
     assert inside.shape == part.array.shape
     volume_mm3 = np.prod([(side.stop - side.start) * step for side, step in zip(box, SPACING_MM, strict=True)])
     assert abs(inside.sum() - volume_mm3) < 0.15 * volume_mm3
+
+
+def test_a_grid_beyond_all_bounds_is_refused_before_any_work() -> None:
+    """Centimetres taken for millimetres make a kilometre of grid; an unlikely voxel makes a scan without end."""
+    whole = (slice(0, 12), slice(0, 48), slice(0, 30))
+    for scale, says in ((30.0, r"measures 13.. x 1... x 1... mm, more than a chest"), (1e-4, "its units are wrong")):
+        volume = Volume(ramp().array, ramp().affine @ np.diag([scale, scale, scale, 1]))
+        with pytest.raises(DataError, match=says):
+            isotropic(volume, whole, 1.0, margin=8, multiple=4, window=ALL)

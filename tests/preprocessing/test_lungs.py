@@ -1,8 +1,13 @@
 """The lungs of made chests, whose shape is known."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.lungs import block_means, closed, lung_mask
 from ambiseg.preprocessing.volume import Volume
 
@@ -122,3 +127,31 @@ def test_block_means_count_the_voxels_that_are_there() -> None:
     for z, y, x in np.ndindex(means.shape):
         expected = array[2 * z : 2 * z + 2, 2 * y : 2 * y + 2, 3 * x : 3 * x + 3].mean()
         assert means[z, y, x] == pytest.approx(expected)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 400)] * 3))
+@settings(max_examples=60, deadline=None)
+def test_block_means_are_means_however_large_a_block_is(
+    shape: tuple[int, int, int], blocks: tuple[int, int, int]
+) -> None:
+    array = np.random.default_rng(math.prod(shape)).integers(-1000, 1000, shape).astype(np.int16)
+    means = block_means(array, blocks)
+    assert means.dtype == np.float32
+    for place in np.ndindex(means.shape):
+        part = array[tuple(slice(at * size, (at + 1) * size) for at, size in zip(place, blocks, strict=True))]
+        assert means[place] == pytest.approx(part.mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("spacing", [(0.0025, 2.5, 2.5), (2.5, 2.5e-6, 2.5), (2500.0, 2.5, 2.5), (0.0, 1.0, 1.0)])
+def test_voxels_that_cannot_be_meant_are_refused_before_any_work(spacing: tuple[float, float, float]) -> None:
+    volume = Volume(np.zeros((90, 90, 90), np.int16), np.diag([*spacing[::-1], 1.0]))
+    with pytest.raises(
+        DataError, match=r"expected 0.01 to 100 mm along each axis; its units are wrong, correct its header"
+    ):
+        lung_mask(volume)
+
+
+@pytest.mark.parametrize("spacing", [(0.01, 2.5, 2.5), (2.5, 2.5, 0.01), (100.0, 0.01, 2.5)])
+def test_the_oddest_voxels_that_are_taken_cost_little(spacing: tuple[float, float, float]) -> None:
+    volume = Volume(np.full((12, 60, 60), -850, np.int16), np.diag([*spacing[::-1], 1.0]))
+    assert lung_mask(volume).shape == (12, 60, 60)

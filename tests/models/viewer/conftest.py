@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.hypotheses import Hypotheses
+from ambiseg.models.prediction.document import Document
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.measure import measure
@@ -30,7 +31,7 @@ class Made:
 
     def write(self, path: Path, unit: str = "HU") -> Path:
         """The page of this prediction."""
-        write_report(path, self.volume, self.results, self.content, unit)
+        write_report(path, self.volume, self.results, Document.model_validate(self.content), unit)
         return path
 
 
@@ -97,13 +98,14 @@ def made_content(
         {
             "number": number, "folder": "", "name": result.lesion.name, "centre_mm": list(result.lesion.centre_mm),
             "score": None, "no_lesion": result.no_lesion, "ambiguity": 0.3, "residual": 0.02, "draws": 256,
+            "probability": "probability.nii.gz", "entropy": "entropy.nii.gz", "aleatoric": None,
             "preview": f"lesion_{number:02d}/preview.png", "overlaps": [],
             "hypotheses": [made_entry(volume, result, i, classes) for i in range(len(result.hypotheses.masks))],
         }
         for number, result in enumerate(results, start=1)
     ]  # fmt: skip
     return {
-        "schema": 2, "program": "ambiseg 9.8.7", "calibration": None, "warnings": [], "found_by": "given",
+        "schema": 2, "program": "ambiseg 9.8.7", "calibration": None, "warnings": [], "notes": [], "found_by": "given",
         "model": {"name": "made-001", "method": "probunet", "weights_sha256": "a1" * 32, "data_sha256": "b2" * 32},
         "settings": {"top": 8, "draws": 256, "merge": 0.3, "depth_mm": None, "seed": 0}, "classes": list(classes),
         "scan": {"voxels": list(volume.array.shape[::-1]), "spacing_mm": list(volume.spacing_mm[::-1])},

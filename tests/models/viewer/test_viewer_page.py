@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ambiseg.models.prediction.document import SizeEntry
 from ambiseg.models.prediction.neighbourhood import within
 from ambiseg.models.viewer import page as page_module
 from ambiseg.models.viewer import words
@@ -54,6 +55,10 @@ class Read(HTMLParser):
 def embedded(text, name):
     """The JSON of a data block of the page."""
     return json.loads(next(data for _, attributes, data in Read(text).programs if attributes.get("id") == name))
+
+
+def size(**extent):
+    return SizeEntry(long_axis_mm=1, short_axis_mm=1, slices=1, **extent)
 
 
 def image_of(voxels, name):
@@ -275,10 +280,10 @@ def test_windows_are_those_of_ct_or_of_the_values():
     ("said", "wanted"),
     [
         (words.place((-57.94, 0.0, 3.0)), "x −57.9, y 0.0, z 3.0 mm"),
-        (words.extent({"volume_mm3": 6391.159}), "6391 mm³ (6.39 mL)"),
-        (words.extent({"volume_mm3": 45.678}), "45.7 mm³"),
-        (words.extent({"volume_mm3": 0.0}), "0 mm³"),
-        (words.extent({"area_mm2": 120.4}), "120 mm²"),
+        (words.extent(size(volume_mm3=6391.159)), "6391 mm³ (6.39 mL)"),
+        (words.extent(size(volume_mm3=45.678)), "45.7 mm³"),
+        (words.extent(size(volume_mm3=0.0)), "0 mm³"),
+        (words.extent(size(area_mm2=120.4)), "120 mm²"),
         (words.interval((0.374, 0.495)), "37 to 50 %"),
         (words.interval(None), ""),
         (words.slices(1), "1 slice"),
