@@ -45,7 +45,8 @@ def main() -> None:
     if asked.case:
         _again(*map(int, asked.case.split(":")))
         return
-    numbers = [number for number in range(asked.cases) if not asked.quick or subject_of(asked.seed, number).share >= QUICK]
+    least = QUICK if asked.quick else 0
+    numbers = [number for number in range(asked.cases) if subject_of(asked.seed, number).share >= least]
     verdicts = _run(asked.seed, numbers, asked.lanes)
     text = "".join(one.line() for one in verdicts)
     if asked.verdicts:
@@ -61,7 +62,8 @@ def _run(seed: int, numbers: Sequence[int], lanes: int) -> list[Verdict]:
         children = [_forked_lane(Path(folder, str(lane)), seed, numbers[lane::lanes]) for lane in range(lanes)]
         for child in children:
             os.waitpid(child, 0)
-        found = [Verdict(**json.loads(line)) for lane in range(lanes) for line in Path(folder, f"{lane}.jsonl").open()]
+        lines = [line for file in Path(folder).glob("*.jsonl") for line in file.read_text().splitlines()]
+    found = [Verdict(**json.loads(line)) for line in lines]
     return sorted(found, key=lambda one: int(one.case.split(":")[1]))
 
 
@@ -95,7 +97,7 @@ def _lane(base: Path, seed: int, numbers: list[int]) -> None:
             with _leaving():
                 _try_all(verdicts, trace, seed, numbers)
         _, status = os.waitpid(child, 0)
-        done = {int(json.loads(line)["case"].split(":")[1]) for line in verdicts.open()}
+        done = {int(json.loads(line)["case"].split(":")[1]) for line in verdicts.read_text().splitlines()}
         numbers = [number for number in numbers if number not in done]
         if numbers:  # the first of them ended the child
             with verdicts.open("a") as file:
@@ -131,7 +133,8 @@ def _ended(seed: int, number: int, status: int, trace: str) -> Verdict:
     if os.WIFSIGNALED(status):
         fault = f"crash: {signal.Signals(os.WTERMSIG(status)).name}"
     else:
-        fault = f"hang: over {HANG:.0f} s" if "Timeout" in trace else f"left the process with {os.waitstatus_to_exitcode(status)}"
+        left = f"left the process with {os.waitstatus_to_exitcode(status)}"
+        fault = f"hang: over {HANG:.0f} s" if "Timeout" in trace else left
     frames = [line.strip() for line in trace.splitlines() if "File" in line and "/damage/" not in line]
     return Verdict(f"{seed}:{number}", subject.name, what, "ended", fault, " < ".join(frames[:4]))
 
@@ -139,12 +142,12 @@ def _ended(seed: int, number: int, status: int, trace: str) -> Verdict:
 def summary(verdicts: Sequence[Verdict]) -> str:
     """A line a format with the counts of outcomes, then a line a fault that says how to see it again."""
     wide = max(len(one.name) for one in SUBJECTS)
-    lines = [f"{'format':{wide}}  cases  refused  as sound  accepted  faults"]
+    lines = [f"{'format':{wide}}    cases  refused as sound accepted   faults"]
     for subject in SUBJECTS:
         own = [one for one in verdicts if one.subject == subject.name]
         counts = Counter("fault" if one.fault else one.outcome.split()[0] for one in own)
         cells = (len(own), counts["refused"], counts["as"], counts["accepted"], counts["fault"])
-        lines.append(f"{subject.name:{wide}}  " + "  ".join(f"{cell:{width}}" for cell, width in zip(cells, (5, 7, 8, 8, 6), strict=True)))
+        lines.append(f"{subject.name:{wide}}" + "".join(f"{cell:9}" for cell in cells))
     lines += [f"{one.case} {one.subject}, {one.damage}: {one.fault} {one.where}" for one in verdicts if one.fault]
     return "\n".join(lines)
 

@@ -21,16 +21,26 @@ Damage = Callable[[bytes, random.Random], Damaged]
 NUMBER = re.compile(rb"(?<![\w.])[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 WRONG_NUMBERS = (
     "0", "-1", "1", "2", "7", "255", "256", "65535", "65536", "99999999", "2147483648", "1e6", "1e20", "1e308", "1e999999999",
-    "-0", "0.1", "1e-30", "NaN", "nan", "inf", "-Infinity", "0,5", "1_000", "0x10", "", "abc", "true", "null", "1.2.3", "9" * 5000,
-    "١", "=1+1", '"', "[", "1 2", "--3",
+    "-0", "0.1", "NaN", "nan", "inf", "-Infinity", "0,5", "1_000", "0x10", "1e-30", "", "abc", "true", "null", "1.2.3",
+    "9" * 5000, "١", "=1+1", '"', "[", "1 2", "--3",
 )  # fmt: skip
 WRONG_VALUES: Sequence[Any] = (
     None, True, False, 0, -1, 1, 3, 10**9, 2**63, 10**400, 0.5, -0.5, 1e308, float("nan"), float("inf"), "", "x", "1", "NaN",
     "../../etc/passwd", "\x1b[31mred", "a" * 100_000, "\ud800", [], [[]], [1, 2], ["x", None], {}, {"x": 1}, "0" * 64,
 )  # fmt: skip
-WORDS = (b"", b"x", b"\0", b"\xff\xfe", b"\x1b[2J", "ä€".encode(), b"\xe4", b'"', b"\n", b"\r", b",", b";", b"\t", b"{", b"]")
+WORDS = (
+    b"",
+    b"x",
+    b"\0",
+    b"\xff\xfe",
+    b"\x1b[2J",
+    "ä€".encode(),
+    b"\xe4",
+    *(bytes((sign,)) for sign in b'"\n\r,;\t{]'),
+)
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 1234\n"
-STRANGE = (b"", b"\n", b"\0" * 400, LFS, b"<!DOCTYPE html><html><body>404 Not Found</body></html>", b"PK\x03\x04", b"\x1f\x8b")
+PAGE = b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
+STRANGE = (b"", b"\n", b"\0" * 400, LFS, PAGE, b"PK\x03\x04", b"\x1f\x8b")
 DEEP = 20_000
 
 
@@ -272,7 +282,8 @@ JSON_LINES: Sequence[Damage] = (json_line, json_line, *TEXT)
 
 def deep_toml(content: bytes, rng: random.Random) -> Damaged:
     """A key with more parts, or lists in lists, than anybody writes."""
-    more = rng.choice((b"x = " + b"[" * DEEP + b"]" * DEEP, b".".join([b"a"] * 2000) + b" = 1", b"[" + b"a." * 2000 + b"a]"))
+    lists, parts = b"x = " + b"[" * DEEP + b"]" * DEEP, b".".join([b"a"] * 2000)
+    more = rng.choice((lists, parts + b" = 1", b"[" + parts + b"]"))
     lines = _lines(content)
     place = rng.randint(0, len(lines))
     return b"".join([*lines[:place], more + b"\n", *lines[place:]]), f"deep nesting in line {place + 1}"
@@ -282,12 +293,25 @@ def wrong_setting(content: bytes, rng: random.Random) -> Damaged:
     """A setting of another type."""
     lines = _lines(content)
     place = rng.choice([number for number, line in enumerate(lines) if b"=" in line])
-    values = ("true", '"x"', "[]", "[[1]]", "{x = 1}", "nan", "-inf", "1979-05-27", "07:32:00", "1e400", "9" * 30, "'", "0.5")
-    value = rng.choice(values)
+    value = rng.choice(WRONG_SETTINGS)
     lines[place] = lines[place].split(b"=")[0] + b"= " + value.encode() + b"\n"
     return b"".join(lines), f"line {place + 1} becomes {value}"
 
 
+WRONG_SETTINGS = (
+    "true",
+    '"x"',
+    "[]",
+    "[[1]]",
+    "{x=1}",
+    "nan",
+    "-inf",
+    "1979-05-27",
+    "07:32:00",
+    "1e400",
+    "'",
+    "9" * 30,
+)
 TOML: Sequence[Damage] = (*TEXT, wrong_setting, wrong_setting, wrong_setting, deep_toml)
 
 
@@ -332,7 +356,8 @@ def within_gzip(content: bytes, rng: random.Random) -> Damaged:
 
 def header_line(content: bytes, rng: random.Random) -> Damaged:
     """The header's text is damaged as text is; what follows it stays."""
-    end = next((place for mark in (b"\n\n", b"ElementDataFile = LOCAL\n") if (place := content.find(mark)) >= 0), len(content))
+    ends = (content.find(mark) for mark in (b"\n\n", b"ElementDataFile = LOCAL\n"))
+    end = next((place for place in ends if place >= 0), len(content))
     kinds = (wrong_number, wrong_number, wrong_number, wrong_word, wrong_word, drop_line, repeat_line, swap_lines)
     changed, what = rng.choice(kinds)(content[:end], rng)
     return changed + content[end:], what
@@ -341,7 +366,8 @@ def header_line(content: bytes, rng: random.Random) -> Damaged:
 def many_dimensions(content: bytes, rng: random.Random) -> Damaged:
     """More axes than memory has room for."""
     count = str(rng.choice((0, 1, 4, 17, 65536, 2**31, 10**12))).encode()
-    return re.sub(rb"(dimension: |NDims = )\d+", lambda found: found[1] + count, content), f"{count.decode()} dimensions"
+    changed = re.sub(rb"(dimension: |NDims = )\d+", lambda found: found[1] + count, content)
+    return changed, f"{count.decode()} dimensions"
 
 
 HEADER: Sequence[Damage] = (*(header_line,) * 8, many_dimensions, *BYTES)
@@ -350,8 +376,8 @@ HEADER: Sequence[Damage] = (*(header_line,) * 8, many_dimensions, *BYTES)
 # DICOM
 
 RAW = (
-    b"", b" ", b"0", b"-1", b"1", b"99999", b"abc", b"1,5", b"nan", b"1e400", b"1\\2", b"0\\0", b"1\\0\\0\\0\\0\\1", b"\xff\xff",
-    b"\0\0", b"\x01\0", b"\0" * 8, b"1.2.3", b"0.7\\nan", b"MONOCHROME1", b"RGB", b"PALETTE COLOR", b"CT", b"MR", b"SEG",
+    b"", b" ", b"0", b"-1", b"1", b"99999", b"abc", b"1,5", b"nan", b"1e400", b"1\\2", b"0\\0", b"1\\0\\0\\0\\0\\1",
+    b"\xff\xff", b"\0\0", b"\x01\0", b"\0" * 8, b"1.2.3", b"0.7\\nan", b"MONOCHROME1", b"RGB", b"PALETTE COLOR", b"CT", b"MR", b"SEG",
     b"9" * 70,
 )  # fmt: skip
 
@@ -376,16 +402,21 @@ def dicom_element(content: bytes, rng: random.Random) -> Damaged:
     return out.getvalue(), f"{tag} {pydicom.datadict.keyword_for_tag(tag)}: {what}"
 
 
+ELEMENTS: Sequence[tuple[str, str, Any]] = (
+    ("NumberOfFrames", "IS", "3"),
+    ("GantryDetectorTilt", "DS", "0.4"),
+    ("SpecificCharacterSet", "CS", "ISO 9999"),
+    ("ImageType", "CS", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+    ("PlanarConfiguration", "US", 1),
+    ("PixelPaddingValue", "US", 3),
+    ("ModalityLUTSequence", "SQ", []),
+)
+
+
 def dicom_more(content: bytes, rng: random.Random) -> Damaged:
     """An element more that changes what the others mean."""
     dataset = pydicom.dcmread(io.BytesIO(content))
-    keyword, kind, value = rng.choice(
-        (
-            ("NumberOfFrames", "IS", "3"), ("GantryDetectorTilt", "DS", "0.4"), ("SpecificCharacterSet", "CS", "ISO 9999"),
-            ("ImageType", "CS", ["ORIGINAL", "PRIMARY", "LOCALIZER"]), ("PlanarConfiguration", "US", 1),
-            ("SmallestImagePixelValue", "US", 3), ("PixelPaddingValue", "US", 3), ("ModalityLUTSequence", "SQ", []),
-        )  # fmt: skip
-    )
+    keyword, kind, value = rng.choice(ELEMENTS)
     dataset[keyword] = DataElement(pydicom.datadict.tag_for_keyword(keyword) or 0, kind, value)
     out = io.BytesIO()
     pydicom.dcmwrite(out, dataset, enforce_file_format=True)

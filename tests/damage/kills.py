@@ -275,7 +275,8 @@ def main() -> None:
     Figure.savefig = _drawn  # type: ignore[assignment]
     writings = [one for one in WRITINGS if asked.only in (None, one.name) and (one.quick or not asked.quick)]
     lanes = [_lane(writings[number :: asked.lanes], asked) for number in range(asked.lanes)]
-    raise SystemExit(any([os.waitpid(lane, 0)[1] for lane in lanes]))
+    ends = [os.waitpid(lane, 0)[1] for lane in lanes]
+    raise SystemExit(any(ends))
 
 
 def _drawn(figure: Figure, target: Any, **choice: object) -> None:
@@ -293,7 +294,8 @@ def _lane(writings: Sequence[Writing], asked: argparse.Namespace) -> int:
         return child
     wrong = True
     try:
-        wrong = any([_tell(writing, asked) for writing in writings])
+        ends = [_tell(writing, asked) for writing in writings]
+        wrong = any(ends)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

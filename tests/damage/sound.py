@@ -32,6 +32,31 @@ from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.sources.mnist_guess_store import preprocess_mnist_guess
 from ambiseg.preprocessing.store_writer import Crop
 
+SETTINGS = """\
+steps = 200
+batch = 8
+seed = 3
+
+[options]
+widths = [6, 8]
+convs = 1
+
+[data]
+crop = 16
+window = [-1000, 400]
+
+[optimiser]
+learning_rate = 3e-4
+betas = [0.9, 0.99]
+schedule = "steps"
+milestones = [[0.5, 0.1]]
+
+[validation]
+monitor = "ged"
+
+[for.probunet]
+steps = 100
+"""
 Maker = Callable[[Path], None]
 PLACE = gettempdir()  # of inputs that are kept, whatever the folder for temporary files is later
 SHAPE = (12, 16, 5)  # of scans: x, y, z
@@ -177,7 +202,8 @@ def untrained(path: Path, method: str = "probunet", *, of_scans: bool = True) ->
         path="store", name="made", content_hash="d" * 64, channels=1, class_names=("background", "lesion"),
         spacing_mm=0.5 if of_scans else None, **range_of,
     )  # fmt: skip
-    run = Run.create(path, RunRecord(version="0.1.0", torch=torch.__version__, device="cpu", config=config, data=record))
+    about = RunRecord(version="0.1.0", torch=torch.__version__, device="cpu", config=config, data=record)
+    run = Run.create(path, about)
     torch.manual_seed(0)
     run.save_weights(build(method, 1, 2, config.options), 0)
     return run
@@ -233,7 +259,7 @@ def installed_model(folder: Path, *, calibrated: bool = True) -> None:
 # Tables and documents
 
 
-def table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+def table(path: Path, rows: Sequence[Any]) -> None:
     """A CSV file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
@@ -260,7 +286,8 @@ def cases_table(folder: Path) -> None:
     for name in ("image.nii.gz", "mask1.nii.gz", "mask2.nii.gz"):
         nifti(name, folder)
     head = ["case", "patient", "image", "mask_1", "mask_2"]
-    table(folder / "t.csv", [head, *([f"c{n}", f"p{n}", "image.nii.gz", "mask1.nii.gz", "mask2.nii.gz"] for n in range(3))])
+    rows = [[f"c{n}", f"p{n}", "image.nii.gz", "mask1.nii.gz", "mask2.nii.gz"] for n in range(3)]
+    table(folder / "t.csv", [head, *rows])
 
 
 def published_table(folder: Path) -> None:
@@ -272,11 +299,7 @@ def published_table(folder: Path) -> None:
 
 def settings(folder: Path) -> None:
     """Settings of a training as people write them."""
-    (folder / "c.toml").write_text(
-        'steps = 200\nbatch = 8\nseed = 3\n\n[options]\nwidths = [6, 8]\nconvs = 1\n\n[data]\ncrop = 16\nwindow = [-1000, 400]\n'
-        '\n[optimiser]\nlearning_rate = 3e-4\nbetas = [0.9, 0.99]\nschedule = "steps"\nmilestones = [[0.5, 0.1]]\n'
-        '\n[validation]\nmonitor = "ged"\n\n[for.probunet]\nsteps = 100\n'
-    )
+    (folder / "c.toml").write_text(SETTINGS)
 
 
 def evaluations(folder: Path) -> None:

@@ -46,9 +46,9 @@ class Implausible(Exception):
 class Subject:
     """A format and one way in which it is read.
 
-    file: pattern of the files of which one is damaged, in one of `kinds`; sealed: it carries a checksum or a hash, or the damage leaves no
-    doubt, so that whatever is accepted must be what was written; share: how often it is tried, beside 1 for the usual and
-    less for what takes long.
+    file: pattern of the files of which one is damaged, in one of `kinds`; sealed: it carries a checksum or a hash, or the
+    damage leaves no doubt, so that whatever is accepted must be what was written; share: how often it is tried, beside 1 for
+    the usual and less for what takes long.
     """
 
     name: str
@@ -216,7 +216,12 @@ def checkpoint() -> Any:
     run = Run.open(Path("run"))
     state = initial_state(run.record.config, Store.open(Path("store")), CPU)
     state.load(run.checkpoint, CPU)
-    return [digest(tensor.numpy()) for tensor in state.method.state_dict().values()], state.step, state.best, state.stale
+    return (
+        [digest(tensor.numpy()) for tensor in state.method.state_dict().values()],
+        state.step,
+        state.best,
+        state.stale,
+    )
 
 
 def resumed() -> Any:
@@ -394,6 +399,7 @@ def no_spacing(content: bytes, rng: random.Random) -> damages.Damaged:
     return content[: found.start(2)] + numbers + content[found.end(2) :], f"spacing {wrong.decode()}"
 
 
+nrrd, mha = partial(sound.itk, "scan.nrrd"), partial(sound.itk, "scan.mha")
 NRRD, META = b"\n\n", b"ElementDataFile = LOCAL\n"
 nrrd_gz = partial(sound.itk, "scan.nrrd", compressed=True)
 mha_gz = partial(sound.itk, "scan.mha", compressed=True)
@@ -403,16 +409,16 @@ SUBJECTS: Sequence[Subject] = (
     Subject("NIfTI cut short", sound.scan_nii, "scan.nii", partial(scan, "scan.nii"), (cut_voxels,), True, 0.3),
     Subject("NIfTI by gzip", sound.scan_nii_gz, "scan.nii.gz", partial(scan, "scan.nii.gz"), sealed=True, share=2),
     Subject("NIfTI header in gzip", sound.scan_nii_gz, "scan.nii.gz", partial(scan, "scan.nii.gz"), (damages.within_gzip,)),
-    Subject("NRRD", partial(sound.itk, "scan.nrrd"), "scan.nrrd", partial(scan, "scan.nrrd"), damages.HEADER),
-    Subject("NRRD spacing", partial(sound.itk, "scan.nrrd"), "scan.nrrd", partial(scan, "scan.nrrd"), (no_spacing,), True, 0.3),
-    Subject("NRRD cut short", partial(sound.itk, "scan.nrrd"), "scan.nrrd", partial(scan, "scan.nrrd"), (cut_voxels,), True, 0.3),
+    Subject("NRRD", nrrd, "scan.nrrd", partial(scan, "scan.nrrd"), damages.HEADER),
+    Subject("NRRD spacing", nrrd, "scan.nrrd", partial(scan, "scan.nrrd"), (no_spacing,), True, 0.3),
+    Subject("NRRD cut short", nrrd, "scan.nrrd", partial(scan, "scan.nrrd"), (cut_voxels,), True, 0.3),
     Subject("NRRD by gzip, header", nrrd_gz, "scan.nrrd", partial(scan, "scan.nrrd"), (damages.header_line,)),
     Subject("NRRD by gzip, data", nrrd_gz, "scan.nrrd", partial(scan, "scan.nrrd"), after(NRRD, *damages.BYTES), True),
     Subject("NHDR", partial(sound.itk, "scan.nhdr"), "scan.nhdr", partial(scan, "scan.nhdr"), damages.HEADER),
     Subject("NHDR, data", partial(sound.itk, "scan.nhdr"), "scan.raw", partial(scan, "scan.nhdr")),
-    Subject("MHA", partial(sound.itk, "scan.mha"), "scan.mha", partial(scan, "scan.mha"), damages.HEADER),
-    Subject("MHA spacing", partial(sound.itk, "scan.mha"), "scan.mha", partial(scan, "scan.mha"), (no_spacing,), True, 0.3),
-    Subject("MHA cut short", partial(sound.itk, "scan.mha"), "scan.mha", partial(scan, "scan.mha"), (cut_voxels,), True, 0.3),
+    Subject("MHA", mha, "scan.mha", partial(scan, "scan.mha"), damages.HEADER),
+    Subject("MHA spacing", mha, "scan.mha", partial(scan, "scan.mha"), (no_spacing,), True, 0.3),
+    Subject("MHA cut short", mha, "scan.mha", partial(scan, "scan.mha"), (cut_voxels,), True, 0.3),
     Subject("MHA by zlib, header", mha_gz, "scan.mha", partial(scan, "scan.mha"), (damages.header_line,)),
     Subject("MHA by zlib, data", mha_gz, "scan.mha", partial(scan, "scan.mha"), after(META, *damages.BYTES), True),
     Subject("MHD", partial(sound.itk, "scan.mhd"), "scan.mhd", partial(scan, "scan.mhd"), damages.HEADER),
@@ -422,7 +428,7 @@ SUBJECTS: Sequence[Subject] = (
     Subject("zip of NIfTI", partial(sound.scan_zip, sound.scan_nii), "scan.zip", partial(scan, "scan.zip"), sealed=True),
     Subject("zip of DICOM", partial(sound.scan_zip, sound.dicom), "scan.zip", partial(scan, "scan.zip"), sealed=True),
     Subject("predict NIfTI", sound.scan_nii, "scan.nii", partial(predicted, "scan.nii"), damages.NIFTI, share=0.1),
-    Subject("predict MHA", partial(sound.itk, "scan.mha"), "scan.mha", partial(predicted, "scan.mha"), damages.HEADER, share=0.1),
+    Subject("predict MHA", mha, "scan.mha", partial(predicted, "scan.mha"), damages.HEADER, share=0.1),
     Subject("predict DICOM", sound.dicom, "scan/*.dcm", partial(predicted, "scan"), damages.DICOM, share=0.1),
     Subject("class probabilities, npz", sound.probabilities_npz, "probabilities.npz",
             partial(class_probabilities, "probabilities.npz"), sealed=True),
