@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="formats with this in their names")
     parser.add_argument("--quick", action="store_true", help="leave out what takes longer than milliseconds")
     parser.add_argument("--lanes", type=int, default=os.cpu_count())
     parser.add_argument("--verdicts", type=Path)
@@ -46,7 +47,8 @@ def main() -> None:
         _again(*map(int, asked.case.split(":")))
         return
     least = QUICK if asked.quick else 0
-    numbers = [number for number in range(asked.cases) if subject_of(asked.seed, number).share >= least]
+    subjects = [(number, subject_of(asked.seed, number)) for number in range(asked.cases)]
+    numbers = [number for number, one in subjects if one.share >= least and asked.only in one.name]
     verdicts = _run(asked.seed, numbers, asked.lanes)
     text = "".join(one.line() for one in verdicts)
     if asked.verdicts:

@@ -377,8 +377,8 @@ HEADER: Sequence[Damage] = (*(header_line,) * 8, many_dimensions, *BYTES)
 
 RAW = (
     b"", b" ", b"0", b"-1", b"1", b"99999", b"abc", b"1,5", b"nan", b"1e400", b"1\\2", b"0\\0", b"1\\0\\0\\0\\0\\1",
-    b"\xff\xff", b"\0\0", b"\x01\0", b"\0" * 8, b"1.2.3", b"0.7\\nan", b"MONOCHROME1", b"RGB", b"PALETTE COLOR", b"CT", b"MR", b"SEG",
-    b"9" * 70,
+    b"\xff\xff", b"\0\0", b"\x01\0", b"\0" * 8, b"1.2.3", b"0.7\\nan", b"MONOCHROME1", b"RGB", b"PALETTE COLOR",
+    b"CT", b"MR", b"SEG", b"9" * 70,
 )  # fmt: skip
 
 

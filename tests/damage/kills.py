@@ -11,6 +11,8 @@ a process forked from this one, which has imported all there is, so that a kill 
 
 import argparse
 import contextlib
+import mmap
+import multiprocessing
 import os
 import re
 import shutil
@@ -51,10 +53,18 @@ class Ended:
 
 
 class Watch:
-    """Counts the file operations of this process below a folder, and sends it a signal before the one at `at`."""
+    """Counts the file operations below a folder of this process and those that it forks; sends all of them a signal before
+    the one at `at`.
+    """
 
     def __init__(self, folder: Path, at: int, signal_: signal.Signals):
-        self.folder, self.at, self.signal, self.count = os.path.realpath(folder), at, signal_, 0
+        self.folder, self.at, self.signal = os.path.realpath(folder), at, signal_
+        self.shared = mmap.mmap(-1, 8)
+
+    @property
+    def count(self) -> int:
+        """Operations so far."""
+        return int.from_bytes(self.shared[:8], "little")
 
     def __call__(self, event: str, arguments: tuple) -> None:
         """An audit hook."""
@@ -63,9 +73,10 @@ class Watch:
 
     def step(self) -> None:
         """One operation is about to be done."""
-        self.count += 1
-        if self.count == self.at:
-            os.kill(os.getpid(), self.signal)
+        count = self.count + 1
+        self.shared[:8] = count.to_bytes(8, "little")
+        if count == self.at:
+            os.killpg(0, self.signal)
 
     def _writes(self, path: object, mode: object, flags: int) -> bool:
         return isinstance(path, str | bytes) and bool(flags & WRITES) and self._within(path)
@@ -139,7 +150,9 @@ def _run(folder: Path, arguments: Arguments, watch: Watch, counted: Path, log: P
             watch.step()
             return exchange(one, other)
 
-        files.exchange, files.PATIENCE = counted_exchange, 0.5  # type: ignore[assignment]
+        files.exchange, files.PATIENCE = counted_exchange, 0.5
+        fork = multiprocessing.get_context("fork")
+        multiprocessing.get_context = lambda method=None: fork  # a process that is spawned imports all anew, uncounted
         sys.addaudithook(watch)
         try:
             main(["-q", *arguments])
@@ -242,7 +255,7 @@ def met(writing: Writing, folder: Path, point: int, unbroken: Ended, expected: T
     with contextlib.chdir(folder / "work"):
         arguments = writing.again(writing.arguments)
     second = start(folder, arguments)
-    os.kill(first.process, signal.SIGCONT)
+    os.killpg(first.process, signal.SIGCONT)
     first = wait(first.process, folder)
     codes = (first.code, second.code)
     if unbroken.code not in codes or not all(code in (unbroken.code, 2, 3, 5) for code in codes):

@@ -76,7 +76,8 @@ def damage(subject: Subject, folder: Path, rng: random.Random) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     def copied(one: str, other: str) -> str:
-        return os.link(one, other) or other if os.path.getsize(one) > LARGE else str(shutil.copyfile(one, other))
+        (os.link if os.path.getsize(one) > LARGE else shutil.copyfile)(one, other)
+        return other
 
     shutil.copytree(source, target, copy_function=copied, dirs_exist_ok=True)
 
