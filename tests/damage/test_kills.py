@@ -1,0 +1,40 @@
+"""Commands that write, killed before each of their file operations, or met there by a second one that wants the same place.
+
+After a kill the old or the new result stands, and the same command makes what it makes when it is left alone. Of two at a
+time one is refused in a sentence, or both make the same. Nothing is left behind, in the temporary folder either. In the
+project's folder
+
+    PYTHONPATH=tests python -m damage.kills                          cuts every command at every operation
+    PYTHONPATH=tests python -m damage.kills --only train --at 12     cuts one once
+
+New commands go into `writings.py`.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "commands"),
+    [
+        pytest.param(["--quick", "--most", "3"], 10, id="killed, quick"),
+        pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick"),
+        pytest.param([], 25, id="killed", marks=pytest.mark.slow),
+        pytest.param(["--most", "12", "--meet"], 25, id="met", marks=pytest.mark.slow),
+    ],
+)
+def test_a_command_that_is_cut_makes_the_same_when_it_is_started_again(
+    tmp_path: Path, choice: list[str], commands: int
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    process = subprocess.run(
+        [sys.executable, "-m", "damage.kills", *choice], env=environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.count(": 0 faults") == commands
