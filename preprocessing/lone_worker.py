@@ -14,7 +14,11 @@ from .workers import follow_parent, sheltered
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-START_S = 600.0  # the longest that a process may take to start
+START_S, END_S = 600.0, 10.0  # the longest that a process may take to start, and to be gone
+
+
+class CannotStart(ResourceError):
+    """There is no other process to work in: no task is to blame."""
 
 
 class LoneWorker(Generic[Task, Result]):
@@ -36,7 +40,11 @@ class LoneWorker(Generic[Task, Result]):
         self._end()
 
     def do(self, task: Task) -> Result:
-        """The result of a task. Raises what the task raises, and ResourceError where it ends its process or takes too long."""
+        """The result of a task.
+
+        Raises what the task raises, and ResourceError where it ends its process or takes too long, CannotStart where
+        there is no process to do it in.
+        """
         try:
             if self._process is not None and not self._process.is_alive():
                 self._end()  # it was killed while it waited
@@ -61,7 +69,7 @@ class LoneWorker(Generic[Task, Result]):
         except (EOFError, OSError):
             ready = False
         if not ready:
-            raise ResourceError(
+            raise CannotStart(
                 "A process to work in could not be started, most likely for want of memory: close other programs, then try "
                 "again."
             )
@@ -75,7 +83,7 @@ class LoneWorker(Generic[Task, Result]):
                 answer: tuple[bool, Any] = line.recv()
                 return answer
         except (EOFError, OSError) as error:
-            self._process.join()
+            self._process.join(END_S)
             raise ResourceError(
                 f"It ended the process that worked on it ({_ending(self._process.exitcode)}), as a damaged file or a lack of "
                 "memory can: leave it out, or try it alone."
@@ -92,8 +100,8 @@ class LoneWorker(Generic[Task, Result]):
         self._process = self._line = None
 
 
-def _ending(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+def _ending(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
 def _serve(line: Connection) -> None:

@@ -19,6 +19,7 @@ from ambiseg.preprocessing.documents import json_text, read_json, write_json
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, is_leftover, make_folder, only_writer
+from ambiseg.preprocessing.lone_worker import CannotStart
 from ambiseg.preprocessing.scan_folder import Case
 
 from ..run import Trained
@@ -130,7 +131,7 @@ def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder:
     """Predict a case and say in the batch how it went."""
     try:
         missing = predict(case, folder)
-    except Interrupted:
+    except (Interrupted, CannotStart):  # no case is to blame
         raise
     except NothingFound as error:
         batch.nothing[case.name] = str(error)

@@ -14,7 +14,8 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict import Request
 from ambiseg.models.run import Trained
-from ambiseg.preprocessing.errors import DataError, NothingFound, UsageError
+from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
+from ambiseg.preprocessing.lone_worker import CannotStart
 from ambiseg.preprocessing.scan_folder import Case
 
 CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
@@ -105,6 +106,14 @@ def test_an_interrupted_batch_goes_on(batches: Batches) -> None:
     batches.broken.clear()
     batches.run()
     assert batches.seen == ["c", "d"]
+
+
+@pytest.mark.parametrize("error", [CannotStart("There is no process to work in."), Interrupted("Stopped.")])
+def test_what_no_case_is_to_blame_for_ends_the_batch(batches: Batches, error: Exception) -> None:
+    batches.broken = {"b": error}
+    with pytest.raises(type(error)):
+        batches.run()
+    assert batches.states() == {"a": "done", "b": "waiting", "c": "waiting", "d": "waiting"}
 
 
 def test_another_request_is_refused_unless_all_is_done_again(batches: Batches) -> None:

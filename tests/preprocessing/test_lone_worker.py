@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from ambiseg.preprocessing.errors import DataError, NothingFound, ResourceError
-from ambiseg.preprocessing.lone_worker import LoneWorker
+from ambiseg.preprocessing.lone_worker import CannotStart, LoneWorker
 
 
 def answering(name: str) -> Callable[[str], object]:
@@ -83,6 +83,16 @@ def test_a_process_that_was_killed_while_it_waited_costs_nothing(worker: LoneWor
     said, after = worker.do("b")
     assert said == "one did b"
     assert after != number
+
+
+def impossible() -> Callable[[str], object]:
+    """No worker can be made."""
+    os._exit(1)
+
+
+def test_without_a_process_no_task_is_to_blame() -> None:
+    with LoneWorker(impossible, minutes=1) as worker, pytest.raises(CannotStart, match="could not be started"):
+        worker.do("a")
 
 
 def test_a_task_without_end_is_stopped_and_its_process_is_gone() -> None:
