@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -134,11 +135,12 @@ def test_the_process_ends_with_the_one_that_began_it() -> None:
 
 
 def alive(number: int) -> bool:
+    """Whether a process or any thread of it is left; one that ended and was not asked after has a single dead thread."""
     try:
-        with open(f"/proc/{number}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+        threads = [Path(thread, "stat").read_text() for thread in Path(f"/proc/{number}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    return len(threads) > 1 or threads[0].rsplit(")", 1)[1].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
