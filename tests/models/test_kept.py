@@ -21,7 +21,7 @@ ERRORS = [
     (TypeError("Object of type int64 is not JSON serializable"), "TypeError, a fault in ambiseg"),
     (MemoryError(), "there was too little memory"),
     (UsageError("The scan's series cannot be referred to."), "The scan's series cannot be referred to."),
-    (OSError(errno.EIO, "Input/output error"), "OSError, a fault in ambiseg"),
+    (OSError("cannot identify image file"), "OSError, a fault in ambiseg"),
 ]
 
 
