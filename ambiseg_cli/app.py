@@ -108,7 +108,8 @@ def _report(error: Exception) -> int:
         return _interrupted(str(error))
     told = named(error) or error
     if isinstance(told, AmbisegError):
-        complain(*f"Error: {told}".split("\n"))
+        sentence, *below = told.lines
+        complain(f"Error: {sentence}", *below)
         return told.exit_code
     if stopped_by() is not None:  # what a library made of the interruption
         return _interrupted("Interrupted: run the same command again.")

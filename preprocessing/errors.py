@@ -5,9 +5,13 @@ The command line catches `AmbisegError` alone and leaves with its `exit_code`; a
 
 
 class AmbisegError(Exception):
-    """Base of all errors meant for the user."""
+    """Base of all errors meant for the user: a sentence, and in few cases `lines` below it, as of a table."""
 
     exit_code = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class UsageError(AmbisegError):

@@ -62,9 +62,9 @@ def choose_series(name: str, series: Sequence[Series], wanted: str | None = None
         return _named(name, series, wanted)
     found = _scans(series)
     if len(found) > 1:
-        raise InputError(f"{name} holds {len(found)} series that can be the scan: choose by --series:\n{_table(found)}")
+        raise InputError(f"{name} holds {len(found)} series that can be the scan: choose by --series:", *_table(found))
     if not found and series:
-        raise InputError(f"{name} holds no series that looks like a scan: choose by --series:\n{_table(series)}")
+        raise InputError(f"{name} holds no series that looks like a scan: choose by --series:", *_table(series))
     if not found:
         raise InputError(f"{name} holds no DICOM images: expected the slices of a scan; check the path.")
     return found[0]
@@ -107,7 +107,7 @@ def _named(name: str, series: Sequence[Series], wanted: str) -> Series:
         chosen = [each for each in series if each.uid.endswith(wanted)]
     if len(chosen) != 1:
         found = "several series" if chosen else "no image series"
-        raise InputError(f"{name} holds {found} {wanted}: choose by --series:\n{_table(series)}")
+        raise InputError(f"{name} holds {found} {wanted}: choose by --series:", *_table(series))
     return chosen[0]
 
 
@@ -134,13 +134,13 @@ def _parallel(series: Series) -> bool:
     return True
 
 
-def _table(series: Sequence[Series]) -> str:
+def _table(series: Sequence[Series]) -> list[str]:
     """A line a series: number, modality, images, size, spacing, UID."""
-    return "\n".join(
+    return [
         f"  {each.number}  {each.modality or 'no modality'}, {each.count} image{'s' * (each.count > 1)}, "
         f"{times(each.size)}, {_spacing(each)}{each.uid}"
         for each in series
-    )
+    ]
 
 
 def _spacing(series: Series) -> str:

@@ -1,6 +1,7 @@
 """What is printed is text and nothing else, whatever names it holds."""
 
 import io
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from rich.text import Text
 from ambiseg import console as printed
 from ambiseg.console import Labels, PlainConsole, emit_json, progress, visible
 from ambiseg.failures import failures_table
+from ambiseg.preprocessing.errors import InputError
 
 NAMES = (
     "\x1b]0;x\x07",
@@ -112,3 +114,14 @@ def test_an_error_about_a_name_is_one_plain_line(
     assert is_plain(said)
     assert said.startswith("Error: No dataset store at")
     assert said.count("\n") == 1
+
+
+def test_a_table_below_an_error_has_its_lines(
+    ambiseg: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise pickle.loads(pickle.dumps(InputError("Choose one:", "  1  a\nb", "  2  c")))  # as a worker sends it
+
+    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    code, _, said = ambiseg("evaluate")
+    assert (code, said) == (3, "Error: Choose one:\n  1  a\\nb\n  2  c\n")
