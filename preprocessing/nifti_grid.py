@@ -133,13 +133,13 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
     longest = np.inf if picture else SIDE_MM
     if lengths.min() < least or lengths.max() > VOXEL_MM[1] or sides.max() > longest:
         raise DataError(
-            f"The voxels of {name} measure {times(tuple(lengths), '.3g')} mm, the whole of it at most {sides.max():.3g} mm: "
+            f"The voxels of {name} measure {' x '.join(map(_mm, lengths))} mm, the whole of it at most {_mm(sides.max())} mm: "
             "expected the size of a part of a body; its unit is wrong, correct its spacing or export the scan in mm."
         )
     if np.abs(affine[:3, 3]).max() > FAR_MM:
         raise DataError(
-            f"The first voxel of {name} lies {np.abs(affine[:3, 3]).max():.3g} mm away: expected a place in the scanner, at "
-            f"most {FAR_MM:g} mm from its centre; correct its origin, or export the scan again."
+            f"The first voxel of {name} lies {_mm(np.abs(affine[:3, 3]).max())} mm away: expected a place in the scanner, at "
+            f"most {_mm(FAR_MM)} mm from its centre; correct its origin, or export the scan again."
         )
 
 
@@ -194,6 +194,11 @@ def apart_mm(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[
     return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())
 
 
-def times(shape: Sequence[float], form: str = "") -> str:
+def times(shape: Sequence[int]) -> str:
     """A shape in words: "512 x 512 x 133"."""
-    return " x ".join(f"{count:{form}}" for count in shape)
+    return " x ".join(str(count) for count in shape)
+
+
+def _mm(length: float) -> str:
+    """A length in three digits: "0.0007", "1,500"."""
+    return f"{length:,.0f}" if length >= 1000 else f"{length:.3g}"
