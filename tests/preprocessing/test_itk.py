@@ -347,7 +347,8 @@ def mha(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
         "Offset = 1 2 3\n",
         "Position = 1 2 3\nOrientation = 0 1 0 1 0 0 0 0 -1\n",
         "Origin = 1 2 3\nRotation = 0 1 0 1 0 0 0 0 -1\nModality = MET_MOD_CT\n(0008|0060) = CT\n",
-        "Comment = several\n\nlines\nBinaryData = True\nBinaryDataByteOrderMSB = False\nElementNumberOfChannels = 1\nHeaderSize = -1\n",
+        "Comment = several\n\nlines\n",
+        "BinaryData = True\nBinaryDataByteOrderMSB = False\nElementNumberOfChannels = 1\nHeaderSize = -1\n",
     ],
 )
 def test_a_metaimage_by_hand_is_read_as_itk_reads_it(tmp_path: Path, extra: str) -> None:
