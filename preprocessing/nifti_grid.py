@@ -22,6 +22,7 @@ VOXEL_MM = (0.01, 100.0)  # smallest and largest voxel of a volume; beyond them 
 SIDE_MM = 10_000.0  # longest side of a volume
 TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
 FAR_MM = 1e6  # farthest place of the first voxel
+LARGEST = 1e15  # of any number in an affine; larger ones are not reckoned with
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,12 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
     unit = int(header["xyzt_units"]) & 7
     try:
         affine = np.array(header.get_best_affine(), float)
-        _check_forms(name, header, (i, j, k))
+        affine[:3] *= UNITS.get(unit, 1.0)
+        _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
+        with np.errstate(all="ignore"):  # of numbers that are refused
+            _check_forms(name, header, (i, j, k))
     except (ValueError, HeaderDataError) as error:
         raise DataError(f"The qform of {name} is no rotation: correct it, or set its code to 0.") from error
-    affine[:3] *= UNITS.get(unit, 1.0)
-    _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
     straight = _straight(name, affine, (i, j, k))
     if header["qform_code"] == 0 and not np.array_equal(straight, affine):
         header = header.copy()
@@ -120,8 +122,9 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
     A picture (one slice) may be of any size, as those from a microscope are; a `tiny` volume is one said to be in
     micrometres.
     """
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+    usable = bool((np.abs(affine) < LARGEST).all())  # also none that is no number
+    lengths = np.linalg.norm(affine[:3, :3], axis=0) if usable else np.zeros(3)
+    if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
         raise DataError(
             f"The affine of {name} is singular: expected three independent voxel axes in mm; "
             "correct its sform or qform, or export the scan again."
@@ -184,7 +187,7 @@ def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int
     apart = apart_mm(sform, other, shape)
     if not apart <= PLACE * lengths.min():  # also where it is no number
         raise DataError(
-            f"The sform and {wrong} of {name} place its voxels up to {apart:.1f} mm apart: expected one place; {remedy}."
+            f"The sform and {wrong} of {name} place its voxels up to {min(apart, LARGEST):.1f} mm apart: expected one place; {remedy}."
         )
 
 
