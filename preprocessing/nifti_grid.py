@@ -187,7 +187,8 @@ def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int
     apart = apart_mm(sform, other, shape)
     if not apart <= PLACE * lengths.min():  # also where it is no number
         raise DataError(
-            f"The sform and {wrong} of {name} place its voxels up to {min(apart, LARGEST):.1f} mm apart: expected one place; {remedy}."
+            f"The sform and {wrong} of {name} place its voxels up to {min(apart, LARGEST):.1f} mm apart: expected one place; "
+            f"{remedy}."
         )
 
 
