@@ -83,11 +83,11 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
         affine = np.array(header.get_best_affine(), float)
         affine[:3] *= UNITS.get(unit, 1.0)
         _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
+        straight = _straight(name, affine, (i, j, k))
         with np.errstate(all="ignore"):  # of numbers that are refused
             _check_forms(name, header, (i, j, k))
     except (ValueError, HeaderDataError) as error:
         raise DataError(f"The qform of {name} is no rotation: correct it, or set its code to 0.") from error
-    straight = _straight(name, affine, (i, j, k))
     if header["qform_code"] == 0 and not np.array_equal(straight, affine):
         header = header.copy()
         straight[:3] /= UNITS.get(unit, 1.0)
