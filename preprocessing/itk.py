@@ -37,7 +37,7 @@ def read_itk(path: Path) -> tuple[Volume, Grid]:
         check_claim(path.name, stored.size, stored.data.stat().st_size)
         grid = grid_from(stored.affine, stored.shape, path.name)
         values = usable_values(path.name, stored.read())
-    return Volume(np.array(grid.display(values), order="C"), grid.display_affine), grid
+    return Volume(np.ascontiguousarray(grid.display(values)), grid.display_affine), grid
 
 
 def itk_affine(image: "sitk.Image") -> NDArray[np.float64]:

@@ -66,9 +66,15 @@ def stored_metaimage(path: Path) -> StoredImage:
 
 
 def _check_names(header: TextHeader) -> None:
-    """Refuse a field that is nearly one of MetaImage's, which other programs pass over without a word."""
+    """Refuse a field that is nearly one of MetaImage's which is not there; other programs pass it over without a word.
+
+    Fields of other names are the user's own: ITK writes all that it knows of a NIfTI file, `toffset` among it.
+    """
+    absent = KNOWN - header.fields.keys()
+    for names in (MATRIX, ORIGIN, SPACING, MSB):
+        absent -= set(names) if header.fields.keys() & set(names) else set()
     for name in header.fields.keys() - KNOWN:
-        if near := difflib.get_close_matches(name, KNOWN, 1, 0.85):
+        if near := difflib.get_close_matches(name, absent, 1, 0.85):
             raise DataError(f"The header of {header.name} says {shown(name)}: expected {near[0]}; correct it.")
 
 

@@ -91,8 +91,9 @@ def image_on_grid(array: NDArray, grid: Grid, description: str = "", comment: st
     header = nib.Nifti2Header() if long else nib.Nifti1Header()
     header.set_data_dtype(own.dtype)
     header.set_data_shape(own.shape)
-    for field in PLACE_FIELDS:
-        header[field] = grid.header[field]
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers of a form that is not in use
+        for field in PLACE_FIELDS:
+            header[field] = grid.header[field]
     header["descrip"] = description.encode()[:79]
     if comment:
         header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))

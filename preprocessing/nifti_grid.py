@@ -22,6 +22,7 @@ VOXEL_MM = (0.01, 100.0)  # smallest and largest voxel of a volume; beyond them 
 SIDE_MM = 10_000.0  # longest side of a volume
 TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
 FAR_MM = 1e6  # farthest place of the first voxel
+LARGEST = 1e15  # of any number in an affine; larger ones are not reckoned with
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,13 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
     unit = int(header["xyzt_units"]) & 7
     try:
         affine = np.array(header.get_best_affine(), float)
-        _check_forms(name, header, (i, j, k))
+        affine[:3] *= UNITS.get(unit, 1.0)
+        _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
+        straight = _straight(name, affine, (i, j, k))
+        with np.errstate(all="ignore"):  # of numbers that are refused
+            _check_forms(name, header, (i, j, k))
     except (ValueError, HeaderDataError) as error:
         raise DataError(f"The qform of {name} is no rotation: correct it, or set its code to 0.") from error
-    affine[:3] *= UNITS.get(unit, 1.0)
-    _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
-    straight = _straight(name, affine, (i, j, k))
     if header["qform_code"] == 0 and not np.array_equal(straight, affine):
         header = header.copy()
         straight[:3] /= UNITS.get(unit, 1.0)
@@ -120,8 +122,9 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
     A picture (one slice) may be of any size, as those from a microscope are; a `tiny` volume is one said to be in
     micrometres.
     """
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+    usable = bool((np.abs(affine) < LARGEST).all())  # also none that is no number
+    lengths = np.linalg.norm(affine[:3, :3], axis=0) if usable else np.zeros(3)
+    if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
         raise DataError(
             f"The affine of {name} is singular: expected three independent voxel axes in mm; "
             "correct its sform or qform, or export the scan again."
@@ -133,13 +136,13 @@ def _check_affine(name: str, affine: NDArray[np.float64], shape: tuple[int, int,
     longest = np.inf if picture else SIDE_MM
     if lengths.min() < least or lengths.max() > VOXEL_MM[1] or sides.max() > longest:
         raise DataError(
-            f"The voxels of {name} measure {times(tuple(lengths), '.3g')} mm, the whole of it at most {sides.max():.3g} mm: "
+            f"The voxels of {name} measure {' x '.join(map(_mm, lengths))} mm, the whole of it at most {_mm(sides.max())} mm: "
             "expected the size of a part of a body; its unit is wrong, correct its spacing or export the scan in mm."
         )
     if np.abs(affine[:3, 3]).max() > FAR_MM:
         raise DataError(
-            f"The first voxel of {name} lies {np.abs(affine[:3, 3]).max():.3g} mm away: expected a place in the scanner, at "
-            f"most {FAR_MM:g} mm from its centre; correct its origin, or export the scan again."
+            f"The first voxel of {name} lies {_mm(np.abs(affine[:3, 3]).max())} mm away: expected a place in the scanner, at "
+            f"most {_mm(FAR_MM)} mm from its centre; correct its origin, or export the scan again."
         )
 
 
@@ -184,7 +187,8 @@ def _check_forms(name: str, header: nib.Nifti1Header, shape: tuple[int, int, int
     apart = apart_mm(sform, other, shape)
     if not apart <= PLACE * lengths.min():  # also where it is no number
         raise DataError(
-            f"The sform and {wrong} of {name} place its voxels up to {apart:.1f} mm apart: expected one place; {remedy}."
+            f"The sform and {wrong} of {name} place its voxels up to {min(apart, LARGEST):.1f} mm apart: expected one place; "
+            f"{remedy}."
         )
 
 
@@ -194,6 +198,11 @@ def apart_mm(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[
     return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())
 
 
-def times(shape: Sequence[float], form: str = "") -> str:
+def times(shape: Sequence[int]) -> str:
     """A shape in words: "512 x 512 x 133"."""
-    return " x ".join(f"{count:{form}}" for count in shape)
+    return " x ".join(str(count) for count in shape)
+
+
+def _mm(length: float) -> str:
+    """A length in three digits: "0.0007", "1,500"."""
+    return f"{length:,.0f}" if length >= 1000 else f"{length:.3g}"

@@ -83,7 +83,8 @@ class TextHeader:
 
 
 def read_header(path: Path, field: re.Pattern[str], last: str | None = None) -> TextHeader:
-    """The header at the beginning of a file: lines that match `field` (name, value), up to an empty line or the field `last`.
+    """The header at the beginning of a file: lines that match `field` (name, value), up to the field `last` or, without one,
+    to an empty line; others are passed over.
 
     Raises `DataError` where a field is given twice.
     """
@@ -97,7 +98,7 @@ def read_header(path: Path, field: re.Pattern[str], last: str | None = None) -> 
     for line in lines:
         end += len(line)
         text = line.decode("latin-1").strip()
-        if not text:
+        if not text and last is None:
             break
         if not (found := field.fullmatch(text)):
             continue

@@ -178,7 +178,7 @@ def test_a_picture_may_be_of_any_size(pixel_mm: float) -> None:
 def test_an_origin_beyond_the_room_is_refused() -> None:
     affine = np.diag([0.7, 0.7, 2.5, 1.0])
     affine[0, 3] = 1e12
-    with pytest.raises(DataError, match=r"first voxel of scan lies 1e\+12 mm away"):
+    with pytest.raises(DataError, match=r"first voxel of scan lies 1,000,000,000,000 mm away"):
         grid_from(affine, (9, 9, 9), "scan")
 
 
@@ -197,3 +197,18 @@ def test_an_affine_that_is_no_place_is_refused(place: tuple[int, int], number: f
     affine[place] = number
     with pytest.raises(DataError, match="The affine of the scan is singular: expected three independent voxel axes"):
         grid_from(affine, (9, 9, 9))
+
+
+@pytest.mark.parametrize("number", [1e300, -1e300, np.nan, 1e20])
+def test_numbers_that_are_not_used_or_not_usable_are_met_without_a_warning(tmp_path: Path, number: float) -> None:
+    image = nib.Nifti2Image(np.zeros((4, 5, 6), np.uint8), np.diag([0.7, 0.7, 2.5, 1]))
+    image.header["qoffset_x"] = number  # of a qform whose code is 0
+    nib.save(image, tmp_path / "scan.nii")
+    write_on_grid(tmp_path / "mask.nii", np.zeros((6, 5, 4), np.uint8), tmp_path / "scan.nii")
+    header = image.header.copy()
+    header["srow_y"][3] = number
+    with pytest.raises(DataError, match=r"is singular|lies .* mm away"):
+        grid_of("scan", header)
+    image.header["qform_code"] = 1
+    with pytest.raises(DataError, match=r"qform of scan .*(no rotation|mm apart)"):
+        grid_of("scan", image.header)

@@ -347,6 +347,7 @@ def mha(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
         "Offset = 1 2 3\n",
         "Position = 1 2 3\nOrientation = 0 1 0 1 0 0 0 0 -1\n",
         "Origin = 1 2 3\nRotation = 0 1 0 1 0 0 0 0 -1\nModality = MET_MOD_CT\n(0008|0060) = CT\n",
+        "Comment = several\n\nlines\n",
         "BinaryData = True\nBinaryDataByteOrderMSB = False\nElementNumberOfChannels = 1\nHeaderSize = -1\n",
     ],
 )
@@ -356,6 +357,14 @@ def test_a_metaimage_by_hand_is_read_as_itk_reads_it(tmp_path: Path, extra: str)
     image = sitk.ReadImage(str(path))
     assert np.allclose(grid.affine, itk_affine(image))
     assert np.array_equal(grid.back(volume.array), sitk.GetArrayFromImage(image).T)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_itk_keeps_of_a_nifti_file_hinders_nothing(tmp_path: Path, suffix: str) -> None:
+    image = sitk.ReadImage(str(save(tmp_path / "scan.nii.gz")))
+    assert image.GetMetaDataKeys()
+    _, grid = read_itk(save(tmp_path / f"scan{suffix}", image))
+    assert np.allclose(grid.affine, itk_affine(image), atol=1e-6)
 
 
 @pytest.mark.parametrize(
