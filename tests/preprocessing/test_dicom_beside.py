@@ -341,6 +341,21 @@ def test_a_cut_file_of_another_series_or_study_does_not_matter(
         check_same(read(slices[0].parent), expected)
 
 
+def test_a_damaged_scan_is_not_replaced_by_another_series(slices: list[Path]) -> None:
+    folder = slices[0].parent
+    shutil.copytree(folder, folder / "other")
+    for path in (folder / "other").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID = "1.2.3.4"
+        dataset.save_as(path)
+    slices[5].write_bytes(slices[5].read_bytes()[:-120])
+    with pytest.raises(InputError, match="holds 2 series that can be the scan"):
+        read(folder)
+    with pytest.raises(DataError, match=r"^000005.dcm is cut short"):
+        read(folder, pydicom.dcmread(slices[0]).SeriesInstanceUID)
+    assert read(folder, "1.2.3.4").volume.array.shape == (6, *SHAPE)
+
+
 def test_a_gap_names_what_was_passed_over(slices: list[Path]) -> None:
     slices[2].write_bytes(bytes(128) + b"DICM" + random.Random(1).randbytes(100))
     with pytest.raises(
