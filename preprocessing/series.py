@@ -16,6 +16,7 @@ from .volume import Volume
 
 ReadImage = Callable[[Path], NDArray]
 
+LEAN = 0.1  # mm; by so much at most may rounding put the last slice beside its place over the first
 SHEAR = 0.01  # largest sine of the angle between the slices' normal and the way from slice to slice
 
 
@@ -101,13 +102,13 @@ def _step(slices: Sequence[Slice]) -> NDArray[np.float64]:
     positions = np.array([each.position_mm for each in slices])
     step: NDArray[np.float64] = (positions[-1] - positions[0]) / (len(slices) - 1)
     length, aside = float(np.linalg.norm(step)), float(np.linalg.norm(np.cross(step, normal)))
-    if aside > SHEAR * length:
-        if aside * (len(slices) - 1) > float(np.linalg.norm(rounding_mm(positions))):
-            raise DataError(
-                "The slices are sheared (a tilted gantry): expected each straight above the last; "
-                "resample the scan on a straight grid first."
-            )
+    if aside * (len(slices) - 1) <= float(np.linalg.norm(rounding_mm(positions).clip(max=LEAN))):
         step = normal * (normal @ step)  # the positions' rounding alone makes them lean
+    elif aside > SHEAR * length:
+        raise DataError(
+            "The slices are sheared (a tilted gantry): expected each straight above the last; "
+            "resample the scan on a straight grid first."
+        )
     if not equally_spaced(positions, normal):
         steps = np.diff(positions, axis=0) @ normal
         widest = int(steps.argmax())

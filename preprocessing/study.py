@@ -15,8 +15,7 @@ from .dicom import SeriesIndex
 from .dicom_elements import order_of, text_of
 from .errors import AmbisegError, DataError, InputError
 from .nifti_grid import times
-from .series import check_alike
-from .series_images import LOCALIZER, Image, plain_images, read_images, sort_out
+from .series_images import LOCALIZER, Image, alike, plain_images, read_images, sort_out
 
 ENHANCED = ("CT", "MR", "PT")  # modalities of which one file may be a whole scan
 Value = TypeVar("Value")
@@ -127,11 +126,12 @@ def _is_volume(series: Series) -> bool:
 
 
 def _parallel(series: Series) -> bool:
+    """Whether the slices fit together as far as they can be read: one that is damaged makes a scan no other thing."""
     try:
-        check_alike(sort_out(series.files).slices)
+        first, *others = sort_out(series.files).slices
     except AmbisegError:
-        return False
-    return True
+        return True
+    return all(alike(first, other) for other in others)
 
 
 def _table(series: Sequence[Series]) -> list[str]:

@@ -1,6 +1,7 @@
 """What is said of scans that a model is not made for."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,3 +91,10 @@ def test_specks_of_a_mask_are_named_beside_larger_pieces(threshold_model: Make) 
     assert doubt.startswith("The mask has 2 pieces of one or two voxels beside larger ones, lesion 3 is the first")
     for lesions in ([point], [lesion(40), lesion(3)], [lesion(1), lesion(2), point], []):
         assert doubts(threshold_model(), scan(CHEST), lesions=lesions) == []
+
+
+def test_what_was_passed_over_beside_the_scan_is_told_first(threshold_model: Make) -> None:
+    note = "Left out of the series, as no slices of the scan: localizer (1.dcm)."
+    found = doubts(threshold_model(), replace(scan(np.clip(CHEST, 0, 255)), notes=(note,)))
+    assert found[0] == note
+    assert len(found) == 2

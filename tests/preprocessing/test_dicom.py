@@ -13,7 +13,7 @@ from ambiseg.preprocessing.annotations import ScanRecord
 from ambiseg.preprocessing.dicom import find_series
 from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.series import one_a_place, read_series
+from ambiseg.preprocessing.series import one_a_place, read_series, series_grid
 from ambiseg.preprocessing.series_images import read_slices
 
 WriteSeries = Callable[..., list[Path]]
@@ -193,6 +193,24 @@ def test_a_tilted_gantry_is_refused(tmp_path: Path, scan: ScanRecord, write_seri
 
     with pytest.raises(DataError, match="tilted gantry"):
         read_series(write_series(tmp_path, scan, HEIGHTS, SHAPE, tilt))
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_rounded_positions_of_oblique_slices_give_a_straight_grid(
+    tmp_path: Path, scan: ScanRecord, write_series: WriteSeries, decimals: int, count: int
+) -> None:
+    normal = np.cross([0.8, 0.6, 0], [-0.6 * 0.96, 0.8 * 0.96, 0.28])
+
+    def turn(dataset: Dataset, index: int) -> None:
+        place = np.array([-150.5, -140.25, -30]) + 0.625 * index * normal
+        dataset.ImagePositionPatient = [f"{value:.{decimals}f}" for value in place]
+        dataset.ImageOrientationPatient = [0.8, 0.6, 0, -0.6 * 0.96, 0.8 * 0.96, 0.28]
+
+    grid = series_grid(read_slices(write_series(tmp_path, scan, range(count), (4, 4), turn)))
+    axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    assert np.linalg.norm(grid.affine[:3, 2]) == pytest.approx(0.625, abs=2 * 10.0**-decimals / (count - 1))
 
 
 def test_images_of_two_scans_in_one_series_are_refused(

@@ -14,13 +14,21 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage, generate_uid
 
 from ambiseg.preprocessing.annotations import ScanRecord
+from ambiseg.preprocessing.dicom_elements import text_of
 from ambiseg.preprocessing.dicom_scan import DicomScan
 from ambiseg.preprocessing.dicom_seg import write_dicom_seg
+from ambiseg.preprocessing.dicom_source import copy_identity, read_source
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
 from ambiseg.preprocessing.scan import Scan, open_scan
@@ -369,6 +377,114 @@ def test_names_in_any_script_stay(
     source, seg = pydicom.dcmread(paths[0]), pydicom.dcmread(path)
     assert seg.PatientName == source.PatientName == name
     assert seg.SpecificCharacterSet == source.SpecificCharacterSet == texts
+
+
+CHARSETS = [
+    *(None, b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192", b"ISO_IR 13", b"GB18030", b"GBK", b"LATIN1", b"\xff\xfe"),
+    *(b"ISO 2022 IR 6\\ISO 2022 IR 87", b"\\ISO 2022 IR 87\\ISO 2022 IR 159", b"ISO 2022 IR 13\\ISO 2022 IR 87"),
+    *(b"\\ISO 2022 IR 149", b"ISO_IR 192\\ISO 2022 IR 100"),
+]
+NAMES = (
+    "PatientName",
+    "PatientID",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+    "PositionReferenceIndicator",
+)
+
+
+def _write_raw(path: Path, values: dict[str, bytes | None]) -> None:
+    """Write elements of a file as these bytes; None takes one away."""
+    dataset = pydicom.dcmread(path)
+    dataset.pop("SpecificCharacterSet", None)
+    dataset.set_original_encoding(*dataset.original_encoding, "iso8859")
+    implicit, little = dataset.original_encoding
+    for name, value in values.items():
+        if value is not None:
+            tag = Tag(name)
+            value += b" " * (len(value) % 2)
+            dataset[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, implicit, little)
+    texts = dataset.get("SpecificCharacterSet")
+    dataset.set_original_encoding(implicit, little, convert_encodings(texts) if texts else "iso8859")
+    dataset.save_as(path)
+
+
+def _raw(path: Path, name: str) -> bytes | None:
+    element = pydicom.dcmread(path).get_item(name, keep_deferred=True)
+    return None if element is None else element.value
+
+
+@pytest.fixture(scope="module")
+def named(
+    tmp_path_factory: pytest.TempPathFactory, records: dict[int, ScanRecord], write_series: WriteSeries
+) -> dict[UID, Path]:
+    """A slice in each transfer syntax."""
+    found = {}
+    for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+
+        def edit(dataset: Dataset, _: int, syntax: UID = syntax) -> None:
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.FrameOfReferenceUID = "1.2.3"
+
+        (found[syntax],) = write_series(tmp_path_factory.mktemp("named"), records[12], [0.0], (2, 2), edit)
+    return found
+
+
+@settings(deadline=None)
+@given(
+    charset=st.sampled_from(CHARSETS),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
+    values=st.dictionaries(st.sampled_from(NAMES), st.binary(min_size=1, max_size=24)),
+)
+def test_names_are_byte_for_byte_the_sources(
+    named: dict[UID, Path], charset: bytes | None, syntax: UID, values: dict[str, bytes]
+) -> None:
+    path, target = named[syntax], named[syntax].with_name("derived.dcm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _write_raw(path, {"SpecificCharacterSet": charset, **values})
+        fresh = Dataset()
+        fresh.file_meta = FileMetaDataset()
+        fresh.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        fresh.SOPClassUID, fresh.SOPInstanceUID = SegmentationStorage, "1.2.3"
+        fresh.ContentDescription = "ambiseg hypotheses, research only"
+        header = read_slices([path])[0]
+        copy_identity(read_source(DicomScan([header], "1.2.3", "CT")), fresh)
+        fresh.save_as(target, enforce_file_format=True)
+        for name in values:
+            assert (_raw(target, name) or b"") == (_raw(path, name) or b"")
+        assert text_of(pydicom.dcmread(target), "SpecificCharacterSet") == (charset or b"").decode("latin-1")
+        assert pydicom.dcmread(target).ContentDescription == "ambiseg hypotheses, research only"
+        assert str(pydicom.dcmread(target))
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (b"ISO_IR 192", b"M\xfcller^A "),  # Latin-1 in a file that says UTF-8
+        (None, b"M\xfcller^A "),
+        (b"ISO_IR 100", "Müller^A".encode()),
+        (b"\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B "),
+        (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7 "),
+        (b"LATIN1", b"M\xfcller^A "),
+    ],
+)
+def test_a_seg_has_the_names_bytes_and_can_be_read(
+    tmp_path: Path, record: ScanRecord, write_series: WriteSeries, charset: bytes | None, name: bytes
+) -> None:
+    paths = write_series(tmp_path / "scan", record, HEIGHTS[:3], (4, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in paths:
+            _write_raw(path, {"SpecificCharacterSet": charset, "PatientName": name})
+        scan = _open(tmp_path / "scan")
+        box = (slice(0, 3), slice(0, 4), slice(0, 5))
+        segments = [Segment("Hypothesis 1, 30 %", "Rank 1", box, np.ones((3, 4, 5), bool))]
+        write_dicom_seg(tmp_path / "seg.dcm", scan, segments, series=SegSeries.new(), **ABOUT)
+        assert _raw(tmp_path / "seg.dcm", "PatientName") == name + b" " * (len(name) % 2)
+        assert np.array_equal(_by_pydicom(tmp_path / "seg.dcm", scan), np.ones((1, 3, 4, 5)))
+        assert hd.seg.segread(tmp_path / "seg.dcm").get_segment_description(1).segment_label == "Hypothesis 1, 30 %"
 
 
 def test_a_series_without_a_frame_of_reference_is_given_one(

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import ColorPaletteStorage, generate_uid
 
 from ambiseg.preprocessing.annotations import RATINGS, ScanRecord, marks, nodules
 from ambiseg.preprocessing.contours import mark_volume
@@ -297,6 +297,37 @@ def test_a_broken_header_and_a_foreign_series_do_not_matter(
         "cut.dcm is a DICOM file whose header cannot be read: get it again."
     ]
     assert report.counts["series not of LIDC-IDRI"] == 1
+
+
+def test_what_is_no_slice_does_not_fail_a_scan(tmp_path: Path, one_scan: list[Path]) -> None:
+    for name in ("localizer", "sheet", "palette"):
+        dataset = pydicom.dcmread(one_scan[0])
+        dataset.SOPInstanceUID = generate_uid()
+        if name == "palette":
+            dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = ColorPaletteStorage
+            del dataset.SeriesInstanceUID, dataset.PixelData
+        elif name == "sheet":
+            dataset.Rows, dataset.Columns, dataset.PixelData = 2, 2, bytes(8)
+            del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+        else:
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.save_as(tmp_path / "dicom" / f"{name}.dcm")
+    report = _run(tmp_path)
+    assert (report.crops, report.failures) == (9, [])
+    assert report.counts["files that are not DICOM images"] == 1
+
+
+def test_positions_in_tenths_are_found(
+    tmp_path: Path, records: dict[int, ScanRecord], write_series: WriteSeries
+) -> None:
+    def in_tenths(dataset: Dataset, _: int) -> None:
+        dataset.ImagePositionPatient = [f"{float(value):.1f}" for value in dataset.ImagePositionPatient]
+
+    write_series(tmp_path / "dicom", records[15], _drawn(15), edit=in_tenths)
+    assert any(round(z, 1) != z for z in _drawn(15))
+    report = _run(tmp_path)
+    assert report.failures == []
+    assert {float(row["z_mm"]) for row in Store.open(report.store).index} <= set(_drawn(15))
 
 
 def test_synthetic_pixels_are_named(tmp_path: Path, records: dict[int, ScanRecord], write_series: WriteSeries) -> None:
