@@ -26,7 +26,11 @@ ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as 
 
 
 def split_sizes(text: str) -> tuple[int, int, int]:
-    """Shares of train, val and test from text such as "70,10,20"."""
+    """Shares of train, val and test from text such as "70,10,20".
+
+    >>> split_sizes("70,10,20")
+    (70, 10, 20)
+    """
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise UsageError(
@@ -37,7 +41,11 @@ def split_sizes(text: str) -> tuple[int, int, int]:
 
 
 def class_names(text: str) -> tuple[str, ...]:
-    """Names of classes, background first, from text such as "background,lesion"."""
+    """Names of classes, background first, from text such as "background,lesion".
+
+    >>> class_names("background, lesion")
+    ('background', 'lesion')
+    """
     names = tuple(name.strip() for name in text.split(","))
     if len(names) < 2 or not all(names) or len(set(names)) < len(names):
         raise UsageError(
@@ -47,7 +55,11 @@ def class_names(text: str) -> tuple[str, ...]:
 
 
 def spacing_mm(text: str) -> float | None:
-    """A pixel size in mm from text such as "0.5"; None from "native"."""
+    """A pixel size in mm from text such as "0.5"; None from "native".
+
+    >>> spacing_mm("0.5"), spacing_mm("native")
+    (0.5, None)
+    """
     if text == "native":
         return None
     try:
@@ -60,12 +72,20 @@ def spacing_mm(text: str) -> float | None:
 
 
 def names(text: str) -> list[str]:
-    """Names from text such as "modal, probunet"."""
+    """Names from text such as "modal, probunet".
+
+    >>> names("modal, probunet")
+    ['modal', 'probunet']
+    """
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def seeds(text: str) -> list[int]:
-    """Different seeds, one at least, from text such as "0,1,2"."""
+    """Different seeds, one at least, from text such as "0,1,2".
+
+    >>> seeds("0,1,1,2")
+    [0, 1, 2]
+    """
     try:
         found = list(dict.fromkeys(int(name) for name in names(text)))
     except ValueError:

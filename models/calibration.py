@@ -82,7 +82,11 @@ class Calibration(BaseModel):
 
 
 def odds(probabilities: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """p / (1 - p), where 1 - p counts as `least` at the least."""
+    """p / (1 - p), where 1 - p counts as `least` at the least.
+
+    >>> odds(np.array([0.5, 0.75]), 0.01).tolist()
+    [1.0, 3.0]
+    """
     return np.maximum(probabilities, TINY) / np.maximum(1 - probabilities, least)
 
 

@@ -90,7 +90,11 @@ def rank(
 
 
 def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """95 % intervals [N, 2] of probabilities estimated by shares [N] of n draws (Wilson 1927)."""
+    """95 % intervals [N, 2] of probabilities estimated by shares [N] of n draws (Wilson 1927).
+
+    >>> wilson_intervals(np.array([0.0, 0.5]), 100).round(3).tolist()
+    [[0.0, 0.037], [0.404, 0.596]]
+    """
     z = 1.959963984540054
     centre = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2))

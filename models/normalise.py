@@ -11,7 +11,11 @@ Window = tuple[float, float] | Literal["crop"]
 
 
 def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Window:
-    """The window of a run: as asked, or for "auto" the lung window for HU and the data's whole range otherwise."""
+    """The window of a run: as asked, or for "auto" the lung window for HU and the data's whole range otherwise.
+
+    >>> resolve_window("auto", Intensity("HU", -1024, 3071))
+    (-1000.0, 400.0)
+    """
     if isinstance(asked, tuple):
         return asked
     if asked == "crop":

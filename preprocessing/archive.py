@@ -8,10 +8,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from .errors import DataError, InputError, ResourceError
-from .files import disk_errors
+from .files import disk_errors, scratch_folder
 from .scan_names import is_hidden
 
 MAX_BYTES = 20 * 10**9  # unpacked
@@ -34,8 +33,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     """
     if not path.is_file():
         raise InputError(f"No file {path}: expected a zip with one scan; check the path.")
-    with TemporaryDirectory(prefix="ambiseg-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         with _open(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check(path, entries)

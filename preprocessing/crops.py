@@ -37,7 +37,11 @@ def centre_crop(array: NDArray, size: int) -> NDArray:
 
 
 def centre_start(length: int, size: int) -> int:
-    """The first of the central `size` pixels of `length`; training and evaluation agree on it."""
+    """The first of the central `size` pixels of `length`; training and evaluation agree on it.
+
+    >>> centre_start(10, 4)
+    3
+    """
     return max(length - size, 0) // 2
 
 

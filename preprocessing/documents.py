@@ -90,7 +90,11 @@ def first_fault(error: ValidationError) -> str:
 
 
 def shown(text: str, most: int = SHOWN) -> str:
-    """Text of a file in a message: without control characters, and of so many characters at most."""
+    """Text of a file in a message: without control characters, and of so many characters at most.
+
+    >>> shown("a\\x1b[2Jb")
+    'a?[2Jb'
+    """
     plain = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
     return plain if len(plain) <= most else plain[:most] + "..."
 

@@ -25,7 +25,11 @@ def without_suffix(name: str, suffixes: tuple[str, ...]) -> str:
 
 
 def scan_name(path: Path) -> str:
-    """The name of a scan's file without its suffix (nor that of a zip about it), or of its folder."""
+    """The name of a scan's file without its suffix (nor that of a zip about it), or of its folder.
+
+    >>> scan_name(Path("scans/patient-1.nii.gz"))
+    'patient-1'
+    """
     name = path.name if path.name not in ("", "..") else path.resolve().name
     if path.is_dir():
         return name

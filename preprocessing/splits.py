@@ -20,6 +20,9 @@ def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, in
 
     The sizes are met exactly when they add up to the patients. Independent of the patients' order; three or more
     patients leave no split empty.
+
+    >>> sorted(split_patients(["a", "b", "c", "d"], seed=0, sizes=(2, 1, 1)).values())
+    ['test', 'train', 'train', 'val']
     """
     unique = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(unique))

@@ -166,6 +166,9 @@ def inert(cell: str) -> str:
 
     >>> inert("=1+1"), inert("-2.5")
     ("'=1+1", '-2.5')
+
+    >>> inert("=1+1"), inert("lesion 2"), inert("-0.5")
+    ("'=1+1", 'lesion 2', '-0.5')
     """
     return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
 

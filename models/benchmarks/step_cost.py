@@ -4,14 +4,13 @@ The step is the training loop's own: the batch, every active player's loss, back
 weights. A method whose players take turns is timed in each of its phases, weighted by the phase's share of the schedule.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
 
+from ambiseg.preprocessing.files import scratch_folder
 from ambiseg.preprocessing.store import Store
 
 from ..config import TrainConfig
@@ -111,8 +110,8 @@ def step_cost(
     costs: dict[Phase, StepCost] = {}
     precision = training_precision(config.hardware.precision, device)
     speeds = measure_speeds(device, dict.fromkeys((precision, torch.float32)))
-    with tempfile.TemporaryDirectory() as folder, joined_processes(device) as (processes, device):
-        run = Run.create(Path(folder) / "run", RunRecord.of(config, store, str(device)))
+    with scratch_folder() as folder, joined_processes(device) as (processes, device):
+        run = Run.create(folder / "run", RunRecord.of(config, store, str(device)))
         loop = Loop(run, store, device, processes, lambda progress: None)
         found = phases(loop.stages)
         for phase in found:

@@ -26,7 +26,11 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
 def is_name(text: str) -> bool:
-    """Whether a model may be called so: what is a safe folder name on every system."""
+    """Whether a model may be called so: what is a safe folder name on every system.
+
+    >>> is_name("lung-nodules.2"), is_name("../models"), is_name(".hidden")
+    (True, False, False)
+    """
     return _NAME.fullmatch(text) is not None
 
 

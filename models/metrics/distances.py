@@ -79,12 +79,20 @@ def ged(
 
 
 def equal_weights(n: int) -> NDArray[np.float64]:
-    """n equal weights that sum to 1."""
+    """n equal weights that sum to 1.
+
+    >>> equal_weights(4).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
     return np.full(n, 1 / n)
 
 
 def without_self_pairs(diversity: float, n: int | None) -> float:
-    """Mean distance of two different ones of n draws, from the mean over all pairs; nan for a single draw."""
+    """Mean distance of two different ones of n draws, from the mean over all pairs; nan for a single draw.
+
+    >>> without_self_pairs(0.375, 4)
+    0.5
+    """
     if n is None:
         return diversity
     return diversity * n / (n - 1) if n > 1 else float("nan")

@@ -43,7 +43,11 @@ class Overlaps:
 
 
 def pairwise_iou(a: Masks, b: Masks | None = None) -> Matrix:
-    """IoU of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M]."""
+    """IoU of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M].
+
+    >>> pairwise_iou(np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]), np.array([[[1, 0, 0, 0]]])).tolist()
+    [[0.5], [0.0]]
+    """
     return _pairwise(a, b, lambda both, total: both / (total - both))
 
 

@@ -20,7 +20,11 @@ TOLERANCE = 1e-10  # HiGHS's least
 
 
 def ot_iou(cross: NDArray[np.float64], weights: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """IoU of the best transport, from IoUs [S, R] of masks with weights [S] and [R] (sums 1); 1 is perfect."""
+    """IoU of the best transport, from IoUs [S, R] of masks with weights [S] and [R] (sums 1); 1 is perfect.
+
+    >>> round(ot_iou(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.75, 0.25]), np.array([0.5, 0.5])), 6)
+    0.75
+    """
     if math.lcm(*cross.shape) <= PAIRED and np.ptp(weights) == np.ptp(truth) == 0:
         return hm_iou(cross)
     cross, weights = _merged(cross, weights)

@@ -6,7 +6,11 @@ from ..metrics.summary import Figure
 
 
 def decimals(value: float) -> str:
-    """Three decimals; a dash where the figure is not defined."""
+    """Three decimals; a dash where the figure is not defined.
+
+    >>> decimals(0.12345), decimals(float("nan"))
+    ('0.123', '-')
+    """
     return "-" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}"  # + 0.0: what rounds to 0 has no minus
 
 
@@ -28,5 +32,9 @@ def p_value(value: float) -> str:
 
 
 def true_minus(number: str) -> str:
-    """A number's text with a minus where typing has a hyphen."""
+    """A number's text with a minus where typing has a hyphen.
+
+    >>> true_minus("-0.5")
+    '−0.5'
+    """
     return number.replace("-", "−")
