@@ -230,7 +230,7 @@ def test_a_batch_of_twenty_in_which_six_are_broken(ambiseg: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}
     nib.save(nib.Nifti1Image(lesion(), AFFINE), "scans/words.nii")
     code, _, err = ambiseg(*arguments)
-    assert (code, "1 scans predicted, 14 were done before" in " ".join(err.split())) == (5, True)
+    assert (code, "1 scan predicted, 14 were done before" in " ".join(err.split())) == (5, True)
     assert before.items() <= {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}.items()
 
 
