@@ -242,10 +242,10 @@ def _batch(
         )
     if batch.nothing:
         nothing = [CaseFailure(case, reason) for case, reason in batch.nothing.items()]
-        console.print(failures_table(nothing, "scans with nothing to predict"))
+        console.print(failures_table(nothing, "scan", "with nothing to predict"))
     if batch.incomplete:
         missing = [CaseFailure(case, what) for case, each in batch.incomplete.items() for what in each]
-        console.print(failures_table(missing, "pictures, reports or exports are missing"))
+        console.print(failures_table(missing, "thing", "missing (pictures, reports, exports)"))
     if batch.failures:
         console.print(failures_table(batch.failures))
     console.print(
@@ -256,8 +256,8 @@ def _batch(
         raise NothingFound("There is nothing to predict in any of the scans: the table above says why.")
     if batch.failures:
         raise PartialError(
-            f"{len(batch.failures)} of {counted(len(cases), 'scan')} failed; {folder}/failures.csv says why, and the same command tries "
-            "them again."
+            f"{len(batch.failures)} of {counted(len(cases), 'scan')} failed; {folder}/failures.csv says why, and the same "
+            "command tries them again."
         )
     if batch.incomplete:
         raise PartialError(

@@ -242,7 +242,7 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     arguments = ("predict", "scans", "--points", "points.csv", "--draws", "10", "-o")
     code, printed, err = ambiseg(*arguments, "out", "--json")
     assert code == 0
-    assert "1 scans with nothing to predict" in err
+    assert "1 scan with nothing to predict" in err
     assert json.loads(printed)["done"] == ["one"]
     assert "none of them named as this one" in json.loads(printed)["nothing"]["two"]
     assert not Path("out/failures.csv").exists()
