@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import Meter, console, emit_json, progress
 
 if TYPE_CHECKING:
@@ -240,22 +242,22 @@ def _batch(
         )
     if batch.nothing:
         nothing = [CaseFailure(case, reason) for case, reason in batch.nothing.items()]
-        console.print(failures_table(nothing, "scans with nothing to predict"))
+        console.print(failures_table(nothing, "scan", "with nothing to predict"))
     if batch.incomplete:
         missing = [CaseFailure(case, what) for case, each in batch.incomplete.items() for what in each]
-        console.print(failures_table(missing, "pictures, reports or exports are missing"))
+        console.print(failures_table(missing, "thing", "missing (pictures, reports, exports)"))
     if batch.failures:
         console.print(failures_table(batch.failures))
     console.print(
-        f"Written: {folder!s}/: {len(batch.done)} scans predicted, {len(batch.skipped)} were done before, "
+        f"Written: {folder!s}/: {counted(len(batch.done), 'scan')} predicted, {len(batch.skipped)} were done before, "
         f"{len(batch.nothing)} with nothing to predict"
     )
     if len(batch.nothing) == len(cases):
         raise NothingFound("There is nothing to predict in any of the scans: the table above says why.")
     if batch.failures:
         raise PartialError(
-            f"{len(batch.failures)} of {len(cases)} scans failed; {folder}/failures.csv says why, and the same command tries "
-            "them again."
+            f"{len(batch.failures)} of {counted(len(cases), 'scan')} failed; {folder}/failures.csv says why, and the same "
+            "command tries them again."
         )
     if batch.incomplete:
         raise PartialError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .counted import counted
 from .errors import DataError
 from .flips import Flip, check_flips
 from .store import IGNORE, Intensity
@@ -83,7 +84,7 @@ def check_crop(crop: Crop, info: StoreInfo) -> None:
     if info.flips and (len(crop.masks) != 1 or crop.odds is not None):
         raise DataError(
             f"Case {crop.case}: a store with flips holds one label map a row, and the odds come from the flips; came "
-            f"{len(crop.masks)} masks{'' if crop.odds is None else ' with odds'}."
+            f"{counted(len(crop.masks), 'mask')}{'' if crop.odds is None else ' with odds'}."
         )
     if crop.odds is not None:
         _check_odds(crop, crop.odds)

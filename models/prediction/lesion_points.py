@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, NothingFound, UsageError
 from ambiseg.preprocessing.tables import Row, Table, parse_table
@@ -72,8 +73,8 @@ def _of_scan(table: Table, scan: Sequence[str], column: str, of_many: bool) -> S
             f"{table.path} does not say of which scan its points are: add a column scan with the scans' names."
         )
     raise NothingFound(
-        f"{table.path} has points of {len(named)} scans, none of them named as this one: write the scan's name (or, for "
-        f"DICOM, its series UID) into the column {column}, or keep only its rows."
+        f"{table.path} has points of {counted(len(named), 'scan')}, none of them named as this one: write the scan's "
+        f"name (or, for DICOM, its series UID) into the column {column}, or keep only its rows."
     )
 
 

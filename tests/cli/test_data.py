@@ -65,7 +65,7 @@ def test_info_of_flips_and_class_probabilities(tmp_path: Path) -> None:
         writer.add(Crop(image, mask, "a", "one", probabilities=np.full((3, 6, 5), 1 / 3)))
         writer.put_bank(part=image)
     facts = json.loads(run("info", tmp_path / "scenes", "--json").stdout)
-    assert facts["masks"] == "1 label map a crop, of which 1 flips make 2 masks with known odds"
+    assert facts["masks"] == "1 label map a crop, of which 1 flip make 2 masks with known odds"
     assert facts["special"] == {
         "flips, with their probabilities": "road to road 2 0.25",
         "scored classes": "road, road 2",

@@ -230,7 +230,7 @@ def test_a_batch_of_twenty_in_which_six_are_broken(ambiseg: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}
     nib.save(nib.Nifti1Image(lesion(), AFFINE), "scans/words.nii")
     code, _, err = ambiseg(*arguments)
-    assert (code, "1 scans predicted, 14 were done before" in " ".join(err.split())) == (5, True)
+    assert (code, "1 scan predicted, 14 were done before" in " ".join(err.split())) == (5, True)
     assert before.items() <= {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}.items()
 
 
@@ -242,7 +242,7 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     arguments = ("predict", "scans", "--points", "points.csv", "--draws", "10", "-o")
     code, printed, err = ambiseg(*arguments, "out", "--json")
     assert code == 0
-    assert "1 scans with nothing to predict" in err
+    assert "1 scan with nothing to predict" in err
     assert json.loads(printed)["done"] == ["one"]
     assert "none of them named as this one" in json.loads(printed)["nothing"]["two"]
     assert not Path("out/failures.csv").exists()

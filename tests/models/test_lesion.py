@@ -47,7 +47,7 @@ def test_luna_tables_are_lps_and_hold_many_series(tmp_path: Path) -> None:
         read_points(table, ["scan"])
     table.write_text(head + "1.2.4,10,20,30,4\n")
     assert read_points(table, ["scan"]) == [((-10, -20, 30), "")]
-    with pytest.raises(InputError, match="points of 1 scans, none of them"):
+    with pytest.raises(InputError, match="points of 1 scan, none of them"):
         read_points(table, ["scan"], of_many=True)
     with pytest.raises(DataError, match="has the columns"):
         read_points(table, ["scan"], voxels=True)

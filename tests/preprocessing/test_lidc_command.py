@@ -45,7 +45,7 @@ def test_failures_are_shown_and_leave_with_their_own_code(
     write_series(root / "incomplete", records[267], records[267].z_mm[:1], (8, 8))
     result = _run(root, "-o", tmp_path / "lidc", "--workers", 1, "--json")
     assert isinstance(result.exception, PartialError)
-    assert "1 inputs could not be used, see" in str(result.exception)
+    assert "1 input could not be used, see" in str(result.exception)
     assert "slices on which readers drew are missing" in result.stderr.replace("\n", " ")
     assert json.loads(result.stdout)["failures"][0]["case"] == records[267].patient
     assert len(Store.open(tmp_path / "lidc")) == 9

@@ -291,7 +291,7 @@ def test_the_command(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (cases / "b" / "image.nii").write_text("broken")
     failed = run(cases, "-o", "other")
     assert isinstance(failed.exception, PartialError)
-    assert "1 cases could not be used, see other-failures.csv" in str(failed.exception)
+    assert "1 case could not be used, see other-failures.csv" in str(failed.exception)
     assert "not a whole NIfTI file" in failed.stderr.replace("\n", " ")
     assert len(Store.open("other")) == 5
     assert isinstance(run(cases, "--spacing", "wide").exception, UsageError)

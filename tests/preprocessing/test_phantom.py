@@ -313,7 +313,7 @@ def test_command_reports_what_it_made(tmp_path: Path) -> None:
     arguments += ["--workers", "1", "--faults", "truncated"]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
-    assert "synthetic slices of 1 scans, 1 of them spoilt (see phantom.json)" in first.stdout
+    assert "synthetic slices of 1 scan, 1 of them spoilt (see phantom.json)" in first.stdout
     assert f"ambiseg preprocess lidc {tmp_path / 'cohort'}" in first.stdout
     again = CliRunner().invoke(app, [*arguments, "--json"])
     manifest = json.loads((tmp_path / "cohort" / "phantom.json").read_text())

@@ -279,7 +279,7 @@ def test_flips_go_with_one_label_map_alone(tmp_path: Path) -> None:
     flipping = replace(SCENES, flips=FLIPS)
     with pytest.raises(DataError, match=r"one label map a row.*; came 3 masks"):
         keep(tmp_path / "store", flipping, scene(0, masks=MASKS))
-    with pytest.raises(DataError, match="came 1 masks with odds"):
+    with pytest.raises(DataError, match="came 1 mask with odds"):
         keep(tmp_path / "store", flipping, scene(0, odds=np.ones(1)))
 
 
