@@ -292,7 +292,7 @@ def nrrd(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
         (NRRD.replace("raw", "ascii") + ROOM, " ".join(map(str, NUMBERS)).encode()),
         (
             NRRD.replace("raw", "gzip") + ROOM,
-            gzip.compress(NUMBERS[:9].tobytes()) + gzip.compress(NUMBERS[9:].tobytes()),
+            b"".join(gzip.compress(part.tobytes(), mtime=0) for part in (NUMBERS[:9], NUMBERS[9:])),
         ),
         (NRRD.replace("little", "big") + ROOM, NUMBERS.astype(">i2").tobytes()),
     ],
