@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.files import clear_leftovers, only_writer
 from ambiseg.preprocessing.store import Store
 
 from .augment import make_batch
@@ -67,14 +68,18 @@ def train(
 
     Raises KeyboardInterrupt when asked to stop, by a signal or when it is `enough`, after saving the state; `train` again
     goes on from there.
-    Raises InputError or UsageError when run, data and settings do not fit, or the loss is no finite number.
+    Raises InputError or UsageError when run, data and settings do not fit, or the loss is no finite number, and UsageError
+    while another process trains the same run.
     """
     if store.content_hash != run.record.data.content_hash:
         raise InputError(
             f"{store.path} is not the data set that {run.path} was started on: name the right one with --data."
         )
     check_data(run.record.config, store)
-    with joined_processes(device) as (processes, device), stop_requests() as stop:
+    with ExitStack() as held, joined_processes(device) as (processes, device), stop_requests() as stop:
+        if processes.first:
+            held.enter_context(only_writer(run.checkpoint))
+            clear_leftovers(run.path)
         return Loop(run, store, device, processes, observe).go(lambda: stop() or enough())
 
 

@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file to write.")
     aside = _beside(path, "writing")
-    with _folder_for(path), disk_errors(path), only_writer(path, PATIENCE):
+    with disk_errors(path), only_writer(path, PATIENCE):
         try:
             yield aside
             os.replace(aside, os.path.realpath(path))
@@ -44,7 +44,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     process writes the same folder.
     """
     aside, old, place = _beside(path, "writing"), _beside(path, "old"), Path(os.path.realpath(path))
-    with _folder_for(path), disk_errors(path), only_writer(path):
+    with disk_errors(path), only_writer(path):
         try:
             _put_back(old, place)  # what a killed process left
             shutil.rmtree(aside, ignore_errors=True)
@@ -63,24 +63,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
 
-    Raises UsageError where another process holds it and does not let go within `patience` seconds. The folder of `path`
-    must be there; a hidden file in it is the lock. Whoever holds `path` may hold it again.
+    Raises UsageError where another process holds it and does not let go within `patience` seconds. A hidden file in the
+    folder of `path`, which is made, is the lock. Whoever holds `path` may hold it again.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(_beside(path, "lock"), is_singleton=True)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout as error:
-        raise UsageError(
-            f"Another ambiseg is writing {path}: wait until it has finished, or choose another place with -o."
-        ) from error
-    try:
-        yield
-    finally:
-        if lock.lock_counter == 1:
-            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; who waits for it sees that it is gone
-        lock.release()
+    with _folder_for(path):
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout as error:
+            raise UsageError(
+                f"Another ambiseg is writing {path}: wait until it has finished, or choose another place with -o."
+            ) from error
+        try:
+            yield
+        finally:
+            if lock.lock_counter == 1:
+                Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; who waits for it sees that it is gone
+            lock.release()
 
 
 @contextlib.contextmanager
@@ -102,9 +103,9 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder what killed processes were writing there, and put back what they were about to replace."""
-    for aside in folder.glob(".writing-*"):
-        _clear_left(aside.with_name(aside.name.removeprefix(".writing-")))
+    """Remove from a folder what killed processes were writing there, and their locks; put back what they were replacing."""
+    for name in {left.name.split("-", 1)[1] for left in folder.glob(".*-*") if is_leftover(left.name)}:
+        _clear_left(folder / name)
 
 
 def _clear_left(path: Path) -> None:

@@ -10,10 +10,19 @@ numbers than those beside it; other files stay.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file, whole_folder
+from ambiseg.preprocessing.files import (
+    PATIENCE,
+    clear_leftovers,
+    disk_errors,
+    make_folder,
+    only_writer,
+    whole_file,
+    whole_folder,
+)
 from ambiseg.preprocessing.store import Store
 
 from ..evaluation.evaluation import Evaluation
@@ -27,8 +36,9 @@ FILES = ("summary.json", "cases.csv", "cases.parquet", REPORT)
 
 def write_numbers(folder: Path, evaluation: Evaluation, *, parquet: bool = False) -> None:
     """Write an evaluation without pictures into `folder`, in place of an earlier one."""
-    _clear(folder)
-    evaluation.write(folder, parquet=parquet)
+    with _alone(folder):
+        _clear(folder)
+        evaluation.write(folder, parquet=parquet)
 
 
 def write_report(
@@ -46,13 +56,22 @@ def write_report(
     """
     pictures = draw_pictures(evaluation, trained, store, on_progress)
     page = render_page(evaluation, pictures)
-    write_numbers(folder, evaluation, parquet=parquet)
-    with whole_folder(folder / FIGURES) as aside:
-        for picture in pictures:
-            (aside / f"{picture.name}.png").write_bytes(picture.png)
-    with whole_file(folder / REPORT) as file:
-        file.write_text(page, encoding="utf-8")
+    with _alone(folder):
+        write_numbers(folder, evaluation, parquet=parquet)
+        with whole_folder(folder / FIGURES) as aside:
+            for picture in pictures:
+                (aside / f"{picture.name}.png").write_bytes(picture.png)
+        with whole_file(folder / REPORT) as file:
+            file.write_text(page, encoding="utf-8")
     return folder / REPORT
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One evaluation is written into a folder at a time."""
+    with disk_errors(folder), only_writer(folder / FILES[0], PATIENCE):
+        clear_leftovers(folder)
+        yield
 
 
 def _clear(folder: Path) -> None:

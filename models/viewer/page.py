@@ -1,12 +1,11 @@
 """The page of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
 
 import base64
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.files import scratch_folder, whole_file
 from ambiseg.preprocessing.segments import COLOURS
 from ambiseg.preprocessing.volume import Volume
 
@@ -73,7 +72,7 @@ def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume
     if drawn.exists():
         png = drawn.read_bytes()
     else:
-        with tempfile.TemporaryDirectory() as aside:
-            save_preview(Path(aside, "preview.png"), result, volume, unit)
-            png = Path(aside, "preview.png").read_bytes()
+        with scratch_folder() as aside:
+            save_preview(aside / "preview.png", result, volume, unit)
+            png = (aside / "preview.png").read_bytes()
     return "data:image/png;base64," + base64.b64encode(png).decode()

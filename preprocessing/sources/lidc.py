@@ -17,6 +17,7 @@ from ..counted import counted
 from ..dicom import SeriesIndex, find_series
 from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
+from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
 from ..parts import load_notes, load_part, save_part
 from ..splits import assign_splits
@@ -71,6 +72,7 @@ def preprocess_lidc(
     split by `seed` in the proportions of Kohl et al., or as `split_file` says. Scans are spread over `workers`
     processes; each finished scan is kept in `<out>.partial` until the store stands, so that a killed run goes on where
     it was, to the same bytes. A scan that cannot be used is reported in `<out>-failures.csv`, and the rest goes on.
+    Raises UsageError while another process makes the same store.
     `on_file(done, files)` is called while the folder is searched, `on_progress(done, scans)` while scans are cropped.
     """
     settings = _settings(size, spacing_mm, slices)
@@ -78,35 +80,36 @@ def preprocess_lidc(
     index = find_series(root, on_file)
     tasks, counts = plan(root, index, settings, out.with_name(f"{out.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
-    failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
-    failures_file = out.with_name(f"{out.name}-failures.csv")
-    write_failures(failures_file, failures)
-    failed = {failure.series_uid for failure in failures}
-    done = [task for task in tasks if task.scan.series_uid not in failed]
-    if not done and index.pointers:
-        raise pointers_among(root.name, index.pointers, index.total)
-    if not done:
-        raise InputError(
-            f"Of {counted(len(tasks), 'scan')} with nodules under {root} none could be used; the first: {failures[0].reason} "
-            f"All reasons are in {failures_file}."
+    with disk_errors(out), only_writer(out):  # and its parts
+        failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
+        failures_file = out.with_name(f"{out.name}-failures.csv")
+        write_failures(failures_file, failures)
+        failed = {failure.series_uid for failure in failures}
+        done = [task for task in tasks if task.scan.series_uid not in failed]
+        if not done and index.pointers:
+            raise pointers_among(root.name, index.pointers, index.total)
+        if not done:
+            raise InputError(
+                f"Of {counted(len(tasks), 'scan')} with nodules under {root} none could be used; the first: "
+                f"{failures[0].reason} All reasons are in {failures_file}."
+            )
+        counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
+        info = StoreInfo(
+            name="lidc",
+            source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
+            intensity=HOUNSFIELD,
+            spacing_mm=spacing_mm,
+            settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
+            counts=counts,
+            attribution=ATTRIBUTION,
         )
-    counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
-    info = StoreInfo(
-        name="lidc",
-        source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
-        intensity=HOUNSFIELD,
-        spacing_mm=spacing_mm,
-        settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
-        counts=counts,
-        attribution=ATTRIBUTION,
-    )
-    with write_store(out, info, splits) as writer:
-        for task in done:
-            for crop in load_part(task.part):
-                writer.add(crop)
-        rows = len(writer.rows)
-    shutil.rmtree(tasks[0].part.parent)
-    return LidcReport(out, rows, counts, failures, failures_file)
+        with write_store(out, info, splits) as writer:
+            for task in done:
+                for crop in load_part(task.part):
+                    writer.add(crop)
+            rows = len(writer.rows)
+        shutil.rmtree(tasks[0].part.parent)
+        return LidcReport(out, rows, counts, failures, failures_file)
 
 
 def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:

@@ -26,7 +26,8 @@ import torch
 from .subjects import SUBJECTS
 from .trials import QUICK, Verdict, damage, subject_of, truth, try_case
 
-HANG = 20.0  # seconds
+HANG = 20.0  # seconds of computing; a machine that does much else must not look like a hang
+WAIT = 120.0  # seconds in all
 ROOM = 3 * 2**30  # bytes that a case may ask for beyond what the process has
 
 
@@ -114,12 +115,15 @@ def _try_all(verdicts: Path, trace: Path, seed: int, numbers: Sequence[int]) -> 
     os.dup2(null, 2)  # what libraries of C++ have to say
     with trace.open("w") as said, verdicts.open("a") as file:
         faulthandler.enable(said)
+        faulthandler.register(signal.SIGPROF, said, chain=True)
         for number in numbers:
             said.truncate(0)
             begun = time.monotonic()
-            faulthandler.dump_traceback_later(HANG, exit=True, file=said)
+            signal.setitimer(signal.ITIMER_PROF, HANG)
+            faulthandler.dump_traceback_later(WAIT, exit=True, file=said)
             verdict = try_case(seed, number)
             faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_PROF, 0)
             if os.environ.get("DAMAGE_TIMES"):
                 verdict = Verdict(**{**vars(verdict), "outcome": f"{verdict.outcome} {time.monotonic() - begun:.3f} s"})
             file.write(verdict.line())
@@ -132,11 +136,11 @@ def _ended(seed: int, number: int, status: int, trace: str) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         what = damage(subject, Path(folder), random.Random(f"{seed}-{number}"))
     what = what.removeprefix(f"{folder}/")
-    if os.WIFSIGNALED(status):
-        fault = f"crash: {signal.Signals(os.WTERMSIG(status)).name}"
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGPROF or "Timeout" in trace:
+        fault = f"hang: over {HANG:.0f} s"
     else:
-        left = f"left the process with {os.waitstatus_to_exitcode(status)}"
-        fault = f"hang: over {HANG:.0f} s" if "Timeout" in trace else left
+        fault = f"crash: {signal.Signals(-code).name}" if code < 0 else f"left the process with {code}"
     frames = [line.strip() for line in trace.splitlines() if "File" in line and "/damage/" not in line]
     return Verdict(f"{seed}:{number}", subject.name, what, "ended", fault, " < ".join(frames[:4]))
 

@@ -15,8 +15,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ambiseg.preprocessing.errors import AmbisegError, DataError
 
 TESTS = Path(__file__).parents[1]
 CASES = int(os.environ.get("AMBISEG_DAMAGE_CASES", "10000"))
@@ -39,3 +42,59 @@ def test_damaged_files_are_refused_or_read_as_they_are(tmp_path: Path, choice: l
     assert len(verdicts) >= least
     assert any(one["outcome"].startswith("refused") for one in verdicts)
     assert not [one for one in verdicts if one["fault"]], process.stdout
+
+
+FAULTS: dict[str, tuple[Any, bool, str]] = {
+    "the same": ("sound", True, ""),
+    "a sentence": (DataError("t.csv is damaged: save it again."), True, ""),
+    "other content": ("other", False, ""),
+    "other content, sealed": ("other", True, "against its checksum"),
+    "a fault of ours": (KeyError("rows"), False, "KeyError: 'rows'"),
+    "no code": (AmbisegError("t.csv is damaged: save it again."), False, "exit code 1"),
+    "no sentence": (DataError(""), False, "no sentence"),
+    "something left": (Path(".writing-t.csv"), False, "left behind: .writing-t.csv"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_is_seen(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """What reads a file, after it was damaged, comes to the end that the kind says."""
+    monkeypatch.syspath_prepend(str(TESTS))
+    from damage import damages, sound, subjects, trials
+
+    ending, sealed, fault = FAULTS[kind]
+
+    def read() -> Any:
+        if Path("t.csv").read_bytes() == (sound.kept(sound.split_table) / "t.csv").read_bytes():
+            return "sound"
+        if isinstance(ending, Exception):
+            raise ending
+        if isinstance(ending, Path):
+            ending.touch()
+        return ending
+
+    made = subjects.Subject("made", sound.split_table, "t.csv", read, (damages.drop_line,), sealed)
+    monkeypatch.setattr(trials, "subject_of", lambda seed, number: made)
+    verdict = trials.try_case(0, 0)
+    assert fault in verdict.fault
+    assert bool(fault) == bool(verdict.fault)
+
+
+HANGING = """
+import damage.__main__ as harness, ctypes, time
+def endless(seed, number):
+    while number == 0: pass
+    time.sleep(60 * (number == 1))
+    ctypes.string_at(0)
+harness.HANG, harness.WAIT, harness.try_case = 1.0, 3.0, endless
+print(*[one.fault for one in harness._run(0, [0, 1, 2], 1)], sep=chr(10))
+"""
+
+
+@pytest.mark.slow
+def test_a_hang_and_a_crash_cost_their_case_alone() -> None:
+    environment = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", HANGING], env=environment, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines() == ["hang: over 1 s", "hang: over 1 s", "crash: SIGSEGV"]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ambiseg.preprocessing.errors import PartialError
 
@@ -171,13 +173,24 @@ def told(file: Path) -> object:
     """What of a file is compared: all, but for what is allowed to differ from one time to the next."""
     content = file.read_bytes()
     try:
+        if file.suffix == ".pt":  # the same tensors may lie in another order
+            return _plain(torch.load(file, weights_only=True))
         if file.suffix == ".json":
             return _timeless(json.loads(content))
         if file.suffix == ".jsonl":
             return [_timeless(json.loads(line)) for line in content.splitlines()]
-    except ValueError:
+    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError):
         pass  # half-written, so it equals nothing that was left alone
     return content
+
+
+def _plain(value: object) -> object:
+    """Tensors anywhere in a value as numbers."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 VOLATILE = {"finished", "seconds", "peak_memory_mb", "speed", "steps_per_second", "time"}

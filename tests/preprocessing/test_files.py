@@ -1,16 +1,17 @@
 """Files and folders that are whole or absent, and written by one process at a time."""
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ambiseg.preprocessing import files
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.files import exchange, only_writer, whole_file, whole_folder
+from ambiseg.preprocessing.files import clear_leftovers, exchange, only_writer, whole_file, whole_folder
 
 
 def write(folder: Path, text: str) -> None:
@@ -104,12 +105,49 @@ def test_the_root_of_a_disk_is_no_place_to_write(opened: Callable) -> None:
         pass
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from ambiseg.preprocessing.files import only_writer
+with only_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_holds(path: Path) -> Iterator[None]:
+    """Another process writes `path`, as long as the block lasts."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+        process.communicate()
+
+
 def test_a_second_writer_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "out") as aside:
-        (aside / "it").write_text("first")
-        with pytest.raises(UsageError, match=r"Another ambiseg is writing .*out: wait until it has finished"):
-            write(tmp_path / "out", "second")
+    write(tmp_path / "out", "first")
+    wanted = r"Another ambiseg is writing .*out: wait until it has finished"
+    with another_holds(tmp_path / "out"), pytest.raises(UsageError, match=wanted):
+        write(tmp_path / "out", "second")
     assert (tmp_path / "out" / "it").read_text() == "first"
+    assert names(tmp_path) == ["out"]
+
+
+def test_who_holds_a_place_may_hold_it_again(tmp_path: Path) -> None:
+    with only_writer(tmp_path / "new" / "it"):
+        with whole_file(tmp_path / "new" / "it") as aside:
+            aside.write_text("held")
+        assert names(tmp_path / "new") == [".lock-it", "it"]
+    assert names(tmp_path / "new") == ["it"]
+
+
+def test_locks_of_killed_processes_go_with_what_else_they_left(tmp_path: Path) -> None:
+    for name in (".lock-it", ".writing-it", ".lock-other", "kept"):
+        (tmp_path / name).touch()
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["kept"]
 
 
 def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
@@ -126,7 +164,7 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
 def test_a_file_waits_for_another_that_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     waiting = whole_file(tmp_path / "table.csv")
-    with only_writer(tmp_path / "table.csv"), pytest.raises(UsageError, match=r"Another ambiseg"):
+    with another_holds(tmp_path / "table.csv"), pytest.raises(UsageError, match=r"Another ambiseg"):
         waiting.__enter__()
     with whole_file(tmp_path / "table.csv") as aside:
         aside.write_text("x")
