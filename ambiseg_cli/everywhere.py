@@ -54,10 +54,12 @@ class Everywhere(TyperGroup):
             _extend(command, shared)
 
     def main(self, *arguments: Any, **more: Any) -> Any:
-        """Run it, with all that was asked for earlier in this process forgotten."""
-        console.quiet = False
+        """Run it; what was asked for holds for this run alone, whatever this process runs before or after it."""
         os.environ.pop(FRANK, None)
-        return super().main(*arguments, **more)
+        try:
+            return super().main(*arguments, **more)
+        finally:
+            console.quiet = False
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. The end of a file where none should be is no wish to leave, as typer takes it."""
