@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.files import disk_errors, whole_file
+from ambiseg.preprocessing.files import disk_errors, is_free, whole_file
 from ambiseg.preprocessing.store import Intensity, Store
 
 from .calibration import Calibration, read_calibration
@@ -151,8 +151,8 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, record: RunRecord) -> "Run":
-        """Start a new run folder; it must not exist."""
-        if path.exists():
+        """Start a new run folder; nothing may stand there but what a killed start left."""
+        if not is_free(path):
             raise UsageError(f"{path} exists already: go on with --resume {path}, or choose another name with -o.")
         write_json(path / RECORD, record)
         return cls(path, record)

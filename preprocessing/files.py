@@ -139,6 +139,13 @@ def is_leftover(name: str) -> bool:
     return name.startswith((".writing-", ".old-", ".lock-"))
 
 
+def is_free(path: Path) -> bool:
+    """Whether nothing stands at `path`, or a folder with no more in it than what a killed process had begun to write."""
+    if not path.is_dir():
+        return not path.exists()
+    return all(is_leftover(each.name) for each in path.iterdir())
+
+
 def _put_back(old: Path, path: Path) -> None:
     """What stood at `path` goes back there where nothing took its place, else it is removed."""
     if not old.exists():

@@ -20,7 +20,7 @@ from ..annotations import ScanRecord, marks, nodules, scans
 from ..counted import counted
 from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
-from ..files import clear_leftovers, is_leftover, whole_folder
+from ..files import clear_leftovers, is_free, whole_folder
 from ..workers import spread
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
@@ -166,7 +166,7 @@ def _claim(folder: Path, manifest: Mapping[str, Any]) -> None:
         if path.read_bytes() != json_text(manifest).encode():
             raise InputError(f"{folder} holds another simulated cohort: choose another place with -o, or remove it.")
         return
-    if folder.exists() and not (folder.is_dir() and all(is_leftover(each.name) for each in folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"{folder} exists and is no simulated cohort: choose another place with -o.")
     write_json(path, manifest)
 
