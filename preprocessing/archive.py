@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
 from .errors import DataError, InputError, ResourceError
 from .files import disk_errors, scratch_folder
@@ -19,8 +20,9 @@ MAX_INDEX = 15 * 10**6  # bytes of the list of entries, which is read as a whole
 MAX_RATIO = 200  # of what is unpacked to what is packed; a scan has 2 to 10
 SMALL = 100 * 10**6  # bytes that may be packed as tightly as they like
 END, END_64 = b"PK\x05\x06", b"PK\x06\x06"  # how the last record of a zip begins, and of a large one the record before
-# What reading a damaged zip raises, an npz too
+# What reading a damaged zip raises, and a damaged array of numpy, in a zip or not: headers are read as Python's literals.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
+BROKEN_ARRAY = (*BROKEN, SyntaxError, TokenError, TypeError, ArithmeticError)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import BROKEN
+from .archive import BROKEN_ARRAY
 from .crops import crop_image
 from .errors import DataError, InputError
 from .nifti import read_volumes
@@ -92,7 +92,7 @@ def _load(path: Path) -> tuple[str, NDArray]:
                     f"{' or '.join(KEYS)}, as nnU-Net saves it."
                 )
             array: NDArray = file[key]
-    except BROKEN as error:
+    except BROKEN_ARRAY as error:
         if "pickle" in str(error):
             raise DataError(
                 f"{path.name} holds pickled Python objects, which are never loaded: expected a plain array; save it again."

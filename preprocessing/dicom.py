@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -204,8 +205,8 @@ def read_dataset(path: Path) -> FileDataset:
 
     Raises `InvalidDicomError` when it is no DICOM file.
     """
-    with path.open("rb") as file:
-        return pydicom.dcmread(file, force=_is_bare(file))
+    file = BytesIO(path.read_bytes())  # of which no element gets more than there is, whatever length it claims
+    return pydicom.dcmread(file, force=_is_bare(file))
 
 
 def read_header(path: Path, names: Sequence[str]) -> FileDataset:

@@ -10,9 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import AmbisegError, ResourceError, UsageError
 from .shortages import DEVICE, NAME, RIGHT, ROOM, SIZE, UNWRITTEN, shortage
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
 SCRATCH = "ambiseg-"  # how the names of temporary folders begin
@@ -66,9 +70,9 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     Raises UsageError where another process holds it and does not let go within `patience` seconds. A hidden file in the
     folder of `path`, which is made, is the lock. Whoever holds `path` may hold it again.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(_beside(path, "lock"), is_singleton=True)
+    lock = _lock(path)
     with _folder_for(path):
         try:
             lock.acquire(timeout=patience)
@@ -110,6 +114,8 @@ def clear_leftovers(folder: Path) -> None:
 
 def _clear_left(path: Path) -> None:
     """Remove what a killed process left of `path`; nothing where a process still writes it, or where it is another user's."""
+    if _lock(path).is_locked:  # by this process, which could hold it again
+        return
     aside, old = _beside(path, "writing"), _beside(path, "old")
     with contextlib.suppress(UsageError, OSError), only_writer(path):
         _put_back(old, path)
@@ -124,6 +130,13 @@ def exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step that no kill can divide; False, with nothing done, where that cannot be."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     return rename is not None and not rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+
+
+def _lock(path: Path) -> "FileLock":
+    """The lock of `path`, one for all of this process."""
+    from filelock import FileLock
+
+    return FileLock(_beside(path, "lock"), is_singleton=True)
 
 
 def _beside(path: Path, what: str) -> Path:

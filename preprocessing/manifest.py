@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from .documents import checked, read_json
 from .errors import DataError, InputError
@@ -30,6 +30,8 @@ class ShardEntry(BaseModel):
 
 class IntensityEntry(BaseModel):
     """What the image's numbers are."""
+
+    model_config = ConfigDict(extra="forbid")
 
     unit: Literal["HU", "relative"]
     low: FiniteFloat

@@ -2,23 +2,22 @@
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from .archive import BROKEN_ARRAY
 from .documents import json_text, parse_json
 from .errors import DataError
 from .files import whole_file
 from .store_writer import Crop
 
 AGAIN = "delete it, and the same command makes it again"
-UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile, zlib.error)
+UNREADABLE = (*BROKEN_ARRAY, AttributeError)
 FORMAT = 1  # raise it when the same input and settings give other crops
 
 

@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .archive import BROKEN_ARRAY
 from .errors import DataError
 from .intact import is_intact
 
 DTYPES = {"images": ("int16", "uint8", "float32"), "masks": ("uint8",), "probabilities": ("uint8",)}
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError),
-    *(SyntaxError, TokenError, ArithmeticError, RecursionError),  # of headers, which are read as Python's literals
-)
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class Shards:
         path = self.folder / shard_name(kind, number)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except UNREADABLE as error:
+        except BROKEN_ARRAY as error:
             raise DataError(
                 f"{path} is missing or corrupt: `ambiseg data verify {self.folder}` says what is damaged."
             ) from error

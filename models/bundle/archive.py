@@ -4,13 +4,14 @@ import contextlib
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ambiseg.preprocessing.archive import BROKEN
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.shortages import shortage
 
 from .files import FILES, LIMITS, WEIGHTS, check_name, is_name
 
@@ -68,7 +69,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except BROKEN as error:
+        if shortage(error):  # of the disk that is unpacked to
+            raise
         raise DataError(f"{path} is no zip, or damaged: get the model again from where it came from.") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..archive import BROKEN
+from ..archive import BROKEN_ARRAY
 from ..errors import DataError
 from ..scan_names import has_suffix, is_hidden
 from ..store_writer import Crop
@@ -57,7 +57,7 @@ def load_npz(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         try:
             opened = np.load(file, allow_pickle=False)
-        except BROKEN as error:
+        except BROKEN_ARRAY as error:
             raise broken_npz(path) from error
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise broken_npz(path)

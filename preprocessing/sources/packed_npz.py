@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import BROKEN
+from ..archive import BROKEN_ARRAY
 from ..counted import counted
 from ..errors import DataError
 from ..store_writer import COLUMNS, Crop
@@ -67,7 +67,7 @@ def _array(path: Path, name: str) -> NDArray:
             raise DataError(f"{path} has no array {name}, only {found}: expected the keys images and masks.")
         try:
             return opened[name]
-        except BROKEN as error:
+        except BROKEN_ARRAY as error:
             raise broken_npz(path) from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import BROKEN
+from ..archive import BROKEN_ARRAY
 from ..counted import counted
 from ..errors import DataError, UsageError
 from ..store_writer import Crop
@@ -74,7 +74,7 @@ def _keys(path: Path) -> list[Key]:
     with load_npz(path) as shard:
         try:
             columns = [shard[key].tolist() for key in KEYS]
-        except BROKEN as error:
+        except BROKEN_ARRAY as error:
             raise broken_npz(path) from error
     if len({len(column) for column in columns}) > 1:
         raise DataError(f"{path}: patient, nodule and slice have different lengths; get it again.")
@@ -118,7 +118,7 @@ def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
             differences, masks = (
                 np.frombuffer(bz2.decompress(shard[key].tobytes()), np.uint8) for key in ("images", "masks")
             )
-        except BROKEN as error:
+        except BROKEN_ARRAY as error:
             raise broken_npz(path) from error
     side = isqrt(len(differences) // count)
     if len(differences) != count * side**2 or len(masks) * 8 != count * READERS * side**2:

@@ -120,7 +120,7 @@ def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: 
         (("--seeds", "one"), 2, "Seeds 'one' cannot be read"),
         (("--seeds", ","), 2, "Seeds ',' cannot be read"),
         (("-d", "nowhere"), 3, "nowhere"),
-        (("--published", "no.csv"), 3, "There is no file no.csv"),
+        (("--published", "no.csv"), 3, "No file no.csv"),
     ],
 )
 def test_lidc_refuses(

@@ -11,7 +11,7 @@ import pytest
 
 from ambiseg.preprocessing import files
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.files import clear_leftovers, exchange, only_writer, whole_file, whole_folder
+from ambiseg.preprocessing.files import clear_leftovers, exchange, only_writer, scratch_folder, whole_file, whole_folder
 
 
 def write(folder: Path, text: str) -> None:
@@ -169,3 +169,14 @@ def test_a_file_waits_for_another_that_writes_it(tmp_path: Path, monkeypatch: py
     with whole_file(tmp_path / "table.csv") as aside:
         aside.write_text("x")
     assert names(tmp_path) == ["table.csv"]
+
+
+def test_a_temporary_folder_stays_while_this_process_takes_another() -> None:
+    with scratch_folder() as outer:
+        (outer / "it").write_text("here")
+        with scratch_folder() as inner:
+            assert inner.is_dir()
+            assert (outer / "it").read_text() == "here"
+        assert (outer / "it").read_text() == "here"
+        assert not inner.exists()
+    assert not outer.exists()
