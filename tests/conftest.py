@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from ambiseg.preprocessing.sources.known_truth import write_known_truth
 from ambiseg.preprocessing.store import Store
 
 torch.set_num_threads(1)
+
+# A shell that runs tests in the background has them ignore these, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 NARROW = {"widths": [6, 8], "convs": 1}  # options of a small, fast net
 
