@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ambiseg.preprocessing.counted import counted
+
 from .console import console, emit_json, out
 
 if TYPE_CHECKING:
@@ -91,9 +93,9 @@ def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
 
 def _heading(comparison: "Comparison") -> str:
     about = comparison.about
-    patients = f"{about['patients']} patients" if about["patients"] != 1 else "one patient"
     data = f"{about.get('data', 'data')} ({str(about['data_hash'])[:12]})"
-    return f"{data}, {about['split']}: {about['cases']} cases of {patients}"
+    cases, patients = counted(about["cases"], "case"), counted(about["patients"], "patient")
+    return f"{data}, {about['split']}: {cases} of {patients}"
 
 
 def _legend(comparison: "Comparison") -> str:

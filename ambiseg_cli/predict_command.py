@@ -261,6 +261,6 @@ def _batch(
         )
     if batch.incomplete:
         raise PartialError(
-            f"{len(batch.incomplete)} of {len(cases)} scans lack what the table above names; their masks and numbers are "
-            "whole. Delete a scan's folder to have all of it made again."
+            f"{counted(len(batch.incomplete), 'scan')} of {len(cases)} without what the table above names; masks and numbers "
+            "are whole. Delete a scan's folder to have all of it made again."
         )

@@ -33,6 +33,7 @@ from .memory import keep_freed_memory
 from .method import Method, build
 from .normalise import Window, normalise, resolve_window, with_probabilities
 from .predictive import Predictive
+from .sizes import LARGEST_STORED, MOST_MM
 from .weights_file import read_weights, weights_bytes
 
 RUNS, RECORD = Path("runs"), "run.json"
@@ -52,11 +53,11 @@ class DataRecord(BaseModel):
     channels: int = Field(ge=1)
     class_names: tuple[str, ...] = Field(min_length=1)
     probabilities: bool = False
-    spacing_mm: Annotated[FiniteFloat, Field(gt=0)] | None
+    spacing_mm: Annotated[FiniteFloat, Field(gt=0, le=MOST_MM)] | None
     unit: str
     low: FiniteFloat
     high: FiniteFloat
-    scaled_over: Annotated[int, Field(ge=1)] | None = None
+    scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
 
     @property
     def intensity(self) -> Intensity:

@@ -12,7 +12,8 @@ from pydantic import Field
 MOST_LEVELS, MOST_CONVS, MOST_CHANNELS = 12, 16, 4096
 MOST_PARTS = 1024  # members, heads, components, draws, dimensions of z, readers
 MOST_CODES = 2**16
-LARGEST_CROP = 2048  # pixels
+LARGEST_CROP, LARGEST_STORED = 2048, 2**16  # pixels a side: of a crop that is trained on, and of one in a store
+MOST_MM = 100.0  # a pixel
 MOST_INPUTS, MOST_CLASSES = 512, 255  # a label map has 255 labels, and one for pixels that do not count
 MOST_TENSORS, MOST_NUMBERS = 5_000, 2**30  # in all of a method: it is built in a second, and holds 4 GiB
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file
 
 from ..comparison.comparison import Comparison
@@ -60,7 +61,9 @@ def _figures(
 ) -> Iterator[tuple[str, str, str, "Figure"]]:
     """Name, title, caption and figure of each picture."""
     about = comparison.about
-    note = f"{about['data']}, {about['split']}: {about['cases']} cases, {about['patients']} patients"
+    note = (
+        f"{about['data']}, {about['split']}: {counted(about['cases'], 'case')}, {counted(about['patients'], 'patient')}"
+    )
     yield (
         "comparison",
         "Differences of runs",
