@@ -11,6 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .voxel_size import VOXEL_MM
 
 DISPLAY = axcodes2ornt("LPS")
 SAME_GRID = 0.1  # largest distance between the corners of two grids that are called one, in voxels
@@ -18,7 +19,6 @@ RIGHT = 5e-5  # largest cosine between two voxel axes that every program takes f
 PLACE = 0.5  # largest distance between sform and qform, in voxels
 UNITS = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres, in mm; anything else is taken as mm
 MICROMETRES = 3
-VOXEL_MM = (0.01, 100.0)  # smallest and largest voxel of a volume; beyond them its unit is wrong
 SIDE_MM = 10_000.0  # longest side of a volume
 TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
 FAR_MM = 1e6  # farthest place of the first voxel

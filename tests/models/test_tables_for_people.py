@@ -2,7 +2,6 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from ambiseg.models.comparison.published import read_published
 from ambiseg.models.comparison.stored import _cases as read_cases
 from ambiseg.models.evaluation.case_table import write_csv
 from ambiseg.models.prediction.content import table
+from ambiseg.models.prediction.document import Document, HypothesisEntry, LesionEntry
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.tables import as_meant
 
@@ -23,24 +23,34 @@ def cells(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def lesion(name: str) -> dict[str, Any]:
-    entry = dict.fromkeys(("probability", "volume_mm3", "long_axis_mm", "short_axis_mm", "slices", "agreement"), 0.5)
-    entry |= {
-        "rank": 1,
+def document(name: str) -> Document:
+    """A document of which the table needs the lesions alone: one, with a hypothesis."""
+    size = {"volume_mm3": 0.5, "long_axis_mm": 0.5, "short_axis_mm": 0.5, "slices": 1}
+    told = {
+        "probability": 0.5,
         "interval": None,
+        "agreement": 0.5,
         "empty": False,
         "cut_off": False,
         "at_border": False,
-        "file": "hyp_01.nii.gz",
     }
-    shared = {"score": None, "no_lesion": 0.1, "ambiguity": None, "residual": 0.0, "draws": None}
-    return {"number": 1, "name": name, "centre_mm": [-35.0, 1.0, 2.0], **shared, "hypotheses": [entry]}
+    files = {"probability": "probability.nii.gz", "entropy": "entropy.nii.gz", "aleatoric": None, "preview": None}
+    lesion = LesionEntry(
+        **{"number": 1, "folder": "", "name": name, "centre_mm": (-35.0, 1.0, 2.0), "overlaps": [], **files},
+        score=None,
+        no_lesion=0.1,
+        ambiguity=None,
+        residual=0.0,
+        draws=None,
+        hypotheses=[HypothesisEntry(**{"rank": 1, "file": "hyp_01.nii.gz", **size, **told})],
+    )
+    return Document.model_construct(lesions=[lesion])
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_names_are_inert_in_every_table(name: str, tmp_path: Path) -> None:
     write_failures(tmp_path / "failures.csv", [CaseFailure(name, name)])
-    (tmp_path / "hypotheses.csv").write_text(table({"lesions": [lesion(name)]}), newline="")
+    (tmp_path / "hypotheses.csv").write_text(table(document(name)), newline="")
     write_csv({"row": [0], "patient": [name], "case": [name], "ged": [-0.5]}, tmp_path / "cases.csv")
     write_rows(tmp_path / "rows.csv", [{"entry": name, "figure": -0.5}])
     for path in tmp_path.glob("*.csv"):
