@@ -347,7 +347,6 @@ def mha(folder: Path, header: str, data: bytes = NUMBERS.tobytes()) -> Path:
         "Offset = 1 2 3\n",
         "Position = 1 2 3\nOrientation = 0 1 0 1 0 0 0 0 -1\n",
         "Origin = 1 2 3\nRotation = 0 1 0 1 0 0 0 0 -1\nModality = MET_MOD_CT\n(0008|0060) = CT\n",
-        "Comment = several\n\nlines\n",
         "BinaryData = True\nBinaryDataByteOrderMSB = False\nElementNumberOfChannels = 1\nHeaderSize = -1\n",
     ],
 )
@@ -357,6 +356,14 @@ def test_a_metaimage_by_hand_is_read_as_itk_reads_it(tmp_path: Path, extra: str)
     image = sitk.ReadImage(str(path))
     assert np.allclose(grid.affine, itk_affine(image))
     assert np.array_equal(grid.back(volume.array), sitk.GetArrayFromImage(image).T)
+
+
+def test_a_comment_of_several_lines_is_passed_over(tmp_path: Path) -> None:
+    """ITK writes such comments, and does not read them."""
+    plain = read_itk(mha(tmp_path, MHD))
+    commented = read_itk(mha(tmp_path, MHD + "Comment = several\n\nlines\n"))
+    assert np.array_equal(commented[0].array, plain[0].array)
+    assert np.array_equal(commented[1].affine, plain[1].affine)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
