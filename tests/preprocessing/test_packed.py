@@ -121,7 +121,7 @@ def test_a_damaged_shard_is_told_and_leaves_nothing(shards: Path, tmp_path: Path
     np.savez(shards / "shard_1.npz", **{**arrays, "images": arrays["images"][:40]})
     with pytest.raises(DataError, match=r"shard_1\.npz is not a whole npz file"):
         imported(shards, tmp_path / "new" / "out")
-    assert list((tmp_path / "new").iterdir()) == []
+    assert not (tmp_path / "new").exists()
     (shards / "shard_1.npz").write_bytes((shards / "shard_0.npz").read_bytes()[:100])
     with pytest.raises(DataError, match=r"shard_1\.npz is not a whole npz file"):
         open_pack([shards], PackSettings())
