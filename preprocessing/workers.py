@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.process import BaseProcess
 from statistics import fmean
+from time import monotonic, perf_counter
 from types import FrameType
 from typing import TypeVar
 
@@ -48,9 +48,9 @@ def spread(
     count = min(workers or usable_cores(), max(len(left), 1))
     took: list[float] = []
     while left and (count == 1 or (workers is None and not worth_processes(took, len(left)))):
-        task, begun = left.popleft(), time.perf_counter()
+        task, begun = left.popleft(), perf_counter()
         result = work(task)
-        took.append(time.perf_counter() - begun)
+        took.append(perf_counter() - begun)
         yield task, result
     if left:
         yield from _spawned(work, left, min(count, len(left)), in_order)
@@ -115,8 +115,8 @@ def _stop(workers: Iterable[BaseProcess]) -> None:
     running = {worker.sentinel: worker for worker in workers}
     for worker in running.values():
         worker.terminate()
-    begun = time.monotonic()
-    while running and time.monotonic() - begun < PATIENCE:
+    begun = monotonic()
+    while running and monotonic() - begun < PATIENCE:
         for sentinel in wait_for_end(list(running), timeout=PATIENCE):
             del running[sentinel]  # type: ignore[arg-type]  # these are the sentinels that went in
     for worker in running.values():
