@@ -1,1 +1,0 @@
-"""Trained models as ONNX files, which other programs run without PyTorch."""
