@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from ambiseg.models.prediction.api import ScanHypotheses, load_model, predict
+    from .api import ScanHypotheses, load_model, predict
 
 __all__ = ["ScanHypotheses", "__version__", "load_model", "predict"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from ambiseg.models.prediction import api
+        from . import api
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m ambiseg`."""
 
-from .app import main
+from .main import main
 
 if __name__ == "__main__":
     main()

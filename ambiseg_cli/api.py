@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.bundle.find import find_model
+from ambiseg.models.core.hypotheses import MERGE
+from ambiseg.models.prediction.inference import LesionHypotheses, Ranking
+from ambiseg.models.prediction.lesion_points import Point
+from ambiseg.models.prediction.places import Places
+from ambiseg.models.prediction.predict_scan import Prediction, Request, predict_scan
+from ambiseg.models.results.folder import check_folder, check_formats, write_prediction
+from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.run import Trained, load_trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.scan import Scan, open_scan
-from ambiseg.preprocessing.scan_image import scan_of_image
-
-from ..bundle.find import find_model
-from ..device import resolve_device
-from ..hypotheses import MERGE
-from ..run import Trained, load_trained
-from .files import check_folder, check_formats, write_prediction
-from .inference import LesionHypotheses, Ranking
-from .lesion_points import Point
-from .places import Places
-from .predict import Prediction, Request, predict_scan
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
+from ambiseg.preprocessing.scans.scan_image import scan_of_image
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -76,7 +75,7 @@ class ScanHypotheses:
         return self.lesions[number - 1]
 
     def _image(self, array: NDArray, result: LesionHypotheses) -> "nib.Nifti1Image":
-        from ambiseg.preprocessing.nifti import image_on_grid
+        from ambiseg.preprocessing.scans.formats.nifti_volume import image_on_grid
 
         return image_on_grid(self.scan.volume.filled(array, result.box), self.scan.grid)
 

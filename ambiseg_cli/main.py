@@ -9,31 +9,31 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ambiseg.models.interrupt import interruptible, stopped_by
+from ambiseg.models.training.interrupt import interruptible, stopped_by
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted
 from ambiseg.preprocessing.shortages import named
 
-from .audit import audit
-from .benchmark import benchmark
-from .calibrate import calibrate
-from .compare import compare
-from .console import complain
-from .data import data
-from .demo import demo
-from .evaluate import evaluate
-from .everywhere import FRANK, Debug, Everywhere, Quiet
-from .gallery import gallery
-from .methods import methods
-from .model import model
-from .phantom import phantom
-from .predict_command import predict
-from .preprocess_cityscapes import cityscapes
-from .preprocess_lidc import lidc
-from .preprocess_mnist_guess import mnist_guess
-from .preprocess_nifti import nifti
-from .preprocess_packed import packed
-from .terminal import let_go, outlive_terminal
-from .train import train
+from .commands.audit import audit
+from .commands.benchmark.benchmark import benchmark
+from .commands.calibrate import calibrate
+from .commands.compare import compare
+from .commands.data import data
+from .commands.demo.demo import demo
+from .commands.evaluate import evaluate
+from .commands.gallery import gallery
+from .commands.methods import methods
+from .commands.model import model
+from .commands.phantom import phantom
+from .commands.predict import predict
+from .commands.preprocess.cityscapes import cityscapes
+from .commands.preprocess.lidc import lidc
+from .commands.preprocess.mnist_guess import mnist_guess
+from .commands.preprocess.nifti import nifti
+from .commands.preprocess.packed import packed
+from .commands.train import train
+from .terminal.console import complain
+from .terminal.everywhere import FRANK, Debug, Everywhere, Quiet
+from .terminal.streams import let_go, outlive_terminal
 from .version import __version__
 
 app = typer.Typer(

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import zoom
 
-from ambiseg.preprocessing.dicom import find_series
-from ambiseg.preprocessing.pylidc_compat import load_pylidc
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 
 SIZE, SPACING = 180, 0.5
 

@@ -12,10 +12,10 @@ import time
 
 import torch
 
-from ambiseg.models.config import make_config
-from ambiseg.models.device import resolve_device
-from ambiseg.models.method import build
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.core.method import build
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.device import resolve_device
 
 
 def main() -> None:

@@ -24,17 +24,17 @@ from scipy.ndimage import map_coordinates, zoom
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
-from ambiseg.models.augment import ELASTIC_KNOTS
-from ambiseg.models.batch import Batch
-from ambiseg.models.config import TrainConfig, make_config
-from ambiseg.models.device import resolve_device
-from ambiseg.models.distributed import Processes
-from ambiseg.models.method import build
-from ambiseg.models.normalise import normalise, resolve_window
-from ambiseg.models.run import Run, RunRecord
-from ambiseg.models.training import LOG_EVERY, Loop
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.method import build
+from ambiseg.models.runs.config import TrainConfig, make_config
+from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.normalise import normalise, resolve_window
+from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.training.augment import ELASTIC_KNOTS
+from ambiseg.models.training.distributed import Processes
+from ambiseg.models.training.loop import LOG_EVERY, Loop
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
 WARM_UP = 5  # steps before each timing; the plain loop's workers have then used up what they read ahead
 ARITHMETIC = ("convolution", "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")

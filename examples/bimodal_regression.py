@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ambiseg.models.adversarial import fooling_loss, telling_loss
-from ambiseg.models.at_rest import frozen
-from ambiseg.models.randomness import generator_for, normal, uniform
+from ambiseg.models.core.randomness import generator_for, normal, uniform
+from ambiseg.models.nets.adversarial import fooling_loss, telling_loss
+from ambiseg.models.nets.at_rest import frozen
 
 PI, SIGMA, LAMBDAS = (0.5, 0.6, 0.9), (0.01, 0.02, 0.03), (1.0, 0.0)
 SETTINGS = tuple(product(PI, SIGMA))

@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ambiseg.models.figures.style import BLUE, INK, ORANGE, STONE, heading, name_axes, new_figure, place_panels, plain
 from ambiseg.models.metrics.reliability import Bins
-from ambiseg.models.report.style import BLUE, INK, ORANGE, STONE, heading, name_axes, new_figure, place_panels, plain
 
 WIDTH, HEIGHT = 3.0, 3.0  # inches a panel
 LARGEST = 260.0  # points^2 of the dot of the fullest bin

@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ambiseg.models.bundle.find import find_model
-from ambiseg.models.device import resolve_device
-from ambiseg.models.evaluation.evaluate import evaluate
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Case
-from ambiseg.models.report.chosen import case_panels
-from ambiseg.models.report.panels import draw_cases
-from ambiseg.models.report.style import png
-from ambiseg.models.run import load_trained
+from ambiseg.models.figures.chosen import case_panels
+from ambiseg.models.figures.panels import draw_cases
+from ambiseg.models.figures.style import png
+from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.run import load_trained
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 GED = "ged_v"
 LISTED = 4  # masks that the picture shows

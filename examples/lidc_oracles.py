@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.models.benchmarks.tables import markdown_table, short
-from ambiseg.models.evaluation.data import chosen_rows
+from ambiseg.models.benchmarks.pages.markdown_tables import markdown_table, short
+from ambiseg.models.core.overlap import overlaps
+from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import GED, ged, without_self_pairs
-from ambiseg.models.metrics.overlap import overlaps
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
 DRAWS = (16, 100)
 PERFECT = "the readers' own distribution, if they are independent"

@@ -9,10 +9,10 @@ import numpy as np
 from merging_study import WAYS
 from numpy.typing import NDArray
 
-from ambiseg.models.hypotheses import MERGE, Hypotheses, rank, wilson_intervals
+from ambiseg.models.core.hypotheses import MERGE, Hypotheses, rank, wilson_intervals
+from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.metrics.distances import equal_weights
 from ambiseg.models.metrics.outcomes import TOP, Outcome, nll, outcome
-from ambiseg.models.metrics.overlap import pairwise_iou
 from ambiseg.models.metrics.reliability import Bins, binned
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)

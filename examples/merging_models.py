@@ -42,14 +42,14 @@ from merging_figures import (
 from merging_picture import draw_study
 from numpy.typing import NDArray
 
-from ambiseg.models.evaluation.data import chosen_rows
-from ambiseg.models.evaluation.evaluate import drawn_atoms
+from ambiseg.models.core.overlap import comparable
+from ambiseg.models.evaluation.evaluate_run import drawn_atoms
+from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import equal_weights
-from ambiseg.models.metrics.overlap import comparable
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.run import Trained, load_trained
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
 SEED = 0
 TABLES = (

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ambiseg.models.hypotheses import MERGE
-from ambiseg.models.preview import INK, PALE
-from ambiseg.models.report.style import BLUE, ORANGE, RULE, heading, name_axes, new_figure, place_panels, plain
+from ambiseg.models.core.hypotheses import MERGE
+from ambiseg.models.figures.style import BLUE, ORANGE, RULE, heading, name_axes, new_figure, place_panels, plain
+from ambiseg.models.results.preview import INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

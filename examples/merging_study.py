@@ -19,10 +19,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial.distance import squareform
 
-from ambiseg.models.hypotheses import rank
-from ambiseg.models.metrics.overlap import pairwise_iou
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.core.hypotheses import rank
+from ambiseg.models.core.overlap import pairwise_iou
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
 Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
 Merge = Callable[[NDArray, float], NDArray]

@@ -4,15 +4,15 @@
 
 Random pairs of nine-component full-covariance mixtures in two dimensions, the shape of the default model. "plain" draws z
 from the whole mixture, as one would first write it; "by component" sums over the components exactly and draws only
-within each (what `ambiseg.models.latents.kl` does). The figure is the standard deviation of one image's estimate in nats.
+within each (what `ambiseg.models.nets.latents.kl` does). The figure is the standard deviation of one image's estimate in nats.
 """
 
 import time
 
 import torch
 
-from ambiseg.models.latents import Latent, LatentShape, kl, latent
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.latents import Latent, LatentShape, kl, latent
 
 SHAPE = LatentShape("mixture-full", dim=2, components=9)
 PAIRS, REPEATS = 32, 200

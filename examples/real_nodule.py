@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ambiseg
+from ambiseg.models.core.overlap import pairwise_iou
+from ambiseg.models.figures.chosen import Panel
+from ambiseg.models.figures.panels import draw_cases
+from ambiseg.models.figures.style import png
 from ambiseg.models.metrics.distances import equal_weights, without_self_pairs
 from ambiseg.models.metrics.outcomes import outcome
-from ambiseg.models.metrics.overlap import pairwise_iou
 from ambiseg.models.prediction.inference import LesionHypotheses
-from ambiseg.models.report.chosen import Panel
-from ambiseg.models.report.panels import draw_cases
-from ambiseg.models.report.style import png
-from ambiseg.preprocessing.annotations import marks, nodules, scans
-from ambiseg.preprocessing.readings import readings
-from ambiseg.preprocessing.scan import Scan, open_scan
-from ambiseg.preprocessing.sources.lidc_crops import reader_masks
-from ambiseg.preprocessing.store import LUNG_WINDOW
+from ambiseg.preprocessing.lidc.annotations import marks, nodules, scans
+from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
+from ambiseg.preprocessing.lidc.readings import readings
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
+from ambiseg.preprocessing.store.store import LUNG_WINDOW
 
 ROWS = 4  # slices shown
 

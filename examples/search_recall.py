@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ambiseg.models.prediction.blobs import Blob, find_blobs
+from ambiseg.models.prediction.lungs import lung_mask
 from ambiseg.models.prediction.search import PROBED, weigh
-from ambiseg.models.run import load_trained
-from ambiseg.preprocessing.annotations import Nodule, ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.dicom import find_series
-from ambiseg.preprocessing.lungs import lung_mask
-from ambiseg.preprocessing.scan import open_scan, read_mask
-from ambiseg.preprocessing.series import read_series
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.models.runs.run import load_trained
+from ambiseg.preprocessing.lidc.annotations import Nodule, ScanRecord, marks, nodules, scans
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.preprocessing.scans.dicom.series import read_series
+from ambiseg.preprocessing.scans.scan import open_scan, read_mask
+from ambiseg.preprocessing.scans.volume import Volume
 
 LIMITS = (1, 3, 5, 10, 20)
 SMALLEST_MM = 4.0

@@ -22,19 +22,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.models.hypotheses import rank
-from ambiseg.models.latent_unet import LatentPredictive
+from ambiseg.models.core.hypotheses import rank
+from ambiseg.models.core.overlap import pairwise_iou
+from ambiseg.models.core.predictive import Predictive, harden
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.latent_unet import LatentPredictive
 from ambiseg.models.metrics.distances import equal_weights, without_self_pairs
 from ambiseg.models.metrics.matching import hm_iou, systematic_resample
 from ambiseg.models.metrics.outcomes import Outcome, hypothesis_bins, outcome
-from ambiseg.models.metrics.overlap import pairwise_iou
 from ambiseg.models.metrics.reliability import together
 from ambiseg.models.prediction.stitch import stitching
-from ambiseg.models.predictive import Predictive, harden
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import Trained, load_trained
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
 SLICES, READERS = 3, 2
 Volumes = tuple[NDArray[np.uint8], NDArray[np.float64], int | None]  # [S, Z, H, W], weights [S], draws

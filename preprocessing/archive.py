@@ -12,7 +12,7 @@ from tokenize import TokenError
 
 from .errors import DataError, InputError, ResourceError
 from .files import disk_errors, scratch_folder
-from .scan_names import is_hidden
+from .names import is_hidden
 
 MAX_BYTES = 20 * 10**9  # unpacked
 MAX_FILES = 100_000

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ambiseg.models.batch import Batch, Loss
-from ambiseg.models.config import make_config
-from ambiseg.models.method import Method, build
-from ambiseg.models.predictive import SampledPredictive
-from ambiseg.models.run import DataRecord, Run, RunRecord, Trained, load_trained
-from ambiseg.models.training import train
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.core.batch import Batch, Loss
+from ambiseg.models.core.method import Method, build
+from ambiseg.models.core.predictive import SampledPredictive
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, Trained, load_trained
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
 torch.set_num_threads(1)
 
@@ -73,7 +73,7 @@ def train_narrow(read_lesions: Store, tmp_path: Path) -> Callable[..., Trained]:
 @pytest.fixture
 def ambiseg(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process: arguments in, exit code, stdout and stderr (lines joined) out."""
-    from ambiseg.app import main
+    from ambiseg.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as leaving:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import console, emit_json, out
+from ..terminal.console import console, emit_json, out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from ambiseg.models.comparison.audit import Audit
-    from ambiseg.models.comparison.line import Interval
+    from ambiseg.models.audit.audit_published import Audit
+    from ambiseg.models.audit.rounded_line import Interval
 
 STYLES = {
     "possible": "green",
@@ -53,9 +53,9 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Imply the diversity of samples from published GED at several numbers of draws, and flag the impossible."""
-    from ambiseg.models.comparison.audit import audit as audit_row
-    from ambiseg.models.comparison.audit import write_audits
-    from ambiseg.models.comparison.published import read_published
+    from ambiseg.models.audit.audit_published import audit as audit_row
+    from ambiseg.models.audit.audit_published import write_audits
+    from ambiseg.models.audit.published_figures import read_published
 
     rows = read_published(table, readers=readers, reader_diversity=reader_diversity, decimals=decimals)
     audits = [audit_row(row, noise) for row in rows]

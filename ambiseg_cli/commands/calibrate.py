@@ -7,13 +7,13 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, out, progress
+from ..terminal.console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.evaluation.calibrate import Fit
-    from ambiseg.models.evaluation.calibration_check import Judgement
+    from ambiseg.models.evaluation.calibrate_run import Fit
+    from ambiseg.models.evaluation.judgement import Judgement
 
 FEW = 20  # validation patients
 LABELS = {
@@ -47,13 +47,13 @@ def calibrate(
     """Fit a temperature, and where they help shifts of the empty mask and of "none of these", to the validation readers'
     choices; predict and evaluate use what is stored in the run.
     """
-    from ambiseg.models.device import resolve_device
-    from ambiseg.models.evaluation.calibrate import calibrate as fit_run
-    from ambiseg.models.evaluation.calibrate import check_split, choices
-    from ambiseg.models.evaluation.calibration_check import believed, judge
-    from ambiseg.models.evaluation.data import data_for
-    from ambiseg.models.report.calibration import write_check
-    from ambiseg.models.run import load_trained, newest_run
+    from ambiseg.models.evaluation.calibrate_run import calibrate as fit_run
+    from ambiseg.models.evaluation.calibrate_run import check_split, choices
+    from ambiseg.models.evaluation.judgement import believed, judge
+    from ambiseg.models.evaluation.rows import data_for
+    from ambiseg.models.report.calibration_folder import write_check
+    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.run import load_trained, newest_run
 
     run = run or newest_run()
     trained = load_trained(run, resolve_device(device), calibrated=False)
@@ -102,7 +102,7 @@ def _fit_table(fit: "Fit") -> "Table":
 def _check_table(before: "Judgement", after: "Judgement", title: str) -> "Table":
     from rich.table import Table
 
-    from ambiseg.models.report.numbers import decimals, interval
+    from ambiseg.models.figures.numbers import decimals, interval
 
     table = Table(title=title, caption="95 % bootstrap intervals by patient")
     table.add_column("figure (lower is better)")

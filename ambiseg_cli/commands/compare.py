@@ -8,7 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import console, emit_json, out
+from ..terminal.console import console, emit_json, out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
 ) -> None:
     """Compare evaluated runs case by case: paired differences, intervals by patient, tests corrected for their number."""
-    from ambiseg.models.comparison.compare import FIGURES
-    from ambiseg.models.comparison.compare import compare as compare_evaluations
-    from ambiseg.models.comparison.stored import read_evaluations
-    from ambiseg.models.report.comparison import write_comparison
+    from ambiseg.models.comparison.compare_runs import FIGURES
+    from ambiseg.models.comparison.compare_runs import compare as compare_evaluations
+    from ambiseg.models.evaluation.stored import read_evaluations
+    from ambiseg.models.report.comparison_folder import write_comparison
 
     evaluations = read_evaluations(runs, split)
     comparison = compare_evaluations(evaluations, figure or FIGURES, all_pairs=all_pairs, seed=seed)
@@ -108,7 +108,7 @@ def _legend(comparison: "Comparison") -> str:
 
 def _cells(row: "Difference") -> tuple[str, ...]:
     """A difference as text; a dash where nothing can be said."""
-    from ambiseg.models.report.numbers import decimals, p_value, signed
+    from ambiseg.models.figures.numbers import decimals, p_value, signed
 
     interval = "" if math.isnan(row.low) else f" [{signed(row.low)}, {signed(row.high)}]"
     means = (decimals(row.first_mean), decimals(row.second_mean))

@@ -7,12 +7,12 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, out, progress
+from ..terminal.console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.store.store import Store
 
 data = typer.Typer(help="Look into a dataset store: counts, hashes, pictures.", no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def export(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the choice of crops.")] = 0,
 ) -> None:
     """Draw a mosaic of crops with the outline of every reader; the picture names no patient."""
-    from ambiseg.preprocessing.mosaic import choose_rows, draw_mosaic
+    from ambiseg.preprocessing.store.mosaic import choose_rows, draw_mosaic
 
     store = _open(path)
     draw_mosaic(store, choose_rows(store, split, count, seed), output)
@@ -70,13 +70,19 @@ def export(
 
 
 def _open(path: Path | None) -> "Store":
-    from ambiseg.preprocessing.store import Store, default_store
+    from ambiseg.preprocessing.store.store import Store, default_store
 
     return Store.open(path or default_store())
 
 
 def _facts(store: "Store") -> dict[str, Any]:
-    from ambiseg.preprocessing.card import crops_by_marks, masks_text, scan_spacing, special_facts, split_counts
+    from ambiseg.preprocessing.store.store_card import (
+        crops_by_marks,
+        masks_text,
+        scan_spacing,
+        special_facts,
+        split_counts,
+    )
 
     manifest = store.manifest
     counts = {split: split_counts(store, split) for split in ("train", "val", "test", "all")}

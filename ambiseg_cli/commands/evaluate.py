@@ -7,7 +7,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, out, progress
+from ..terminal.console import Meter, console, emit_json, out, progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,12 +55,12 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
     """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration; with a report."""
-    from ambiseg.models.device import resolve_device
     from ambiseg.models.evaluation.case_table import check_parquet
-    from ambiseg.models.evaluation.data import data_for
-    from ambiseg.models.evaluation.evaluate import evaluate as evaluate_run
-    from ambiseg.models.report.folder import write_numbers, write_report
-    from ambiseg.models.run import load_trained, newest_run
+    from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
+    from ambiseg.models.evaluation.rows import data_for
+    from ambiseg.models.report.evaluation_folder import write_numbers, write_report
+    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.run import load_trained, newest_run
     from ambiseg.preprocessing.files import check_place
 
     if parquet:
@@ -103,7 +103,7 @@ def _table(evaluation: "Evaluation") -> "Table":
     """The figures as a table, block by block, each with what a perfect model would have where that is known."""
     from rich.table import Table
 
-    from ambiseg.models.report.numbers import decimals, interval
+    from ambiseg.models.figures.numbers import decimals, interval
     from ambiseg.models.report.table import table
 
     about = evaluation.about

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, console, progress
+from ..terminal.console import Meter, console, progress
 
 
 def gallery(
@@ -30,10 +30,10 @@ def gallery(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it exists.")] = False,
 ) -> None:
     """Draw a picture of what a run's codes (or heads, or members) stand for: a row an image, a column a code."""
-    from ambiseg.models.device import resolve_device
-    from ambiseg.models.evaluation.data import data_for
-    from ambiseg.models.gallery import make_gallery, save_gallery
-    from ambiseg.models.run import load_trained, newest_run
+    from ambiseg.models.evaluation.rows import data_for
+    from ambiseg.models.figures.gallery_picture import make_gallery, save_gallery
+    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.run import load_trained, newest_run
     from ambiseg.preprocessing.errors import UsageError
 
     run = run or newest_run()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .console import emit_json, out
+from ..terminal.console import emit_json, out
 
 
 def methods(
@@ -16,8 +16,8 @@ def methods(
     """List the methods, or one method's options with their defaults."""
     from rich.table import Table
 
-    from ambiseg.models.method import find_method, options_model
-    from ambiseg.models.method import methods as all_methods
+    from ambiseg.models.core.method import find_method, options_model
+    from ambiseg.models.core.method import methods as all_methods
 
     if name is None:
         summaries = {key: method.summary for key, method in all_methods().items()}

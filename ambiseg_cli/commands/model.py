@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import console, emit_json, out
+from ..terminal.console import console, emit_json, out
 
 if TYPE_CHECKING:
     from ambiseg.models.bundle import Installed
@@ -46,7 +46,7 @@ def export(
 ) -> None:
     """Write a run as one zip: weights, model card, metadata, calibration, licence, hashes; no path and no pickle."""
     from ambiseg.models.bundle import export_model
-    from ambiseg.models.run import newest_run
+    from ambiseg.models.runs.run import newest_run
 
     exported = export_model(
         run or newest_run(),
@@ -172,8 +172,8 @@ def onnx(
     import torch
 
     from ambiseg.models.bundle import find_model
-    from ambiseg.models.onnx.export import export_onnx
-    from ambiseg.models.run import load_trained
+    from ambiseg.models.bundle.onnx_export import export_onnx
+    from ambiseg.models.runs.run import load_trained
     from ambiseg.preprocessing.errors import UsageError
 
     trained = load_trained(find_model(name), torch.device("cpu"))

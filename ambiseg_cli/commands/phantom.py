@@ -8,8 +8,8 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, emit_json, out, progress
-from .options import Workers
+from ..terminal.console import Meter, emit_json, out, progress
+from ..terminal.options import Workers
 
 
 class PhantomSlices(StrEnum):

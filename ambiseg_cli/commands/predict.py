@@ -8,15 +8,15 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, progress
+from ..terminal.console import Meter, console, emit_json, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ambiseg.models.prediction.predict import Prediction, Request
+    from ambiseg.models.prediction.predict_scan import Prediction, Request
     from ambiseg.models.prediction.stopwatch import Stopwatch
-    from ambiseg.models.run import Trained
-    from ambiseg.preprocessing.scan_folder import Case
+    from ambiseg.models.runs.run import Trained
+    from ambiseg.preprocessing.scans.cases import Case
 
 KINDS = ".nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these"
 
@@ -122,15 +122,15 @@ def predict(
     with watch("starting"):
         from ambiseg.models.bundle.find import find_model
         from ambiseg.models.bundle.installed import is_shipped
-        from ambiseg.models.device import resolve_device
-        from ambiseg.models.prediction.files import check_folder
         from ambiseg.models.prediction.inference import Ranking
         from ambiseg.models.prediction.places import Places
-        from ambiseg.models.prediction.predict import Request
-        from ambiseg.models.run import load_trained
+        from ambiseg.models.prediction.predict_scan import Request
+        from ambiseg.models.results.folder import check_folder
+        from ambiseg.models.runs.device import resolve_device
+        from ambiseg.models.runs.run import load_trained
         from ambiseg.preprocessing.files import check_place
-        from ambiseg.preprocessing.scan_folder import find_cases
-        from ambiseg.preprocessing.scan_names import scan_name
+        from ambiseg.preprocessing.names import scan_name
+        from ambiseg.preprocessing.scans.cases import find_cases
 
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
@@ -159,7 +159,7 @@ def predict(
 
 def _one(trained: "Trained", scan: Path, folder: Path, request: "Request", watch: "Stopwatch") -> "Prediction":
     """Predict one scan and write its folder."""
-    from ambiseg.models.prediction.files import predict_to_folder
+    from ambiseg.models.results.folder import predict_to_folder
 
     with progress() as display:
         return predict_to_folder(
@@ -177,7 +177,7 @@ def _show(prediction: "Prediction", watch: "Stopwatch", as_json: bool, verbose: 
     """Print a prediction and, where it is wanted, where the time went."""
     from ambiseg.models.prediction.stopwatch import peak_memory_mb
 
-    from .predict_tables import show, time_split
+    from ..terminal.predict_tables import show, time_split
 
     if as_json:
         emit_json(prediction.content)
@@ -212,12 +212,12 @@ def _batch(
     as_json: bool,
 ) -> None:
     """Predict all cases, say how it went, and leave with 5 where some failed or lack something."""
-    from ambiseg.models.prediction.apart import predict_apart
-    from ambiseg.models.prediction.batches import predict_batch
+    from ambiseg.models.results.apart import predict_apart
+    from ambiseg.models.results.batches import predict_batch
     from ambiseg.preprocessing.errors import NothingFound, PartialError
     from ambiseg.preprocessing.failures import CaseFailure
 
-    from .failures import failures_table
+    from ..terminal.failure_table import failures_table
 
     apart = predict_apart(trained, request, overwrite=overwrite, minutes=time_limit)
     with progress() as display, apart as predict_case:

@@ -9,14 +9,14 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted, ResourceError, UsageError
 from ambiseg.preprocessing.shortages import AGAIN
 
-from .console import console, emit_json, out
+from ..terminal.console import console, emit_json, out
 
 if TYPE_CHECKING:
     import torch
 
-    from ambiseg.models.config import TrainConfig
-    from ambiseg.models.run import Run
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.models.runs.config import TrainConfig
+    from ambiseg.models.runs.run import Run
+    from ambiseg.preprocessing.store.store import Store
 
 
 def train(
@@ -53,14 +53,14 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON to stdout.")] = False,
 ) -> None:
     """Train a model on a data set. Ctrl-C stops between two steps; --resume goes on from there, to the same weights."""
-    from ambiseg.models.config import make_config
-    from ambiseg.models.device import resolve_device
-    from ambiseg.models.distributed import launched_rank
-    from ambiseg.models.run import Run
-    from ambiseg.models.training import train as run_training
-    from ambiseg.preprocessing.store import Store, default_store
+    from ambiseg.models.runs.config import make_config
+    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.run import Run
+    from ambiseg.models.training.distributed import launched_rank
+    from ambiseg.models.training.loop import train as run_training
+    from ambiseg.preprocessing.store.store import Store, default_store
 
-    from .train_display import TrainDisplay
+    from ..terminal.train_display import TrainDisplay
 
     flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
@@ -103,8 +103,8 @@ def _new_run(
     config: "TrainConfig", store: "Store", output: Path | None, device: "torch.device", rank: int | None
 ) -> "Run":
     """Make the run folder; of several processes the first one makes it and the others wait for it."""
-    from ambiseg.models.run import Run, RunRecord, new_run_path
-    from ambiseg.models.training import check_data, check_hardware
+    from ambiseg.models.runs.run import Run, RunRecord, new_run_path
+    from ambiseg.models.training.loop import check_data, check_hardware
 
     check_data(config, store)
     check_hardware(config.hardware, device)

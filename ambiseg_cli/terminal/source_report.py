@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from .console import console, emit_json, out
 
 if TYPE_CHECKING:
-    from ambiseg.preprocessing.sources.crop_values import SourceReport
+    from ambiseg.preprocessing.sources.packed.crop_values import SourceReport
 
 
 def tell(report: "SourceReport", summary: str, as_json: bool) -> None:

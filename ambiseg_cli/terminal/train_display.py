@@ -7,8 +7,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from ambiseg.models.run import Run
-from ambiseg.models.training import Progress
+from ambiseg.models.runs.run import Run
+from ambiseg.models.training.loop import Progress
 from ambiseg.preprocessing.counted import counted
 
 from .console import Meter, console, progress

@@ -25,8 +25,8 @@ from typing import Any, Literal
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.tables import write_table
 
-from .line import SOLVED, AtMost, Interval, Lines, Rounded
-from .published import Published
+from .published_figures import Published
+from .rounded_line import SOLVED, AtMost, Interval, Lines, Rounded
 
 NOISE = 0.004  # two standard errors of GED16 - GED100 on 2,000 lung crops are .007, which two figures share
 NOTHING = Rounded(0.0, 0.0)

@@ -10,7 +10,7 @@ from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.tables import number_text, read_table
 
-from .line import Rounded
+from .rounded_line import Rounded
 
 GED = re.compile(r"ged_?(\d+)(?:_v)?", re.IGNORECASE | re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE | re.ASCII)

@@ -10,14 +10,14 @@ from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import scratch_folder
 
-from ..run import Run, load_trained
-from ..weights_file import read_weights, weights_bytes
-from .archive import pack
-from .card import model_card
-from .facts import Facts, Said, gather
-from .files import CARD, LICENCE, METADATA, RECORD, SUMS, WEIGHTS, check_name, write_sums
+from ..runs.run import Run, load_trained
+from ..runs.weights_file import read_weights, weights_bytes
 from .licence import read_licence
 from .metadata import metadata_of
+from .model_card import model_card
+from .model_files import CARD, LICENCE, METADATA, RECORD, SUMS, WEIGHTS, check_name, write_sums
+from .model_zip import pack
+from .run_facts import Facts, Said, gather
 
 
 @dataclass(frozen=True)

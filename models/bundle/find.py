@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ambiseg.preprocessing.errors import InputError
 
-from ..run import RUNS, newest_run
-from .files import RECORD, SUMS, check_files
+from ..runs.run import RUNS, newest_run
 from .installed import DEFAULT, installed_models, installed_text, known_models, shipped_models
+from .model_files import RECORD, SUMS, check_files
 
 
 def find_model(name: str | Path | None = None) -> Path:

@@ -9,13 +9,13 @@ import torch
 from ambiseg.preprocessing.errors import AmbisegError, DataError, UsageError
 from ambiseg.preprocessing.files import clear_leftovers, whole_folder
 
-from ..method import check_options, find_method, outline
-from ..run import Run, load_trained
-from ..sizes import MOST_TENSORS
-from .archive import model_name, unpack
-from .files import check_files, check_name
+from ..core.bounds import MOST_TENSORS
+from ..core.method import check_options, find_method, outline
+from ..runs.run import Run, load_trained
 from .installed import models_folder
 from .metadata import read_metadata
+from .model_files import check_files, check_name
+from .model_zip import model_name, unpack
 
 HEADER = 512  # bytes that a tensor takes in the header of the weights, at the most
 

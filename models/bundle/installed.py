@@ -9,9 +9,9 @@ from pathlib import Path
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import disk_errors, scratch_folder
 
-from .archive import unpack
-from .files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
 from .metadata import Metadata, read_metadata
+from .model_files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
+from .model_zip import unpack
 
 SHIPPED = Path(__file__).parents[1] / "weights"  # within the package
 DEFAULT = "lidc-gated"  # the shipped model that predict uses when there is no other

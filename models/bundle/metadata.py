@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from ambiseg.preprocessing.documents import parse_json
 from ambiseg.preprocessing.errors import DataError
 
-from ..run import DataRecord
-from .facts import Facts
-from .files import METADATA
+from ..runs.run import DataRecord
+from .model_files import METADATA
 from .references import REFERENCES
+from .run_facts import Facts
 
 TASK = "Segmentation of lesions on which readers disagree: ranked masks, each with a probability"
 DESCRIPTION = "Draws the masks that several readers would give a lesion, and says how probable each is."

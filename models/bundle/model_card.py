@@ -6,14 +6,14 @@ from typing import Any
 
 from ambiseg.preprocessing.counted import counted
 
-from ..config import TrainConfig
+from ..figures.numbers import decimals, interval
+from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
 from ..metrics.summary import Figure
-from ..report.facts import weights_of
-from ..report.numbers import decimals, interval
-from .facts import Facts
+from ..runs.config import TrainConfig
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
 from .references import REFERENCES
+from .run_facts import Facts
 
 SHOWN = (
     "ged16_v", "ged16_u", "hm_iou16", "ot_iou", "top_dice", "best_dice", "empty_accuracy", "hypothesis_ece", "top_ece",

@@ -13,7 +13,7 @@ from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.shortages import shortage
 
-from .files import FILES, LIMITS, WEIGHTS, check_name, is_name
+from .model_files import FILES, LIMITS, WEIGHTS, check_name, is_name
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the zip format's first
 PICKLES = (

@@ -19,11 +19,11 @@ from torch import Tensor
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.files import whole_file
 
-from ..latents import Noise
-from ..predictive import FinitePredictive
-from ..randomness import generator_for
-from ..run import Trained
-from .graph import Graph, random_inputs
+from ..core.predictive import FinitePredictive
+from ..core.randomness import generator_for
+from ..nets.latents import Noise
+from ..runs.run import Trained
+from .onnx_graph import Graph, random_inputs
 
 OPSET = 20
 TOLERANCE = 1e-4  # largest difference from PyTorch, in logits or nats; for logits beyond 1, a share of the largest

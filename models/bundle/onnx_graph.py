@@ -5,17 +5,17 @@ from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import UsageError
 
-from ..latent_unet import LatentUNet
-from ..latents import LatentShape, Noise
-from ..method import Method
+from ..core.method import Method
+from ..core.randomness import gumbel, normal, uniform
 from ..methods.ensemble import Ensemble
 from ..methods.gated import Gated
+from ..methods.latent_unet import LatentUNet
 from ..methods.mheads import MHeads
 from ..methods.modal import Modal
 from ..methods.refine import Refine
-from ..normalise import Window, normalise, with_probabilities
-from ..randomness import gumbel, normal, uniform
-from ..run import Trained
+from ..nets.latents import LatentShape, Noise
+from ..runs.normalise import Window, normalise, with_probabilities
+from ..runs.run import Trained
 
 DRAWN = (LatentUNet, Refine)
 FINITE = (Gated, Modal, MHeads, Ensemble)

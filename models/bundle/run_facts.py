@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ambiseg.preprocessing.card import split_counts
 from ambiseg.preprocessing.documents import checked, read_json
 from ambiseg.preprocessing.errors import AmbisegError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_card import split_counts
 
-from ..comparison.stored import StoredEvaluation, read_evaluation
-from ..evaluation.calibration_check import JudgementSummary
-from ..run import DataRecord, Trained
+from ..evaluation.judgement import JudgementSummary
+from ..evaluation.stored import StoredEvaluation, read_evaluation
+from ..runs.run import DataRecord, Trained
 from .licence import Licence
 
 SPLITS = ("test", "val")  # on which an evaluation counts; the first that there is

@@ -6,8 +6,8 @@ from typing import Any
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError
 
+from ..evaluation.stored import StoredEvaluation
 from ..metrics.catalogue import MEASURES
-from .stored import StoredEvaluation
 
 SAME = {  # of what an evaluation says about itself, what must be equal
     "data_hash": "data (content hash)",

@@ -14,12 +14,12 @@ import numpy as np
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 
+from ..evaluation.stored import AGAIN, StoredEvaluation
 from ..metrics.catalogue import CASE_MEASURES, MEASURES
 from ..metrics.summary import bootstrap_interval
 from .comparable import SAME, check_comparable
 from .comparison import LEVEL, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
-from .stored import AGAIN, StoredEvaluation
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "best_dice")
 

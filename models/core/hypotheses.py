@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 
-from .metrics.overlap import marked_pixels, pairwise_iou
+from .overlap import marked_pixels, pairwise_iou
 
 MERGE = 0.3  # distance 1 - IoU below which two masks are one hypothesis
 LEAST = 1e-3  # probability of a hypothesis that is worth a look

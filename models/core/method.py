@@ -22,8 +22,8 @@ from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import UsageError
 
 from .batch import Batch, Loss
+from .bounds import MOST_CLASSES, MOST_INPUTS, MOST_NUMBERS, MOST_TENSORS
 from .predictive import Predictive
-from .sizes import MOST_CLASSES, MOST_INPUTS, MOST_NUMBERS, MOST_TENSORS
 
 # As the README and the help list them: what is worth training first, then the baselines.
 ORDER = (
@@ -95,7 +95,7 @@ class Method(nn.Module, ABC):
 @cache
 def methods() -> Mapping[str, type[Method]]:
     """All methods by name, in the order of `ORDER`; one that is not in it comes last."""
-    from . import methods as package
+    from .. import methods as package
 
     found = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):

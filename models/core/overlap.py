@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 from .arrays import Masks, beside, joined, on_host, only, reals
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..hypotheses import MERGE
+from ..core.hypotheses import MERGE
 from ..metrics.catalogue import DRAWS
 from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
-from ..run import Trained
+from ..runs.run import Trained
 from .evaluation import Case
 
 

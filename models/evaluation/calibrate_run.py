@@ -16,14 +16,14 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..calibration import FLOOR, Calibration, scores
-from ..hypotheses import MERGE
+from ..core.calibration import FLOOR, Calibration, scores
+from ..core.hypotheses import MERGE
 from ..metrics.outcomes import Outcome
-from ..run import Trained
-from .data import check_data, chosen_rows
-from .evaluate import drawn_atoms, sides_of
+from ..runs.run import Trained
+from .evaluate_run import drawn_atoms, sides_of
+from .rows import check_data, chosen_rows
 
 SPLIT = "val"
 SAMPLES = 256  # as many as `predict` draws

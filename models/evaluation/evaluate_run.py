@@ -11,25 +11,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
-from ..calibration import Calibration
-from ..metrics.arrays import where_it_lies
+from ..core.arrays import where_it_lies
+from ..core.calibration import Calibration
+from ..core.predictive import Atoms
+from ..core.randomness import generator_for, seed_of
 from ..metrics.modes import mode_shares
 from ..metrics.pixel_reliability import pixel_reliability
 from ..metrics.reliability import Bins
 from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
-from ..predictive import Atoms
-from ..randomness import generator_for, seed_of
-from ..run import Trained
+from ..runs.run import Trained
 from . import pooled
 from .about import about_cases, about_request
 from .case_table import INDEX_COLUMNS
-from .data import check_data, chosen_rows
 from .evaluation import Case, Evaluation
+from .rows import check_data, chosen_rows
 
 MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
 

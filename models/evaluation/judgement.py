@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from ..calibration import Calibration
+from ..core.calibration import Calibration
 from ..metrics.coverage import LEVELS, Coverage, coverage
 from ..metrics.outcomes import Outcome, brier, hypothesis_bins, nll
 from ..metrics.reliability import Bins, pooled_ece, together

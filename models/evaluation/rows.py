@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..run import RunRecord, Trained
+from ..runs.run import RunRecord, Trained
 
 
 def data_for(record: RunRecord, path: Path | None = None) -> Store:

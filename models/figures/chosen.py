@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import LUNG_WINDOW, Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import LUNG_WINDOW, Store
 
-from ..evaluation.evaluate import drawn_atoms, sides_of, spacing_of
+from ..core.hypotheses import Hypotheses
+from ..evaluation.evaluate_run import drawn_atoms, sides_of, spacing_of
 from ..evaluation.evaluation import Case, Evaluation
-from ..hypotheses import Hypotheses
 from ..metrics.outcomes import TOP, Outcome
-from ..run import Trained
+from ..runs.run import Trained
 
 SHOWN = 3  # cases of each kind
 

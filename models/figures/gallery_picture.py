@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
-from ambiseg.preprocessing.crops import centre_crop
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
 
-from .evaluation.data import check_data, chosen_rows
-from .predictive import FinitePredictive, harden
-from .preview import COLOURS, INK, PALE, legible, outline, percent
-from .run import Trained
+from ..core.predictive import FinitePredictive, harden
+from ..evaluation.rows import check_data, chosen_rows
+from ..results.preview import COLOURS, INK, PALE, legible, outline, percent
+from ..runs.run import Trained
 
 BLANK = 1e-4  # a less probable cell stays blank, as in the paper
 IMAGES_AT_ONCE = 32

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preview import COLOURS, INK, PALE, legible, outline, percent
+from ..results.preview import COLOURS, INK, PALE, legible, outline, percent
 from .chosen import Panel
 from .numbers import decimals, true_minus
 from .style import new_figure

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ambiseg.preprocessing.counted import counted
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.catalogue import MEASURES
-from ..run import Trained
+from ..runs.run import Trained
 from .chosen import case_panels, chosen_cases, sorting_figure
 from .distribution import Spread, draw_distributions
 from .diversity import draw_diversity
-from .facts import perfect_model, weights_of
-from .modes import draw_modes
+from .mode_bars import draw_modes
 from .panels import draw_cases
 from .picture import Picture
-from .reliability import draw_reliability
+from .reliability_diagram import draw_reliability
 from .style import png
+from .wording import perfect_model, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

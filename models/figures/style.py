@@ -3,7 +3,7 @@
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
-from ..preview import INK, PALE
+from ..results.preview import INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,14 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..batch import Batch, Loss
-from ..latent_unet import Convs, Norm
-from ..method import Method
-from ..pixels import pairwise_cross_entropy
-from ..predictive import SampledPredictive
-from ..randomness import kept
-from ..sizes import Levels
-from ..unet import UNet, halved, joined
+from ..core.batch import Batch, Loss
+from ..core.bounds import Levels
+from ..core.method import Method
+from ..core.predictive import SampledPredictive
+from ..core.randomness import kept
+from ..nets.pixels import pairwise_cross_entropy
+from ..nets.unet import UNet, halved, joined
+from .latent_unet import Convs, Norm
 
 INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together

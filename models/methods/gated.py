@@ -13,19 +13,19 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ..at_rest import evaluating, frozen
-from ..batch import Batch, Loss
-from ..combine import Combine
-from ..energy_score import energy_score, hard_planes, pair_weights, reader_planes
-from ..latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
-from ..latents import LatentShape, full_precision
-from ..lesion_gate import LesionGate, Views
-from ..method import Method, Player, Stage
-from ..pixels import counted
-from ..predictive import FinitePredictive
-from ..randomness import normal
-from ..readers import chosen_masks, present_readers
-from ..sizes import MOST_CHANNELS, MOST_PARTS
+from ..core.batch import Batch, Loss
+from ..core.bounds import MOST_CHANNELS, MOST_PARTS
+from ..core.method import Method, Player, Stage
+from ..core.predictive import FinitePredictive
+from ..core.randomness import normal
+from ..core.readers import chosen_masks, present_readers
+from ..nets.at_rest import evaluating, frozen
+from ..nets.combine import Combine
+from ..nets.energy_score import energy_score, hard_planes, pair_weights, reader_planes
+from ..nets.latents import LatentShape, full_precision
+from ..nets.lesion_gate import LesionGate, Views
+from ..nets.pixels import counted
+from .latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
 SCORED = 15  # masks an image, about, whose energy is scored

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Beta, Convs, Injection, KLDraws, LatentFamily, LatentUNet, Norm, Posterior, Prior, Widths
-from ..latents import Family, LatentShape
-from ..sizes import MOST_PARTS
+from ..core.bounds import MOST_PARTS
+from ..nets.latents import Family, LatentShape
+from .latent_unet import Beta, Convs, Injection, KLDraws, LatentFamily, LatentUNet, Norm, Posterior, Prior, Widths
 
 # Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
 PAPER: dict[Family, LatentShape] = {

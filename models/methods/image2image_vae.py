@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Beta, Convs, Norm, Widths
-from ..sizes import MOST_PARTS
+from ..core.bounds import MOST_PARTS
+from .latent_unet import Beta, Convs, Norm, Widths
 from .probunet import ProbUNet
 
 

@@ -12,14 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from .batch import Batch, Loss
-from .combine import Combine
-from .latents import Family, Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
-from .method import Method
-from .pixels import cross_entropy, one_hot
-from .predictive import SampledPredictive, one_story
-from .sizes import MOST_CONVS, MOST_PARTS, Levels
-from .unet import UNet, VectorEncoder
+from ..core.batch import Batch, Loss
+from ..core.bounds import MOST_CONVS, MOST_PARTS, Levels
+from ..core.method import Method
+from ..core.predictive import SampledPredictive, one_story
+from ..nets.combine import Combine
+from ..nets.latents import Family, Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
+from ..nets.pixels import cross_entropy, one_hot
+from ..nets.unet import UNet, VectorEncoder
 
 DRAWS_A_CHUNK = 16
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..batch import Batch, Loss
-from ..latent_unet import Convs, Norm, Widths
-from ..method import Method
-from ..pixels import pairwise_cross_entropy
-from ..predictive import FinitePredictive
-from ..sizes import MOST_PARTS
-from ..unet import UNet, VectorEncoder
+from ..core.batch import Batch, Loss
+from ..core.bounds import MOST_PARTS
+from ..core.method import Method
+from ..core.predictive import FinitePredictive
+from ..nets.pixels import pairwise_cross_entropy
+from ..nets.unet import UNet, VectorEncoder
+from .latent_unet import Convs, Norm, Widths
 
 
 class MHeads(Method):

@@ -7,14 +7,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..batch import Batch, Loss
-from ..codebook import Codebook, Quantised
-from ..latents import full_precision
-from ..method import Method
-from ..pixels import mean_cross_entropy, one_hot
-from ..predictive import FinitePredictive
-from ..residual import CodeDecoder, ResidualEncoder
-from ..sizes import MOST_CHANNELS, MOST_CODES, MOST_CONVS, Levels
+from ..core.batch import Batch, Loss
+from ..core.bounds import MOST_CHANNELS, MOST_CODES, MOST_CONVS, Levels
+from ..core.method import Method
+from ..core.predictive import FinitePredictive
+from ..nets.codebook import Codebook, Quantised
+from ..nets.latents import full_precision
+from ..nets.pixels import mean_cross_entropy, one_hot
+from ..nets.residual import CodeDecoder, ResidualEncoder
 
 
 class Modal(Method):

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
-from ..latents import LatentShape
-from ..sizes import MOST_PARTS
+from ..core.bounds import MOST_PARTS
+from ..nets.latents import LatentShape
+from .latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
 
 
 class ProbUNet(LatentUNet):

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import UsageError
 
-from ..adversarial import calibration_loss, fooling_loss, gradient_penalty, telling_loss
-from ..at_rest import evaluating, frozen
-from ..batch import Batch, Loss
-from ..discriminator import Discriminator
-from ..latent_unet import Convs, Norm, Widths
-from ..latents import Latent, LatentHead, LatentShape, full_precision, kl, standard_normal
-from ..method import Method, Player, Stage
-from ..pixels import counted, mean_cross_entropy, one_hot
-from ..predictive import SampledPredictive
-from ..refiner import Prepared, Refiner
-from ..sizes import MOST_PARTS
-from ..unet import UNet, VectorEncoder
+from ..core.batch import Batch, Loss
+from ..core.bounds import MOST_PARTS
+from ..core.method import Method, Player, Stage
+from ..core.predictive import SampledPredictive
+from ..nets.adversarial import calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ..nets.at_rest import evaluating, frozen
+from ..nets.discriminator import Discriminator
+from ..nets.latents import Latent, LatentHead, LatentShape, full_precision, kl, standard_normal
+from ..nets.pixels import counted, mean_cross_entropy, one_hot
+from ..nets.refiner import Prepared, Refiner
+from ..nets.unet import UNet, VectorEncoder
+from .latent_unet import Convs, Norm, Widths
 
 DRAWS_A_CHUNK = 16
 BLACK_BOX_BLOCKS = 5

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .overlap import Overlaps
+from ..core.overlap import Overlaps
 
 
 @dataclass(frozen=True)

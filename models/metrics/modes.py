@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.overlap import Overlaps, overlaps
 from .distances import equal_weights
-from .overlap import Overlaps, overlaps
 
 TIE = 1e-9
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import FLOOR
-from ..hypotheses import Hypotheses
-from .overlap import pairwise_iou
+from ..core.calibration import FLOOR
+from ..core.hypotheses import Hypotheses
+from ..core.overlap import pairwise_iou
 from .reliability import Bins, binned
 
 TOP = 8  # hypotheses listed, as `predict` lists them

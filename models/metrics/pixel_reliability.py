@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .overlap import counted_pixels
+from ..core.overlap import counted_pixels
 from .reliability import Bins, binned
 
 LIKELY = 0.05  # foreground probability from which a pixel that no reader marks is looked at too

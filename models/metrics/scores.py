@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.overlap import Overlaps, pairwise_dice, pairwise_iou
 from .catalogue import CASE_MEASURES, DRAWS
 from .distances import ged
 from .matching import hm_iou, systematic_resample
 from .modes import mode_error
 from .outcomes import brier, nll
-from .overlap import Overlaps, pairwise_dice, pairwise_iou
 from .sides import Sides
 from .summary import NAN
 from .surface import mean_surface_distance_mm

@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import Calibration
-from ..hypotheses import Hypotheses, rank
-from .arrays import Masks, on_host
+from ..core.arrays import Masks, on_host
+from ..core.calibration import Calibration
+from ..core.hypotheses import Hypotheses, rank
+from ..core.overlap import Overlaps, comparable, overlaps
 from .distances import GED, equal_weights, ged
 from .outcomes import Outcome, outcome
-from .overlap import Overlaps, comparable, overlaps
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..core.randomness import normal
 from .latents import full_precision
-from .randomness import normal
 
 SMOOTHING = 1e-5
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributions as td
 from torch import Tensor, nn
 
-from .randomness import gumbel, normal
+from ..core.randomness import gumbel, normal
 
 Family = Literal["axis", "full", "low-rank", "mixture-axis", "mixture-full", "mixture-low-rank"]
 LOG_SCALE = (-10.0, 10.0)  # bounds of log standard deviations: an unbounded exp goes to infinity at high learning rates

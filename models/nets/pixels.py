@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .randomness import kept
+from ..core.randomness import kept
 from .unet import halved, initialise
 
 LEVELS = 4

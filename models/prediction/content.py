@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.scans.volume import Volume
 from ambiseg.preprocessing.tables import table_text
-from ambiseg.preprocessing.volume import Volume
 
+from ..core.size import at_border, cut_off, measure
 from .document import Document, HypothesisEntry, LesionEntry, ScanEntry
 from .inference import LesionHypotheses
-from .measure import at_border, cut_off, measure
 from .neighbourhood import within
 
 MAPS = {  # names of the maps, and what their headers say

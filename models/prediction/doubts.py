@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ambiseg.preprocessing.scan import Scan
+from ambiseg.preprocessing.scans.scan import Scan
 
-from ..hypotheses import MERGE
-from ..run import Trained
+from ..core.hypotheses import MERGE
+from ..runs.run import Trained
 from .inference import calibration_at
 from .lesion import Lesion
 from .neighbourhood import in_range

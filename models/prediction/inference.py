@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.class_probabilities import Probabilities
 from ambiseg.preprocessing.errors import ResourceError, UsageError
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.class_probabilities import Probabilities
+from ambiseg.preprocessing.scans.volume import Volume
 
-from ..calibration import Calibration
-from ..hypotheses import MERGE, Hypotheses, rank
+from ..core.calibration import Calibration
+from ..core.hypotheses import MERGE, Hypotheses, rank
+from ..core.overlap import marked_pixels, pairwise_iou
+from ..core.randomness import generator_for
 from ..metrics.distances import without_self_pairs
-from ..metrics.overlap import marked_pixels, pairwise_iou
-from ..randomness import generator_for
-from ..run import Trained
+from ..runs.run import Trained
 from .lesion import Lesion
 from .neighbourhood import Box, Neighbourhood, neighbourhood
 from .stitch import stitching

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.class_probabilities import Probabilities, crop_probabilities
-from ambiseg.preprocessing.resample import PlaneGrid, most_covering
-from ambiseg.preprocessing.store import Intensity
-from ambiseg.preprocessing.store_crop import in_255ths
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_probabilities
+from ambiseg.preprocessing.scans.resample import PlaneGrid, most_covering
+from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.store.store import Intensity
+from ambiseg.preprocessing.store.store_crop import in_255ths
 
 from .lesion import Lesion
 

@@ -7,11 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ambiseg.preprocessing.class_probabilities import read_class_probabilities
-from ambiseg.preprocessing.scan import Scan
-from ambiseg.preprocessing.voxel_size import check_voxel_size
+from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
+from ambiseg.preprocessing.scans.scan import Scan
+from ambiseg.preprocessing.scans.voxel_size import check_voxel_size
 
-from ..run import Trained
+from ..runs.run import Trained
 from .content import lesion_entries, scan_entry
 from .document import About, CalibrationEntry, Document, ModelEntry
 from .doubts import doubts, notes

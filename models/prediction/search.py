@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import InputError
-from ambiseg.preprocessing.lungs import lung_mask
-from ambiseg.preprocessing.nifti_grid import times
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.grid import times
+from ambiseg.preprocessing.scans.volume import Volume
 
-from ..randomness import generator_for
-from ..run import Trained
+from ..core.randomness import generator_for
+from ..runs.run import Trained
 from .blobs import SIGMAS_MM, Blob, find_blobs
 from .lesion import WAYS, Lesion
+from .lungs import lung_mask
 from .neighbourhood import neighbourhood
 
 PROBED = 60  # blobs at which the model is asked

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..predictive import Stitch
+from ..core.predictive import Stitch
 
 SMOOTH_MM = 0.5  # standard deviation across slices
 LEAST = 0.01  # weights below are none, so that slices 1.6 mm apart or more stay as they are

@@ -11,13 +11,13 @@ from typing import Any
 
 from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.files import whole_folder
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..evaluation.calibrate import Fit
-from ..evaluation.calibration_check import Judgement
-from ..run import Trained
-from .reliability import draw_reliability
-from .style import png
+from ..evaluation.calibrate_run import Fit
+from ..evaluation.judgement import Judgement
+from ..figures.reliability_diagram import draw_reliability
+from ..figures.style import png
+from ..runs.run import Trained
 
 FOLDER = "calibration"
 

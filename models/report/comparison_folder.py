@@ -17,14 +17,14 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file
 
 from ..comparison.comparison import Comparison
-from ..comparison.stored import StoredEvaluation
+from ..evaluation.stored import StoredEvaluation
+from ..figures.differences import draw_differences
+from ..figures.distribution import Spread, draw_distributions
+from ..figures.picture import Picture
+from ..figures.style import png, svg
+from ..figures.wording import perfect_model
 from ..metrics.summary import summarise
 from .comparison_page import render_comparison
-from .differences import draw_differences
-from .distribution import Spread, draw_distributions
-from .facts import perfect_model
-from .picture import Picture
-from .style import png, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..comparison.comparison import Comparison, Difference
+from ..figures.differences import pair_name
+from ..figures.numbers import decimals, p_value, signed, true_minus
+from ..figures.picture import Picture
+from ..figures.wording import calibration, data_facts, model_masks, short_hash
 from ..metrics.catalogue import MEASURES
-from .differences import pair_name
-from .facts import calibration, data_facts, model_masks, short_hash
-from .numbers import decimals, p_value, signed, true_minus
-from .picture import Picture
 from .template import render
 
 METHODS = ("interval", "test", "effect")  # of the comparison itself

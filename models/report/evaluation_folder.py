@@ -23,12 +23,12 @@ from ambiseg.preprocessing.files import (
     whole_file,
     whole_folder,
 )
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 from ..evaluation.evaluation import Evaluation
-from ..run import Trained
-from .page import render_page
-from .pictures import draw_pictures
+from ..figures.pictures import draw_pictures
+from ..runs.run import Trained
+from .evaluation_page import render_page
 
 REPORT, FIGURES = "report.html", "figures"
 FILES = ("summary.json", "cases.csv", "cases.parquet", REPORT)

@@ -6,8 +6,8 @@ from typing import Any
 from ambiseg.preprocessing.counted import counted
 
 from ..evaluation.evaluation import Evaluation
-from .facts import calibration, data_facts, model_masks, short_hash
-from .picture import Picture
+from ..figures.picture import Picture
+from ..figures.wording import calibration, data_facts, model_masks, short_hash
 from .table import Row, table
 from .template import render
 

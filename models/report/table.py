@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation.evaluation import Evaluation
+from ..figures.wording import perfect_model, weights_of
 from ..metrics.catalogue import CATALOGUE, DRAWS, Measure
 from ..metrics.summary import Figure
-from .facts import perfect_model, weights_of
 
 BLOCKS = {
     "draws": "Distance of the distributions, by number of draws",

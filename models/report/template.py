@@ -8,7 +8,7 @@ from typing import Any
 
 from ambiseg.preprocessing.documents import json_text
 
-from .numbers import decimals, interval, true_minus
+from ..figures.numbers import decimals, interval, true_minus
 
 STYLE = "report.css"
 

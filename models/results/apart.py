@@ -10,12 +10,12 @@ import torch
 
 from ambiseg.preprocessing.files import PATIENCE
 from ambiseg.preprocessing.lone_worker import LoneWorker
-from ambiseg.preprocessing.scan_folder import Case
+from ambiseg.preprocessing.scans.cases import Case
 
-from ..memory import keep_freed_memory
-from ..run import Trained
-from .files import check_folder, predict_to_folder
-from .predict import Request
+from ..prediction.predict_scan import Request
+from ..runs.memory import keep_freed_memory
+from ..runs.run import Trained
+from .folder import check_folder, predict_to_folder
 
 Work = tuple[Case, Path]
 

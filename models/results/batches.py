@@ -20,12 +20,12 @@ from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import check_place, is_leftover, make_folder, only_writer
 from ambiseg.preprocessing.lone_worker import CannotStart
-from ambiseg.preprocessing.scan_folder import Case
+from ambiseg.preprocessing.scans.cases import Case
 
-from ..run import Trained
-from .files import INDEX
-from .lesion_points import read_table
-from .predict import Request, about
+from ..prediction.lesion_points import read_table
+from ..prediction.predict_scan import Request, about
+from ..runs.run import Trained
+from .folder import INDEX
 
 MANIFEST = "manifest.json"
 

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from ambiseg.preprocessing.scan import Scan
-from ambiseg.preprocessing.segments import Segment, SegSeries
+from ambiseg.preprocessing.exports.segments import Segment, SegSeries
+from ambiseg.preprocessing.scans.scan import Scan
 
-from ..preview import percent
-from .document import LesionEntry
-from .inference import LesionHypotheses
-from .predict import Prediction
+from ..prediction.document import LesionEntry
+from ..prediction.inference import LesionHypotheses
+from ..prediction.predict_scan import Prediction
+from .preview import percent
 
 
 def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
     """For each lesion `hypotheses.dcm` (a segment a hypothesis) and `probability.dcm` (fractional), all in one new series."""
-    from ambiseg.preprocessing.dicom_seg import write_dicom_seg
+    from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
 
     document = prediction.document
     made_by = {"model": document.model.name, "version": version("ambiseg")}
@@ -41,7 +41,7 @@ def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
 
 def write_nrrd(folder: Path, scan: Scan, prediction: Prediction) -> None:
     """For each lesion `hypotheses.seg.nrrd`, a segment a hypothesis."""
-    from ambiseg.preprocessing.seg_nrrd import write_seg_nrrd
+    from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
 
     for lesion, result in _pairs(prediction):
         segments = list(_masks(prediction.document.classes, lesion, result))

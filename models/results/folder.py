@@ -19,18 +19,18 @@ import torch
 from ambiseg.preprocessing.documents import json_text, write_json
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted, ResourceError, UsageError
 from ambiseg.preprocessing.files import disk_errors, is_leftover, make_folder, only_writer, whole_folder
-from ambiseg.preprocessing.nifti import write_on_grid
-from ambiseg.preprocessing.scan import Scan, open_scan
+from ambiseg.preprocessing.scans.formats.nifti_volume import write_on_grid
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
-from ..preview import save_preview
-from ..run import Trained
-from ..viewer.page import write_report
-from .content import MAPS, table
-from .document import Document, LesionEntry
-from .doubts import in_hounsfield
+from ..prediction.content import MAPS, table
+from ..prediction.document import Document, LesionEntry
+from ..prediction.doubts import in_hounsfield
+from ..prediction.predict_scan import Prediction, Progress, Request, predict_scan, silent
+from ..prediction.stopwatch import Stopwatch, peak_memory_mb
+from ..runs.run import Trained
 from .exports import write_dicom, write_nrrd
-from .predict import Prediction, Progress, Request, predict_scan, silent
-from .stopwatch import Stopwatch, peak_memory_mb
+from .preview import save_preview
+from .viewer.prediction_page import write_report
 
 INDEX = "hypotheses.json"
 FORMATS = ("dicom-seg", "seg-nrrd")  # beside NIfTI

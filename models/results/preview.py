@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
-from ambiseg.preprocessing.segments import COLOURS
-from ambiseg.preprocessing.store import LUNG_WINDOW
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.exports.segments import COLOURS
+from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.store.store import LUNG_WINDOW
 
-from .hypotheses import Hypotheses
-from .prediction.measure import measure
+from ..core.hypotheses import Hypotheses
+from ..core.size import measure
 
 if TYPE_CHECKING:  # the report takes its colours and outlines from here, where no scans can be read
-    from .prediction.inference import LesionHypotheses
+    from ..prediction.inference import LesionHypotheses
 
 COLUMNS = 4
 SHOWN = 8

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
-from .method import check_options, find_method, first_problem, options_model
-from .sizes import LARGEST_CROP, MOST_PARTS
+from ..core.bounds import LARGEST_CROP, MOST_PARTS
+from ..core.method import check_options, find_method, first_problem, options_model
 
 DEEPEST = 20  # levels of tables and lists within each other: more is no settings file
 LONG = 200  # characters of what is wrong with a file
@@ -105,7 +105,7 @@ class TrainConfig(Section):
 
 def presets() -> dict[str, str]:
     """Names of the presets and what each is for."""
-    files = sorted(resources.files("ambiseg.models.presets").iterdir(), key=lambda file: file.name)
+    files = sorted(resources.files("ambiseg.models.runs.presets").iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))["description"]
         for file in files
@@ -155,7 +155,7 @@ def _known_keys(error: ValidationError) -> list[str]:
 def _preset(name: str, method: str) -> dict[str, Any]:
     if name not in presets():
         raise UsageError(f"No preset {name!r}: expected one of {', '.join(presets())}.")
-    text = (resources.files("ambiseg.models.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files("ambiseg.models.runs.presets") / f"{name}.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)
     del values["description"]
     known = options_model(find_method(method)).model_fields

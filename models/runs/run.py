@@ -25,15 +25,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import disk_errors, is_free, whole_file
-from ambiseg.preprocessing.store import Intensity, Store
+from ambiseg.preprocessing.store.store import Intensity, Store
 
-from .calibration import Calibration, read_calibration
+from ..core.bounds import LARGEST_STORED, MOST_MM
+from ..core.calibration import Calibration, read_calibration
+from ..core.method import Method, build
+from ..core.predictive import Predictive
 from .config import TrainConfig
 from .memory import keep_freed_memory
-from .method import Method, build
 from .normalise import Window, normalise, resolve_window, with_probabilities
-from .predictive import Predictive
-from .sizes import LARGEST_STORED, MOST_MM
 from .weights_file import read_weights, weights_bytes
 
 RUNS, RECORD = Path("runs"), "run.json"

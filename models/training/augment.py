@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ambiseg.preprocessing.crops import centre_start
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.scans.planes import centre_start
+from ambiseg.preprocessing.store.store import IGNORE
 
-from .batch import Batch
-from .config import AugmentSettings, DataSettings
+from ..core.batch import Batch
+from ..core.randomness import normal, uniform
+from ..core.readers import chosen_masks, likely_modes, present_readers
+from ..runs.config import AugmentSettings, DataSettings
+from ..runs.normalise import Window, normalise, with_probabilities
 from .crop_source import Crops
-from .normalise import Window, normalise, with_probabilities
-from .randomness import normal, uniform
-from .readers import chosen_masks, likely_modes, present_readers
 
 ELASTIC_KNOTS = 6  # control points a side of the smooth displacement
 

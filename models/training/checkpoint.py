@@ -14,7 +14,7 @@ import torch
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.files import whole_file
 
-from .method import Method
+from ..core.method import Method
 
 SCHEMA = 1
 COUNTERS = ("step", "best", "stale")

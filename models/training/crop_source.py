@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.sources.deals import dealer
-from ambiseg.preprocessing.store import Flip, Store
+from ambiseg.preprocessing.sources.papers.deals import dealer
+from ambiseg.preprocessing.store.store import Flip, Store
 
-from .randomness import seed_of
+from ..core.randomness import seed_of
 
 SHARE = 0.4  # of the free memory that the data may take
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import UsageError
 
-from .config import HardwareSettings
-from .residual import ResidualEncoder
-from .unet import Encoder, UNet, VectorEncoder
+from ..nets.residual import ResidualEncoder
+from ..nets.unet import Encoder, UNet, VectorEncoder
+from ..runs.config import HardwareSettings
 
 NETWORKS = (UNet, Encoder, VectorEncoder, ResidualEncoder)  # tensors in, tensors out, no randomness
 

@@ -17,22 +17,22 @@ from torch import Tensor, nn
 
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.files import clear_leftovers, only_writer
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
+from ..core.batch import Batch
+from ..core.method import Method, Player, Stage, build
+from ..core.randomness import generator_for, seed_of
+from ..runs.config import HardwareSettings, OptimiserSettings, TrainConfig
+from ..runs.memory import keep_freed_memory
+from ..runs.precision import autocast, training_precision
+from ..runs.run import DataRecord, Run
 from .augment import make_batch
-from .batch import Batch
 from .checkpoint import TrainingState
-from .config import HardwareSettings, OptimiserSettings, TrainConfig
 from .crop_source import Share, crop_source
 from .distributed import Processes, joined_processes
 from .graphs import NetworkGraphs, check_graphs
 from .interrupt import stop_requests
-from .memory import keep_freed_memory
-from .method import Method, Player, Stage, build
-from .precision import autocast, training_precision
 from .progress_figure import draw_progress
-from .randomness import generator_for, seed_of
-from .run import DataRecord, Run
 from .validation import Validation
 
 LOG_EVERY = 25  # steps; reading the losses makes the host wait for the device, so it is done rarely

@@ -4,17 +4,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
-from .batch import Batch
-from .method import Method
-from .metrics.arrays import on_host
-from .metrics.validation import validation_scores
-from .normalise import normalise, with_probabilities
-from .randomness import generator_for, seed_of
-from .readers import chosen_masks, likely_modes, present_readers
-from .run import RunRecord
+from ..core.arrays import on_host
+from ..core.batch import Batch
+from ..core.method import Method
+from ..core.randomness import generator_for, seed_of
+from ..core.readers import chosen_masks, likely_modes, present_readers
+from ..runs.normalise import normalise, with_probabilities
+from ..runs.run import RunRecord
+from .validation_scores import validation_scores
 
 IMAGES_AT_ONCE = 16
 READERS_AT_ONCE = 4

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Masks
-from .distances import ged
-from .modes import mode_error
-from .overlap import overlaps
-from .scores import PAPERS_DRAWS, drawn_masks, matched
-from .summary import NAN
+from ..core.arrays import Masks
+from ..core.overlap import overlaps
+from ..metrics.distances import ged
+from ..metrics.modes import mode_error
+from ..metrics.scores import PAPERS_DRAWS, drawn_masks, matched
+from ..metrics.summary import NAN
 
 
 def validation_scores(

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from .dicom_scan import DicomScan
+from ..errors import DataError, UsageError
+from ..files import whole_file
+from ..scans.dicom.dicom_scan import DicomScan
+from ..scans.grid import Grid
+from ..scans.scan import Scan
 from .dicom_source import copy_identity, read_source, thumbnails
-from .errors import DataError, UsageError
-from .files import whole_file
-from .nifti_grid import Grid
-from .scan import Scan
 from .seg_descriptions import describe
 from .segments import RESEARCH_ONLY, Placed, Segment, SegSeries, in_file_order, plain
 

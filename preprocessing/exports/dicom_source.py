@@ -11,11 +11,11 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import generate_uid
 
-from .dicom import read_header
-from .dicom_elements import needed_text, number_of, text_of
-from .dicom_scan import DicomScan
-from .errors import DataError
-from .nifti_grid import Grid
+from ..errors import DataError
+from ..scans.dicom.dicom_elements import needed_text, number_of, text_of
+from ..scans.dicom.dicom_files import read_header
+from ..scans.dicom.dicom_scan import DicomScan
+from ..scans.grid import Grid
 
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")

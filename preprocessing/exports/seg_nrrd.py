@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError
-from .files import whole_file
-from .scan import Scan
+from ..errors import UsageError
+from ..files import whole_file
+from ..scans.scan import Scan
 from .segments import CATEGORY, COLOURS, LESION, Placed, Segment, in_file_order, plain
 
 LPS = np.diag([-1.0, -1, 1, 1])  # RAS to LPS

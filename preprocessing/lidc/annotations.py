@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, InputError
+from ..errors import DataError, InputError
 
 RATINGS = (
     "subtlety",

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from ..annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
-from ..contours import Box, bounding_box, contours_mask
-from ..crops import crop_image
-from ..dicom_pixels import AIR, read_hounsfield
 from ..errors import DataError
-from ..readings import Reading, readings
-from ..resample import PlaneGrid, majority
-from ..series import check_alike, one_image
-from ..series_images import SAME_PLACE, Slice, read_slices
-from ..slice_steps import rounding_mm
-from ..store import HOUNSFIELD
-from ..store_writer import Crop
+from ..scans.dicom.dicom_pixels import AIR, read_hounsfield
+from ..scans.dicom.series import check_alike, one_image
+from ..scans.dicom.series_images import SAME_PLACE, Slice, read_slices
+from ..scans.dicom.slice_steps import rounding_mm
+from ..scans.planes import crop_image
+from ..scans.resample import PlaneGrid, majority
+from ..store.store import HOUNSFIELD
+from ..store.store_writer import Crop
+from .annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
+from .contours import Box, bounding_box, contours_mask
+from .readings import Reading, readings
 
 Slices = Literal["any-reader", "all"]
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..annotations import ScanRecord, marks, nodules, scans
 from ..counted import counted
-from ..dicom import SeriesIndex
 from ..errors import InputError
 from ..lfs import pointers_among
-from ..parts import part_name
+from ..scans.dicom.dicom_files import SeriesIndex
+from ..store.resume import part_name
+from .annotations import ScanRecord, marks, nodules, scans
 from .lidc_crops import CropSettings, ScanTask
 
 ROOT_VARIABLE = "AMBISEG_LIDC_ROOT"

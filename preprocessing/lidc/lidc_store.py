@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..annotations import READERS
 from ..counted import counted
-from ..dicom import SeriesIndex, find_series
 from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
-from ..parts import load_notes, load_part, save_part
-from ..splits import assign_splits
-from ..store import HOUNSFIELD
-from ..store_writer import StoreInfo, check_place, write_store
+from ..scans.dicom.dicom_files import SeriesIndex, find_series
+from ..store.resume import load_notes, load_part, save_part
+from ..store.splits import assign_splits
+from ..store.store import HOUNSFIELD
+from ..store.store_writer import StoreInfo, check_place, write_store
 from ..workers import spread
+from .annotations import READERS
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
 from .lidc_plan import plan
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from .annotations import database_path
-from .errors import InputError
 
 _PARTS = ("Scan", "Annotation", "Contour", "Zval", "annotation_distance_metrics", "utils")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..annotations import ScanRecord
-from .lungs import Build, Room, fitting_build, heart_beat, join_rooms, lung_shape
+from ..lidc.annotations import ScanRecord
+from .chest_lungs import Build, Room, fitting_build, heart_beat, join_rooms, lung_shape
 from .shapes import FIELD, PIXELS, Frame, cover, cut, ellipse, extent, nothing, paint, ramp, unite
 from .texture import Plane, Texture, make_texture
 

@@ -16,15 +16,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..annotations import ScanRecord, marks, nodules, scans
 from ..counted import counted
 from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
 from ..files import clear_leftovers, is_free, whole_folder
+from ..lidc.annotations import ScanRecord, marks, nodules, scans
 from ..workers import spread
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
-from .scan import make_scan, slice_pixels
+from .made_scan import make_scan, slice_pixels
 
 Slices = Literal["all", "nodules"]
 PATIENTS = 875  # of LIDC-IDRI's 1010 have nodules

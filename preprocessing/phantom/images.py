@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ..annotations import ScanRecord
+from ..lidc.annotations import ScanRecord
 from .shapes import PIXELS
 
 INTERCEPT = -1024  # HU of a stored zero

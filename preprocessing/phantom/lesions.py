@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..annotations import READERS, Nodule, ScanRecord
-from ..contours import Box, bounding_box, mark_volume
-from ..readings import readings
-from .lungs import Room
+from ..lidc.annotations import READERS, Nodule, ScanRecord
+from ..lidc.contours import Box, bounding_box, mark_volume
+from ..lidc.readings import readings
+from .chest_lungs import Room
 from .shapes import PIXELS, paint
 from .texture import Plane
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations import Nodule, ScanRecord
+from ..lidc.annotations import Nodule, ScanRecord
 from .chest import Chest, chest_plane, make_chest
 from .images import INTERCEPT, PADDING
 from .lesions import Lesion, draw_lesions, lesion_room, make_lesion

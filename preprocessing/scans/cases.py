@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from .dicom import files_under, identify, named_as_dicom
-from .errors import InputError
-from .lfs import is_pointer, pointers_among
-from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
+from ..errors import InputError
+from ..lfs import is_pointer, pointers_among
+from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
+from .dicom.dicom_files import files_under, identify, named_as_dicom
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
 PREDICTION = "hypotheses.json"  # a folder with this file is a result, no input

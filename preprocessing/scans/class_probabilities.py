@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import BROKEN_ARRAY
-from .crops import crop_image
-from .errors import DataError, InputError
-from .nifti import read_volumes
-from .nifti_grid import Grid, times
+from ..archive import BROKEN_ARRAY
+from ..errors import DataError, InputError
+from ..names import NIFTI, NPZ, has_suffix
+from .formats.nifti_volume import read_volumes
+from .grid import Grid, times
+from .planes import crop_image
 from .resample import PlaneGrid
 from .same_grid import check_same_grid
-from .scan_names import NIFTI, NPZ, has_suffix
 from .volume import Volume
 
 Probabilities = NDArray[np.float32]

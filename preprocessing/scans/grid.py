@@ -10,7 +10,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 from .voxel_size import VOXEL_MM
 
 DISPLAY = axcodes2ornt("LPS")

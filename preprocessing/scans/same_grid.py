@@ -1,7 +1,7 @@
 """Whether two files describe the same voxels."""
 
-from .errors import DataError
-from .nifti_grid import SAME_GRID, apart_mm, times
+from ..errors import DataError
+from .grid import SAME_GRID, apart_mm, times
 from .volume import Volume
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .archive import unpacked
-from .dicom import SeriesIndex, find_series, identify
-from .dicom_scan import DicomScan, read_dicom
-from .errors import DataError, InputError, UsageError
-from .itk import read_itk
-from .lfs import check_no_pointer, pointers_among
-from .nifti import read_grid, read_volume
-from .nifti_grid import Grid
-from .scan_folder import check_pulled, find_studies, is_image
-from .scan_names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
+from ..archive import unpacked
+from ..errors import DataError, InputError, UsageError
+from ..lfs import check_no_pointer, pointers_among
+from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
+from .cases import check_pulled, find_studies, is_image
+from .dicom.dicom_files import SeriesIndex, find_series, identify
+from .dicom.dicom_scan import DicomScan, read_dicom
+from .formats.itk import read_itk
+from .formats.nifti_volume import read_grid, read_volume
+from .grid import Grid
 from .values import mask_labels
 from .volume import Volume
 

@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, UsageError
-from .itk import itk_affine
-from .nifti_grid import Grid, grid_from, grid_of, times
+from ..errors import DataError, UsageError
+from .formats.itk import itk_affine
+from .grid import Grid, grid_from, grid_of, times
 from .scan import Scan
 from .values import usable_values
 from .volume import Volume

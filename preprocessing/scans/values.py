@@ -5,7 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, ResourceError
+from ..errors import DataError, ResourceError
 
 PACKING = 1100  # no bytes are packed more tightly by gzip than 1 : 1032
 DUST = 0.01  # by how much resampling and rounding may miss a label

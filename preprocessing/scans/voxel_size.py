@@ -2,7 +2,7 @@
 
 import math
 
-from .errors import DataError
+from ..errors import DataError
 from .volume import Volume
 
 VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, with much room on either side

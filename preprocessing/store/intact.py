@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from .files import sha256
+from ..files import sha256
 
 
 def is_intact(path: Path, expected: str) -> bool:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from .documents import checked, read_json
-from .errors import DataError, InputError
+from ..documents import checked, read_json
+from ..errors import DataError, InputError
 from .flips import Flip, check_flips
 
 SCHEMA = 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .counted import counted
-from .errors import InputError
-from .files import whole_file
+from ..counted import counted
+from ..errors import InputError
+from ..files import whole_file
 from .store import IGNORE, LUNG_WINDOW, Store
 
 if TYPE_CHECKING:

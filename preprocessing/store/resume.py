@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .archive import BROKEN_ARRAY
-from .documents import json_text, parse_json
-from .errors import DataError
-from .files import whole_file
+from ..archive import BROKEN_ARRAY
+from ..documents import json_text, parse_json
+from ..errors import DataError
+from ..files import whole_file
 from .store_writer import Crop
 
 AGAIN = "delete it, and the same command makes it again"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import BROKEN_ARRAY
-from .errors import DataError
+from ..archive import BROKEN_ARRAY
+from ..errors import DataError
 from .intact import is_intact
 
 DTYPES = {"images": ("int16", "uint8", "float32"), "masks": ("uint8",), "probabilities": ("uint8",)}

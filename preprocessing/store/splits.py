@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .counted import counted
-from .documents import shown
-from .errors import DataError
-from .tables import read_table
+from ..counted import counted
+from ..documents import shown
+from ..errors import DataError
+from ..tables import read_table
 
 SPLITS = ("train", "val", "test")
 LIDC_SPLIT = (722, 144, 144)  # patients, Kohl et al. 2018, section 4.1

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, InputError
-from .files import sha256
+from ..errors import DataError, InputError
+from ..files import sha256
 from .flips import Flip, flip_odds, flipped
 from .intact import is_intact
 from .manifest import read_manifest

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from .counted import counted
+from ..counted import counted
 from .store import Store
 
 _UNITS = {"HU": "intensity in HU", "relative": "relative grey values"}

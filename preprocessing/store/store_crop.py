@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .counted import counted
-from .errors import DataError
+from ..counted import counted
+from ..errors import DataError
 from .flips import Flip, check_flips
 from .store import IGNORE, Intensity
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .documents import shown
-from .errors import DataError
+from ..documents import shown
+from ..errors import DataError
+from ..tables import Row, Table, parse_table
 from .manifest import AGAIN
 from .splits import SPLITS
-from .tables import Row, Table, parse_table
 
 COLUMNS = (
     "row",

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .card import dataset_card
-from .documents import json_text
-from .errors import DataError, InputError
-from .files import sha256, whole_folder
+from ..documents import json_text
+from ..errors import DataError, InputError
+from ..files import sha256, whole_folder
+from ..tables import table_text
 from .manifest import SCHEMA
 from .shards import shard_name
 from .store import BANK, IGNORE, Store
+from .store_card import dataset_card
 from .store_crop import Crop, StoreInfo, check_crop, check_info, in_255ths
 from .store_index import COLUMNS
-from .tables import table_text
 
 SHARD_ROWS, SHARD_BYTES = 1024, 2**28  # a shard is written when either is reached
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ambiseg.models.comparison.published import read_published
-from ambiseg.models.comparison.stored import read_evaluation
+from ambiseg.models.audit.published_figures import read_published
+from ambiseg.models.evaluation.stored import read_evaluation
 from ambiseg.models.prediction.lesion_points import read_points
-from ambiseg.preprocessing.sources.nifti_cases import find_cases
-from ambiseg.preprocessing.sources.packed_png import _table as read_patients
-from ambiseg.preprocessing.sources.packed_shards import _facts as read_facts
-from ambiseg.preprocessing.splits import assign_splits, read_splits
+from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
+from ambiseg.preprocessing.sources.packed.packed_png import _table as read_patients
+from ambiseg.preprocessing.sources.packed.packed_shards import _facts as read_facts
+from ambiseg.preprocessing.store.splits import assign_splits, read_splits
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.bundle import export_model
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
 PAGE, FILLER = 4096, "filler"

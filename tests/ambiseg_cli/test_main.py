@@ -16,10 +16,10 @@ import pytest
 import typer
 
 from ambiseg import __version__
-from ambiseg.app import app
+from ambiseg.main import app
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 Ambiseg = Callable[..., tuple[int, str, str]]
@@ -157,7 +157,7 @@ def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pyte
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ambiseg.models.run.newest_run", interrupted)
+    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", interrupted)
     code, out, err = ambiseg("evaluate")
     assert (code, out) == (130, "")
     assert "Interrupted: nothing half-written was kept; run the same command again." in err
@@ -191,7 +191,7 @@ def test_a_shortage_under_a_sentence_of_ours_is_what_is_said(ambiseg: Ambiseg, m
         except RuntimeError as error:
             raise DataError("checkpoint.pt is corrupt: delete it.") from error
 
-    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", fail)
     code, _, err = ambiseg("evaluate")
     assert code == 6
     assert err.startswith("Error: Out of memory: use a smaller batch")
@@ -202,7 +202,7 @@ def test_the_end_of_a_file_is_no_wish_to_leave(ambiseg: Ambiseg, monkeypatch: py
     def fail(*arguments: object) -> None:
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
-    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", fail)
     code, _, err = ambiseg("evaluate")
     assert (code, err.count("\n")) == (4, 1)
     assert "A file ends too early (Compressed file ended before" in err
@@ -240,7 +240,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", fail)
     came, _, err = ambiseg("evaluate")
     assert came == code
     assert message in err
@@ -351,7 +351,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(known_truth: Store, tmp_path: 
 @pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_wait_without_spinning_unless_the_user_says_so(given: str | None, used: str) -> None:
     """It must be said before torch is loaded: libgomp shows what it understood when it starts."""
-    code = "from ambiseg.app import main\ntry:\n    main(['methods'])\nexcept SystemExit:\n    pass"
+    code = "from ambiseg.main import main\ntry:\n    main(['methods'])\nexcept SystemExit:\n    pass"
     environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

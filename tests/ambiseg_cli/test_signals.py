@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.interrupt import ECHO, interruptible, stop_requests, stopped_by
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.training.interrupt import ECHO, interruptible, stop_requests, stopped_by
+from ambiseg.preprocessing.store.store import Store
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 TINY = (

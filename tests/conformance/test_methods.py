@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.batch import Batch
-from ambiseg.models.config import make_config
-from ambiseg.models.hypotheses import rank
-from ambiseg.models.method import Method, Player, build, methods, options_model
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import train
-from ambiseg.preprocessing.store import IGNORE, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.hypotheses import rank
+from ambiseg.models.core.method import Method, Player, build, methods, options_model
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.store.store import IGNORE, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 NARROW = {
     "widths": (6, 8, 8),

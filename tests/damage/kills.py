@@ -134,7 +134,7 @@ def _gone(group: int, patience: float = 10.0) -> None:
 
 def _run(folder: Path, arguments: Arguments, watch: Watch, counted: Path, log: Path) -> None:
     """What the forked process does; never returns."""
-    from ambiseg.app import main
+    from ambiseg.main import main
 
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)

@@ -21,16 +21,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from ambiseg.models.bundle import export_model
-from ambiseg.models.calibration import Calibration
-from ambiseg.models.config import make_config
-from ambiseg.models.method import build
+from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.method import build
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
-from ambiseg.models.run import DataRecord, Run, RunRecord
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord
 from ambiseg.preprocessing.files import sha256
-from ambiseg.preprocessing.parts import save_part
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.sources.mnist_guess_store import preprocess_mnist_guess
-from ambiseg.preprocessing.store_writer import Crop
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
+from ambiseg.preprocessing.store.resume import save_part
+from ambiseg.preprocessing.store.store_writer import Crop
 
 SETTINGS = """\
 steps = 200
@@ -226,8 +226,8 @@ def calibration() -> Calibration:
 
 def stopped_run(folder: Path) -> None:
     """A store, and a run on it that was stopped half way: with a checkpoint, a log, and weights."""
-    from ambiseg.models.training import train
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.models.training.loop import train
+    from ambiseg.preprocessing.store.store import Store
 
     store(folder)
     opened = Store.open(folder / "store")

@@ -62,7 +62,7 @@ class Subject:
 
 def command(*arguments: str) -> str:
     """Run the command line in this process; what it printed to stdout, or why it left."""
-    from ambiseg.app import main
+    from ambiseg.main import main
 
     code: object = 0
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", how) for how in ("strict", "backslashreplace"))
@@ -90,7 +90,7 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 def scan(name: str) -> Any:
     """A scan as `predict` reads it: its voxels and where they lie."""
-    from ambiseg.preprocessing.scan import open_scan
+    from ambiseg.preprocessing.scans.scan import open_scan
 
     with open_scan(Path(name)) as found:
         array, affine = found.volume.array, found.volume.affine
@@ -116,8 +116,8 @@ def _crop_model(folder: Path) -> None:
 
 def class_probabilities(name: str) -> Any:
     """A segmenter's class probabilities of a scan."""
-    from ambiseg.preprocessing.class_probabilities import read_class_probabilities
-    from ambiseg.preprocessing.scan import open_scan
+    from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
+    from ambiseg.preprocessing.scans.scan import open_scan
 
     with open_scan(Path("scan.nii")) as found:
         return digest(read_class_probabilities(Path(name), "the scan", found.volume, found.grid, 2))
@@ -134,7 +134,7 @@ def probabilities_nii(folder: Path) -> None:
 
 def opened_store() -> Any:
     """All that a store holds."""
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.store.store import Store
 
     store = Store.open(Path("store"))
     rows = np.concatenate([store.rows(split) for split in ("train", "val", "test")])
@@ -145,8 +145,8 @@ def opened_store() -> Any:
 
 def dealt_crops() -> Any:
     """Images that a store deals for training."""
-    from ambiseg.preprocessing.sources.deals import dealer
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.sources.papers.deals import dealer
+    from ambiseg.preprocessing.store.store import Store
 
     images, masks, odds = dealer(Store.open(Path("store")))(2, np.random.default_rng(0))
     return digest(images), digest(masks), odds.tolist()
@@ -162,14 +162,14 @@ def evaluated_store() -> Any:
 
 def digits() -> Any:
     """MNIST's files."""
-    from ambiseg.preprocessing.sources.idx import read_idx
+    from ambiseg.preprocessing.sources.papers.idx import read_idx
 
     return [digest(read_idx(file)) for file in sorted(Path().glob("*ubyte*"))]
 
 
 def packed(name: str) -> Any:
     """The store that `preprocess packed` makes."""
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.store.store import Store
 
     command("preprocess", "packed", name, "-o", "out")
     return Store.open(Path("out")).content_hash
@@ -177,7 +177,7 @@ def packed(name: str) -> Any:
 
 def part() -> Any:
     """The crops of a part of a stopped preprocessing."""
-    from ambiseg.preprocessing.parts import load_notes, load_part
+    from ambiseg.preprocessing.store.resume import load_notes, load_part
 
     load_notes(Path("part.npz"))
     crops = load_part(Path("part.npz"))
@@ -189,7 +189,7 @@ def part() -> Any:
 
 def loaded(path: str = "run") -> Any:
     """A model that is ready to predict."""
-    from ambiseg.models.run import load_trained
+    from ambiseg.models.runs.run import load_trained
 
     trained = load_trained(Path(path), CPU)
     state = {name: tensor.numpy() for name, tensor in trained.method.state_dict().items()}
@@ -200,7 +200,7 @@ def loaded(path: str = "run") -> Any:
 
 def log() -> Any:
     """A run's log as a resumed training reads and cuts it."""
-    from ambiseg.models.run import Run
+    from ambiseg.models.runs.run import Run
 
     run = Run.open(Path("run"))
     run.cut_log(2)
@@ -209,9 +209,9 @@ def log() -> Any:
 
 def checkpoint() -> Any:
     """The state of a stopped training."""
-    from ambiseg.models.run import Run
-    from ambiseg.models.training import initial_state
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.models.runs.run import Run
+    from ambiseg.models.training.loop import initial_state
+    from ambiseg.preprocessing.store.store import Store
 
     run = Run.open(Path("run"))
     state = initial_state(run.record.config, Store.open(Path("store")), CPU)
@@ -284,7 +284,7 @@ def batch() -> Any:
 
 def splits() -> Any:
     """Splits by patient."""
-    from ambiseg.preprocessing.splits import read_splits
+    from ambiseg.preprocessing.store.splits import read_splits
 
     return read_splits(Path("t.csv"))
 
@@ -301,14 +301,14 @@ def points() -> Any:
 
 def cases() -> Any:
     """Cases of images with readers' masks."""
-    from ambiseg.preprocessing.sources.nifti_cases import find_cases
+    from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 
     return find_cases(Path("t.csv"))
 
 
 def config() -> Any:
     """Settings of a training."""
-    from ambiseg.models.config import make_config
+    from ambiseg.models.runs.config import make_config
 
     return make_config("probunet", "demo", Path("c.toml")).model_dump()
 
@@ -326,8 +326,8 @@ def one_setting() -> Any:
 
 def evaluations() -> Any:
     """The stored evaluations of two runs, compared."""
-    from ambiseg.models.comparison.compare import compare
-    from ambiseg.models.comparison.stored import read_evaluations
+    from ambiseg.models.comparison.compare_runs import compare
+    from ambiseg.models.evaluation.stored import read_evaluations
 
     found = read_evaluations([Path("one"), Path("two")], "test")
     return repr(compare(found, ["ged16_v"]).summary())

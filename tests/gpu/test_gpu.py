@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.benchmarks.arithmetic import seconds_each
-from ambiseg.models.benchmarks.metric_cost import metric_cost
-from ambiseg.models.benchmarks.step_cost import step_cost
-from ambiseg.models.config import make_config
-from ambiseg.models.distributed import Processes
-from ambiseg.models.method import methods
-from ambiseg.models.metrics.overlap import overlaps
+from ambiseg.models.benchmarks.cost.arithmetic import seconds_each
+from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
+from ambiseg.models.benchmarks.cost.step_cost import step_cost
+from ambiseg.models.core.method import methods
+from ambiseg.models.core.overlap import overlaps
+from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
-from ambiseg.models.metrics.validation import validation_scores
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import Loop, train
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import IGNORE, Store
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.training.distributed import Processes
+from ambiseg.models.training.loop import Loop, train
+from ambiseg.models.training.validation_scores import validation_scores
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import IGNORE, Store
 
 pytestmark = [
     pytest.mark.gpu,

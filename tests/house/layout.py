@@ -138,7 +138,9 @@ def small_with_one_importer(house: Sequence[Module], graph: Mapping[str, set[str
 def never_imported(house: Sequence[Module], graph: Mapping[str, set[str]]) -> Sequence[Module]:
     """Modules that no other module of ours imports."""
     reached = set().union(*graph.values())
-    return [module for module in house if module.name not in reached and module.path.stem not in {"__init__", "__main__"}]
+    return [
+        module for module in house if module.name not in reached and module.path.stem not in {"__init__", "__main__"}
+    ]
 
 
 def main() -> None:
@@ -156,8 +158,12 @@ def main() -> None:
     print(f"Files under {SMALL} lines with one importer: {len(small)}")
     for module, importer in small:
         print(f"  {module.path.relative_to(ROOT)} ({module.lines}) <- {importer}")
-    print("Imported by no module:", *(module.path.relative_to(ROOT) for module in never_imported(house, graph)), sep="\n  ")
-    sizes = Counter({name: 0 for name in plan})
+    print(
+        "Imported by no module:",
+        *(module.path.relative_to(ROOT) for module in never_imported(house, graph)),
+        sep="\n  ",
+    )
+    sizes = Counter(dict.fromkeys(plan, 0))
     files = Counter(module.room for module in house if module.path.stem != "__init__")
     for module in house:
         sizes[module.room] += module.lines

@@ -56,11 +56,12 @@ def test_preprocessing_knows_no_torch() -> None:
 def test_training_stays_light() -> None:
     """A training machine needs no medical file formats, also for the benchmarks and their pages."""
     code = (
-        "import sys, ambiseg.models.training, ambiseg.models.evaluation.evaluate\n"
+        "import sys, ambiseg.models.training.loop, ambiseg.models.evaluation.evaluate_run\n"
         "formats = {'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'highdicom', 'tomlkit', 'jinja2'}\n"
         "heavy = (formats | {'matplotlib'}) & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "import ambiseg.models.benchmarks.lidc_page, ambiseg.models.benchmarks.step_cost, ambiseg.models.report.folder\n"
+        "import ambiseg.models.benchmarks.pages.lidc_page, ambiseg.models.benchmarks.cost.step_cost\n"
+        "import ambiseg.models.report.evaluation_folder\n"
         "assert not formats & set(sys.modules), formats & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -68,7 +69,7 @@ def test_training_stays_light() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom ambiseg.app import main\n"
+        "import sys\nfrom ambiseg.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'scipy', 'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -95,5 +96,5 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
     }
     assert wanted <= names
     assert {name for name in names if name.endswith(".py")} == wanted
-    assert "ambiseg/models/presets/paper.toml" in names
+    assert "ambiseg/models/runs/presets/paper.toml" in names
     assert "ambiseg/py.typed" in names

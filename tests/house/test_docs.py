@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from ambiseg.app import app
+from ambiseg.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -74,7 +74,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 def test_every_method_has_its_page() -> None:
-    from ambiseg.models.method import methods
+    from ambiseg.models.core.method import methods
 
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} >= set(methods())
 

@@ -20,11 +20,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from ambiseg.preprocessing.annotations import ScanRecord, scans
-from ambiseg.preprocessing.dicom_seg import write_dicom_seg
+from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
+from ambiseg.preprocessing.exports.segments import Segment, SegSeries
+from ambiseg.preprocessing.lidc.annotations import ScanRecord, scans
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
-from ambiseg.preprocessing.scan import open_scan
-from ambiseg.preprocessing.segments import Segment, SegSeries
+from ambiseg.preprocessing.scans.scan import open_scan
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
 STORESCU = shutil.which("storescu")

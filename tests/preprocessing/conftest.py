@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ambiseg.preprocessing.annotations import ScanRecord, scans
+from ambiseg.preprocessing.lidc.annotations import ScanRecord, scans
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,14 @@ import pytest
 
 from ambiseg.preprocessing import files
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.files import clear_leftovers, exchange, only_writer, scratch_folder, whole_file, whole_folder
+from ambiseg.preprocessing.files import (
+    clear_leftovers,
+    exchange,
+    only_writer,
+    scratch_folder,
+    whole_file,
+    whole_folder,
+)
 
 
 def write(folder: Path, text: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from ambiseg.preprocessing.annotations import ScanRecord
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.lfs import is_pointer
-from ambiseg.preprocessing.scan import open_scan, read_mask
-from ambiseg.preprocessing.scan_folder import find_cases
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+from ambiseg.preprocessing.scans.cases import find_cases
+from ambiseg.preprocessing.scans.scan import open_scan, read_mask
 
 WriteSeries = Callable[..., list[Path]]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{:064x}\nsize 526336\n"

@@ -10,17 +10,17 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from ambiseg.preprocessing.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.nifti import write_volume
-from ambiseg.preprocessing.scan import open_scan, read_mask
-from ambiseg.preprocessing.scan_folder import find_cases as find_scans
-from ambiseg.preprocessing.scan_names import scan_name, without_suffix
-from ambiseg.preprocessing.sources.idx import read_idx
-from ambiseg.preprocessing.sources.nifti_cases import find_cases
-from ambiseg.preprocessing.sources.nifti_crops import NiftiSettings, case_crops
-from ambiseg.preprocessing.sources.pack import PackSettings
-from ambiseg.preprocessing.sources.packed import open_pack
+from ambiseg.preprocessing.names import scan_name, without_suffix
+from ambiseg.preprocessing.scans.cases import find_cases as find_scans
+from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
+from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
+from ambiseg.preprocessing.scans.scan import open_scan, read_mask
+from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
+from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings, case_crops
+from ambiseg.preprocessing.sources.packed.pack import PackSettings
+from ambiseg.preprocessing.sources.packed.packed_store import open_pack
+from ambiseg.preprocessing.sources.papers.idx import read_idx
 
 SCANS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 CASES: tuple[Callable[[str], str], ...] = (str.lower, str.upper, str.title)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ambiseg.models.metrics.overlap import pairwise_iou
-from ambiseg.models.prediction.files import predict_to_folder
+from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
-from ambiseg.models.prediction.predict import Request
-from ambiseg.models.run import Trained
-from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.dicom import find_series
-from ambiseg.preprocessing.dicom_pixels import AIR
-from ambiseg.preprocessing.nifti import write_volume
-from ambiseg.preprocessing.pylidc_compat import load_pylidc
-from ambiseg.preprocessing.readings import readings
-from ambiseg.preprocessing.resample import PlaneGrid, majority
-from ambiseg.preprocessing.series import read_series
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
-from ambiseg.preprocessing.sources.lidc_crops import reader_masks
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.prediction.predict_scan import Request
+from ambiseg.models.results.folder import predict_to_folder
+from ambiseg.models.runs.run import Trained
+from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
+from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
+from ambiseg.preprocessing.lidc.readings import readings
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR
+from ambiseg.preprocessing.scans.dicom.series import read_series
+from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
+from ambiseg.preprocessing.scans.resample import PlaneGrid, majority
+from ambiseg.preprocessing.store.store import Store
 
 pytestmark = pytest.mark.real
 

@@ -10,11 +10,11 @@ import SimpleITK as sitk
 
 from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.prediction.neighbourhood import neighbourhood
-from ambiseg.preprocessing.scan import Scan, open_scan
-from ambiseg.preprocessing.scan_folder import find_cases
-from ambiseg.preprocessing.sources.pack import PackSettings
-from ambiseg.preprocessing.sources.packed_shards import shard_pack
-from ambiseg.preprocessing.store import BYTES
+from ambiseg.preprocessing.scans.cases import find_cases
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
+from ambiseg.preprocessing.sources.packed.pack import PackSettings
+from ambiseg.preprocessing.sources.packed.packed_shards import shard_pack
+from ambiseg.preprocessing.store.store import BYTES
 
 pytestmark = pytest.mark.real
 

@@ -12,17 +12,17 @@ import typer
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted
 
+from ...terminal.console import Meter, console, emit_json, out, progress
+from ...terminal.options import names
+from ...terminal.options import seeds as seeds_of
 from .benchmark_lidc import lidc
 from .benchmark_watch import Watch
-from .console import Meter, console, emit_json, out, progress
-from .options import names
-from .options import seeds as seeds_of
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.benchmarks.step_cost import MethodCost, StepCost
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.models.benchmarks.cost.step_cost import MethodCost, StepCost
+    from ambiseg.preprocessing.store.store import Store
 
 benchmark = typer.Typer(
     help="Measure: what methods learn, what a training step costs, what the metrics cost.", no_args_is_help=True
@@ -57,10 +57,10 @@ def known_truth(
     It may be stopped at any time; the same command goes on.
     """
 
-    from ambiseg.models.benchmarks.entries import ENTRIES, choose_entries
-    from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark
-    from ambiseg.models.benchmarks.results import markdown, read_results
-    from ambiseg.models.device import resolve_device
+    from ambiseg.models.benchmarks.trials.entries import ENTRIES, choose_entries
+    from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
+    from ambiseg.models.benchmarks.trials.results import markdown, read_results
+    from ambiseg.models.runs.device import resolve_device
 
     chosen = choose_entries(names(methods)) if methods else ENTRIES
     trials = plan(output, chosen, seeds=seeds_of(seeds), steps=steps, size=size)
@@ -102,10 +102,10 @@ def step(
 
     The limit is the least time for these at the best speeds of arithmetic and of a large copy measured in the same run.
     """
-    from ambiseg.models.benchmarks.step_cost import step_cost
-    from ambiseg.models.config import make_config
-    from ambiseg.models.device import resolve_device
-    from ambiseg.models.method import methods as known
+    from ambiseg.models.benchmarks.cost.step_cost import step_cost
+    from ambiseg.models.core.method import methods as known
+    from ambiseg.models.runs.config import make_config
+    from ambiseg.models.runs.device import resolve_device
 
     chosen_methods = list(known()) if method == "all" else names(method)
     configs = [make_config(name, preset, settings=settings or []) for name in chosen_methods]
@@ -139,8 +139,8 @@ def metrics(
     as_json: Annotated[bool, typer.Option("--json", help="Print the cost as JSON instead of text.")] = False,
 ) -> None:
     """Time GED and HM-IoU16 on made masks."""
-    from ambiseg.models.benchmarks.metric_cost import metric_cost
-    from ambiseg.models.device import resolve_device
+    from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
+    from ambiseg.models.runs.device import resolve_device
 
     chosen = resolve_device(device)
     cost = metric_cost(images, samples, readers, size, device=chosen, seed=seed, naive=naive)
@@ -161,8 +161,8 @@ def metrics(
 def _store(path: Path | None, size: int) -> Iterator["Store"]:
     """The store at `path`, or one made for the while."""
     from ambiseg.preprocessing.files import scratch_folder
-    from ambiseg.preprocessing.sources.known_truth import write_known_truth
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+    from ambiseg.preprocessing.store.store import Store
 
     if path is not None:
         yield Store.open(path)

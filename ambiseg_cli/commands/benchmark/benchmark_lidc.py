@@ -10,13 +10,13 @@ import typer
 
 from ambiseg.preprocessing.errors import Interrupted, PartialError, UsageError
 
+from ...terminal.console import console, out, progress
+from ...terminal.options import names
+from ...terminal.options import seeds as seeds_of
 from .benchmark_watch import Watch
-from .console import console, out, progress
-from .options import names
-from .options import seeds as seeds_of
 
 if TYPE_CHECKING:
-    from ambiseg.models.benchmarks.trials import Trial
+    from ambiseg.models.benchmarks.trials.trials import Trial
 
 WORDS = {  # of the parts of the work, and their units
     "training": ("training", "step"),
@@ -78,15 +78,15 @@ def lidc(
 
     It may be stopped or killed at any time; the same command goes on.
     """
-    from ambiseg.models.benchmarks.ablations import choose_studies, plan_ablations
-    from ambiseg.models.benchmarks.ablations_page import write_ablations
-    from ambiseg.models.benchmarks.entries import LIDC_ENTRIES, choose_entries
-    from ambiseg.models.benchmarks.lidc import Work, plan, run_benchmark
-    from ambiseg.models.benchmarks.lidc_page import write_results
-    from ambiseg.models.comparison.published import read_published
-    from ambiseg.models.device import resolve_device
+    from ambiseg.models.audit.published_figures import read_published
+    from ambiseg.models.benchmarks.pages.ablations_page import write_ablations
+    from ambiseg.models.benchmarks.pages.lidc_page import write_results
+    from ambiseg.models.benchmarks.trials.ablations import choose_studies, plan_ablations
+    from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, choose_entries
+    from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
+    from ambiseg.models.runs.device import resolve_device
     from ambiseg.preprocessing.files import check_place
-    from ambiseg.preprocessing.store import Store, default_store
+    from ambiseg.preprocessing.store.store import Store, default_store
 
     if ablations and (test or published):
         raise UsageError("Ablations are judged on val, beside their own bases: leave --test and --published out.")

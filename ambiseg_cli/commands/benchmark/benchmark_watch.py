@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .console import Meter
+from ...terminal.console import Meter
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
-    from ambiseg.models.benchmarks.trials import Trial
-    from ambiseg.models.training import Observer
+    from ambiseg.models.benchmarks.trials.trials import Trial
+    from ambiseg.models.training.loop import Observer
 
 
 class Watch:

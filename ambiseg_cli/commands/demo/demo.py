@@ -11,12 +11,12 @@ import typer
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted, UsageError
 
-from .console import Meter, console, out, progress
+from ...terminal.console import Meter, console, out, progress
 
 if TYPE_CHECKING:
     from ambiseg.models.metrics.summary import Figure
-    from ambiseg.models.run import Run, Trained
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.models.runs.run import Run, Trained
+    from ambiseg.preprocessing.store.store import Store
 
     from .demo_target import Target
 
@@ -47,7 +47,7 @@ def demo(
 
 
 def _demo(folder: Path, patients: int, seed: int) -> None:
-    from ambiseg.models.run import load_trained
+    from ambiseg.models.runs.run import load_trained
 
     from .demo_picture import draw_demo
     from .demo_target import choose_target
@@ -85,7 +85,7 @@ def _step(number: str, what: str) -> Iterator[None]:
 
 
 def _cpu() -> Any:
-    from ambiseg.models.device import resolve_device
+    from ambiseg.models.runs.device import resolve_device
 
     return resolve_device("cpu")
 
@@ -104,8 +104,8 @@ def _simulate(folder: Path, patients: int, seed: int) -> None:
 
 
 def _preprocess(folder: Path, seed: int) -> "Store":
-    from ambiseg.preprocessing.sources.lidc import preprocess_lidc
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+    from ambiseg.preprocessing.store.store import Store
 
     with progress() as display:
         report = preprocess_lidc(
@@ -118,11 +118,11 @@ def _preprocess(folder: Path, seed: int) -> "Store":
 
 
 def _train(folder: Path, store: "Store", seed: int) -> "Run":
-    from ambiseg.models.config import make_config
-    from ambiseg.models.run import Run, RunRecord
-    from ambiseg.models.training import train
+    from ambiseg.models.runs.config import make_config
+    from ambiseg.models.runs.run import Run, RunRecord
+    from ambiseg.models.training.loop import train
 
-    from .train_display import TrainDisplay
+    from ...terminal.train_display import TrainDisplay
 
     path = folder / "runs" / "generalized-001"
     if path.exists():
@@ -139,8 +139,8 @@ def _train(folder: Path, store: "Store", seed: int) -> "Run":
 
 def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> tuple[Mapping[str, "Figure"], Path]:
     """The figures, and the page that shows them."""
-    from ambiseg.models.evaluation.evaluate import evaluate
-    from ambiseg.models.report.folder import write_report
+    from ambiseg.models.evaluation.evaluate_run import evaluate
+    from ambiseg.models.report.evaluation_folder import write_report
 
     with progress() as display:
         evaluation = evaluate(
@@ -152,10 +152,10 @@ def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> tupl
 
 
 def _predict(folder: Path, trained: "Trained", target: "Target", seed: int) -> Any:
-    from ambiseg.models.prediction.files import predict_to_folder
     from ambiseg.models.prediction.inference import Ranking
-    from ambiseg.models.prediction.predict import Request
-    from ambiseg.preprocessing.nifti import write_volume
+    from ambiseg.models.prediction.predict_scan import Request
+    from ambiseg.models.results.folder import predict_to_folder
+    from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
 
     write_volume(folder / "scan.nii", target.volume)
     request = Request(ranking=Ranking(seed=seed))

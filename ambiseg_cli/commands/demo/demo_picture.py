@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.models.preview import INK, PALE
+from ambiseg.models.results.preview import INK, PALE
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.store import LUNG_WINDOW
 
 if TYPE_CHECKING:
     from ambiseg.models.prediction.inference import LesionHypotheses
-    from ambiseg.preprocessing.store import Store
+    from ambiseg.preprocessing.store.store import Store
 
     from .demo_target import Target
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ambiseg.preprocessing.store import Store
-    from ambiseg.preprocessing.volume import Volume
+    from ambiseg.preprocessing.scans.volume import Volume
+    from ambiseg.preprocessing.store.store import Store
 
 CUT_MM = 16.0  # half the side of the piece of scan that is predicted
 
@@ -22,7 +22,7 @@ class Target:
 
 def choose_target(folder: Path, store: "Store", crop: int) -> Target:
     """The test lesion about which its readers disagree most, with the piece of its scan around it."""
-    from ambiseg.preprocessing.series import read_series
+    from ambiseg.preprocessing.scans.dicom.series import read_series
 
     row = _most_disputed(store, crop)
     facts = store.index[row]
@@ -36,7 +36,7 @@ def choose_target(folder: Path, store: "Store", crop: int) -> Target:
 
 def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, int, int]]:
     """The part of a scan about a voxel, small enough to need no further word of where its lesion is; and its first voxel."""
-    from ambiseg.preprocessing.volume import Volume
+    from ambiseg.preprocessing.scans.volume import Volume
 
     z, y, x = (
         slice(max(round(middle - CUT_MM / step), 0), round(middle + CUT_MM / step) + 1)
@@ -51,7 +51,7 @@ def _slices_about(series: Path, z_mm: float) -> list[Path]:
     """The files of the equally spaced slices around a height: the cohort has slices about its lesions only."""
     import numpy as np
 
-    from ambiseg.preprocessing.series_images import read_slices
+    from ambiseg.preprocessing.scans.dicom.series_images import read_slices
 
     slices = read_slices(series.glob("*.dcm"))
     heights = np.array([one.height_mm for one in slices])
@@ -68,7 +68,7 @@ def _most_disputed(store: "Store", crop: int) -> int:
     """
     import numpy as np
 
-    from ambiseg.models.metrics.overlap import pairwise_iou
+    from ambiseg.models.core.overlap import pairwise_iou
 
     rows = store.rows("test")
     names = np.array([f"{store.index[row]['case']}/{store.index[row]['lesion']}" for row in rows])

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, progress
-from .options import ReportAsJson, Workers
-from .source_report import tell
+from ...terminal.console import Meter, progress
+from ...terminal.options import ReportAsJson, Workers
+from ...terminal.source_report import tell
 
 
 class Size(StrEnum):
@@ -34,7 +34,7 @@ def cityscapes(
 
     The official val folder is the test split; Darmstadt, Mönchengladbach and Ulm leave the training to validate it.
     """
-    from ambiseg.preprocessing.sources.cityscapes import preprocess_cityscapes
+    from ambiseg.preprocessing.sources.papers.cityscapes_store import preprocess_cityscapes
 
     with progress() as display:
         meter = Meter(display, "Reading", "images")

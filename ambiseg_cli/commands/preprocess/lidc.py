@@ -8,12 +8,12 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, out, progress
-from .failures import failures_table
-from .options import ReportAsJson, SplitFile, Workers
+from ...terminal.console import Meter, console, emit_json, out, progress
+from ...terminal.failure_table import failures_table
+from ...terminal.options import ReportAsJson, SplitFile, Workers
 
 if TYPE_CHECKING:
-    from ambiseg.preprocessing.sources.lidc import LidcReport
+    from ambiseg.preprocessing.lidc.lidc_store import LidcReport
 
 
 class Slices(StrEnum):
@@ -52,8 +52,8 @@ def lidc(
     A run that was stopped goes on where it was when it is started again.
     """
     from ambiseg.preprocessing.errors import PartialError, UsageError
-    from ambiseg.preprocessing.sources.lidc import preprocess_lidc
-    from ambiseg.preprocessing.sources.lidc_plan import default_root
+    from ambiseg.preprocessing.lidc.lidc_plan import default_root
+    from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 
     if dicom_root is not None and root is not None:
         raise UsageError("Both DICOM_ROOT and --root are given: give one.")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, progress
-from .options import ReportAsJson
-from .source_report import tell
+from ...terminal.console import Meter, progress
+from ...terminal.options import ReportAsJson
+from ...terminal.source_report import tell
 
 
 def mnist_guess(
@@ -30,7 +30,7 @@ def mnist_guess(
 
     Training deals new images for every step from the training digits, which the store keeps.
     """
-    from ambiseg.preprocessing.sources.mnist_guess_store import preprocess_mnist_guess
+    from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
 
     with progress() as display:
         meter = Meter(display, "Dealing", "images")

@@ -8,10 +8,19 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from .console import Meter, console, emit_json, out, progress
-from .failures import failures_table
-from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, Workers, spacing_mm, split_sizes
-from .options import class_names as parse_classes
+from ...terminal.console import Meter, console, emit_json, out, progress
+from ...terminal.failure_table import failures_table
+from ...terminal.options import (
+    ClassNames,
+    ReportAsJson,
+    SplitFile,
+    SplitSeed,
+    SplitShares,
+    Workers,
+    spacing_mm,
+    split_sizes,
+)
+from ...terminal.options import class_names as parse_classes
 
 
 class Slices(StrEnum):
@@ -65,8 +74,8 @@ def nifti(
 ) -> None:
     """Crop 2D or 3D images and the masks of their readers into a dataset store."""
     from ambiseg.preprocessing.errors import PartialError
-    from ambiseg.preprocessing.sources.nifti import preprocess_nifti
-    from ambiseg.preprocessing.sources.nifti_crops import NiftiSettings
+    from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
+    from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
 
     settings = NiftiSettings(
         size, spacing_mm(spacing), slices.value, whole, parse_classes(class_names), intensity.value

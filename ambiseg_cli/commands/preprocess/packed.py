@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .console import Meter, progress
-from .options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
-from .options import class_names as parse_classes
-from .source_report import tell
+from ...terminal.console import Meter, progress
+from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
+from ...terminal.options import class_names as parse_classes
+from ...terminal.source_report import tell
 
 
 class Unit(StrEnum):
@@ -59,8 +59,8 @@ def packed(
     as_json: ReportAsJson = False,
 ) -> None:
     """Import crops that are already cut, with any number of readers' masks, as they are."""
-    from ambiseg.preprocessing.sources.pack import PackSettings
-    from ambiseg.preprocessing.sources.packed import open_pack, write_packed
+    from ambiseg.preprocessing.sources.packed.pack import PackSettings
+    from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
 
     sizes = split_sizes(split)
     settings = PackSettings(parse_classes(class_names), intensity.value, patient_pattern)

@@ -10,11 +10,11 @@ from scipy.optimize import linear_sum_assignment
 
 from ambiseg.preprocessing.errors import UsageError
 
-from ..metrics.arrays import Masks, where_it_lies
-from ..metrics.catalogue import DRAWS
-from ..metrics.distances import ged
-from ..metrics.matching import hm_iou
-from ..metrics.overlap import overlaps
+from ...core.arrays import Masks, where_it_lies
+from ...core.overlap import overlaps
+from ...metrics.catalogue import DRAWS
+from ...metrics.distances import ged
+from ...metrics.matching import hm_iou
 
 EMPTY = 0.2  # share of made masks that mark nothing
 MATCHED = DRAWS[0]  # draws of HM-IoU

@@ -11,14 +11,14 @@ from statistics import median
 import torch
 
 from ambiseg.preprocessing.files import scratch_folder
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..config import TrainConfig
-from ..distributed import joined_processes
-from ..method import Stage
-from ..precision import training_precision
-from ..run import Run, RunRecord
-from ..training import Loop
+from ...core.method import Stage
+from ...runs.config import TrainConfig
+from ...runs.precision import training_precision
+from ...runs.run import Run, RunRecord
+from ...training.distributed import joined_processes
+from ...training.loop import Loop
 from .arithmetic import Arithmetic, record, seconds_each
 from .roofline import Speeds, measure_speeds
 

@@ -6,11 +6,11 @@ from statistics import median
 
 import torch
 
-from ambiseg.preprocessing.crops import centre_crop
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.store import Store
 
-from ..randomness import generator_for
-from ..run import Run, Trained
+from ...core.randomness import generator_for
+from ...runs.run import Run, Trained
 from .arithmetic import seconds_each
 
 TIMINGS = 15

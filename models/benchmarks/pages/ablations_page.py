@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..comparison.compare import compare
-from ..comparison.comparison import Difference
-from ..comparison.stored import StoredEvaluation
-from ..evaluation.calibrate import SPLIT
-from ..metrics.summary import summarise
-from .ablations import ABLATIONS, STUDIES, Study
-from .lidc import SEED
+from ...comparison.compare_runs import compare
+from ...comparison.comparison import Difference
+from ...evaluation.calibrate_run import SPLIT
+from ...evaluation.stored import StoredEvaluation
+from ...metrics.summary import summarise
+from ..trials.ablations import ABLATIONS, STUDIES, Study
+from ..trials.lidc_trials import SEED
+from ..trials.measured import Measured, read_measured, run_folders
+from ..trials.winners import over_seeds
 from .lidc_page import HEADINGS, not_in_the_tables, title
-from .measured import Measured, read_measured, run_folders
-from .tables import by_entry, markdown_table, short, write_rows, write_text
-from .winners import over_seeds
+from .markdown_tables import by_entry, markdown_table, short, write_rows, write_text
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
 UNCHANGED = "nothing"

@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING
 
 from ambiseg.preprocessing.files import whole_file
 
-from ..preview import INK
-from ..report.style import BLUE, HEAD, HEADING, ORANGE, RULE, heading, name_axes, new_figure, place_panels, plain, png
-from ..run import Run
-from .measured import entry_and_seed, run_folders
-from .tables import short
+from ...figures.style import (
+    BLUE,
+    HEAD,
+    HEADING,
+    ORANGE,
+    RULE,
+    heading,
+    name_axes,
+    new_figure,
+    place_panels,
+    plain,
+    png,
+)
+from ...results.preview import INK
+from ...runs.run import Run
+from ..trials.measured import entry_and_seed, run_folders
+from .markdown_tables import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from ..comparison.published import Published
-from ..evaluation.calibrate import SPLIT
-from ..metrics.catalogue import DRAWS
-from ..run import Run
+from ...audit.published_figures import Published
+from ...evaluation.calibrate_run import SPLIT
+from ...metrics.catalogue import DRAWS
+from ...runs.run import Run
+from ..trials.entries import LIDC_ENTRIES
+from ..trials.measured import GED, Measured, perfect, read_measured, run_folders
+from ..trials.notes import read_notes
+from ..trials.winners import winners
 from .curves import draw_curves, read_curves
-from .entries import LIDC_ENTRIES
-from .measured import GED, Measured, perfect, read_measured, run_folders
-from .notes import read_notes
+from .markdown_tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 from .published import COMPARED, beside_published
-from .tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
-from .winners import winners
 
 TITLES = {SPLIT: "Validation", "test": "Test"}
 FILES = {SPLIT: "results.csv", "test": "results-test.csv"}

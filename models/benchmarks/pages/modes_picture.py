@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.sources.known_truth import MODES
+from ambiseg.preprocessing.sources.papers.known_readers import MODES
 
-from ..preview import INK, PALE
-from .results import Result
-from .tables import by_entry
+from ...results.preview import INK, PALE
+from ..trials.results import Result
+from .markdown_tables import by_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

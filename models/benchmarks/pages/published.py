@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..comparison.published import Published
-from ..metrics.catalogue import DRAWS
-from .tables import markdown_table, short
+from ...audit.published_figures import Published
+from ...metrics.catalogue import DRAWS
+from .markdown_tables import markdown_table, short
 
 CAVEATS = """\
 Published figures are of other crops and splits than ours, and of each other, as "test set" says: resampled to one pixel

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..config import AugmentSettings
+from ...runs.config import AugmentSettings
 from .entries import LIDC_ENTRIES, Entry
-from .lidc import plan
+from .lidc_trials import plan
 from .trials import Trial
 
 ABLATIONS = "ablations"  # the folder of the changed entries' runs; the bases' are those of the benchmark itself

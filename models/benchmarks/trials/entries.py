@@ -6,7 +6,7 @@ from typing import Any
 
 from ambiseg.preprocessing.errors import UsageError
 
-from ..config import TrainConfig, make_config
+from ...runs.config import TrainConfig, make_config
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ import torch
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.sources.known_truth import PROBABILITIES, write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES, write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
-from ..evaluation.evaluate import evaluate
-from ..metrics.modes import Group
-from ..run import load_trained
-from ..training import Observer, train
+from ...evaluation.evaluate_run import evaluate
+from ...metrics.modes import Group
+from ...runs.run import load_trained
+from ...training.loop import Observer, train
+from ..cost.timing import device_words, sampling_seconds, training_seconds
+from ..pages.modes_picture import draw_results
 from .entries import Entry
-from .picture import draw_results
 from .results import Result, read_results, write_results
-from .timing import device_words, sampling_seconds, training_seconds
 from .trials import Trial, attempts, plan_trials
 
 PRESET = "known-truth"

@@ -14,19 +14,19 @@ from typing import Any
 import torch
 
 from ambiseg.preprocessing.errors import DataError, InputError, PartialError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..evaluation.calibrate import SAMPLES as CALIBRATION_SAMPLES
-from ..evaluation.calibrate import SPLIT, choices, fit
-from ..evaluation.calibration_check import believed, judge
-from ..evaluation.evaluate import evaluate
-from ..metrics.outcomes import Outcome
-from ..report.folder import write_numbers
-from ..run import Run, Trained, load_trained
-from ..training import check_data, check_hardware, train
+from ...evaluation.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
+from ...evaluation.calibrate_run import SPLIT, choices, fit
+from ...evaluation.evaluate_run import evaluate
+from ...evaluation.judgement import believed, judge
+from ...metrics.outcomes import Outcome
+from ...report.evaluation_folder import write_numbers
+from ...runs.run import Run, Trained, load_trained
+from ...training.loop import check_data, check_hardware, train
+from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry
 from .notes import done, note, read_notes
-from .timing import device_words, machine_words, sampling_seconds, training_seconds
 from .trials import Trial, attempts, plan_trials
 
 RUNS = "runs"

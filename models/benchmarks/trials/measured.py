@@ -11,10 +11,10 @@ from typing import Any
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.tables import read_table
 
-from ..comparison.stored import AGAIN, CASES, StoredEvaluation, read_evaluation
-from ..metrics.catalogue import DRAWS
-from ..run import Run, RunRecord
-from .lidc import RUNS, TIMED
+from ...evaluation.stored import AGAIN, CASES, StoredEvaluation, read_evaluation
+from ...metrics.catalogue import DRAWS
+from ...runs.run import Run, RunRecord
+from .lidc_trials import RUNS, TIMED
 from .notes import done, read_notes
 
 GED = tuple(f"ged{n}_{kind}" for kind in "vu" for n in DRAWS)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from ambiseg.preprocessing.documents import checked, read_json, shown, write_json
 
-from ..evaluation.calibration_check import JudgementSummary
+from ...evaluation.judgement import JudgementSummary
 
 FILE = "benchmark.json"
 AGAIN = "delete it, and the benchmark measures the run again"

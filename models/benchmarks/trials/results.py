@@ -10,8 +10,8 @@ from pydantic import BeforeValidator
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
+from ..pages.markdown_tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 from .entries import order
-from .tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 
 FILE = "result.json"
 

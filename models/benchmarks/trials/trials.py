@@ -9,10 +9,10 @@ import torch
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, PartialError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-from ..config import TrainConfig
-from ..run import Run, RunRecord
+from ...runs.config import TrainConfig
+from ...runs.run import Run, RunRecord
 from .entries import ENTRIES, Entry
 
 T = TypeVar("T")

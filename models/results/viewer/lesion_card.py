@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ambiseg.preprocessing.segments import COLOURS
+from ambiseg.preprocessing.exports.segments import COLOURS
 
-from ..prediction.document import HypothesisEntry, LesionEntry
+from ...prediction.document import HypothesisEntry, LesionEntry
 from ..preview import percent
 from . import words
 from .voxels import Voxels

@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.volume import Volume
 
-from ..prediction.neighbourhood import Box
+from ...prediction.neighbourhood import Box
 
 INT16 = np.iinfo(np.int16)
 

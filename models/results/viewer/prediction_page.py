@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import scratch_folder, whole_file
-from ambiseg.preprocessing.segments import COLOURS
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.volume import Volume
 
-from ..prediction.document import Document, LesionEntry
-from ..prediction.inference import LesionHypotheses
+from ...prediction.document import Document, LesionEntry
+from ...prediction.inference import LesionHypotheses
+from ...report.template import render
 from ..preview import save_preview
-from ..report.template import render
 from . import words
-from .card import Card, card
+from .lesion_card import Card, card
 from .voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.volume import Volume
 
-from ..prediction.inference import LesionHypotheses
-from ..prediction.neighbourhood import Box
+from ...prediction.inference import LesionHypotheses
+from ...prediction.neighbourhood import Box
 
 SIDES_MM = (64.0, 56.0, 48.0, 40.0)  # of the region: the first that has few enough voxels
 MOST_MM = 80.0

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ambiseg.preprocessing.store import LUNG_WINDOW
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.store.store import LUNG_WINDOW
 
-from ..prediction.inference import LesionHypotheses
-from ..prediction.neighbourhood import Box, within
+from ...prediction.inference import LesionHypotheses
+from ...prediction.neighbourhood import Box, within
 from ..preview import likeliest_voxel
-from .nifti import map_nifti, nifti, ras_affine, scan_nifti
+from .nifti_string import map_nifti, nifti, ras_affine, scan_nifti
 from .region import region
 
 NATS = float(np.log(2))  # the entropy of a fair coin: the most that one class and the background have

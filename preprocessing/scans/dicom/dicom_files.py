@@ -23,10 +23,10 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from ...errors import AmbisegError, DataError, InputError, ResourceError
+from ...lfs import is_pointer
+from ...names import DICOM, has_suffix, is_hidden
 from .dicom_elements import text_of
-from .errors import AmbisegError, DataError, InputError, ResourceError
-from .lfs import is_pointer
-from .scan_names import DICOM, has_suffix, is_hidden
 
 PREAMBLE = 128  # bytes before the letters DICM; zeros, or anything
 BARE = (b"\x02\0", b"\x08\0", b"\0\x08")  # how a file begins that has no preamble: group 2 or 8

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from .dicom import read_dataset, readable
+from ...errors import DataError
 from .dicom_elements import number_of, order_of, text_of, unusable, whole_of
-from .errors import DataError
+from .dicom_files import read_dataset, readable
 
 AIR = -1024  # HU; nothing is less dense, lower values are padding
 BITS = (8, 16, 32)  # that are allocated for a pixel

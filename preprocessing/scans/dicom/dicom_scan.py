@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .dicom import SeriesIndex
+from ...errors import DataError
+from ..grid import Grid
+from ..volume import Volume
+from .dicom_files import SeriesIndex
 from .dicom_pixels import read_hounsfield, read_rescaled
-from .errors import DataError
-from .nifti_grid import Grid
 from .series import fitting_slices, series_grid, stack
 from .series_images import Slice, sort_out
 from .study import check_classic, choose_series, image_series
 from .suspects import cannot_be_read, check_other_series, check_unread
-from .volume import Volume
 
 
 @dataclass(frozen=True)

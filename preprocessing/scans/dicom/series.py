@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
+from ..grid import Grid, grid_from
+from ..volume import Volume
 from .dicom_pixels import read_hounsfield
-from .errors import DataError
-from .nifti_grid import Grid, grid_from
 from .series_images import SAME_PLACE, Slice, alike, read_slices
 from .slice_steps import equally_spaced, rounding_mm
-from .volume import Volume
 
 ReadImage = Callable[[Path], NDArray]
 

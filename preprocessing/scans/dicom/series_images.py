@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .dicom import class_keyword, is_image, is_other, read_to_pixels
+from ...errors import AmbisegError, DataError, InputError
 from .dicom_elements import needed_text, numbers_of, order_of, text_of, unusable, values_of, whole_of
-from .errors import AmbisegError, DataError, InputError
+from .dicom_files import class_keyword, is_image, is_other, read_to_pixels
 
 SAME_PLACE = 0.01  # mm; slices closer than this lie at one place
 LOCALIZER = "localizer"

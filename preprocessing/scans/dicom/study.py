@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from .dicom import SeriesIndex
+from ...errors import AmbisegError, DataError, InputError
+from ..grid import times
 from .dicom_elements import order_of, text_of
-from .errors import AmbisegError, DataError, InputError
-from .nifti_grid import times
+from .dicom_files import SeriesIndex
 from .series_images import LOCALIZER, Image, alike, plain_images, read_images, sort_out
 
 ENHANCED = ("CT", "MR", "PT")  # modalities of which one file may be a whole scan

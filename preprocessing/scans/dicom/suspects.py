@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .dicom import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, identify, named_as_dicom
+from ...errors import AmbisegError, DataError, ResourceError
 from .dicom_elements import text_of
-from .errors import AmbisegError, DataError, ResourceError
+from .dicom_files import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, identify, named_as_dicom
 from .series_images import Image, Slice, continues, may_lie_beside, plain_images, sort_out
 from .study import Series
 

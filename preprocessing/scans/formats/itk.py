@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ...errors import InputError
+from ...names import ITK, has_suffix
+from ..grid import Grid, grid_from
+from ..values import check_claim, usable_values
+from ..volume import Volume
 from .metaimage import stored_metaimage
-from .nifti_grid import Grid, grid_from
 from .nrrd_header import stored_nrrd
-from .scan_names import ITK, has_suffix
-from .values import check_claim, usable_values
-from .volume import Volume
 from .voxel_stream import readable
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
-from .errors import DataError, InputError
-from .files import whole_file
-from .nifti_grid import Grid, apart_mm, grid_of, times
-from .scan_names import GZIP, NIFTI, PAIR, has_suffix
-from .values import check_claim, usable_values
-from .volume import Volume
+from ...errors import DataError, InputError
+from ...files import whole_file
+from ...names import GZIP, NIFTI, PAIR, has_suffix
+from ..grid import Grid, apart_mm, grid_of, times
+from ..values import check_claim, usable_values
+from ..volume import Volume
 from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
 KIND = "NIfTI"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ...errors import DataError
 from .stored_image import Encoding, StoredImage, no_distances, several_values, three_axes
 from .text_header import TextHeader, beside, read_header, shown
 from .voxel_stream import broken

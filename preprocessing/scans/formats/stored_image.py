@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .nifti_grid import times
+from ...errors import DataError
+from ..grid import times
 from .voxel_stream import check_end, inflated, read_exactly
 
 Encoding = Literal["raw", "packed", "text"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import DataError, ResourceError
+from ...errors import DataError, ResourceError
 
 GZIP = b"\x1f\x8b"
 CHUNK = 1 << 20

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..documents import shown
-from ..errors import DataError, InputError
-from ..scan_names import CSV, NIFTI, NPZ, has_suffix, without_suffix
-from ..tables import Row, read_table
-from .pack import natural
+from ...documents import shown
+from ...errors import DataError, InputError
+from ...names import CSV, NIFTI, NPZ, has_suffix, without_suffix
+from ...tables import Row, read_table
+from ..packed.pack import natural
 
 PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
 

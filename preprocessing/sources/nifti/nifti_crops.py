@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
-from ..crops import crop_image, crop_labels
-from ..errors import DataError
-from ..nifti import read_grid, read_volume
-from ..resample import PlaneGrid
-from ..same_grid import check_same_grid
-from ..store import HOUNSFIELD
-from ..store_writer import Crop
-from ..volume import Volume
-from .crop_values import Unit, image_values, label_values
+from ...errors import DataError
+from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
+from ...scans.formats.nifti_volume import read_grid, read_volume
+from ...scans.planes import crop_image, crop_labels
+from ...scans.resample import PlaneGrid
+from ...scans.same_grid import check_same_grid
+from ...scans.volume import Volume
+from ...store.store import HOUNSFIELD
+from ...store.store_writer import Crop
+from ..packed.crop_values import Unit, image_values, label_values
 from .nifti_cases import NiftiCase
 
 Slices = Literal["any-reader", "all"]

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from ..counted import counted
-from ..errors import DataError, InputError, UsageError
-from ..failures import CaseFailure, write_failures
-from ..splits import USUAL_SPLIT, assign_splits
-from ..store import BYTES, HOUNSFIELD
-from ..store_writer import Crop, StoreInfo, check_place
-from ..workers import spread
-from .crop_values import SourceReport, Unit, write_crops
+from ...counted import counted
+from ...errors import DataError, InputError, UsageError
+from ...failures import CaseFailure, write_failures
+from ...store.splits import USUAL_SPLIT, assign_splits
+from ...store.store import BYTES, HOUNSFIELD
+from ...store.store_writer import Crop, StoreInfo, check_place
+from ...workers import spread
+from ..packed.crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import NiftiSettings, Slices, case_crops
 

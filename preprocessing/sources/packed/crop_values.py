@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..failures import CaseFailure
-from ..store import HOUNSFIELD, Intensity
-from ..store_writer import Crop, StoreInfo, write_store
-from ..values import mask_labels
+from ...errors import DataError
+from ...failures import CaseFailure
+from ...scans.values import mask_labels
+from ...store.store import HOUNSFIELD, Intensity
+from ...store.store_writer import Crop, StoreInfo, write_store
 
 Unit = Literal["hu", "relative"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..archive import BROKEN_ARRAY
-from ..errors import DataError
-from ..scan_names import has_suffix, is_hidden
-from ..store_writer import Crop
+from ...archive import BROKEN_ARRAY
+from ...errors import DataError
+from ...names import has_suffix, is_hidden
+from ...store.store_writer import Crop
 from .crop_values import Unit
 
 

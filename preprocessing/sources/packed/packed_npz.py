@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import BROKEN_ARRAY
-from ..counted import counted
-from ..errors import DataError
-from ..store_writer import COLUMNS, Crop
+from ...archive import BROKEN_ARRAY
+from ...counted import counted
+from ...errors import DataError
+from ...store.store_writer import COLUMNS, Crop
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, broken_npz, load_npz
 

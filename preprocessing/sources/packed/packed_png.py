@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..counted import counted
-from ..errors import DataError, InputError, UsageError
-from ..scan_names import PNG
-from ..store_writer import Crop
-from ..tables import read_table
+from ...counted import counted
+from ...errors import DataError, InputError, UsageError
+from ...names import PNG
+from ...store.store_writer import Crop
+from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural
 

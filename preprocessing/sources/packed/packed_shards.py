@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import BROKEN_ARRAY
-from ..counted import counted
-from ..errors import DataError, UsageError
-from ..store_writer import Crop
-from ..tables import Row, Table, read_table
-from .lidc import ATTRIBUTION
+from ...archive import BROKEN_ARRAY
+from ...counted import counted
+from ...errors import DataError, UsageError
+from ...lidc.lidc_store import ATTRIBUTION
+from ...store.store_writer import Crop
+from ...tables import Row, Table, read_table
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
 NAME = "lidc-128-repack"

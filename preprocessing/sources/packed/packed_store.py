@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..counted import counted
-from ..errors import InputError, UsageError
-from ..scan_names import NPZ
-from ..splits import USUAL_SPLIT, assign_splits
-from ..store import BYTES, HOUNSFIELD
-from ..store_writer import Crop, StoreInfo, check_place
+from ...counted import counted
+from ...errors import InputError, UsageError
+from ...names import NPZ
+from ...store.splits import USUAL_SPLIT, assign_splits
+from ...store.store import BYTES, HOUNSFIELD
+from ...store.store_writer import Crop, StoreInfo, check_place
 from .crop_values import SourceReport, write_crops
 from .pack import Pack, PackSettings, load_npz, named_files
 from .packed_npz import npz_pack

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import DataError, InputError
+from ...errors import DataError, InputError
 from .cityscapes_labels import classes_of_ids
 
 # Taken out of the training cities to validate on; Kohl et al. 2018, section 4.2, whose test images are the official "val".

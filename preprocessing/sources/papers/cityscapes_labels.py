@@ -9,8 +9,8 @@ Probabilistic U-Net (Kohl et al. 2018), section 4.2.
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..store import IGNORE, Flip
+from ...errors import DataError
+from ...store.store import IGNORE, Flip
 
 LABEL_IDS = {
     "sky": 23,

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..splits import SPLITS
-from ..store import BYTES
-from ..store_writer import Crop, StoreInfo, check_place, write_store
-from ..workers import spread
+from ...store.splits import SPLITS
+from ...store.store import BYTES
+from ...store.store_writer import Crop, StoreInfo, check_place, write_store
+from ...workers import spread
+from ..packed.crop_values import SourceReport
 from .cityscapes_frames import VALIDATION_CITIES, Frame, find_frames, read_frame
 from .cityscapes_labels import CLASS_NAMES, FLIPS, SCORED
-from .crop_values import SourceReport
 
 Size = Literal["full", "half", "quarter"]
 FACTORS: dict[Size, int] = {"full": 1, "half": 2, "quarter": 4}

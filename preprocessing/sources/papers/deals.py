@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..store import Store
-from . import mnist_guess
+from ...errors import DataError
+from ...store.store import Store
+from . import guessing_game as mnist_guess
 
 # From a number of images and a generator to images [N, C, H, W], masks [N, R, H, W] and their probabilities [N, R].
 Dealer = Callable[[int, np.random.Generator], tuple[NDArray, NDArray[np.uint8], NDArray[np.float64]]]

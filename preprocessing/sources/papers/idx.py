@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..scan_names import GZIP, has_suffix
+from ...errors import DataError
+from ...names import GZIP, has_suffix
 
 UNSIGNED_BYTES = 8
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..splits import split_patients
-from ..store import Intensity, Store
-from ..store_writer import Crop, StoreInfo, write_store
+from ...store.splits import split_patients
+from ...store.store import Intensity, Store
+from ...store.store_writer import Crop, StoreInfo, write_store
 
 MODES = ("empty", "core", "whole")
 PROBABILITIES = {"faint": (0.6, 0.3, 0.1), "medium": (0.2, 0.2, 0.6), "bright": (0.0, 0.75, 0.25)}

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, InputError
-from ..scan_names import GZIP
+from ...errors import DataError, InputError
+from ...names import GZIP
 from .idx import read_idx
 
 Part = Literal["train", "t10k"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, InputError, UsageError
-from ..store import BYTES
-from ..store_writer import Crop, StoreInfo, check_place, write_store
-from .crop_values import SourceReport
+from ...errors import DataError, InputError, UsageError
+from ...store.store import BYTES
+from ...store.store_writer import Crop, StoreInfo, check_place, write_store
+from ..packed.crop_values import SourceReport
+from .guessing_game import CATEGORIES, DIGITS, NAME, ODDS, choose, lay
 from .mnist import Digits, hold_out, read_digits
-from .mnist_guess import CATEGORIES, DIGITS, NAME, ODDS, choose, lay
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 6  # of MNIST's 60,000 training digits: 5,000 and 10,000
 TRAIN_ROWS = 1000  # to look at: training deals its own

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.method import methods
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.core.method import methods
+from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
 TRAINING = (

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from ambiseg.data import data
+from ambiseg.commands.data import data
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.flips import Flip
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import BYTES, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import BYTES, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 
 def run(*arguments: object) -> Result:

@@ -8,8 +8,8 @@ import nibabel as nib
 import pytest
 from PIL import Image
 
-from ambiseg.models import config
-from ambiseg.models.config import TrainConfig, make_config
+from ambiseg.models.runs import config
+from ambiseg.models.runs.config import TrainConfig, make_config
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from ambiseg.evaluate import evaluate
-from ambiseg.models.config import TrainConfig
-from ambiseg.models.method import build, check_options
-from ambiseg.models.run import DataRecord, Run, RunRecord
+from ambiseg.commands.evaluate import evaluate
+from ambiseg.models.core.method import build, check_options
+from ambiseg.models.runs.config import TrainConfig
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord
 from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
-from ambiseg.preprocessing.store import HOUNSFIELD, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 app = typer.Typer()
 app.command()(evaluate)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.config import make_config
-from ambiseg.models.gallery import BLANK, Gallery, make_gallery, save_gallery
-from ambiseg.models.method import build
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.core.method import build
+from ambiseg.models.figures.gallery_picture import BLANK, Gallery, make_gallery, save_gallery
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.preprocessing.store.store import Store
 
 MODAL = {"widths": [6, 8], "latent_widths": [8], "codes": 20, "code_dim": 4}
 Invoke = Callable[..., tuple[int, str, str]]

@@ -6,10 +6,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ambiseg.preprocess_lidc import lidc
-from ambiseg.preprocessing.annotations import ScanRecord, marks
+from ambiseg.commands.preprocess.lidc import lidc
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks
+from ambiseg.preprocessing.store.store import Store
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
 MadeRun = Callable[..., Path]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.predictive import Predictive
-from ambiseg.models.run import Trained
+from ambiseg.models.core.predictive import Predictive
+from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.files import only_writer
 from tests.conftest import ThresholdModel
 
@@ -61,7 +61,7 @@ def files(folder: str) -> dict[str, bytes]:
 @pytest.fixture
 def treacherous(known_model: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     trained = replace(known_model(crop=32, spacing_mm=1.0), method=Treacherous())
-    monkeypatch.setattr("ambiseg.models.run.load_trained", lambda path, device, **choice: trained)
+    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: trained)
 
 
 @pytest.mark.usefixtures("treacherous")
@@ -118,7 +118,7 @@ def test_a_folder_that_another_process_writes_is_left_to_it_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("there was work")
 
-    monkeypatch.setattr("ambiseg.models.prediction.files.predict_scan", work)
+    monkeypatch.setattr("ambiseg.models.results.folder.predict_scan", work)
     save("scans/a.nii.gz")
     save("scans/b.nii.gz")
     with held(Path("out")):
@@ -157,7 +157,7 @@ def test_what_is_missing_is_told_at_the_end(ambiseg: Command, monkeypatch: pytes
         raise TypeError("Object of type int64 is not JSON serializable")
 
     save("scan.nii.gz")
-    monkeypatch.setattr("ambiseg.models.prediction.files.write_report", fail)
+    monkeypatch.setattr("ambiseg.models.results.folder.write_report", fail)
     code, out, err = ambiseg("predict", "scan.nii.gz", "--at", POINT, "--draws", "16", "-o", "out", "--json")
     said = " ".join(err.split())
     assert code == 5

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from ambiseg import console as printed
-from ambiseg.console import Labels, PlainConsole, emit_json, progress, visible
-from ambiseg.failures import failures_table
 from ambiseg.preprocessing.errors import InputError
+from ambiseg.terminal import console as printed
+from ambiseg.terminal.console import Labels, PlainConsole, emit_json, progress, visible
+from ambiseg.terminal.failure_table import failures_table
 
 NAMES = (
     "\x1b]0;x\x07",
@@ -122,6 +122,6 @@ def test_a_table_below_an_error_has_its_lines(
     def fail(*arguments: object) -> None:
         raise pickle.loads(pickle.dumps(InputError("Choose one:", "  1  a\nb", "  2  c")))  # as a worker sends it
 
-    monkeypatch.setattr("ambiseg.models.run.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", fail)
     code, _, said = ambiseg("evaluate")
     assert (code, said) == (3, "Error: Choose one:\n  1  a\\nb\n  2  c\n")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ambiseg.models.comparison.audit import audit, write_audits
-from ambiseg.models.comparison.line import AtMost, Lines, Rounded
-from ambiseg.models.comparison.published import Published, read_published
+from ambiseg.models.audit.audit_published import audit, write_audits
+from ambiseg.models.audit.published_figures import Published, read_published
+from ambiseg.models.audit.rounded_line import AtMost, Lines, Rounded
+from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.overlap import overlaps
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 HALF = 0.0005

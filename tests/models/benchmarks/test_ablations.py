@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.benchmarks.ablations import STUDIES, Study, choose_studies, plan_ablations
-from ambiseg.models.benchmarks.ablations_page import write_ablations
-from ambiseg.models.benchmarks.entries import Entry
-from ambiseg.models.benchmarks.lidc import Work, plan, run_benchmark
-from ambiseg.models.benchmarks.lidc_page import write_results
-from ambiseg.models.benchmarks.trials import Trial
-from ambiseg.models.comparison.stored import read_evaluation
-from ambiseg.models.config import TrainConfig
+from ambiseg.models.benchmarks.pages.ablations_page import write_ablations
+from ambiseg.models.benchmarks.pages.lidc_page import write_results
+from ambiseg.models.benchmarks.trials.ablations import STUDIES, Study, choose_studies, plan_ablations
+from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.evaluation.stored import read_evaluation
+from ambiseg.models.runs.config import TrainConfig
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]

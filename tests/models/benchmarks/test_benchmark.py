@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ambiseg.models.benchmarks.entries import ENTRIES, Entry, choose_entries
-from ambiseg.models.benchmarks.known_truth import known_truth_store, plan, run_benchmark
-from ambiseg.models.benchmarks.picture import draw_results
-from ambiseg.models.benchmarks.results import Result, markdown, read_results, write_results
-from ambiseg.models.benchmarks.timing import training_seconds
+from ambiseg.models.benchmarks.cost.timing import training_seconds
+from ambiseg.models.benchmarks.pages.modes_picture import draw_results
+from ambiseg.models.benchmarks.trials.entries import ENTRIES, Entry, choose_entries
+from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
+from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results, write_results
 from ambiseg.models.metrics.floor import floor
-from ambiseg.models.run import Run
-from ambiseg.models.training import Observer, Progress
+from ambiseg.models.runs.run import Run
+from ambiseg.models.training.loop import Observer, Progress
 from ambiseg.preprocessing.errors import PartialError, UsageError
-from ambiseg.preprocessing.sources.known_truth import PROBABILITIES
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 SMALL = {"widths": [4, 6], "convs": 1}

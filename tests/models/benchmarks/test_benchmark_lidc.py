@@ -13,26 +13,26 @@ import pytest
 import torch
 from PIL import Image
 
-from ambiseg.models.benchmarks.curves import read_curves
-from ambiseg.models.benchmarks.entries import LIDC_ENTRIES, Entry
-from ambiseg.models.benchmarks.lidc import Work, plan, run_benchmark
-from ambiseg.models.benchmarks.lidc_page import write_results
-from ambiseg.models.benchmarks.measured import read_measured
-from ambiseg.models.benchmarks.notes import read_notes
-from ambiseg.models.benchmarks.trials import Trial
-from ambiseg.models.benchmarks.winners import winners
-from ambiseg.models.comparison.published import read_published
-from ambiseg.models.comparison.stored import StoredEvaluation, read_evaluation
-from ambiseg.models.run import Run
+from ambiseg.models.audit.published_figures import read_published
+from ambiseg.models.benchmarks.pages.curves import read_curves
+from ambiseg.models.benchmarks.pages.lidc_page import write_results
+from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, Entry
+from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
+from ambiseg.models.benchmarks.trials.measured import read_measured
+from ambiseg.models.benchmarks.trials.notes import read_notes
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.benchmarks.trials.winners import winners
+from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
+from ambiseg.models.runs.run import Run
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
 TWO = (Entry("mheads-gate", "mheads", {"gate": "learned"}), Entry("probunet", "probunet"))
 STEPS = 30
-PUBLISHED = Path(__file__).parents[2] / "examples" / "published_lidc.csv"
+PUBLISHED = Path(__file__).parents[3] / "examples" / "published_lidc.csv"
 
 Parts = list[tuple[str, str]]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.run import Run, Trained
-from ambiseg.preprocessing.sources.known_truth import PROBABILITIES
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.runs.run import Run, Trained
+from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
+from ambiseg.preprocessing.store.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ambiseg.models.benchmarks.entries import Entry
-from ambiseg.models.benchmarks.lidc import plan
+from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.benchmarks.trials.lidc_trials import plan
 from ambiseg.models.evaluation.evaluation import Case
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.models.metrics.reliability import binned
-from ambiseg.models.training import train
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.store.store import Store
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "lidc_cases.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "lidc_cases.py"
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=10"]
 
 

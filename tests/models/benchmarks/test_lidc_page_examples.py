@@ -8,12 +8,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from ambiseg.models.benchmarks.ablations import STUDIES
+from ambiseg.models.benchmarks.trials.ablations import STUDIES
+from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.overlap import overlaps
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 RESULTS = """\
 # Methods on crops
 

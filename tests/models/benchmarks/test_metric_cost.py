@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ambiseg.models.benchmarks.metric_cost import metric_cost
+from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
 from ambiseg.preprocessing.errors import UsageError
 
 CPU = torch.device("cpu")

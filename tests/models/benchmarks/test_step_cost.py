@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from ambiseg.models.batch import Batch, Loss
-from ambiseg.models.benchmarks import roofline
-from ambiseg.models.benchmarks.arithmetic import Call, Layout, record, seconds_each
-from ambiseg.models.benchmarks.roofline import Speeds, measure_speeds
-from ambiseg.models.benchmarks.step_cost import Phase, StepCost, phases, step_cost
-from ambiseg.models.config import make_config
-from ambiseg.models.method import Player, Stage, build
-from ambiseg.models.randomness import generator_for
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.benchmarks.cost import roofline
+from ambiseg.models.benchmarks.cost.arithmetic import Call, Layout, record, seconds_each
+from ambiseg.models.benchmarks.cost.roofline import Speeds, measure_speeds
+from ambiseg.models.benchmarks.cost.step_cost import Phase, StepCost, phases, step_cost
+from ambiseg.models.core.batch import Batch, Loss
+from ambiseg.models.core.method import Player, Stage, build
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.runs.config import make_config
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 TINY = ["data.crop=16", "batch=2", "options.widths=[4,6]", "options.convs=1", "validation.limit=2"]

@@ -26,19 +26,19 @@ from ambiseg.models.bundle import (
     verify_model,
 )
 from ambiseg.models.bundle import metadata as metadata_module
-from ambiseg.models.bundle.export import halved
+from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import DEFAULT
 from ambiseg.models.bundle.references import REFERENCES
-from ambiseg.models.calibration import Calibration
-from ambiseg.models.evaluation.data import data_for
-from ambiseg.models.method import methods
+from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.method import methods
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CATALOGUE
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import Run, load_trained
-from ambiseg.preprocessing.card import split_counts
+from ambiseg.models.runs.run import Run, load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import sha256
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_card import split_counts
 
 MadeRun = Callable[..., Path]
 CPU = torch.device("cpu")

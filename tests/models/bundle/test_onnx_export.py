@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from ambiseg.models.bundle import onnx_export as export
+from ambiseg.models.bundle.onnx_export import TOLERANCE, expected, export_onnx
+from ambiseg.models.bundle.onnx_graph import random_inputs
+from ambiseg.models.core.predictive import FinitePredictive
+from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.modal import Modal
-from ambiseg.models.onnx import export
-from ambiseg.models.onnx.export import TOLERANCE, expected, export_onnx
-from ambiseg.models.onnx.graph import random_inputs
-from ambiseg.models.predictive import FinitePredictive
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import Trained, load_trained
+from ambiseg.models.runs.run import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError, UsageError
 
 onnx = pytest.importorskip("onnx")

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ambiseg.models.comparison.compare import compare
-from ambiseg.models.comparison.stored import read_evaluations
+from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.evaluation.stored import read_evaluations
 from ambiseg.models.metrics.summary import bootstrap_interval
 from ambiseg.preprocessing.errors import DataError, UsageError
 

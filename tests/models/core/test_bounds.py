@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from ambiseg.models.config import TrainConfig
-from ambiseg.models.method import build, check_options, find_method, methods, options_model, outline
-from ambiseg.models.sizes import MOST_NUMBERS
+from ambiseg.models.core.bounds import MOST_NUMBERS
+from ambiseg.models.core.method import build, check_options, find_method, methods, options_model, outline
+from ambiseg.models.runs.config import TrainConfig
 from ambiseg.preprocessing.errors import UsageError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.models.calibration import FLOOR, Calibration, read_calibration
-from ambiseg.models.hypotheses import Hypotheses, rank
+from ambiseg.models.core.calibration import FLOOR, Calibration, read_calibration
+from ambiseg.models.core.hypotheses import Hypotheses, rank
 from ambiseg.preprocessing.errors import DataError
 
 HASH = "f" * 64

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ambiseg.models.hypotheses import rank, wilson_intervals
-from ambiseg.models.metrics.overlap import pairwise_iou
+from ambiseg.models.core.hypotheses import rank, wilson_intervals
+from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.preprocessing.errors import DataError, UsageError
 
 ROWS, COLUMNS = np.mgrid[:64, :64]

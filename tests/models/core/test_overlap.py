@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.metrics.overlap import comparable, overlaps, pairwise_dice, pairwise_iou
+from ambiseg.models.core.overlap import comparable, overlaps, pairwise_dice, pairwise_iou
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def slow_score(a, b, numerator):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ambiseg.models.latent_unet import LatentPredictive
-from ambiseg.models.latents import Latent, LatentShape
-from ambiseg.models.predictive import FinitePredictive
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.core.predictive import FinitePredictive
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.latent_unet import LatentPredictive
+from ambiseg.models.nets.latents import Latent, LatentShape
 
 # Three atoms on images of one pixel row: nothing, the first pixel, all four pixels.
 MASKS = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).view(3, 1, 4)

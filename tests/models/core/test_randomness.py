@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ambiseg.models.randomness import generator_for, kept
+from ambiseg.models.core.randomness import generator_for, kept
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

@@ -2,9 +2,9 @@
 
 import torch
 
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.readers import chosen_masks, likely_modes, present_readers
-from ambiseg.preprocessing.store import IGNORE, Flip
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.core.readers import chosen_masks, likely_modes, present_readers
+from ambiseg.preprocessing.store.store import IGNORE, Flip
 
 
 def test_readers_are_drawn_among_those_present_without_repetition() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ambiseg.models.prediction.measure import Size, at_border, cut_off, measure
+from ambiseg.models.core.size import Size, at_border, cut_off, measure
 
 
 def test_an_empty_mask_has_no_size() -> None:

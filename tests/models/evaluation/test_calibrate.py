@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ambiseg.models.calibration import FLOOR, Calibration
-from ambiseg.models.evaluation.calibrate import CHOICES, Events, calibrate, check_split, choices, choose, fitted
-from ambiseg.models.evaluation.calibration_check import believed, judge
+from ambiseg.models.core.calibration import FLOOR, Calibration
+from ambiseg.models.evaluation.calibrate_run import CHOICES, Events, calibrate, check_split, choices, choose, fitted
+from ambiseg.models.evaluation.judgement import believed, judge
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 
 def made_cases(

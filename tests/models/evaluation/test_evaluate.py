@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.calibration import Calibration
-from ambiseg.models.evaluation.data import data_for
-from ambiseg.models.evaluation.evaluate import evaluate
+from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.predictive import Atoms, SampledPredictive
+from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.metrics.pixel_reliability import pixel_reliability
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.predictive import Atoms, SampledPredictive
-from ambiseg.models.run import DataRecord, load_trained
-from ambiseg.preprocessing.crops import centre_crop
+from ambiseg.models.runs.run import DataRecord, load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.flips import Flip
-from ambiseg.preprocessing.store import HOUNSFIELD, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 CASES, READERS, SIZE = 240, 4, 12
 POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large

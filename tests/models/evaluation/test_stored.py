@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ambiseg.models.comparison.stored import read_evaluation, read_evaluations
+from ambiseg.models.evaluation.stored import read_evaluation, read_evaluations
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 

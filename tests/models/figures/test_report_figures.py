@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from ambiseg.models.hypotheses import Hypotheses
+from ambiseg.models.core.hypotheses import Hypotheses
+from ambiseg.models.figures.chosen import Panel, case_name, chosen_cases, sorting_figure
+from ambiseg.models.figures.distribution import Spread, draw_distributions, letter_values
+from ambiseg.models.figures.diversity import draw_diversity, terms
+from ambiseg.models.figures.mode_bars import draw_modes
+from ambiseg.models.figures.numbers import decimals, interval
+from ambiseg.models.figures.panels import draw_cases
+from ambiseg.models.figures.reliability_diagram import draw_reliability
+from ambiseg.models.figures.style import png
 from ambiseg.models.metrics.modes import Group
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.models.metrics.reliability import binned
 from ambiseg.models.metrics.summary import Figure
-from ambiseg.models.report.chosen import Panel, case_name, chosen_cases, sorting_figure
-from ambiseg.models.report.distribution import Spread, draw_distributions, letter_values
-from ambiseg.models.report.diversity import draw_diversity, terms
-from ambiseg.models.report.modes import draw_modes
-from ambiseg.models.report.numbers import decimals, interval
-from ambiseg.models.report.panels import draw_cases
-from ambiseg.models.report.reliability import draw_reliability
-from ambiseg.models.report.style import png
 from ambiseg.models.report.table import table
 
 NAN = float("nan")

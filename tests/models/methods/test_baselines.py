@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ambiseg.models.batch import Batch
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.method import Method, build, check_options
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.method import Method, build, check_options
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.dropout import dropout
-from ambiseg.models.pixels import cross_entropy, pairwise_cross_entropy
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import Trained
+from ambiseg.models.nets.pixels import cross_entropy, pairwise_cross_entropy
+from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store import IGNORE, Store
+from ambiseg.preprocessing.store.store import IGNORE, Store
 
 NARROW = {"widths": (4, 6, 8), "convs": 1}
 BASELINES = ("dropout", "ensemble", "image2image-vae", "mheads")

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ambiseg.models.batch import Batch
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.lesion_gate import LesionGate
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.predictive import STORY_ATOMS
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.gated import Gated, normal_points
-from ambiseg.models.predictive import STORY_ATOMS
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.run import Trained
-from ambiseg.preprocessing.store import IGNORE, Store
+from ambiseg.models.nets.lesion_gate import LesionGate
+from ambiseg.models.runs.run import Trained
+from ambiseg.preprocessing.store.store import IGNORE, Store
 
 NARROW = {"widths": (4, 6, 8), "convs": 1, "gate_width": 4}
 

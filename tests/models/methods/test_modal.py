@@ -8,14 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ambiseg.models.batch import Batch
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.method import build
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.method import build
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.modal import Modal
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.residual import CodeDecoder, ResidualEncoder
-from ambiseg.models.run import Run, Trained
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.nets.residual import CodeDecoder, ResidualEncoder
+from ambiseg.models.runs.run import Run, Trained
+from ambiseg.preprocessing.store.store import Store
 
 SMALL = {"widths": (6, 8), "latent_widths": (8,), "codes": 12, "code_dim": 5}
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.batch import Batch
-from ambiseg.models.evaluation.evaluate import evaluate
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.method import Player, build
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
-from ambiseg.models.method import Player, build
 from ambiseg.models.methods.refine import Drawn, Refine
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.refiner import Refiner
-from ambiseg.models.run import Trained
+from ambiseg.models.nets.refiner import Refiner
+from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.sources.known_truth import PROBABILITIES
-from ambiseg.preprocessing.store import IGNORE, Store
+from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
+from ambiseg.preprocessing.store.store import IGNORE, Store
 
 NARROW = {"widths": [4, 6], "convs": 1, "refiner_width": 3, "discriminator_width": 4, "samples": 3}
 VARIANTS: list[dict[str, Any]] = [

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.overlap import overlaps
 
 
 def rows(*masks):

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
 from ambiseg.models.metrics.floor import floor
-from ambiseg.models.metrics.overlap import overlaps
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.flips import Flip
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import BYTES, IGNORE, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.modes import by_group, mode_error, mode_probabilities
-from ambiseg.models.metrics.overlap import overlaps
 
 
 def rows(*masks):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ambiseg.models.calibration import FLOOR
-from ambiseg.models.hypotheses import rank
+from ambiseg.models.core.calibration import FLOOR
+from ambiseg.models.core.hypotheses import rank
 from ambiseg.models.metrics.coverage import coverage
 from ambiseg.models.metrics.outcomes import Outcome, brier, nll, outcome
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.metrics.pixel_reliability import pixel_reliability
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def test_by_hand():

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ambiseg.models.calibration import Calibration
+from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, DRAWS
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def rows(*masks):

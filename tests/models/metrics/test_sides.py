@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.hypotheses import LEAST, rank
+from ambiseg.models.core.hypotheses import LEAST, rank
 from ambiseg.models.metrics.sides import both_sides
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.preprocessing.store.store import IGNORE
 
 LEFT, RIGHT, WIDE, EMPTY = [1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 1, 0], [0, 0, 0, 0]
 

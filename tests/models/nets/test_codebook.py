@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ambiseg.models.codebook import Codebook
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.codebook import Codebook
 
 
 def settled(codes: list[list[float]], decay: float = 0.9) -> Codebook:
@@ -114,8 +114,8 @@ def test_computed_in_float32_under_autocast() -> None:
 
 SHARE = """
 import sys, torch, torch.distributed as dist
-from ambiseg.models.codebook import Codebook
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.nets.codebook import Codebook
+from ambiseg.models.core.randomness import generator_for
 dist.init_process_group("gloo")
 rank = dist.get_rank()
 torch.manual_seed(rank)

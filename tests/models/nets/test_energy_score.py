@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from ambiseg.models.energy_score import energy_score, hard_planes, jaccard_distances, pair_weights, reader_planes
-from ambiseg.models.randomness import generator_for
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.energy_score import energy_score, hard_planes, jaccard_distances, pair_weights, reader_planes
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def planes(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ambiseg.models.latents import Family, LatentHead, LatentShape, kl, kl_by_dimension, latent, standard_normal
-from ambiseg.models.randomness import generator_for
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.latents import Family, LatentHead, LatentShape, kl, kl_by_dimension, latent, standard_normal
 
 FAMILIES: tuple[Family, ...] = ("axis", "full", "low-rank", "mixture-axis", "mixture-full", "mixture-low-rank")
 

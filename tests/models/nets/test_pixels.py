@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ambiseg.models.pixels import cross_entropy, mean_cross_entropy, one_hot
-from ambiseg.models.randomness import generator_for
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.pixels import cross_entropy, mean_cross_entropy, one_hot
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def test_cross_entropy_is_summed_over_the_pixels_that_count() -> None:

@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ambiseg.models.combine import TILE, Combine
+from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.generalized import Generalized
 from ambiseg.models.methods.probunet import ProbUNet
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.unet import Encoder, UNet, VectorEncoder, joined
+from ambiseg.models.nets.combine import TILE, Combine
+from ambiseg.models.nets.unet import Encoder, UNet, VectorEncoder, joined
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (1, 5)])

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.config import make_config
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.method import methods
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained
-from ambiseg.models.training import initial_state, train
-from ambiseg.preprocessing.splits import split_patients
-from ambiseg.preprocessing.store import Intensity, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.models.core.method import methods
+from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.training.loop import initial_state, train
+from ambiseg.preprocessing.store.splits import split_patients
+from ambiseg.preprocessing.store.store import Intensity, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 CPU = torch.device("cpu")
 READERS, SIZE = 7, 22

@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ambiseg.models.evaluation.evaluate import evaluate
-from ambiseg.models.report.chosen import case_panels
-from ambiseg.models.report.folder import write_numbers, write_report
-from ambiseg.models.report.page import render_page
-from ambiseg.models.report.picture import Picture
+from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.figures.chosen import case_panels
+from ambiseg.models.figures.picture import Picture
+from ambiseg.models.report.evaluation_folder import write_numbers, write_report
+from ambiseg.models.report.evaluation_page import render_page
 from ambiseg.models.report.table import table
-from ambiseg.preprocessing.store import BYTES, HOUNSFIELD, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 VOID = {"meta", "img", "br"}
 

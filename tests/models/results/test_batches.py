@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ambiseg.models.prediction.batches import Batch, predict_batch
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
-from ambiseg.models.prediction.predict import Request
-from ambiseg.models.run import Trained
+from ambiseg.models.prediction.predict_scan import Request
+from ambiseg.models.results.batches import Batch, predict_batch
+from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.lone_worker import CannotStart
-from ambiseg.preprocessing.scan_folder import Case
+from ambiseg.preprocessing.scans.cases import Case
 
 CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
 

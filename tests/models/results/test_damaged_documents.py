@@ -12,32 +12,32 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.benchmarks.notes import note, read_notes
-from ambiseg.models.benchmarks.results import Result
-from ambiseg.models.benchmarks.timing import training_seconds
-from ambiseg.models.bundle import facts
-from ambiseg.models.bundle.files import check_files
+from ambiseg.models.audit.audit_published import audit
+from ambiseg.models.audit.published_figures import read_published
+from ambiseg.models.benchmarks.cost.timing import training_seconds
+from ambiseg.models.benchmarks.trials.notes import note, read_notes
+from ambiseg.models.benchmarks.trials.results import Result
+from ambiseg.models.bundle import run_facts as facts
 from ambiseg.models.bundle.metadata import read_metadata
-from ambiseg.models.calibration import read_calibration
-from ambiseg.models.checkpoint import TrainingState
-from ambiseg.models.comparison.audit import audit
-from ambiseg.models.comparison.compare import compare
-from ambiseg.models.comparison.published import read_published
-from ambiseg.models.comparison.stored import read_evaluations
-from ambiseg.models.config import make_config
+from ambiseg.models.bundle.model_files import check_files
+from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.core.calibration import read_calibration
+from ambiseg.models.evaluation.stored import read_evaluations
 from ambiseg.models.prediction.lesion_points import read_points
-from ambiseg.models.run import Run, load_trained
-from ambiseg.models.weights_file import read_weights
-from ambiseg.preprocessing.card import dataset_card
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import Run, load_trained
+from ambiseg.models.runs.weights_file import read_weights
+from ambiseg.models.training.checkpoint import TrainingState
 from ambiseg.preprocessing.documents import write_json
 from ambiseg.preprocessing.errors import AmbisegError
-from ambiseg.preprocessing.parts import load_notes, load_part, save_part
-from ambiseg.preprocessing.sources.nifti_cases import find_cases
-from ambiseg.preprocessing.sources.packed_png import _table as read_patients
-from ambiseg.preprocessing.sources.packed_shards import _facts as read_facts
-from ambiseg.preprocessing.splits import read_splits
-from ambiseg.preprocessing.store import Store
-from ambiseg.preprocessing.store_crop import Crop
+from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
+from ambiseg.preprocessing.sources.packed.packed_png import _table as read_patients
+from ambiseg.preprocessing.sources.packed.packed_shards import _facts as read_facts
+from ambiseg.preprocessing.store.resume import load_notes, load_part, save_part
+from ambiseg.preprocessing.store.splits import read_splits
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_card import dataset_card
+from ambiseg.preprocessing.store.store_crop import Crop
 
 FEW, MANY = 25, 200  # damages of each document, in the fast test and in the slow one
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ambiseg
-from ambiseg.models.run import Trained
+from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -58,7 +58,7 @@ def test_each_costs_itself_alone(
     reason: str,
 ) -> None:
     leaves = ("lesion_01/hypotheses.seg.nrrd",) if maker == "write_nrrd" else ()
-    monkeypatch.setattr(f"ambiseg.models.prediction.files.{maker}", failing(error, *leaves))
+    monkeypatch.setattr(f"ambiseg.models.results.folder.{maker}", failing(error, *leaves))
     missing = found.save(tmp_path / "out", formats=["seg-nrrd"])
     expected = ["lesion_01/preview.png", "lesion_02/preview.png"] if maker == "save_preview" else [MAKERS[maker]]
     assert [said.split(" could not be made: ")[0] for said in missing] == expected
@@ -81,7 +81,7 @@ def test_each_costs_itself_alone(
 def test_a_report_without_pictures_is_a_report(
     found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ambiseg.models.prediction.files.save_preview", failing(ValueError("no picture")))
+    monkeypatch.setattr("ambiseg.models.results.folder.save_preview", failing(ValueError("no picture")))
     found.save(tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<img" not in page
@@ -95,7 +95,7 @@ def test_a_full_disk_is_no_fault_of_a_picture(
     full = failing(
         OSError(errno.ENOSPC, "No space left on device"), *(["lesion_01/a"] if maker == "write_nrrd" else [])
     )
-    monkeypatch.setattr(f"ambiseg.models.prediction.files.{maker}", full)
+    monkeypatch.setattr(f"ambiseg.models.results.folder.{maker}", full)
     with pytest.raises(ResourceError, match="No room left on the disk"):
         found.save(tmp_path / "out", formats=["seg-nrrd"])
     assert list(tmp_path.iterdir()) == []
@@ -105,7 +105,7 @@ def test_the_same_call_makes_what_was_missing(
     found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("ambiseg.models.prediction.files.save_preview", failing(ValueError("no picture")))
+        broken.setattr("ambiseg.models.results.folder.save_preview", failing(ValueError("no picture")))
         assert len(found.save(tmp_path / "out")) == 2
     assert list(found.save(tmp_path / "out")) == []
     assert json.loads((tmp_path / "out" / "hypotheses.json").read_text()) == found.figures

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.config import make_config, presets
-from ambiseg.models.method import methods
+from ambiseg.models.core.method import methods
+from ambiseg.models.runs.config import make_config, presets
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 

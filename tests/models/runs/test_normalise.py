@@ -2,8 +2,8 @@
 
 import torch
 
-from ambiseg.models.normalise import normalise, resolve_window
-from ambiseg.preprocessing.store import BYTES, HOUNSFIELD, LUNG_WINDOW
+from ambiseg.models.runs.normalise import normalise, resolve_window
+from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD, LUNG_WINDOW
 
 
 def test_the_window_follows_the_unit_unless_asked() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ambiseg.models import precision
-from ambiseg.models.benchmarks.step_cost import step_cost
-from ambiseg.models.config import make_config
-from ambiseg.models.precision import autocast, has_bf16_units, training_precision
-from ambiseg.models.run import Run, RunRecord
-from ambiseg.models.training import train
+from ambiseg.models.benchmarks.cost.step_cost import step_cost
+from ambiseg.models.runs import precision
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.precision import autocast, has_bf16_units, training_precision
+from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TINY = ["data.crop=16", "options.widths=[6,8]", "options.convs=1", "steps=6", "batch=4", "validation.every=2"]

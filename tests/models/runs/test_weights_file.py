@@ -8,10 +8,10 @@ import safetensors.torch
 import torch
 
 from ambiseg.models.bundle import export_model, find_model, install_model
-from ambiseg.models.bundle.export import halved
+from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import SHIPPED
-from ambiseg.models.run import Run, load_trained
-from ambiseg.models.weights_file import read_weights, tensors_hash, weights_bytes
+from ambiseg.models.runs.run import Run, load_trained
+from ambiseg.models.runs.weights_file import read_weights, tensors_hash, weights_bytes
 from ambiseg.preprocessing.errors import DataError
 
 CPU = torch.device("cpu")

@@ -2,11 +2,11 @@
 
 import torch
 
-from ambiseg.models.augment import make_batch
-from ambiseg.models.config import AugmentSettings, DataSettings
-from ambiseg.models.crop_source import Crops
-from ambiseg.models.randomness import generator_for
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.runs.config import AugmentSettings, DataSettings
+from ambiseg.models.training.augment import make_batch
+from ambiseg.models.training.crop_source import Crops
+from ambiseg.preprocessing.store.store import IGNORE
 
 PLAIN = AugmentSettings(flip="none")
 

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.crop_source import AheadSource, Crops, DeviceSource, Share, crop_source, positions_of_step
+from ambiseg.models.training.crop_source import (
+    AheadSource,
+    Crops,
+    DeviceSource,
+    Share,
+    crop_source,
+    positions_of_step,
+)
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.sources.mnist_guess import DIGITS, NAME, ODDS, deal
-from ambiseg.preprocessing.store import Intensity, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.sources.papers.guessing_game import DIGITS, NAME, ODDS, deal
+from ambiseg.preprocessing.store.store import Intensity, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 CPU = torch.device("cpu")
 SHARE = Share(batch=6, seed=0)
@@ -55,7 +62,7 @@ def test_small_data_lives_on_the_device(known_truth: Store, memory: str, kind: t
 
 
 def test_data_larger_than_memory_stays_on_disk(known_truth: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ambiseg.models.crop_source._free_bytes", lambda device: 1000)
+    monkeypatch.setattr("ambiseg.models.training.crop_source._free_bytes", lambda device: 1000)
     assert isinstance(crop_source(known_truth, CPU, "auto", SHARE), AheadSource)
 
 

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ambiseg.models import training
-from ambiseg.models.batch import Batch
-from ambiseg.models.benchmarks.step_cost import step_cost
-from ambiseg.models.config import make_config
-from ambiseg.models.graphs import NetworkGraphs, check_graphs
-from ambiseg.models.method import Method, build
-from ambiseg.models.randomness import generator_for
-from ambiseg.models.residual import ResidualEncoder
-from ambiseg.models.unet import UNet, VectorEncoder
+from ambiseg.models.benchmarks.cost.step_cost import step_cost
+from ambiseg.models.core.batch import Batch
+from ambiseg.models.core.method import Method, build
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.nets.residual import ResidualEncoder
+from ambiseg.models.nets.unet import UNet, VectorEncoder
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.training import loop as training
+from ambiseg.models.training.graphs import NetworkGraphs, check_graphs
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.store.store import Store
 
 OPTIONS = {"widths": [6, 8], "convs": 1}
 

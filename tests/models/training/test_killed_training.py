@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ambiseg.models.config import make_config
-from ambiseg.models.run import Run, RunRecord
-from ambiseg.models.training import train
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 KILLS = 3
@@ -21,8 +21,8 @@ TRAIN = """
 import sys, torch
 from pathlib import Path
 from ambiseg.models import training
-from ambiseg.models.run import Run
-from ambiseg.preprocessing.store import Store
+from ambiseg.models.runs.run import Run
+from ambiseg.preprocessing.store.store import Store
 torch.set_num_threads(1)
 training.SAVE_SECONDS = 0.05
 print("ready", flush=True)

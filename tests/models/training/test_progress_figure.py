@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from ambiseg.models.progress_figure import _draw, draw_progress
+from ambiseg.models.training.progress_figure import _draw, draw_progress
 
 PLAIN = re.compile(r"-?[\d,]+(\.\d+)?")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ambiseg.models.config import OptimiserSettings, make_config
-from ambiseg.models.run import DataRecord, Run, RunRecord, load_trained, new_run_path, newest_run
-from ambiseg.models.training import Progress, initial_state, learning_rate, train, update_average
+from ambiseg.models.runs.config import OptimiserSettings, make_config
+from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained, new_run_path, newest_run
+from ambiseg.models.training.loop import Progress, initial_state, learning_rate, train, update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.known_truth import write_known_truth
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
 TINY = [

@@ -10,8 +10,8 @@ import torch
 
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
-from ambiseg.models.metrics.validation import validation_scores
-from ambiseg.preprocessing.store import IGNORE
+from ambiseg.models.training.validation_scores import validation_scores
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def scores(labels, weights, masks, present=None, **known):

@@ -24,18 +24,18 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage, generate_uid
 
-from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom_elements import text_of
-from ambiseg.preprocessing.dicom_scan import DicomScan
-from ambiseg.preprocessing.dicom_seg import write_dicom_seg
-from ambiseg.preprocessing.dicom_source import copy_identity, read_source
 from ambiseg.preprocessing.errors import DataError, UsageError
+from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
+from ambiseg.preprocessing.exports.dicom_source import copy_identity, read_source
+from ambiseg.preprocessing.exports.segments import COLOURS, Segment, SegSeries, in_file_order
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
-from ambiseg.preprocessing.scan import Scan, open_scan
-from ambiseg.preprocessing.segments import COLOURS, Segment, SegSeries, in_file_order
-from ambiseg.preprocessing.series import series_grid
-from ambiseg.preprocessing.series_images import read_slices
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.dicom.dicom_elements import text_of
+from ambiseg.preprocessing.scans.dicom.dicom_scan import DicomScan
+from ambiseg.preprocessing.scans.dicom.series import series_grid
+from ambiseg.preprocessing.scans.dicom.series_images import read_slices
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
+from ambiseg.preprocessing.scans.volume import Volume
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (22, 27)  # rows, columns: a frame is no whole number of bytes

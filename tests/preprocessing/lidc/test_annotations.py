@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing.annotations import READERS, Contour, Mark, ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.errors import InputError
-from ambiseg.preprocessing.pylidc_compat import load_pylidc
-from ambiseg.preprocessing.readings import readings
+from ambiseg.preprocessing.lidc.annotations import READERS, Contour, Mark, ScanRecord, marks, nodules, scans
+from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
+from ambiseg.preprocessing.lidc.readings import readings
 
 CROWDED = [66, 205, 342, 408]  # scans that have a nodule with more than four marks
 SAMPLE = [1, 12, 128, 267, 500, 777, *CROWDED]

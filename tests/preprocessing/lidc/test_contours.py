@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path
 
-from ambiseg.preprocessing.annotations import Contour, ScanRecord, marks
-from ambiseg.preprocessing.contours import bounding_box, contours_mask, inside, mark_volume
-from ambiseg.preprocessing.pylidc_compat import load_pylidc
+from ambiseg.preprocessing.lidc.annotations import Contour, ScanRecord, marks
+from ambiseg.preprocessing.lidc.contours import bounding_box, contours_mask, inside, mark_volume
+from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 
 
 def _matplotlib(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -14,12 +14,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ColorPaletteStorage, generate_uid
 
-from ambiseg.preprocessing.annotations import RATINGS, ScanRecord, marks, nodules
-from ambiseg.preprocessing.contours import mark_volume
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.lidc import LidcReport, preprocess_lidc
-from ambiseg.preprocessing.sources.lidc_plan import case_names, default_root
-from ambiseg.preprocessing.store import HOUNSFIELD, Store
+from ambiseg.preprocessing.lidc.annotations import RATINGS, ScanRecord, marks, nodules
+from ambiseg.preprocessing.lidc.contours import mark_volume
+from ambiseg.preprocessing.lidc.lidc_plan import case_names, default_root
+from ambiseg.preprocessing.lidc.lidc_store import LidcReport, preprocess_lidc
+from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
 
 WriteSeries = Callable[..., list[Path]]
 SCANS = [12, 267, 66]  # one nodule of four readers; irregular spacing; seven nodules, one of them with six marks
@@ -388,7 +388,7 @@ import sys, time
 from pathlib import Path
 from typing import Any
 from ambiseg.preprocessing.sources import lidc
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 
 if __name__ == "__main__":
     preprocess_lidc(Path(sys.argv[1]), Path(sys.argv[2]), workers=2, on_progress=lambda done, _: time.sleep(60 * done))

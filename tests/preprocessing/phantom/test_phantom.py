@@ -13,22 +13,22 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ambiseg.phantom import phantom
-from ambiseg.preprocessing.annotations import ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
+from ambiseg.commands.phantom import phantom
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.files import sha256
+from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
+from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.phantom.chest import chest_plane
+from ambiseg.preprocessing.phantom.chest_lungs import lung_shape
 from ambiseg.preprocessing.phantom.cohort import choose_patients, write_phantom
 from ambiseg.preprocessing.phantom.faults import FAULTS
 from ambiseg.preprocessing.phantom.lesions import make_lesion
-from ambiseg.preprocessing.phantom.lungs import lung_shape
-from ambiseg.preprocessing.phantom.scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
+from ambiseg.preprocessing.phantom.made_scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
 from ambiseg.preprocessing.phantom.texture import make_texture, scanner_noise
-from ambiseg.preprocessing.pylidc_compat import load_pylidc
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
-from ambiseg.preprocessing.sources.lidc_crops import reader_masks
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
+from ambiseg.preprocessing.store.store import Store
 
 SMALL, SIX = 17, 46  # seeds whose first two and first six patients have few slices about nodules
 

@@ -8,10 +8,10 @@ import pydicom
 import pytest
 from pydicom.uid import MediaStorageDirectoryStorage, generate_uid
 
-from ambiseg.preprocessing.annotations import ScanRecord
 from ambiseg.preprocessing.errors import InputError
-from ambiseg.preprocessing.scan import open_scan
-from ambiseg.preprocessing.scan_folder import Case, find_cases
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.cases import Case, find_cases
+from ambiseg.preprocessing.scans.scan import open_scan
 
 Write = Callable[..., None]
 

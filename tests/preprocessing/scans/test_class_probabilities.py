@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.class_probabilities import crop_probabilities, read_class_probabilities
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.nifti import read_grid, read_volume
-from ambiseg.preprocessing.resample import PlaneGrid
-from ambiseg.preprocessing.store_crop import in_255ths
+from ambiseg.preprocessing.scans.class_probabilities import crop_probabilities, read_class_probabilities
+from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume
+from ambiseg.preprocessing.scans.resample import PlaneGrid
+from ambiseg.preprocessing.store.store_crop import in_255ths
 
 SHAPE = (7, 6, 5)  # i, j, k of the file
 ORIENTATIONS = ("LPS", "RAS", "PIR", "SLA", "LAI")

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.itk import itk_affine, read_itk
-from ambiseg.preprocessing.nifti import read_volume, write_on_grid
+from ambiseg.preprocessing.scans.formats.itk import itk_affine, read_itk
+from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume, write_on_grid
 
 SUFFIXES = [".nrrd", ".nhdr", ".mha", ".mhd"]
 VOXELS = np.random.default_rng(6).integers(-1000, 400, (4, 5, 6)).astype(np.int16)  # [k, j, i]

@@ -21,11 +21,11 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ambiseg.preprocessing.annotations import ScanRecord
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.nifti import write_on_grid
-from ambiseg.preprocessing.scan import Scan, open_scan, read_mask, scan_name
-from ambiseg.preprocessing.series import read_series
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom.series import read_series
+from ambiseg.preprocessing.scans.formats.nifti_volume import write_on_grid
+from ambiseg.preprocessing.scans.scan import Scan, open_scan, read_mask, scan_name
 
 Edit = Callable[[Dataset, int], None]
 SHAPE = (20, 24)
@@ -406,7 +406,7 @@ def test_a_compression_without_a_decoder_names_what_to_install(
         dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
 
     write(tmp_path / "scan", edit=compress)
-    monkeypatch.setattr("ambiseg.preprocessing.dicom_pixels._decodable", lambda _: False)
+    monkeypatch.setattr("ambiseg.preprocessing.scans.dicom.dicom_pixels._decodable", lambda _: False)
     with pytest.raises(DataError, match=r"compressed \(JPEG Lossless.*pip install ambiseg\[dicom-codecs\]"):
         read(tmp_path / "scan")
 

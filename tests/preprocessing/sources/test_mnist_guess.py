@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.deals import dealer
-from ambiseg.preprocessing.sources.idx import read_idx
-from ambiseg.preprocessing.sources.mnist import hold_out, read_digits
-from ambiseg.preprocessing.sources.mnist_guess import CATEGORIES, DIGITS, ODDS, deal
-from ambiseg.preprocessing.sources.mnist_guess_store import preprocess_mnist_guess
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.papers.deals import dealer
+from ambiseg.preprocessing.sources.papers.guessing_game import CATEGORIES, DIGITS, ODDS, deal
+from ambiseg.preprocessing.sources.papers.idx import read_idx
+from ambiseg.preprocessing.sources.papers.mnist import hold_out, read_digits
+from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
+from ambiseg.preprocessing.store.store import Store
 
 SIDE = 4
 EVERY_DIGIT = np.repeat(np.arange(10, dtype=np.uint8), 6)

@@ -10,19 +10,19 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 from typer.testing import CliRunner, Result
 
-from ambiseg.preprocess_nifti import nifti
-from ambiseg.preprocessing.annotations import marks, nodules, scans
-from ambiseg.preprocessing.dicom import find_series
+from ambiseg.commands.preprocess.nifti import nifti
 from ambiseg.preprocessing.errors import DataError, InputError, PartialError, UsageError
-from ambiseg.preprocessing.readings import readings
-from ambiseg.preprocessing.resample import PlaneGrid, majority
-from ambiseg.preprocessing.series import read_series
-from ambiseg.preprocessing.sources.lidc import preprocess_lidc
-from ambiseg.preprocessing.sources.lidc_crops import reader_masks
-from ambiseg.preprocessing.sources.nifti import preprocess_nifti
-from ambiseg.preprocessing.sources.nifti_cases import find_cases
-from ambiseg.preprocessing.sources.nifti_crops import NiftiSettings
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.lidc.annotations import marks, nodules, scans
+from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
+from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+from ambiseg.preprocessing.lidc.readings import readings
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.preprocessing.scans.dicom.series import read_series
+from ambiseg.preprocessing.scans.resample import PlaneGrid, majority
+from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
+from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
+from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
+from ambiseg.preprocessing.store.store import Store
 
 DISPLAY = np.diag([-0.5, -0.5, 2.0, 1.0])  # columns to the left, rows to the back, slices headwards: no axis is turned
 

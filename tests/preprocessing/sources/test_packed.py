@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from ambiseg.preprocess_packed import packed
+from ambiseg.commands.preprocess.packed import packed
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.pack import PackSettings
-from ambiseg.preprocessing.sources.packed import open_pack, write_packed
-from ambiseg.preprocessing.store import Store
+from ambiseg.preprocessing.sources.packed.pack import PackSettings
+from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
+from ambiseg.preprocessing.store.store import Store
 
 SIZE = 16
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ambiseg.preprocessing.errors import InputError
-from ambiseg.preprocessing.mosaic import COLOURS, choose_rows, draw_mosaic
-from ambiseg.preprocessing.store import HOUNSFIELD, Intensity, Store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.mosaic import COLOURS, choose_rows, draw_mosaic
+from ambiseg.preprocessing.store.store import HOUNSFIELD, Intensity, Store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 
 def made(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.splits import read_splits, split_patients
+from ambiseg.preprocessing.store.splits import read_splits, split_patients
 
 PATIENTS = [f"p{number:04d}" for number in range(1010)]
 

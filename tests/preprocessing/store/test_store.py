@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing import intact, store_writer
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
 from ambiseg.preprocessing.files import check_place, sha256, whole_file, whole_folder
-from ambiseg.preprocessing.flips import Flip
-from ambiseg.preprocessing.sources.deals import dealer
-from ambiseg.preprocessing.store import BYTES, IGNORE, Store, default_store
-from ambiseg.preprocessing.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.sources.papers.deals import dealer
+from ambiseg.preprocessing.store import intact, store_writer
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store, default_store
+from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
 
 SPLITS = {"a": "train", "b": "val", "c": "test"}
 

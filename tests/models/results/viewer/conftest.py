@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ambiseg.models.hypotheses import Hypotheses
+from ambiseg.models.core.hypotheses import Hypotheses
+from ambiseg.models.core.size import measure
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
-from ambiseg.models.prediction.measure import measure
-from ambiseg.models.viewer import write_report
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.models.results.viewer import write_report
+from ambiseg.preprocessing.scans.volume import Volume
 
 SHAPE, SPACING = (30, 90, 100), (2.5, 0.7, 0.8)  # z, y, x
 BLOCK = (slice(16, 20), slice(30, 42), slice(60, 70))  # towards head, front and left of the lesion's box

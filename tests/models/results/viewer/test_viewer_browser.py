@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ambiseg.models.preview import COLOURS
+from ambiseg.models.results.preview import COLOURS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -339,7 +339,7 @@ def test_another_lesion_is_chosen(opened):
 
 
 def test_a_lesion_without_voxels_has_its_picture(opened, monkeypatch):
-    monkeypatch.setattr("ambiseg.models.viewer.page.LIVE", 1)
+    monkeypatch.setattr("ambiseg.models.results.viewer.prediction_page.LIVE", 1)
     page = opened("two")
     press(page, "n", "1", "ArrowUp", "w", "r")
     assert page.locator("article:visible h2").all_inner_texts() == ["apex"]

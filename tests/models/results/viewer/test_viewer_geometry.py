@@ -6,15 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ambiseg.models.hypotheses import Hypotheses
+from ambiseg.models.core.hypotheses import Hypotheses
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.neighbourhood import Box, neighbourhood, within
-from ambiseg.models.preview import best_slice, likeliest_voxel
-from ambiseg.models.viewer.region import region
-from ambiseg.models.viewer.voxels import voxels
+from ambiseg.models.results.preview import best_slice, likeliest_voxel
+from ambiseg.models.results.viewer.region import region
+from ambiseg.models.results.viewer.voxels import voxels
 from ambiseg.preprocessing.documents import json_text
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.preprocessing.scans.volume import Volume
 
 SIDE = st.integers(1, 40)
 STEP = st.floats(0.05, 12)

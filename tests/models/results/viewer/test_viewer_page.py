@@ -14,12 +14,12 @@ import pytest
 
 from ambiseg.models.prediction.document import SizeEntry
 from ambiseg.models.prediction.neighbourhood import within
-from ambiseg.models.viewer import page as page_module
-from ambiseg.models.viewer import words
-from ambiseg.models.viewer.nifti import scan_nifti
-from ambiseg.models.viewer.region import MOST_MM, VOXELS, region
-from ambiseg.models.viewer.voxels import windows
-from ambiseg.preprocessing.volume import Volume
+from ambiseg.models.results.viewer import prediction_page as page_module
+from ambiseg.models.results.viewer import words
+from ambiseg.models.results.viewer.nifti_string import scan_nifti
+from ambiseg.models.results.viewer.region import MOST_MM, VOXELS, region
+from ambiseg.models.results.viewer.voxels import windows
+from ambiseg.preprocessing.scans.volume import Volume
 
 KINDS = ("block", "tilted", "flat", "classes", "two", "one")
 VOID = {"meta", "img", "br", "input"}
@@ -66,7 +66,7 @@ def image_of(voxels, name):
 
 
 def test_niivue_is_the_file_that_was_published():
-    folder = files("ambiseg.models.viewer")
+    folder = files("ambiseg.models.results.viewer")
     digest = hashlib.sha256(folder.joinpath("niivue.umd.js").read_bytes()).hexdigest()
     note = folder.joinpath("LICENSE-niivue.txt").read_text()
     assert f"SHA-256: {digest}\n" in note

@@ -9,12 +9,12 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless, generate_uid
 
-from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import find_series
-from ambiseg.preprocessing.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.series import one_a_place, read_series, series_grid
-from ambiseg.preprocessing.series_images import read_slices
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
+from ambiseg.preprocessing.scans.dicom.series import one_a_place, read_series, series_grid
+from ambiseg.preprocessing.scans.dicom.series_images import read_slices
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (20, 24)
@@ -151,7 +151,7 @@ def test_an_unreadable_compression_says_what_to_install(
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.save_as(path)
-    monkeypatch.setattr("ambiseg.preprocessing.dicom_pixels._decodable", lambda _: False)
+    monkeypatch.setattr("ambiseg.preprocessing.scans.dicom.dicom_pixels._decodable", lambda _: False)
     with pytest.raises(DataError, match=r"compressed \(JPEG Lossless.*pip install ambiseg\[dicom-codecs\]"):
         read_hounsfield(path)
 

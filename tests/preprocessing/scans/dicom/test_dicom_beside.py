@@ -20,12 +20,12 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom import find_series
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
-from ambiseg.preprocessing.scan import Scan, open_scan
-from ambiseg.preprocessing.scan_folder import find_cases
-from ambiseg.preprocessing.series_images import read_slices
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.cases import find_cases
+from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.preprocessing.scans.dicom.series_images import read_slices
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
 SHAPE = (6, 8)
 HEIGHTS = [2.5 * k for k in range(6)]

@@ -8,10 +8,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom_pixels import read_hounsfield
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.series import read_series
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom.dicom_pixels import read_hounsfield
+from ambiseg.preprocessing.scans.dicom.series import read_series
 
 gdcm = pytest.importorskip("gdcm", reason="needs ambiseg[dicom-codecs]")
 

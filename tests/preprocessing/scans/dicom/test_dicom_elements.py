@@ -15,10 +15,17 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from ambiseg.preprocessing.annotations import ScanRecord
-from ambiseg.preprocessing.dicom_elements import number_of, numbers_of, order_of, text_of, values_of, whole_of
 from ambiseg.preprocessing.errors import AmbisegError, DataError
-from ambiseg.preprocessing.scan import Scan, open_scan
+from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom.dicom_elements import (
+    number_of,
+    numbers_of,
+    order_of,
+    text_of,
+    values_of,
+    whole_of,
+)
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
 WriteSeries = Callable[..., list[Path]]
 PATH = Path("IM1.dcm")

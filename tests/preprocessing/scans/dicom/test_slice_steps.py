@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.slice_steps import equally_spaced, rounding_mm
+from ambiseg.preprocessing.scans.dicom.slice_steps import equally_spaced, rounding_mm
 
 Z = np.array([0.0, 0, 1])
 

@@ -1,0 +1,1 @@
+"""`ambiseg benchmark`: what methods learn, and what they cost."""

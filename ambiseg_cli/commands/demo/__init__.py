@@ -1,0 +1,1 @@
+"""`ambiseg demo`: every step on made data."""

@@ -1,0 +1,1 @@
+"""`ambiseg preprocess`: one file per kind of source."""

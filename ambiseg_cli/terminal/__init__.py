@@ -1,0 +1,1 @@
+"""What the commands share: console, options, tables and displays. Nothing here knows a model."""

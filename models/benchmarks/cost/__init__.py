@@ -1,0 +1,1 @@
+"""What steps and metrics cost, beside the least that the machine needs."""

@@ -1,0 +1,1 @@
+"""Benchmarks that train: entries, trials, and what was measured of them."""

@@ -1,0 +1,1 @@
+"""Networks and losses: torch modules that know no store, no run and no file."""

@@ -1,0 +1,1 @@
+"""What a prediction leaves behind: folders, batches, exports, previews and the report."""

@@ -1,0 +1,1 @@
+"""Voxels out: segmentations as DICOM and as NRRD for 3D Slicer."""

@@ -1,0 +1,1 @@
+"""LIDC-IDRI: annotations, contours, crops and the store made of them."""

@@ -1,0 +1,1 @@
+"""File formats of volumes: NIfTI, NRRD and MetaImage."""

@@ -1,0 +1,1 @@
+"""NIfTI images with readers' masks as a dataset store."""

@@ -1,0 +1,1 @@
+"""Crops that others cut as a dataset store."""

@@ -1,0 +1,1 @@
+"""The dataset store: crops, readers' masks, and where each came from."""
