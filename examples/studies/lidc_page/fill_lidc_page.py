@@ -1,6 +1,6 @@
 """Put what `ambiseg benchmark lidc` found into docs/lidc.md.
 
-    python examples/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/lidc.md]
+    python examples/studies/lidc_page/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/lidc.md]
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
@@ -17,7 +17,7 @@ from ambiseg.preprocessing.files import whole_file
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "*Not measured yet.*\n"
-PAGE = Path(__file__).parents[1] / "docs" / "lidc.md"
+PAGE = Path(__file__).parents[3] / "docs" / "lidc.md"
 
 
 def sections(text: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
 from ambiseg.preprocessing.store.store import Store
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+ROOT = Path(__file__).parents[2]
+STUDIES_FOLDER = ROOT / "examples" / "studies"
 RESULTS = """\
 # Methods on crops
 
@@ -48,7 +49,8 @@ Last.
 
 
 def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    (file,) = STUDIES_FOLDER.rglob(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -108,8 +110,7 @@ def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytes
 def test_docs_page_has_every_section_of_the_results() -> None:
     """Each slot of the page names a file and a section that the benchmark writes."""
     slots = [
-        (slot[1], slot[2])
-        for slot in example("fill_lidc_page").SLOT.findall((EXAMPLES / "../docs/lidc.md").read_text())
+        (slot[1], slot[2]) for slot in example("fill_lidc_page").SLOT.findall((ROOT / "docs" / "lidc.md").read_text())
     ]
     assert ("results.md", "Test") in slots
     known = {"", "Validation", "Test", "Runs", "Beside published figures"}
