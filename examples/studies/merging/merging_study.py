@@ -1,6 +1,6 @@
 """The figures of 0003-merging-hypotheses.md: five ways to merge draws into hypotheses, on known and on real shapes.
 
-    python examples/merging_study.py [DATASET_STORE]
+    python examples/studies/merging/merging_study.py [DATASET_STORE]
 
 For each way, two sets of draws and 2,000 fresh ones come from the same distribution. Printed are means over repetitions of
   n         hypotheses found                      p1        probability given to the first

@@ -1,6 +1,7 @@
 """Time and memory of 16, 100 and 1000 masks of one image: the U-Net runs once, only the last 1x1 layers run for each draw.
 
-    python examples/benchmark_sampling.py [--method generalized] [--preset paper] [--size 128] [--device cuda] [--naive]
+    python examples/studies/cost/benchmark_sampling.py [--method generalized] [--preset paper] [--size 128] \\
+        [--device cuda] [--naive]
 
 `--naive` also times the U-Net run anew for each of the 16 draws, as a loop over a whole forward pass would.
 """

@@ -1,6 +1,6 @@
 """What GED would be for one who may look at the readers' masks: a scale to read a model's figures by.
 
-    python examples/lidc_oracles.py data/lidc-128-repack [--split test] [--crop 64]
+    python examples/studies/lidc_oracles.py data/lidc-128-repack [--split test] [--crop 64]
 
 Prints a Markdown table, each figure a mean over crops. GED is the papers' estimator (V-statistic), of the masks with their
 exact weights and as 16 and 100 draws of them expect it; GED_U is the unbiased figure. The last line is of readers who are

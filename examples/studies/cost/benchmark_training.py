@@ -1,6 +1,6 @@
 """Training steps a second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
 
-    python examples/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 30] [--rounds 3]
+    python examples/studies/cost/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 30] [--rounds 3]
 
 The plain loop is what one writes first: a Dataset that reads a crop, draws its readers and augments both in numpy, a
 DataLoader with worker processes, zero_grad / loss / backward / step in float32, and `loss.item()` at every step. Both are

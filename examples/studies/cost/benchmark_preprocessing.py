@@ -1,6 +1,6 @@
 """Crops per second from LIDC-IDRI's DICOM: ambiseg against the usual script with pylidc and scipy.
 
-    python examples/benchmark_preprocessing.py DICOM_ROOT [--workers N]
+    python examples/studies/cost/benchmark_preprocessing.py DICOM_ROOT [--workers N]
 
 DICOM_ROOT holds a folder a patient with whole scans, as pylidc wants it. Both make the same crops (180 x 180 pixels of
 0.5 mm, four masks, every slice on which a reader drew); ambiseg writes its store as well. The second pass of each is

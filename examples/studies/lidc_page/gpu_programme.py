@@ -1,6 +1,6 @@
 """Everything that wants a GPU, in pieces that may be stopped: tests, costs, and the methods trained on a dataset store.
 
-    python examples/gpu_programme.py data/lidc-128-repack -o gpu --minutes 9
+    python examples/studies/lidc_page/gpu_programme.py data/lidc-128-repack -o gpu --minutes 9
 
 Each call works for so many minutes, the most telling pieces first, and the same call goes on: what is done is skipped, a
 training goes on from its last saved state. Exit code 0 when all is done, 130 while something is left, 5 when all else is
@@ -8,7 +8,7 @@ done and a piece has failed (it is tried again by the next call). `-o` holds a l
 
 Everything may be rehearsed on a CPU at a tiny size:
 
-    python examples/gpu_programme.py STORE -o try --device cpu --preset small --steps 4 --limit 4 \\
+    python examples/studies/lidc_page/gpu_programme.py STORE -o try --device cpu --preset small --steps 4 --limit 4 \\
         --set data.crop=16 --set batch=4 --set 'options.widths=[4,6]' --set options.convs=1
 """
 
@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
+COSTS = ROOT / "examples" / "studies" / "cost"
 STOPPED = 130  # what ambiseg answers when it was stopped and can go on
 FIRST = "probunet,modal,generalized-mixture-full"
 BENCHED = "probunet,generalized"
@@ -41,7 +42,7 @@ def pieces(asked: argparse.Namespace) -> list[Piece]:
     python, ambiseg = [sys.executable], [sys.executable, "-m", "ambiseg", "-q"]
     where = ["--preset", asked.preset, "--device", asked.device]
     settings = [word for setting in asked.settings for word in ("--set", setting)]
-    tests = [*python, "-m", "pytest", "-q", "-s", str(EXAMPLES.parent / "tests" / "models" / "test_gpu.py"), "-m"]
+    tests = [*python, "-m", "pytest", "-q", "-s", str(ROOT / "tests" / "gpu" / "test_gpu.py"), "-m"]
     step = [*ambiseg, "benchmark", "step", str(asked.store), *where, *settings]
     lidc = [*ambiseg, "benchmark", "lidc", "-d", str(asked.store), "-o", str(asked.output / "lidc"), *where, *settings]
     lidc += ["--seeds", asked.seeds, *(["--steps", str(asked.steps)] if asked.steps else [])]
@@ -53,9 +54,9 @@ def pieces(asked: argparse.Namespace) -> list[Piece]:
     if asked.device != "cpu":  # graphs are CUDA's
         found.append(Piece("step-graphs", [*step, "-m", BENCHED, "--set", "hardware.graphs=true"], 2))
     for method in BENCHED.split(","):
-        training = [*python, str(EXAMPLES / "benchmark_training.py"), str(asked.store), "--method", method]
+        training = [*python, str(COSTS / "benchmark_training.py"), str(asked.store), "--method", method]
         found.append(Piece(f"training-{method}", [*training, *where, *settings], 2))
-        sampling = [*python, str(EXAMPLES / "benchmark_sampling.py"), "--method", method, "--naive"]
+        sampling = [*python, str(COSTS / "benchmark_sampling.py"), "--method", method, "--naive"]
         found.append(Piece(f"sampling-{method}", [*sampling, *where], 1))
     found += [
         Piece("lidc-first", [*lidc, "-m", FIRST], resumes=True),

@@ -1,6 +1,7 @@
 """What `ambiseg predict` costs on a whole CT: seconds by part, processor time and peak memory, at a point and with a search.
 
-    python examples/benchmark_predict.py scan.nii.gz --model runs/generalized-001 --at=-57.9,-85.3,-117.5 --slices 300
+    python examples/studies/cost/benchmark_predict.py scan.nii.gz --model runs/generalized-001 --at=-57.9,-85.3,-117.5 \\
+        --slices 300
 
 The scan is first brought to `--slices` slices by linear interpolation. Each prediction is a process of its own, as a user
 starts it; the seconds are those that it writes to run.json, and of the whole process. Processor time is what all its threads

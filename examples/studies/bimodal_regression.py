@@ -1,6 +1,6 @@
 """One-dimensional bimodal regression (Kassapis et al. 2021, section 5.1): what the calibration loss does for a GAN.
 
-    python examples/bimodal_regression.py [--quick] [--repeats 5] [--figure bimodal.png]
+    python examples/studies/bimodal_regression.py [--quick] [--repeats 5] [--figure bimodal.png]
 
 Data (eq. 8): x uniform in [0, 1], b ~ Bernoulli(pi), e ~ N(0, sigma),
   y = .5 - b + e on [0, .4);  (-1)^b (1 - 1.25 x) + e on [.4, .8);  e on [.8, 1],

@@ -1,6 +1,6 @@
 """How the draws of a lesion's slices are best made one volume: on the nodules of a store, with a trained run.
 
-    python examples/stitching_study.py data/lidc-128-repack runs/generalized-001 --limit 140
+    python examples/studies/stitching_study.py data/lidc-128-repack runs/generalized-001 --limit 140
 
 Whole nodules (all their crops of one split, three slices at least) are compared with the readers' volumes:
 

@@ -1,4 +1,4 @@
-"""The examples behind docs/lidc.md: how the page is filled, and the oracles' figures on masks where they are known."""
+"""The examples behind docs/results/lidc.md: how the page is filled, and the oracles' figures on masks where they are known."""
 
 import importlib.util
 import sys
@@ -13,7 +13,8 @@ from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
 from ambiseg.preprocessing.store.store import Store
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+ROOT = Path(__file__).parents[2]
+STUDIES_FOLDER = ROOT / "examples" / "studies"
 RESULTS = """\
 # Methods on crops
 
@@ -48,7 +49,8 @@ Last.
 
 
 def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    (file,) = STUDIES_FOLDER.rglob(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -91,8 +93,9 @@ def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
 
 def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = example("fill_lidc_page")
-    folder, page = tmp_path / "out", tmp_path / "docs/lidc.md"
-    (page.parent / "images").mkdir(parents=True)
+    folder, page = tmp_path / "out", tmp_path / "docs/results/lidc.md"
+    (page.parents[1] / "images").mkdir(parents=True)
+    page.parent.mkdir()
     folder.mkdir()
     page.write_text(PAGE)
     monkeypatch.setattr(sys, "argv", ["fill_lidc_page.py", str(folder), "--page", str(page)])
@@ -102,14 +105,14 @@ def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytes
     (folder / "curves.png").write_bytes(b"curves")
     module.main()
     assert "| `a`   |" in page.read_text()
-    assert [file.name for file in (page.parent / "images").iterdir()] == ["lidc-curves.png"]
+    assert [file.name for file in (page.parents[1] / "images").iterdir()] == ["lidc-curves.png"]
 
 
 def test_docs_page_has_every_section_of_the_results() -> None:
     """Each slot of the page names a file and a section that the benchmark writes."""
     slots = [
         (slot[1], slot[2])
-        for slot in example("fill_lidc_page").SLOT.findall((EXAMPLES / "../docs/lidc.md").read_text())
+        for slot in example("fill_lidc_page").SLOT.findall((ROOT / "docs" / "results" / "lidc.md").read_text())
     ]
     assert ("results.md", "Test") in slots
     known = {"", "Validation", "Test", "Runs", "Beside published figures"}

@@ -1,6 +1,6 @@
 """How few draws a mixture's KL divergence needs: spread of the estimate by draws, plain and by component.
 
-    python examples/mixture_kl.py
+    python examples/studies/mixture_kl.py
 
 Random pairs of nine-component full-covariance mixtures in two dimensions, the shape of the default model. "plain" draws z
 from the whole mixture, as one would first write it; "by component" sums over the components exactly and draws only

@@ -1,6 +1,6 @@
 """The figures of 0003-merging-hypotheses.md for trained models: what the merging threshold and the number of draws change.
 
-    python examples/merging_models.py STORE RUN [RUN ...] [--split val] [--limit 150] [--figure FILE]
+    python examples/studies/merging/merging_models.py STORE RUN [RUN ...] [--split val] [--limit 150] [--figure FILE]
 
 The runs' calibrations are left aside. Printed are means over images; hypotheses are all that `rank` makes, of which the
 first eight are listed.
