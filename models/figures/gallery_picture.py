@@ -22,7 +22,7 @@ from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
 from ..core.predictive import FinitePredictive, harden
 from ..evaluation.rows import check_data, chosen_rows
 from ..results.preview import COLOURS, INK, PALE, legible, outline, percent
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 BLANK = 1e-4  # a less probable cell stays blank, as in the paper
 IMAGES_AT_ONCE = 32

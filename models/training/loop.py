@@ -23,9 +23,9 @@ from ..core.batch import Batch
 from ..core.method import Method, Player, Stage, build
 from ..core.randomness import generator_for, seed_of
 from ..runs.config import HardwareSettings, OptimiserSettings, TrainConfig
-from ..runs.memory import keep_freed_memory
-from ..runs.precision import autocast, training_precision
-from ..runs.run import DataRecord, Run
+from ..runs.hardware import autocast, keep_freed_memory, training_precision
+from ..runs.run_folder import Run
+from ..runs.run_record import DataRecord
 from .augment import make_batch
 from .checkpoint import TrainingState
 from .crop_source import Share, crop_source

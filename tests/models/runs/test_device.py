@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from ambiseg.models.runs.config import OptimiserSettings, make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained, new_run_path, newest_run
+from ambiseg.models.runs.run_folder import Run, new_run_path, newest_run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import Progress, initial_state, learning_rate, train, update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth

@@ -1,14 +1,40 @@
-"""In which precision networks are trained: half of it where the hardware has units for it, asked for openly."""
+"""The machine that a run computes on: its device, its precision, and the memory of its C library.
 
+Nothing is chosen in silence: a device or a precision that was asked for is used, or refused with a reason.
+"""
+
+import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
 
-from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 X86 = ("x86_64", "AMD64")
+
+# Parameters of mallopt(3), from glibc's malloc.h. Blocks above a size are mapped separately (at most so many of them),
+# free memory at the end of the heap is given back above a threshold, and the heap grows by so much more than requested.
+MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
+NEVER, MARGIN = 2**31 - 1, 2**28
+
+
+def resolve_device(text: str = "auto") -> torch.device:
+    """The device for "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"; never another one than asked for."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if text == "cpu":
+        return torch.device("cpu")
+    kind, _, number = text.partition(":")
+    if kind != "cuda" or not (number == "" or number.isdigit()):
+        raise UsageError(f"No device {text!r}: expected auto, cpu, cuda or cuda:N.")
+    if not torch.cuda.is_available():
+        raise ResourceError(f"Device {text!r} asked for, but this PyTorch sees no CUDA device: use --device cpu.")
+    if int(number or 0) >= torch.cuda.device_count():
+        raise ResourceError(f"Device {text!r} asked for, but there are {torch.cuda.device_count()} CUDA devices.")
+    return torch.device(text)
 
 
 def training_precision(asked: str, device: torch.device) -> torch.dtype:
@@ -49,3 +75,15 @@ def autocast(precision: torch.dtype, device: torch.device, *, graphs: bool = Fal
     if precision is torch.float32:
         return nullcontext()
     return torch.autocast(device.type, precision, cache_enabled=not graphs)
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell the C library to keep freed memory for this process; whether it could be told (glibc only), once a process.
+
+    The process then holds on to the most memory that it ever had in use.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(name, value) == 1 for name, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER), (TOP_PAD, MARGIN)))
