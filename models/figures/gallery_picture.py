@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
 from ..evaluation.rows import check_data, chosen_rows

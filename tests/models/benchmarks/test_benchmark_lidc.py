@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
 TWO = (Entry("mheads-gate", "mheads", {"gate": "learned"}), Entry("probunet", "probunet"))
 STEPS = 30
-PUBLISHED = Path(__file__).parents[3] / "examples" / "published_lidc.csv"
+PUBLISHED = Path(__file__).parents[3] / "examples" / "studies" / "lidc_page" / "published_lidc.csv"
 
 Parts = list[tuple[str, str]]
 
