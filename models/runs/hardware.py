@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 X86 = ("x86_64", "AMD64")
@@ -22,26 +23,46 @@ NEVER, MARGIN = 2**31 - 1, 2**28
 
 
 def resolve_device(text: str = "auto") -> torch.device:
-    """The device for "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"; never another one than asked for."""
+    """The device that a name stands for; a device that was requested is never replaced by another one.
+
+    Args:
+        text: "auto" (CUDA if there is a CUDA device, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: the text is none of these.
+        ResourceError: this machine has no such device.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if text == "cpu":
         return torch.device("cpu")
     kind, _, number = text.partition(":")
     if kind != "cuda" or not (number == "" or number.isdigit()):
-        raise UsageError(f"No device {text!r}: expected auto, cpu, cuda or cuda:N.")
+        raise UsageError(f"Unknown `device` {text!r}: expected auto, cpu, cuda or cuda:N.")
     if not torch.cuda.is_available():
-        raise ResourceError(f"Device {text!r} asked for, but this PyTorch sees no CUDA device: use --device cpu.")
+        raise ResourceError(f"`device` is {text!r}, but this PyTorch sees no CUDA device: set `device` to cpu.")
     if int(number or 0) >= torch.cuda.device_count():
-        raise ResourceError(f"Device {text!r} asked for, but there are {torch.cuda.device_count()} CUDA devices.")
+        there = counted(torch.cuda.device_count(), "CUDA device")
+        raise ResourceError(
+            f"`device` is {text!r}, but this machine has {there}, numbered from 0: choose one of these."
+        )
     return torch.device(text)
 
 
 def training_precision(asked: str, device: torch.device) -> torch.dtype:
-    """The type in which convolutions and matrix products are computed on a device, for `hardware.precision` as `asked`.
+    """The type in which convolutions and matrix products are computed on a device.
 
-    "auto" is bf16 where the device has units for it, else fp16 on CUDA and float32 on a CPU. Raises UsageError for a type
-    that the device would only imitate, which is tens of times slower than float32.
+    Args:
+        asked: the setting `hardware.precision`. "auto" is bf16 where the device has units for it, else fp16 on CUDA and
+            float32 on a CPU.
+        device: where the networks are trained.
+
+    Raises:
+        UsageError: the device would only emulate the type, which is tens of times slower than float32.
     """
     units = has_bf16_units(device)
     if asked == "float32" or (asked == "auto" and device.type == "cpu" and not units):
@@ -57,9 +78,9 @@ def training_precision(asked: str, device: torch.device) -> torch.dtype:
 
 
 def has_bf16_units(device: torch.device) -> bool:
-    """Whether the device computes in bf16, rather than imitating it.
+    """Whether the device computes in bf16 natively rather than by emulation.
 
-    oneDNN takes bf16 on every CPU with AVX-512 and converts where there is no avx512_bf16, at a third of float32's speed.
+    oneDNN accepts bf16 on every CPU with AVX-512. Without avx512_bf16 it converts, at a third of the speed of float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -69,8 +90,9 @@ def has_bf16_units(device: torch.device) -> bool:
 
 
 def autocast(precision: torch.dtype, device: torch.device, *, graphs: bool = False) -> AbstractContextManager[Any]:
-    """A context in which networks compute in this precision; with `graphs`, as CUDA graphs need it: no weight is converted
-    ahead and kept.
+    """A context in which networks compute in this precision.
+
+    graphs: whether the networks run as CUDA graphs, for which no converted weight may be cached.
     """
     if precision is torch.float32:
         return nullcontext()
@@ -79,9 +101,16 @@ def autocast(precision: torch.dtype, device: torch.device, *, graphs: bool = Fal
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell the C library to keep freed memory for this process; whether it could be told (glibc only), once a process.
+    """Make the C library keep freed memory for this process, from now on.
 
-    The process then holds on to the most memory that it ever had in use.
+    What one training step or prediction frees, the next one needs again. By default glibc returns every block of a few
+    megabytes to the system when a tensor is freed, and the system hands out zeroed pages when the next one is allocated:
+    up to a quarter of a step (docs/decisions/0010-memory-on-a-cpu.md). Afterwards the process holds on to the most memory
+    that it ever had in use, so only the training loop, the command line and processes of our own call this; a Python
+    program that predicts keeps its allocator as it is, unless it asks for this.
+
+    Returns:
+        Whether it could be done (glibc only).
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,11 +1,11 @@
-"""The run folder: everything needed to repeat a run, to go on with it, or to predict with it.
+"""The run folder: everything needed to repeat a run, to resume it, or to predict with it.
 
 run.json               version, settings, method and options, the data's name and content hash, seed
-metrics.jsonl          a line a log entry: {"kind": "train" | "validation", "step": ..., ...}
+metrics.jsonl          one line per log entry: {"kind": "train" | "validation", "step": ..., ...}
 model.safetensors      the best weights so far
-checkpoint.pt          the last state, to go on from; loads without executing code
+checkpoint.pt          the last state, to resume from; loads without executing code
 progress.png           the curves
-calibration.json       what `ambiseg calibrate` fitted: how stated probabilities become believed ones
+calibration.json       what `ambiseg calibrate` fitted: how stated probabilities become calibrated ones
 """
 
 import math
@@ -29,7 +29,7 @@ RUNS, RECORD = Path("runs"), "run.json"
 
 
 class LogEntry(BaseModel):
-    """A line of the metrics log: figures of a step by their names, None where one is not defined."""
+    """One line of the metrics log: figures of a step by name, None where one is not defined."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | None]
@@ -56,15 +56,25 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, record: RunRecord) -> "Run":
-        """Start a new run folder; nothing may stand there but what a killed start left."""
+        """Start a new run folder.
+
+        Args:
+            path: a folder that does not exist yet, or that holds only what a killed start left behind.
+            record: the content of its run.json.
+
+        Raises:
+            UsageError: something else is there.
+        """
         if not is_free(path):
-            raise UsageError(f"{path} exists already: go on with --resume {path}, or choose another name with -o.")
+            raise UsageError(
+                f"{path} already exists: give it as `resume` to continue that run, or choose another `output`."
+            )
         write_json(path / RECORD, record)
         return cls(path, record)
 
     @classmethod
     def wait_for(cls, path: Path, seconds: float = 120.0) -> "Run":
-        """Open a run folder that another process is making."""
+        """Open a run folder that another process is about to create."""
         begun = time.monotonic()
         while not (path / RECORD).is_file() and time.monotonic() - begun < seconds:
             time.sleep(0.1)
@@ -72,10 +82,15 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Open a run folder."""
+        """Open an existing run folder.
+
+        Raises:
+            InputError: there is no run.json.
+            DataError: run.json is damaged or of another version.
+        """
         file = path / RECORD
         if not file.is_file():
-            raise InputError(f"No run at {path}: expected a folder with run.json, as `ambiseg train` makes it.")
+            raise InputError(f"No run at {path}: expected a folder with run.json, as `ambiseg train` creates it.")
         return cls(path, read_json(file, RunRecord, "train again, or restore it"))
 
     @property
@@ -99,9 +114,10 @@ class Run:
             file.write(_line(entry))
 
     def read_log(self) -> list[dict[str, Any]]:
-        """All entries of the metrics log; a last line cut short by a kill is left out.
+        """All entries of the metrics log, without a last line that a kill cut short.
 
-        Raises DataError, with its number, for any other line that is no entry.
+        Raises:
+            DataError: another line is not a log entry; the message gives its number.
         """
         *lines, _cut = self.log.read_bytes().split(b"\n") if self.log.is_file() else [b""]
         entries = []
@@ -111,7 +127,7 @@ class Run:
         return entries
 
     def cut_log(self, step: int) -> None:
-        """Drop the entries of steps after `step`: they will be made again."""
+        """Drop the entries of steps after `step`, which will be trained again."""
         kept = [entry for entry in self.read_log() if entry["step"] <= step]
         with whole_file(self.log) as file:
             file.write_text("".join(map(_line, kept)), encoding="utf-8")
@@ -125,7 +141,7 @@ class Run:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    """An entry as a line of the log, nothing where a figure is not defined or infinite."""
+    """An entry as one line of the log; a figure that is undefined or infinite becomes null."""
     plain = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in entry.items()
     }

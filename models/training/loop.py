@@ -73,7 +73,7 @@ def train(
     """
     if store.content_hash != run.record.data.content_hash:
         raise InputError(
-            f"{store.path} is not the data set that {run.path} was started on: name the right one with --data."
+            f"{store.path} is not the data set that {run.path} was started on: give the right one as `data`."
         )
     check_data(run.record.config, store)
     with ExitStack() as held, joined_processes(device) as (processes, device), stop_requests() as stop:
@@ -273,7 +273,7 @@ def _check_normalisation(method: nn.Module, images: int) -> None:
     """Raise UsageError when batch statistics would have to be taken from a single image."""
     if images < 2 and any(isinstance(layer, nn.BatchNorm2d) for layer in method.modules()):
         raise UsageError(
-            "The networks normalise over a batch, and a process has 1 image a step: choose a larger --batch, or set "
+            "The networks normalise over a batch, but each process gets only 1 image per step: choose a larger `batch`, or set "
             "options.norm=false where the method has it."
         )
 
