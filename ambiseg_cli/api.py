@@ -19,8 +19,7 @@ from ambiseg.models.results.folder import check_folder, check_formats, write_pre
 from ambiseg.models.runs.device import resolve_device
 from ambiseg.models.runs.run import Trained, load_trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.scans.scan import Scan, open_scan
-from ambiseg.preprocessing.scans.scan_image import scan_of_image
+from ambiseg.preprocessing.scans.scan import Scan, open_scan, scan_of_image
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -18,8 +18,8 @@ from ambiseg.models.benchmarks.pages.markdown_tables import markdown_table, shor
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import GED, ged, without_self_pairs
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 DRAWS = (16, 100)
 PERFECT = "the readers' own distribution, if they are independent"

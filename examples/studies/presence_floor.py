@@ -32,8 +32,8 @@ from scipy.integrate import quad
 from scipy.optimize import linprog, minimize
 from scipy.special import beta, betaln, comb
 
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 COUNTS = (53, 3905, 2500, 2381, 3914)  # of lidc-128-repack: crops by how many of four readers marked something
 GRID = 4001  # values of p in the linear program

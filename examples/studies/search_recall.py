@@ -28,7 +28,7 @@ from ambiseg.preprocessing.lidc.annotations import Nodule, ScanRecord, marks, no
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.scan import open_scan, read_mask
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 LIMITS = (1, 3, 5, 10, 20)
 SMALLEST_MM = 4.0

@@ -33,8 +33,8 @@ from ambiseg.models.metrics.outcomes import Outcome, hypothesis_bins, outcome
 from ambiseg.models.metrics.reliability import together
 from ambiseg.models.prediction.stitch import stitching
 from ambiseg.models.runs.run import Trained, load_trained
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 SLICES, READERS = 3, 2
 Volumes = tuple[NDArray[np.uint8], NDArray[np.float64], int | None]  # [S, Z, H, W], weights [S], draws

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.arrays import where_it_lies
 from ..core.calibration import Calibration

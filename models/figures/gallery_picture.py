@@ -17,8 +17,8 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
 from ..evaluation.rows import check_data, chosen_rows

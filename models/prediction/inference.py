@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.calibration import Calibration
 from ..core.hypotheses import MERGE, Hypotheses, rank

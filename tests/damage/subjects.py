@@ -145,7 +145,7 @@ def opened_store() -> Any:
 
 def dealt_crops() -> Any:
     """Images that a store deals for training."""
-    from ambiseg.preprocessing.sources.papers.deals import dealer
+    from ambiseg.preprocessing.sources.papers.guessing_game import dealer
     from ambiseg.preprocessing.store.store import Store
 
     images, masks, odds = dealer(Store.open(Path("store")))(2, np.random.default_rng(0))
@@ -162,7 +162,7 @@ def evaluated_store() -> Any:
 
 def digits() -> Any:
     """MNIST's files."""
-    from ambiseg.preprocessing.sources.papers.idx import read_idx
+    from ambiseg.preprocessing.sources.papers.mnist import read_idx
 
     return [digest(read_idx(file)) for file in sorted(Path().glob("*ubyte*"))]
 

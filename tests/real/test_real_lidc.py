@@ -23,8 +23,8 @@ from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR
 from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
-from ambiseg.preprocessing.scans.resample import PlaneGrid, majority
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
 pytestmark = pytest.mark.real
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume, write_volume
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 
 def with_slices(volume: Volume, count: int) -> Volume:

@@ -48,8 +48,8 @@ from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import equal_weights
 from ambiseg.models.metrics.reliability import together
 from ambiseg.models.runs.run import Trained, load_trained
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 SEED = 0
 TABLES = (

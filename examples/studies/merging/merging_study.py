@@ -21,8 +21,8 @@ from scipy.spatial.distance import squareform
 
 from ambiseg.models.core.hypotheses import rank
 from ambiseg.models.core.overlap import pairwise_iou
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
 Merge = Callable[[NDArray, float], NDArray]

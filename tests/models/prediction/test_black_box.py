@@ -19,7 +19,7 @@ from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.runs.run import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 Command = Callable[..., tuple[int, str, str]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing.scans.resample import PlaneGrid, area_weights, linear_weights, majority
+from ambiseg.preprocessing.volumes.resample import PlaneGrid, area_weights, linear_weights, majority
 
 
 def disc(size: int, centre: tuple[float, float], radius: float) -> np.ndarray:

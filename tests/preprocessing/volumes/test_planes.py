@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ambiseg.preprocessing.scans.planes import centre_crop
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 
 @pytest.mark.parametrize(("length", "size", "expected"), [(6, 2, [2, 3]), (7, 3, [2, 3, 4]), (7, 4, [1, 2, 3, 4])])

@@ -11,7 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .voxel_size import VOXEL_MM
+from .volume import VOXEL_MM, Volume
 
 DISPLAY = axcodes2ornt("LPS")
 SAME_GRID = 0.1  # largest distance between the corners of two grids that are called one, in voxels
@@ -206,3 +206,17 @@ def times(shape: Sequence[int]) -> str:
 def _mm(length: float) -> str:
     """A length in three digits: "0.0007", "1,500"."""
     return f"{length:,.0f}" if length >= 1000 else f"{length:.3g}"
+
+
+def check_same_grid(name: str, volume: Volume, image_name: str, image: Volume) -> None:
+    """Raise `DataError` unless the voxels of `volume` are those of the `image`; the names are for the message."""
+    if volume.array.shape != image.array.shape:
+        came, expected = (times(each.array.shape[::-1]) for each in (volume, image))
+        raise DataError(
+            f"{name} is not on the grid of {image_name}: it has {came} voxels, the image {expected}; resample it."
+        )
+    apart = apart_mm(volume.affine, image.affine, image.array.shape[::-1])
+    if apart > SAME_GRID * min(image.spacing_mm):
+        raise DataError(
+            f"{name} is not on the grid of {image_name}: their voxels lie up to {apart:.1f} mm apart; resample it."
+        )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.scans.isotropic import isotropic
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.resample import isotropic
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SPACING_MM = (3.0, 0.75, 1.5)
 ALL = (-5000.0, 5000.0)

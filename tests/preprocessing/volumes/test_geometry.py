@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.scans.formats.itk import itk_affine, read_itk
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, write_on_grid
-from ambiseg.preprocessing.scans.grid import RIGHT, SAME_GRID, Grid, apart_mm, grid_from, grid_of
-from ambiseg.preprocessing.scans.scan_image import scan_of_image
+from ambiseg.preprocessing.scans.scan import scan_of_image
+from ambiseg.preprocessing.volumes.grid import RIGHT, SAME_GRID, Grid, apart_mm, grid_from, grid_of
 
 ORIENTATIONS = [
     np.eye(3)[:, order] * signs for order, signs in product(permutations(range(3)), product((1, -1), repeat=3))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.scans.values import mask_labels
 from ambiseg.preprocessing.sources.packed.crop_values import label_values
+from ambiseg.preprocessing.volumes.values import mask_labels
 
 
 @given(seed=st.integers(0, 10**6), labels=st.sampled_from([1, 2, 5, 255]), dust=st.floats(0, 0.009))
