@@ -314,7 +314,7 @@ def evaluations(folder: Path) -> None:
             "spacing_mm": 0.5, "known_odds": False, "scored": None, "samples": 100, "seed": 0, "weights": "draws",
             "estimators": {"ged*_v": "squared GED, V-statistic"}, "floor": {"ged16_v": 0.1},
         }  # fmt: skip
-        (place / "summary.json").write_text(json.dumps(about, indent=1))
+        EvaluationSummary.model_validate(about).write(place)
         measures = list(CASE_MEASURES)[:6]
         rows = [[row, f"p{row // 2}", *(f"{value:.6f}" for value in rng.random(len(measures)))] for row in range(8)]
         table(place / "cases.csv", [["row", "patient", *measures], *rows])
