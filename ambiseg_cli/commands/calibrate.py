@@ -49,11 +49,12 @@ def calibrate(
     """
     from ambiseg.models.evaluation.calibrate_run import calibrate as fit_run
     from ambiseg.models.evaluation.calibrate_run import check_split, choices
-    from ambiseg.models.evaluation.judgement import calibrated, judge
+    from ambiseg.models.evaluation.judgement import judge, recalibrated
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.calibration_folder import write_check
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained, newest_run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import newest_run
+    from ambiseg.models.runs.trained import load_trained
 
     run = run or newest_run()
     trained = load_trained(run, resolve_device(device), calibrated=False)
@@ -64,7 +65,7 @@ def calibrate(
         fit = fit_run(trained, store, samples=samples, seed=seed, limit=limit, on_progress=fitting)
         found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=checking)
     before = judge(found, patients, seed)
-    after = judge(calibrated(found, fit.calibration), patients, seed)
+    after = judge(recalibrated(found, fit.calibration), patients, seed)
     content = write_check(run, trained, store, check, fit, before, after)
     if as_json:
         emit_json(content)

@@ -55,12 +55,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
     """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration; with a report."""
-    from ambiseg.models.evaluation.evaluation import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
+    from ambiseg.models.evaluation.evaluation import check_parquet
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained, newest_run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import newest_run
+    from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.files import check_place
 
     if parquet:

@@ -1,6 +1,5 @@
 """The model card, README.md: what a model is, what it learned from, how good it is, where it ends."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +8,6 @@ from ambiseg.preprocessing.counted import counted
 from ..figures.numbers import decimals, interval
 from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
-from ..metrics.summary import Figure
 from ..runs.config import TrainConfig
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
 from .references import REFERENCES

@@ -35,7 +35,9 @@ def check_comparable(evaluations: Sequence[StoredEvaluation], figures: Sequence[
             _same_kind(figure, first, other)
 
 
-def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: object, two: object, advice: str = "") -> None:
+def _same(
+    words: str, first: StoredEvaluation, other: StoredEvaluation, one: object, two: object, advice: str = ""
+) -> None:
     if one != two:
         raise DataError(
             f"{first.name} and {other.name} differ in their {words}, {shown(str(one))} and {shown(str(two))}: "

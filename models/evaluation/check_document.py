@@ -4,14 +4,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.calibration import Calibration
 from ..metrics.summary import FigureSummary
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .calibrate_run import Fit
 from .judgement import Judgement
 from .summary_document import BinsSummary
@@ -67,7 +67,7 @@ class FittedCalibration(Calibration):
     model_config = ConfigDict(extra="ignore")
 
     what: str = ""
-    held_out_nll: dict[str, FiniteFloat] = {}
+    held_out_nll: dict[str, FiniteFloat] = Field(default_factory=dict)
     cases: int = 0
     patients: int = 0
 

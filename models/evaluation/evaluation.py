@@ -133,7 +133,7 @@ def check_parquet() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            'A Parquet table needs pyarrow, which is not installed: run `pip install "ambiseg[parquet]"`, or leave `parquet` out.'
+            'A Parquet table needs pyarrow: run pip install "ambiseg[parquet]", or leave out `parquet`.'
         ) from error
 
 

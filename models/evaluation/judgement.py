@@ -41,6 +41,6 @@ def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> J
     )
 
 
-def calibrated(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
+def recalibrated(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
     """The same cases with the calibrated probabilities of all hypotheses."""
     return [one.believed(calibration.probabilities(one.probabilities, one.empty)) for one in found]

@@ -15,7 +15,6 @@ from .evaluation import CASES
 from .summary_document import AGAIN, SUMMARY, EvaluationSummary
 
 
-
 @dataclass(frozen=True)
 class StoredEvaluation:
     """An evaluation as it lies in `folder`.

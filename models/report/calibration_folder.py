@@ -15,7 +15,7 @@ from ..evaluation.check_document import FOLDER, CalibrationCheck
 from ..evaluation.judgement import Judgement
 from ..figures.reliability_diagram import draw_reliability
 from ..figures.style import png
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 
 def write_check(

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import json
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
@@ -23,9 +22,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from ambiseg.models.bundle import export_model
 from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.core.method import build
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess

@@ -20,7 +20,7 @@ from ...figures.style import (
     plain,
     png,
 )
-from ...runs.run import Run
+from ...runs.run_folder import Run
 from ..trials.measured import entry_and_seed, run_folders
 from .markdown_tables import short
 

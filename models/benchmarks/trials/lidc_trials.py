@@ -18,12 +18,13 @@ from ambiseg.preprocessing.store.store import Store
 from ...core.calibration import Calibration
 from ...evaluation.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
 from ...evaluation.calibrate_run import SPLIT, choices, fit
-from ...evaluation.evaluate_run import evaluate
 from ...evaluation.check_document import JudgementSummary
-from ...evaluation.judgement import calibrated, judge
+from ...evaluation.evaluate_run import evaluate
+from ...evaluation.judgement import judge, recalibrated
 from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
-from ...runs.run import Run, Trained, load_trained
+from ...runs.run_folder import Run
+from ...runs.trained import Trained, load_trained
 from ...training.loop import check_data, check_hardware, train
 from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry
@@ -171,7 +172,7 @@ def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProg
 
 
 def _judged(found: Sequence[Outcome], patients: Sequence[str], calibration: Calibration, work: Work) -> Judged:
-    before, after = judge(found, patients, SEED), judge(calibrated(found, calibration), patients, SEED)
+    before, after = judge(found, patients, SEED), judge(recalibrated(found, calibration), patients, SEED)
     return Judged(limit=work.limit, before=JudgementSummary.of(before), after=JudgementSummary.of(after))
 
 

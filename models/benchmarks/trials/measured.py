@@ -16,7 +16,8 @@ from ...evaluation.stored import StoredEvaluation, read_evaluation
 from ...evaluation.summary_document import AGAIN
 from ...metrics.catalogue import DRAWS
 from ...metrics.summary import Figure
-from ...runs.run import Run, RunRecord
+from ...runs.run_folder import Run
+from ...runs.run_record import RunRecord
 from .lidc_trials import RUNS, TIMED
 from .notes import Notes, Training, read_notes
 

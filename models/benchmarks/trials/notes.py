@@ -104,4 +104,3 @@ def _write(run: Path, changed: dict[str, object]) -> None:
     content = {name: value for name, value in content.items() if value is not None}
     if content or (run / FILE).is_file():
         write_json(run / FILE, content)
-

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from ambiseg.commands.evaluate import evaluate
 from ambiseg.models.core.method import build, check_options
 from ambiseg.models.runs.config import TrainConfig
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
 from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
@@ -74,7 +75,7 @@ def test_numbers_alone_in_place_of_a_report(run):
 
 def test_a_missing_package_is_told_before_the_work(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match="needs pyarrow, which is not installed"):
+    with pytest.raises(UsageError, match="needs pyarrow: run pip install"):
         invoke(run, "--parquet")
     assert not (run / "evaluation-test").exists()
 

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ import torch
 from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.core.predictive import Atoms, SampledPredictive
 from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.metrics.pixel_reliability import pixel_reliability
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.runs.run import DataRecord, load_trained
+from ambiseg.models.runs.run_record import DataRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
@@ -32,7 +35,6 @@ POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large
 def document(evaluation: Evaluation) -> dict[str, Any]:
     """What an evaluation's summary.json holds."""
     return evaluation.summary().model_dump(mode="json")
-
 
 
 def population_masks():
@@ -355,9 +357,9 @@ def test_surface_distances_are_in_the_data_sets_mm(tmp_path):
 def test_evaluations_of_draws_and_of_exact_weights_share_their_estimators(store):
     oracles = (population_oracle(store), population_oracle(store, exact=True))
     draws, exact = (evaluate(oracle, store, "test", limit=3).about for oracle in oracles)
-    assert (draws["weights"], exact["weights"]) == ("draws", "exact")
-    assert draws["estimators"] == exact["estimators"]
-    assert draws["calibrated"] is None
+    assert (draws.weights, exact.weights) == ("draws", "exact")
+    assert draws.estimators == exact.estimators
+    assert draws.calibrated is None
 
 
 def test_a_runs_calibration_is_used_and_told(store):

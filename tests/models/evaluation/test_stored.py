@@ -73,7 +73,9 @@ def test_damaged_summary(run, text, message):
 def test_a_summary_of_other_values(run, name, value):
     file = run / "evaluation-test" / "summary.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
-    with pytest.raises(DataError, match=f"summary.json is damaged .*`{name}`: expected .*; run `ambiseg evaluate` again"):
+    with pytest.raises(
+        DataError, match=f"summary.json is damaged .*`{name}`: expected .*; run `ambiseg evaluate` again"
+    ):
         read_evaluation(run, "test")
 
 
