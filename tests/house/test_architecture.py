@@ -1,56 +1,115 @@
-"""The house rules that a machine can check: which package may import which, and what may not be imported at all."""
+"""The house rules that a machine can check: which room may import which, and what may not be imported at all."""
 
-import ast
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = {"ambiseg_cli": "ambiseg", "models": "ambiseg.models", "preprocessing": "ambiseg.preprocessing"}
-MAY_IMPORT = {
-    "ambiseg_cli": {"ambiseg", "ambiseg.models", "ambiseg.preprocessing"},
-    "models": {"ambiseg.models", "ambiseg.preprocessing"},
-    "preprocessing": {"ambiseg.preprocessing"},
-}
-FILES = sorted(file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py"))
+from .layout import (
+    PACKAGES,
+    ROOT,
+    Module,
+    arrows,
+    circles,
+    modules,
+    rooms,
+    small_with_one_importer,
+    stems_used_twice,
+)
+
+HOUSE = modules()
+GRAPH = arrows(HOUSE)
+FLOORS = (  # from the ground up: a module imports its own room and rooms of lower floors
+    "preprocessing",
+    "preprocessing.volumes",
+    "preprocessing.scans.formats preprocessing.scans.dicom",
+    "preprocessing.scans",
+    "preprocessing.exports preprocessing.store",
+    "preprocessing.lidc",
+    "preprocessing.phantom preprocessing.sources",
+    "preprocessing.sources.packed",
+    "preprocessing.sources.nifti preprocessing.sources.papers",
+    "models models.core",
+    "models.nets models.metrics",
+    "models.methods",
+    "models.runs models.runs.presets",
+    "models.training models.prediction models.evaluation",
+    "models.comparison models.audit",
+    "models.figures",
+    "models.report",
+    "models.bundle",
+    "models.results.viewer",
+    "models.results",
+    "models.benchmarks models.benchmarks.cost",
+    "models.benchmarks.trials",
+    "terminal",
+    "api",
+    "commands.preprocess commands.benchmark commands.demo",
+    "commands",
+    "main",
+)
+FLOOR = {f"ambiseg.{room}": height for height, names in enumerate(FLOORS) for room in names.split()}
+MOST_MODULES = 15
+# Small files with a single importer that are rooms all the same: one of a family, each found under its own name.
+FAMILIES = ("ambiseg.commands.", "ambiseg.models.methods.", "ambiseg.models.metrics.")
 
 
-def imports(file: Path, *, top_only: bool = False) -> Iterator[str]:
-    """Full names of the modules that a file imports; relative ones resolved to their installed names."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    folder, *inner = file.relative_to(ROOT).with_suffix("").parts
-    module = [*PACKAGES[folder].split("."), *inner]
-    for node in tree.body if top_only else ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = module[: len(module) - node.level] if node.level else []
-            yield ".".join([*base, *filter(None, [node.module])])
+def place(module: Module) -> str:
+    """The name under which a module stands in FLOORS: its room, or itself at the top of `ambiseg`."""
+    return module.name if module.room == "ambiseg" and module.name != "ambiseg" else module.room
 
 
-def owner(name: str) -> str | None:
-    """Which of our packages a module belongs to."""
-    return next(
-        (package for package in sorted(PACKAGES.values(), reverse=True) if f"{name}.".startswith(f"{package}.")), None
-    )
+@pytest.mark.parametrize("module", HOUSE, ids=lambda module: str(module.path.relative_to(ROOT)))
+def test_imports_run_one_way(module: Module) -> None:
+    """Within the tree by installed names, and only downwards."""
+    by_name = {other.name: other for other in HOUSE}
+    for base, _ in module.imports():
+        assert base.split(".")[0] not in PACKAGES, f"{module.path} imports {base}: use its installed name under ambiseg"
+    if module.name == "ambiseg" or module.path.stem in {"__main__", "version"}:
+        return  # the public face: it imports lazily from the top
+    here = place(module)
+    for target in GRAPH[module.name]:
+        there = place(by_name[target])
+        if there in {"ambiseg", "ambiseg.version"}:
+            continue
+        assert there == here or FLOOR[there] < FLOOR[here], f"{module.name} may not import {target}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_run_one_way(file: Path) -> None:
-    folder = file.relative_to(ROOT).parts[0]
-    for name in imports(file):
-        assert name.split(".")[0] not in PACKAGES, f"{file} imports {name}: use its installed name under ambiseg"
-        assert owner(name) is None or owner(name) in MAY_IMPORT[folder], f"{file} imports {name}"
+def test_every_room_has_a_floor() -> None:
+    known = {*FLOOR, "ambiseg", "ambiseg.__main__", "ambiseg.version"}
+    assert {place(module) for module in HOUSE} <= known
+    assert set(FLOOR) <= {place(module) for module in HOUSE}
+
+
+def test_there_is_no_circle() -> None:
+    assert not circles(GRAPH)
+    plan = rooms(HOUSE, GRAPH)
+    assert not circles({room: targets - {"ambiseg"} for room, targets in plan.items() if room != "ambiseg"})
+
+
+def test_a_stem_names_one_file() -> None:
+    assert not stems_used_twice(HOUSE)
+
+
+def test_no_room_is_crowded() -> None:
+    crowd = Counter(module.room for module in HOUSE if module.path.stem != "__init__")
+    assert {room: count for room, count in crowd.items() if count > MOST_MODULES} == {}
+
+
+def test_a_file_is_a_room() -> None:
+    """No small file has a single visitor, but for members of a family."""
+    small = small_with_one_importer(HOUSE, GRAPH)
+    assert [module.name for module, _ in small if not f"{module.name}".startswith(FAMILIES)] == []
 
 
 def test_preprocessing_knows_no_torch() -> None:
-    for file in (ROOT / "preprocessing").rglob("*.py"):
-        assert not any(name.split(".")[0] == "torch" for name in imports(file)), file
+    for module in HOUSE:
+        if module.name.startswith("ambiseg.preprocessing"):
+            assert not any(base.split(".")[0] == "torch" for base, _ in module.imports()), module.path
 
 
 def test_training_stays_light() -> None:
@@ -91,8 +150,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"ambiseg"}
     wanted = {
-        f"{PACKAGES[f.relative_to(ROOT).parts[0]].replace('.', '/')}/{'/'.join(f.relative_to(ROOT).parts[1:])}"
-        for f in FILES
+        f"{module.name.replace('.', '/')}{'/__init__' if module.path.stem == '__init__' else ''}.py" for module in HOUSE
     }
     assert wanted <= names
     assert {name for name in names if name.endswith(".py")} == wanted
