@@ -16,8 +16,9 @@ def methods(
     """List the methods, or one method's options with their defaults."""
     from rich.table import Table
 
-    from ambiseg.models.core.method import find_method, options_model
-    from ambiseg.models.core.method import methods as all_methods
+    from ambiseg.models.methods.constructor import options_model
+    from ambiseg.models.methods.registry import find_method
+    from ambiseg.models.methods.registry import methods as all_methods
 
     if name is None:
         summaries = {key: method.summary for key, method in all_methods().items()}

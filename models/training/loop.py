@@ -20,8 +20,9 @@ from ambiseg.preprocessing.files import clear_leftovers, only_writer
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.batch import Batch
-from ..core.method import Method, Player, Stage, build
+from ..core.method import Method, Player, Stage
 from ..core.randomness import generator_for, seed_of
+from ..methods.registry import build
 from ..runs.config import HardwareSettings, OptimiserSettings, TrainConfig
 from ..runs.hardware import autocast, keep_freed_memory, training_precision
 from ..runs.run_folder import Run

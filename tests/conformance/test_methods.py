@@ -13,8 +13,10 @@ import torch
 
 from ambiseg.models.core.batch import Batch
 from ambiseg.models.core.hypotheses import rank
-from ambiseg.models.core.method import Method, Player, build, methods, options_model
+from ambiseg.models.core.method import Method, Player
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.constructor import options_model
+from ambiseg.models.methods.registry import build, methods
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

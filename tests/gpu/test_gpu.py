@@ -14,9 +14,9 @@ import torch
 from ambiseg.models.benchmarks.cost.arithmetic import seconds_each
 from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
 from ambiseg.models.benchmarks.cost.step_cost import step_cost
-from ambiseg.models.core.method import methods
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
 from ambiseg.models.runs.config import make_config

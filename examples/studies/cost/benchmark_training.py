@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import build
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import TrainConfig, make_config
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.normalise import normalise, resolve_window

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.core.method import methods
+from ambiseg.models.methods.registry import methods
 from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]

@@ -12,8 +12,9 @@ from ambiseg.models.benchmarks.cost.arithmetic import Call, Layout, record, seco
 from ambiseg.models.benchmarks.cost.roofline import Speeds, measure_speeds
 from ambiseg.models.benchmarks.cost.step_cost import Phase, StepCost, phases, step_cost
 from ambiseg.models.core.batch import Batch, Loss
-from ambiseg.models.core.method import Player, Stage, build
+from ambiseg.models.core.method import Player, Stage
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.preprocessing.store.store import Store
 

@@ -174,9 +174,9 @@ def test_intervals_only_for_draws():
 
 def test_bad_input_is_told():
     labels = np.zeros((2, 4, 4), np.uint8)
-    with pytest.raises(UsageError, match="at least 1, came 0"):
+    with pytest.raises(UsageError, match="at least 1, got 0"):
         rank(labels, equal(2), top=0)
-    with pytest.raises(UsageError, match="between 0 and 1, came 2"):
+    with pytest.raises(UsageError, match="between 0 and 1, got 2"):
         rank(labels, equal(2), merge=2)
     with pytest.raises(DataError, match="one weight for each"):
         rank(labels, equal(3))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.core.method import methods
 from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

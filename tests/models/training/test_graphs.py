@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ambiseg.models.benchmarks.cost.step_cost import step_cost
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import Method, build
+from ambiseg.models.core.method import Method
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.nets.residual import ResidualEncoder
 from ambiseg.models.nets.unet import UNet, VectorEncoder
 from ambiseg.models.runs.config import make_config
