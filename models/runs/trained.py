@@ -14,7 +14,7 @@ from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ..core.calibration import Calibration, read_calibration
 from ..core.method import Method
 from ..core.predictive import Predictive
-from ..methods.registry import build
+from ..methods.registry import MethodMissing, build
 from .hardware import keep_freed_memory
 from .normalise import normalise, with_probabilities
 from .run_folder import RECORD, Run
@@ -80,23 +80,29 @@ def load_trained(path: Path, device: torch.device, *, calibrated: bool = True, k
     if not run.weights.is_file():
         raise InputError(f"{path} has no weights yet, as its training stopped before the first validation: resume it.")
     content = run.weights.read_bytes()
+    method = _method(run, content).to(device)
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
+    method.eval().requires_grad_(False)
+    weights_hash = hashlib.sha256(content).hexdigest()
+    calibration = read_calibration(path, weights_hash) if calibrated else None
+    return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)
+
+
+def _method(run: Run, content: bytes) -> Method:
+    """The method of a run with the weights that are the `content` of its file."""
     data, config = run.record.data, run.record.config
     tensors, _ = read_weights(content, str(run.weights))
     try:
         method = build(config.method, data.inputs, len(data.class_names), config.options)
     except MethodMissing as error:
         raise DataError(
-            f"{path} was trained with the method {shown(config.method)!r}, which is not available here: {error} "
-            "Install the package that provides it."
+            f"{run.path} was trained with the method {shown(config.method)!r}, which is not available here: install the "
+            f"package that provides it. {error}"
         ) from error
     except UsageError as error:
-        raise DataError(f"{path / RECORD} is damaged or of another version: {error}") from error
+        raise DataError(f"{run.path / RECORD} is damaged or of another version: {error}") from error
     try:
         method.load_state_dict(tensors)
     except RuntimeError as error:
         raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
-    method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
-    method.eval().requires_grad_(False)
-    weights_hash = hashlib.sha256(content).hexdigest()
-    calibration = read_calibration(path, weights_hash) if calibrated else None
-    return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)
+    return method

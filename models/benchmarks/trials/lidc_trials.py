@@ -140,7 +140,7 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, An
     to_the_end = train(
         run, work.store, work.device, lambda seen: on_progress(seen.step, seen.steps), enough=work.enough
     )
-    method = load_trained(run.path, work.device, calibrated=False).method
+    method = load_trained(run.path, work.device, calibrated=False, keep_memory=True).method
     return {
         "steps": max((entry["step"] for entry in run.read_log()), default=0),
         "stopped_early": not to_the_end,
@@ -153,7 +153,7 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, An
 
 def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
     """Fit the calibration, keep it in the run, and judge it on the cases that it was fitted on."""
-    trained = load_trained(trial.path, work.device, calibrated=False)
+    trained = load_trained(trial.path, work.device, calibrated=False, keep_memory=True)
     found, patients = _choices(trained, SPLIT, work, on_progress)
     data = work.store.content_hash
     fitted = fit(found, patients, samples=CALIBRATION_SAMPLES, seed=SEED, data=data, weights=trained.weights_hash)
@@ -164,7 +164,7 @@ def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str
 
 def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
     """Judge the calibration on cases that it was not fitted on."""
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     if trained.calibration is None:
         raise DataError(f"{trial.path} has lost its calibration.json: delete its benchmark.json to measure it again.")
     found, patients = _choices(trained, split, work, on_progress)
@@ -185,13 +185,13 @@ def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) 
 
 
 def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     return {str(draws): sampling_seconds(trained, work.store, SPLIT, draws) for draws in TIMED}
 
 
 def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
     begun = time.monotonic()
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     evaluation = evaluate(
         trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
     )
