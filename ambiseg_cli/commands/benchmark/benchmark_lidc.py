@@ -85,6 +85,7 @@ def lidc(
     from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, choose_entries
     from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
     from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.training.loop import BudgetSpent
     from ambiseg.preprocessing.files import check_place
     from ambiseg.preprocessing.store.store import Store, default_store
 
@@ -125,7 +126,7 @@ def lidc(
                 watch.done()
                 console.print(f"{trial.path.name}: measured on {split}.")
                 results()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BudgetSpent):
         results()
         raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
     except PartialError:

@@ -24,7 +24,8 @@ from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
 from ...runs.run_folder import Run
 from ...runs.trained import Trained, load_trained
-from ...training.loop import check_data, check_hardware, train
+from ...training.loop import BudgetSpent, check_data, train
+from ...training.stepper import check_hardware
 from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry
 from .notes import done, note, read_notes
@@ -87,8 +88,8 @@ def run_benchmark(trials: Sequence[Trial], work: Work, *, test: bool = False) ->
     """Train and measure the trials on the validation split, then, if wanted, all of them on the test split; yields each
     trial with the split that it has been measured on. What is finished is not done again.
 
-    Raises KeyboardInterrupt when stopped or when it is enough: the same call goes on. A trial that cannot be trained or
-    measured is noted and left out; PartialError names all such at the end.
+    Raises KeyboardInterrupt when stopped by a signal and BudgetSpent when it is enough; the same call resumes. A trial
+    that cannot be trained or measured is noted and left out; PartialError names all such at the end.
     """
     failure: PartialError | None = None
     try:
@@ -109,7 +110,7 @@ def _measured(trial: Trial, split: str, work: Work) -> str:
             if done(read_notes(trial.path), part, work.limit):
                 continue
             if work.enough():
-                raise KeyboardInterrupt
+                raise BudgetSpent
             note(trial.path, part, do(trial, work, work.watch(trial, part)))
     except (UsageError, DataError) as error:
         if (trial.path / "run.json").is_file():

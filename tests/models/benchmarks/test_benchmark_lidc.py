@@ -24,6 +24,7 @@ from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.benchmarks.trials.winners import winners
 from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
 from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.training.loop import BudgetSpent
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
@@ -170,7 +171,7 @@ def test_what_was_stopped_anywhere_goes_on_to_the_same(
         try:
             run(tmp_path, known_truth, enough=lambda asked=asked: next(asked))
             break
-        except KeyboardInterrupt:
+        except BudgetSpent:
             pieces += 1
     assert pieces > STEPS  # a step of a training or another part each
     write_results(tmp_path, limit=6)
@@ -184,11 +185,11 @@ def test_a_failed_entry_is_listed_and_the_rest_goes_on(known_truth: Store, tmp_p
     planned = trials(tmp_path, known_truth, (wild, TWO[0]))
     seen = []
     found = run_benchmark(planned, Work(known_truth, CPU, limit=6), test=True)
-    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is no finite number"):
+    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is not a finite number"):
         seen.extend((trial.entry.name, split) for trial, split in found)
     assert seen == [("mheads-gate", "val"), ("mheads-gate", "test")]
     page = write_results(tmp_path, limit=6)
-    assert "- `probunet-seed0` failed: The loss is no finite number" in page
+    assert "- `probunet-seed0` failed: The loss is not a finite number" in page
     assert [row["entry"] for row in rows(tmp_path / "results.csv")] == ["mheads-gate"]
 
 
