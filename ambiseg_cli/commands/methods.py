@@ -17,7 +17,7 @@ def methods(
     from rich.table import Table
 
     from ambiseg.models.methods.constructor import options_model
-    from ambiseg.models.methods.registry import find_method
+    from ambiseg.models.methods.registry import find_method, unusable_methods
     from ambiseg.models.methods.registry import methods as all_methods
 
     if name is None:
@@ -28,6 +28,8 @@ def methods(
         table = Table("method", "what it is", box=None)
         for key, summary in summaries.items():
             table.add_row(key, summary)
+        for unusable in unusable_methods():
+            table.add_row(unusable.name, str(unusable))
         out(table)
         return
     model = options_model(find_method(name))
