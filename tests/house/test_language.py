@@ -16,7 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("ambiseg_cli", "preprocessing", "models", "examples", "tests")
-STILL_TO_DO = tuple(f"{room}/" for room in SOURCES)  # whose docstrings, comments and messages are being rewritten
+STILL_TO_DO = (
+    "ambiseg_cli/",
+    "preprocessing/",
+    "models/",
+    "tests/",
+)  # whose docstrings, comments and messages are being rewritten
 UNIT = (
     "batch|block|call|case|code|column|component|crop|draw|entry|figure|frame|group|head|hypothesis|image|"
     "lesion|map|member|method|mask|mode|nodule|pair|panel|patient|pixel|player|point|process|reader|row|run|"
