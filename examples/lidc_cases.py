@@ -90,7 +90,7 @@ def main() -> None:
     ]
     about = evaluation.about
     note = (
-        f"{about['run']} on {about['data']}, {options.split}, {about['cases']:,} cases; above a hypothesis its probability, "
+        f"{about.run} on {about.data}, {options.split}, {about.cases:,} cases; above a hypothesis its probability, "
         "and the share of readers nearest to it"
     )
     picture = png(draw_cases(panels, "Good, bad and surprising cases", note))

@@ -12,6 +12,7 @@ import torch
 from ambiseg.models.core.batch import Batch, Loss
 from ambiseg.models.core.method import Method, build
 from ambiseg.models.core.predictive import SampledPredictive
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
@@ -174,7 +175,7 @@ def stored_run(tmp_path: Path) -> Callable[..., Path]:
             "spacing_mm": 0.5, "known_odds": False, "scored": None,
             "samples": 100, "seed": 0, "weights": "draws", "estimators": {"ged*_v": "squared GED, V-statistic"},
         }  # fmt: skip
-        (evaluation / "summary.json").write_text(json.dumps(said | (about or {})))
+        EvaluationSummary.model_validate(said | (about or {})).write(evaluation)
         patients = patients or [f"p{case}" for case in range(cases)]
         lines = [["row", "patient", *figures]]
         lines += [[row, patients[row], *(figures[n][row] for n in figures)] for row in range(cases)]

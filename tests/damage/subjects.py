@@ -330,7 +330,7 @@ def evaluations() -> Any:
     from ambiseg.models.evaluation.stored import read_evaluations
 
     found = read_evaluations([Path("one"), Path("two")], "test")
-    return repr(compare(found, ["ged16_v"]).summary())
+    return repr(compare(found, ["ged16_v"]))
 
 
 def evaluated_run(folder: Path) -> None:

@@ -83,5 +83,5 @@ def test_notes_are_told(compared, tmp_path):
     assert not comparison.notes
     few = compare(evaluations[:2], ["ged16_v"])
     assert findings(few.differences) == "second better in ged16_v"
-    noted = type(comparison)(comparison.about, comparison.runs, comparison.differences, ("Mind <this>.",))
+    noted = comparison.model_copy(update={"notes": ("Mind <this>.",)})
     assert "Mind &lt;this&gt;." in write_comparison(tmp_path, noted, evaluations).read_text(encoding="utf-8")
