@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, a place for real data, small stores made once, a model that is known."""
+"""Shared by all tests: one thread for torch, the folder of real data, small stores, a model with a known distribution."""
 
 import json
 import os

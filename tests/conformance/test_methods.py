@@ -1,6 +1,4 @@
-"""What every method must do, run on every method and on each choice of each of its options: a new method needs no test
-code of its own here.
-"""
+"""What every method must do, for every method and each choice of each of its options. A new method needs no test code here."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Small sound inputs of every format that the commands read; each maker fills a folder that is there and empty."""
+"""Small intact inputs in every format that the commands read; each function fills an existing empty folder."""
 
 import csv
 import gzip

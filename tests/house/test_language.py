@@ -1,7 +1,7 @@
-"""The language of what people read: docs, docstrings, comments, messages, templates hold none of the turns of phrase below.
+"""The language of what people read: docs, docstrings, comments, messages and templates contain none of the phrases below.
 
-Each pattern is a phrase that native readers stumble over, with the plain one that replaces it. Code in backticks and fenced
-blocks is not prose and is left out.
+Native readers stumble over each of these phrases; the second text is the plain one that replaces it. Code in backticks and
+fenced blocks is not prose and is left out.
 """
 
 import ast

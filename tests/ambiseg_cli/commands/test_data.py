@@ -1,4 +1,4 @@
-"""`ambiseg data`: what it says of a store, that it finds damage, and that it draws."""
+"""`ambiseg data`: what it says about a store, that it finds damage, and that it draws."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Auditing published figures: what they imply by hand, what rounding allows, what cannot be, and a simulated table."""
+"""Auditing published figures: what they imply by hand, what rounding allows, what is impossible, and a simulated table."""
 
 import csv
 import json

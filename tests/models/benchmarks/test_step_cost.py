@@ -1,4 +1,4 @@
-"""The step benchmark: exactly the arithmetic that a known net has, what is computed twice, phases and their weights."""
+"""The step benchmark: exactly the arithmetic of a known network, what is computed twice, phases and their weights."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Multimodal Cityscapes, on a tiny made set in the official layout: splits, resolution, labels, the 32 modes, refusals."""
+"""Multimodal Cityscapes, on a tiny synthetic set in the official layout: splits, resolution, labels, the 32 modes, refusals."""
 
 from collections.abc import Callable
 from pathlib import Path
