@@ -197,7 +197,7 @@ def test_hypotheses_are_ranked_and_distinct(name: str, options: dict[str, Any]) 
 
 @pytest.fixture(scope="session")
 def with_probabilities(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> Store:
-    """The made lesions, with a segmenter's class probabilities that follow the brightness."""
+    """The synthetic lesions, with a segmenter's class probabilities that follow the brightness."""
     info = StoreInfo("with-probabilities", "made", known_truth.intensity)
     path = tmp_path_factory.mktemp("stored") / "store"
     with write_store(path, info, {row["patient"]: row["split"] for row in known_truth.index}) as writer:

@@ -52,7 +52,7 @@ PHRASES = (
     ),
     Phrase(rf"\b(?:{COUNTED}) an? (?:{UNIT})\b", "draws per image"),
     Phrase(r"\bexpected\b[^.\n]*[,;:] came\b", "expected X, got Y"),
-    Phrase(r"\bparted\b", "separated, split"),
+    Phrase(r"\bparted (?:as|among|at|by|from|into|where)\b", "separated, split"),
     Phrase(r"\bImply\b", "Infer"),
     Phrase(r"\bis all of its own\b", "is on its own"),
     Phrase(r"\bwhat it makes\b", "what it creates, or the thing itself"),

@@ -21,7 +21,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The only store under data/, 20 made lesions of five patients."""
+    """The only store under data/, 20 synthetic lesions of five patients."""
     monkeypatch.chdir(tmp_path)
     return write_known_truth(Path("data/made"), crops=20, size=24)
 

@@ -58,7 +58,7 @@ def opened(browser, made, tmp_path):
 
 
 def settle(page):
-    """Wait until what was asked for is drawn."""
+    """Wait until the request is drawn."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
