@@ -288,7 +288,7 @@ def test_the_ece_of_a_list_falls_with_its_length(store):
 
 
 def test_hypotheses_of_known_reliability(store):
-    """Readers of the population agree with its probabilities; a model that is certain of its favourite is wrong by what it omits."""
+    """Readers of the population agree with its probabilities; a model certain of its favourite errs by what it omits."""
     honest = evaluate(population_oracle(store, exact=True), store, "test")
     assert honest.figures["hypothesis_ece"].mean < 0.05
     assert honest.figures["top_ece"].mean < 0.05
