@@ -33,7 +33,7 @@ def declare(site: Path, package: str, entry: str, code: str = "") -> None:
     site.mkdir(exist_ok=True)
     if code:
         (site / f"{module}.py").write_text(code)
-    about = site / f"{package}-1.0.dist-info"
+    about = site / f"{package.replace('-', '_')}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[ambiseg.methods]\n{entry}\n")

@@ -213,13 +213,14 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     train(run, known_truth, CPU)
     kept = run.checkpoint.read_bytes()
 
-    def full(self: Path, data: bytes) -> int:
+    def full(self: Path, mode: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     state = initial_state(run.record.config, known_truth, CPU)
     with pytest.raises(AmbisegError, match=r"No room left on the disk while writing .*checkpoint\.pt"):
         state.save(run.checkpoint)
+    monkeypatch.undo()
     assert run.checkpoint.read_bytes() == kept
     assert not list(run.path.glob(".writing*"))
 
