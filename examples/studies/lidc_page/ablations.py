@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, Entry
+from ambiseg.models.benchmarks.trials.lidc_trials import plan
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.runs.config import AugmentSettings
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
-
-from ...runs.config import AugmentSettings
-from .entries import LIDC_ENTRIES, Entry
-from .lidc_trials import plan
-from .trials import Trial
 
 ABLATIONS = "ablations"  # the folder of the changed entries' runs; the bases' are those of the benchmark itself
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ambiseg.preprocessing.files import whole_file
-
-from ...figures.style import (
+from ambiseg.models.benchmarks.trials.measured import entry_and_seed, run_folders
+from ambiseg.models.benchmarks.trials.table_text import short
+from ambiseg.models.figures.style import (
     BLUE,
     HEAD,
     HEADING,
@@ -20,9 +20,8 @@ from ...figures.style import (
     plain,
     png,
 )
-from ...runs.run_folder import Run
-from ..trials.measured import entry_and_seed, run_folders
-from .markdown_tables import short
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.preprocessing.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...comparison.compare_runs import compare
-from ...evaluation.stored import StoredEvaluation
-from ...metrics.catalogue import MEASURES
+from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.evaluation.stored import StoredEvaluation
+from ambiseg.models.metrics.catalogue import MEASURES
 
 
 def winners(entries: Mapping[str, Sequence[StoredEvaluation]], figures: Sequence[str]) -> dict[str, str]:
