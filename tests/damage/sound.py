@@ -1,4 +1,4 @@
-"""Small sound inputs of every format that the commands read; each maker fills a folder that is there and empty."""
+"""Small intact inputs in every format that the commands read; each function fills an existing empty folder."""
 
 import csv
 import gzip
@@ -139,7 +139,7 @@ def probabilities_npz(folder: Path) -> None:
 
 
 def store(folder: Path, *, crops: int = 12, readers: int | None = 4) -> None:
-    """A dataset store of made lesions, of readers' masks or of all masks with their odds."""
+    """A dataset store of synthetic lesions, with readers' masks or with all masks and their probabilities."""
     write_known_truth(folder / "store", crops=crops, size=SIZE, readers=readers)
 
 

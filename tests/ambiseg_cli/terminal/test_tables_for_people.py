@@ -1,4 +1,4 @@
-"""No cell that we write for people is a formula, and what is read back is what was written."""
+"""No cell written for people is a formula, and reading back gives what was written."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The benchmark on real readers, on a made store and tiny nets: measured, stopped anywhere, gone on with, tabulated."""
+"""The benchmark on real readers, with a synthetic store and tiny networks: measured, stopped anywhere, continued, tabulated."""
 
 import csv
 import json
