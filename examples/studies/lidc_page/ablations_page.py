@@ -1,6 +1,6 @@
 """Trains and measures ablations, and writes `ablations.csv`, with one row per run, and `ablations.md`, with one table per base.
 
-    python examples/studies/lidc_page/ablations_page.py data/lidc-128-repack -o benchmarks/lidc [-m gated] [--steps 1500]
+    python examples/studies/lidc_page/ablations_page.py -d data/lidc-128-repack -o benchmarks/lidc [-m gated]
 
 The folder is that of `ambiseg benchmark lidc`, whose runs are the bases; a base that is missing is trained. It may be stopped
 at any time, and the same command resumes.
@@ -109,7 +109,7 @@ def _signed(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path, help="dataset store")
+    parser.add_argument("-d", "--data", type=Path, required=True, help="dataset store")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/lidc"), help="the benchmark's folder")
     parser.add_argument("-m", "--only", default="", help="these ablations or bases, separated by commas")
     parser.add_argument("--preset", default="small")
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="measure only this many cases of a split")
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
-    store = Store.open(asked.store)
+    store = Store.open(asked.data)
     trials = plan_ablations(
         asked.output,
         choose_studies([name.strip() for name in asked.only.split(",") if name.strip()]),
