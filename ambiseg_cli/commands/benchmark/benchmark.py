@@ -1,4 +1,4 @@
-"""`ambiseg benchmark known-truth|lidc|step|metrics`: what methods learn, on made lesions and on real readers, and what a
+"""`ambiseg benchmark known-truth|lidc|step|metrics`: what methods learn, on synthetic lesions and on real readers, and what a
 training step and the metrics cost.
 """
 
@@ -54,12 +54,12 @@ def known_truth(
         int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, separated by commas.")] = "0",
-    crops: Annotated[int, typer.Option(min=20, help="Images made, 60 % of them to train on.")] = 1000,
+    crops: Annotated[int, typer.Option(min=20, help="Number of images, 60 % of them to train on.")] = 1000,
     size: Annotated[int, typer.Option(min=16, help="Side of an image in pixels.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
 ) -> None:
-    """Train every method on made lesions whose readers' distribution is known, with equal budgets, and compare.
+    """Train every method on synthetic lesions whose readers' distribution is known, with equal budgets, and compare.
 
     You may stop it at any time; the same command resumes.
     """
@@ -93,7 +93,7 @@ def known_truth(
 def step(
     store: Annotated[
         Path | None,
-        typer.Argument(help="Dataset store. Default: made lesions of the preset's crop size.", show_default=False),
+        typer.Argument(help="Dataset store. Default: synthetic lesions of the preset's crop size.", show_default=False),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", "-m", help="A method, several separated by commas, or all.")
@@ -135,18 +135,18 @@ def step(
 
 @benchmark.command()
 def metrics(
-    images: Annotated[int, typer.Option(help="Images made.")] = 200,
-    samples: Annotated[int, typer.Option(help="Masks drawn for each image, 16 at least.")] = 100,
+    images: Annotated[int, typer.Option(help="Number of images.")] = 200,
+    samples: Annotated[int, typer.Option(help="Masks per image, 16 at least.")] = 100,
     readers: Annotated[int, typer.Option(help="Readers of each image.")] = 4,
     size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of the made masks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic masks.")] = 0,
     naive: Annotated[
         bool, typer.Option("--naive", help="Time a double loop over pairs of masks too; takes minutes.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the cost as JSON instead of text.")] = False,
 ) -> None:
-    """Time GED and HM-IoU16 on made masks."""
+    """Time GED and HM-IoU16 on synthetic masks."""
     from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
     from ambiseg.models.runs.hardware import resolve_device
 

@@ -29,8 +29,8 @@ GAP = 0.2  # between groups of bars, in bars
 
 
 def draw_results(path: Path, results: Sequence[Result]) -> None:
-    """Write a PNG with a panel an entry: a bar for each mode in each group of images, one for the masks that are like no
-    mode, and a line where the truth is.
+    """Write a PNG with one panel per entry: a bar for each mode in each group of images, one for the masks that are like
+    no mode, and a line at the true value.
 
     With several seeds the bars are their mean, and each seed is a dot.
     """

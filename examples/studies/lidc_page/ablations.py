@@ -70,7 +70,7 @@ STUDIES = (  # the most telling first, as a budget may end before they do
             **_each("latent dimensions", "options.latent_dim", (1, 8)),
             **_each("components", "options.components", (2, 5)),
             **_AUGMENTATIONS,
-            **_each("readers a step", "data.readers", (1, 2, 4)),
+            **_each("readers-a-step", "data.readers", (1, 2, 4)),
         },
     ),
     Study(_BASES["modal"], _each("codes", "options.codes", (8, 32, 128, 512))),

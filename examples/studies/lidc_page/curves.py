@@ -1,4 +1,4 @@
-"""The validation curves of a benchmark: a panel an entry, its own curve before those of all others."""
+"""The validation curves of a benchmark: one panel per entry, with its own curve in front of all others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
