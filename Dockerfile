@@ -1,6 +1,6 @@
 # ambiseg with the pinned versions of constraints.txt: docs/how-to/container.md.
-#   docker build -t ambiseg .                                                     torch for CPUs
-#   docker build -t ambiseg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple . torch for CUDA
+#   docker build -t ambiseg:cpu .                                                   torch for CPUs
+#   docker build -t ambiseg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .  torch for CUDA
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build

@@ -33,6 +33,7 @@ from .commands.preprocess.packed import packed
 from .commands.train import train
 from .terminal.console import complain
 from .terminal.everywhere import FRANK, Debug, Everywhere, Quiet
+from .terminal.option_names import spoken
 from .terminal.streams import let_go, outlive_terminal
 from .version import __version__
 
@@ -108,7 +109,7 @@ def _report(error: Exception) -> int:
         return _interrupted(str(error))
     told = named(error) or error
     if isinstance(told, AmbisegError):
-        sentence, *below = told.lines
+        sentence, *below = map(spoken, told.lines)
         complain(f"Error: {sentence}", *below)
         return told.exit_code
     if stopped_by() is not None:  # what a library made of the interruption
@@ -122,5 +123,5 @@ def _report(error: Exception) -> int:
 
 def _interrupted(sentence: str) -> int:
     """Say that the work was stopped; the exit code, 128 and the signal's number."""
-    complain(sentence)
+    complain(spoken(sentence))
     return 128 + (stopped_by() or signal.SIGINT)

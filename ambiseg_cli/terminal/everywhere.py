@@ -1,6 +1,8 @@
 """Options that every command takes, before its name or after it: how much is said, and whether an error shows its traceback."""
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +10,7 @@ from typer.core import TyperGroup
 
 from ambiseg.preprocessing.errors import DataError
 
+from . import option_names
 from .console import console
 
 
@@ -56,6 +59,7 @@ class Everywhere(TyperGroup):
     def main(self, *arguments: Any, **more: Any) -> Any:
         """Run it; what was asked for holds for this run alone, whatever this process runs before or after it."""
         os.environ.pop(FRANK, None)
+        option_names.running.clear()
         try:
             return super().main(*arguments, **more)
         finally:
@@ -70,7 +74,21 @@ class Everywhere(TyperGroup):
 
 
 def _extend(command: Any, shared: list[Any]) -> None:
-    """Add options to a command, or to a group of commands and all that is in it."""
+    """Add options to a command, or to a group of commands and all that is in it; errors are to be told in its terms."""
     command.params += shared
-    for inner in getattr(command, "commands", {}).values():
-        _extend(inner, shared)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        command.callback = _announced(command, command.callback)
+    for each in (inner or {}).values():
+        _extend(each, shared)
+
+
+def _announced(command: Any, callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The callback of a command, by whose parameters messages are worded while it runs and when it has failed."""
+
+    @wraps(callback)
+    def run(*arguments: Any, **more: Any) -> Any:
+        option_names.begin(command)
+        return callback(*arguments, **more)
+
+    return run

@@ -1,6 +1,5 @@
 """The reference of the documents that ambiseg writes, read from their pydantic models."""
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +7,17 @@ from typing import Any
 from markup import code, plain, table
 from pydantic import BaseModel
 
+from ambiseg.models.evaluation.stored import About
+from ambiseg.models.prediction.document import Document
+from ambiseg.models.runs.run_record import RunRecord
+from ambiseg.preprocessing.store.manifest import Manifest
+
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "hypotheses.json": Document,
+    "summary.json": About,
+    "run.json": RunRecord,
+    "manifest.json": Manifest,
+}
 LIMITS = {
     "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
     "minLength": "length at least", "maxLength": "length at most",
@@ -16,20 +26,16 @@ LIMITS = {
 NAMES = {"null": "null", "integer": "integer", "number": "number", "string": "string", "boolean": "true or false"}
 
 
-def document(path: str) -> str:
-    """The keys of a document, and of the parts within it, as Markdown; `path` is `module:Model`."""
-    schema = json_schema(path)
-    parts = {name: part for name, part in schema.get("$defs", {}).items() if "properties" in part}
+def document(name: str) -> str:
+    """The keys of a document, and of the parts within it, as Markdown."""
+    schema = json_schema(name)
+    parts = {part: found for part, found in schema.get("$defs", {}).items() if "properties" in found}
     return "\n".join([_keys(schema), *_parts(parts), _whole(schema)])
 
 
-def json_schema(path: str) -> dict[str, Any]:
+def json_schema(name: str) -> dict[str, Any]:
     """The JSON schema of a document as it is written."""
-    module, _, name = path.partition(":")
-    model = getattr(importlib.import_module(module), name)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise ValueError(f"{path} is not a pydantic model.")
-    return model.model_json_schema(mode="serialization", by_alias=True)
+    return DOCUMENTS[name].model_json_schema(mode="serialization", by_alias=True)
 
 
 def kind(schema: Mapping[str, Any]) -> str:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.calibration import Calibration
 from ..core.hypotheses import MERGE, Hypotheses, rank
 from ..core.overlap import marked_pixels, pairwise_iou
 from ..core.randomness import generator_for
 from ..metrics.distances import without_self_pairs
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .lesion import Lesion
 from .neighbourhood import Box, Neighbourhood, neighbourhood
 from .stitch import stitching

@@ -60,7 +60,7 @@ def known_truth(
     from ambiseg.models.benchmarks.trials.entries import ENTRIES, choose_entries
     from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
     from ambiseg.models.benchmarks.trials.results import markdown, read_results
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen = choose_entries(names(methods)) if methods else ENTRIES
     trials = plan(output, chosen, seeds=seeds_of(seeds), steps=steps, size=size)
@@ -105,7 +105,7 @@ def step(
     from ambiseg.models.benchmarks.cost.step_cost import step_cost
     from ambiseg.models.core.method import methods as known
     from ambiseg.models.runs.config import make_config
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen_methods = list(known()) if method == "all" else names(method)
     configs = [make_config(name, preset, settings=settings or []) for name in chosen_methods]
@@ -140,7 +140,7 @@ def metrics(
 ) -> None:
     """Time GED and HM-IoU16 on made masks."""
     from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen = resolve_device(device)
     cost = metric_cost(images, samples, readers, size, device=chosen, seed=seed, naive=naive)
@@ -185,7 +185,7 @@ def _overhead(costs: "list[MethodCost]") -> "Table":
         )
         for cost in costs
     ]
-    headings = ("parameters", "GFLOP a step", "of it twice", "step ms", "arithmetic ms", "ratio")
+    headings = ("parameters", "GFLOP per step", "of it twice", "step ms", "arithmetic ms", "ratio")
     return _table(headings, rows, "Arithmetic: convolutions and matrix products with nothing between them.")
 
 
@@ -202,7 +202,7 @@ def _reached(costs: "list[MethodCost]") -> "Table":
         )
         for cost in costs
     ]
-    return _table(("GFLOP/s", "MB a step", "GB/s", "limit ms", "reached"), rows, _speeds(costs))
+    return _table(("GFLOP/s", "MB per step", "GB/s", "limit ms", "reached"), rows, _speeds(costs))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> "Table":

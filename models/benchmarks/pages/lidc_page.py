@@ -8,7 +8,7 @@ from statistics import fmean
 from ...audit.published_figures import Published
 from ...evaluation.calibrate_run import SPLIT
 from ...metrics.catalogue import DRAWS
-from ...runs.run import Run
+from ...runs.run_folder import Run
 from ..trials.entries import LIDC_ENTRIES
 from ..trials.measured import GED, Measured, perfect, read_measured, run_folders
 from ..trials.notes import read_notes
@@ -27,12 +27,12 @@ HEADINGS = {
     "hm_iou16": "HM-IoU16",
 }
 READING = """\
-GED is squared, its first columns are V-statistics as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
+GED is squared; its first columns are V-statistics, as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
 deviation over seeds. **Bold**: better than every other entry by the paired comparison of cases (Wilcoxon's test of the
 patients' mean differences, corrected by Holm, p < .05); columns without bold have no such entry. A perfect model draws as
-readers do; its figures are of readers who are independent given the image, and where crops are there because one of them
-marked something the best model's lie lower. ECE is that of the listed hypotheses, before and after calibration, to be compared
-within a row: it falls with the length of a list. AUROC is that with which the ambiguity tells that readers disagree."""
+readers do. Its figures assume readers who are independent given the image. If crops were selected because one reader marked
+something, the best possible figures are lower. ECE is for the listed hypotheses, before and after calibration. Compare it
+only within a row: it falls with the length of a list. AUROC measures how well the ambiguity predicts that readers disagree."""
 PERFECT = "a perfect model, if readers are independent"
 
 
@@ -135,7 +135,7 @@ def _section(split: str, runs: Sequence[Measured]) -> str:
         for name, own in entries.items()
     ]
     cases = f"{len(about.rows):,} crops of {len(set(about.patients))} patients"
-    of_fit = " Calibration was fitted on these very cases." if split == SPLIT else ""
+    of_fit = " Calibration was fitted on these same cases." if split == SPLIT else ""
     return (
         f"## {TITLES[split]}\n\n{cases}, {about.about['samples']} draws each or exact weights.{of_fit}\n\n"
         f"{markdown_table(rows)}\n\n{markdown_table(second)}\n"

@@ -1,0 +1,54 @@
+"""Library code names no option of the command line: its messages are for Python too, and the terminal translates them."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+OTHERS = ("gdcmconv --raw",)  # options of other programs
+STILL_TO_DO = {  # shrinks; a file that is clean may stay in it until somebody takes it out
+    "models/audit/published_figures.py",
+    "models/bundle/export_run.py",
+    "models/bundle/find.py",
+    "models/bundle/install.py",
+    "models/bundle/model_card.py",
+    "models/bundle/model_files.py",
+    "models/comparison/comparable.py",
+    "models/evaluation/rows.py",
+    "models/evaluation/stored.py",
+    "models/prediction/inference.py",
+    "models/prediction/lesion.py",
+    "models/prediction/lesion_points.py",
+    "models/prediction/places.py",
+    "models/prediction/search.py",
+    "models/results/batches.py",
+    "models/results/folder.py",
+    "preprocessing/exports/dicom_seg.py",
+    "preprocessing/exports/seg_nrrd.py",
+    "preprocessing/lone_worker.py",
+    "preprocessing/scans/class_probabilities.py",
+    "preprocessing/scans/dicom/study.py",
+    "preprocessing/scans/scan.py",
+    "preprocessing/shortages.py",
+    "preprocessing/sources/nifti/nifti_cases.py",
+    "preprocessing/sources/nifti/nifti_store.py",
+    "preprocessing/sources/packed/crop_values.py",
+    "preprocessing/sources/packed/packed_npz.py",
+    "preprocessing/sources/packed/packed_png.py",
+    "preprocessing/sources/packed/packed_shards.py",
+    "preprocessing/sources/papers/cityscapes_frames.py",
+    "preprocessing/store/mosaic.py",
+    "preprocessing/store/store.py",
+    "preprocessing/workers.py",
+}
+
+
+def test_library_code_names_no_option() -> None:
+    found = set()
+    for file in sorted([*(ROOT / "models").rglob("*.py"), *(ROOT / "preprocessing").rglob("*.py")]):
+        text = file.read_text(encoding="utf-8")
+        for other in OTHERS:
+            text = text.replace(other, "")
+        if OPTION.search(text):
+            found.add(file.relative_to(ROOT).as_posix())
+    assert found <= STILL_TO_DO, "name the parameter in backticks instead, as in `lung_mask`"
