@@ -35,7 +35,7 @@ def write_ablations(folder: Path, *, limit: int | None = None, command: str = ""
     bases = read_measured(folder, SPLIT, limit)
     entries = by_entry([*bases, *read_measured(folder, SPLIT, limit, runs=ABLATIONS)])
     found = {study.base.name: own for study in STUDIES if (own := _of_study(study, entries))}
-    rows = [
+    rows: list[dict[str, str | int | None]] = [
         {"base": base, "changed": words} | run.row()
         for base, own in found.items()
         for words, runs in own.items()
