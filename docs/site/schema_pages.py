@@ -7,14 +7,14 @@ from typing import Any
 from markup import code, plain, table
 from pydantic import BaseModel
 
-from ambiseg.models.evaluation.stored import About
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.preprocessing.store.manifest import Manifest
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "hypotheses.json": Document,
-    "summary.json": About,
+    "summary.json": EvaluationSummary,
     "run.json": RunRecord,
     "manifest.json": Manifest,
 }
