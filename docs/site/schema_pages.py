@@ -7,14 +7,14 @@ from typing import Any
 from markup import code, plain, table
 from pydantic import BaseModel
 
-from ambiseg.models.evaluation.stored import About
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.preprocessing.store.manifest import Manifest
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "hypotheses.json": Document,
-    "summary.json": About,
+    "summary.json": EvaluationSummary,
     "run.json": RunRecord,
     "manifest.json": Manifest,
 }
@@ -34,8 +34,8 @@ def document(name: str) -> str:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON schema of a document as it is written."""
-    return DOCUMENTS[name].model_json_schema(mode="serialization", by_alias=True)
+    """The JSON schema of a document."""
+    return DOCUMENTS[name].model_json_schema(mode="validation", by_alias=True)
 
 
 def kind(schema: Mapping[str, Any]) -> str:
