@@ -34,8 +34,8 @@ def document(name: str) -> str:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON schema of a document as it is written."""
-    return DOCUMENTS[name].model_json_schema(mode="serialization", by_alias=True)
+    """The JSON schema of a document."""
+    return DOCUMENTS[name].model_json_schema(mode="validation", by_alias=True)
 
 
 def kind(schema: Mapping[str, Any]) -> str:
