@@ -1,6 +1,6 @@
-"""Every command that writes, on a small disk that is real: one true sentence, nothing half-written, and it can be repeated.
+"""Every command that writes, on a real but small disk: one correct sentence, nothing half-written, and it can be repeated.
 
-The disk is a tmpfs; where none may be mounted these tests skip, and those with a patched error number remain.
+The disk is a tmpfs. Where none can be mounted, these tests are skipped, and those with a patched error number remain.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Small sound inputs of every format that the commands read; each maker fills a folder that is there and empty."""
+"""Small intact inputs in every format that the commands read; each function fills an existing empty folder."""
 
 import csv
 import gzip
@@ -21,8 +21,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from ambiseg.models.bundle import export_model
 from ambiseg.models.core.calibration import Calibration
-from ambiseg.models.core.method import build
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.methods.registry import build
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
@@ -139,7 +139,7 @@ def probabilities_npz(folder: Path) -> None:
 
 
 def store(folder: Path, *, crops: int = 12, readers: int | None = 4) -> None:
-    """A dataset store of made lesions, of readers' masks or of all masks with their odds."""
+    """A dataset store of synthetic lesions, with readers' masks or with all masks and their probabilities."""
     write_known_truth(folder / "store", crops=crops, size=SIZE, readers=readers)
 
 

@@ -1,6 +1,6 @@
-"""What is damaged: for each format a sound input, the file that is damaged, and what reads it as the commands do.
+"""What is damaged: for each format an intact input, the file to damage, and a reader that reads it as the commands do.
 
-A reader runs in a folder with the input and gives what it understood, as plain values; what it raises is judged elsewhere.
+A reader runs in a folder with the input and returns what it understood as plain values. Its errors are judged elsewhere.
 """
 
 import contextlib
@@ -210,7 +210,7 @@ def log() -> Any:
 def checkpoint() -> Any:
     """The state of a stopped training."""
     from ambiseg.models.runs.run_folder import Run
-    from ambiseg.models.training.loop import initial_state
+    from ambiseg.models.training.checkpoint import initial_state
     from ambiseg.preprocessing.store.store import Store
 
     run = Run.open(Path("run"))

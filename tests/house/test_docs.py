@@ -1,4 +1,4 @@
-"""The documentation holds: links lead somewhere, commands exist with the options shown, Python snippets run."""
+"""The documentation is correct: links lead somewhere, commands exist with the options shown, Python snippets run."""
 
 import ast
 import importlib.util
@@ -74,7 +74,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 def test_every_method_has_its_page() -> None:
-    from ambiseg.models.core.method import methods
+    from ambiseg.models.methods.registry import methods
 
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} >= set(methods())
 

@@ -1,9 +1,9 @@
-"""Time and memory of 16, 100 and 1000 masks of one image: the U-Net runs once, only the last 1x1 layers run for each draw.
+"""Time and memory of 16, 100 and 1000 masks of one image: the U-Net runs once, and only the last 1x1 layers run for each draw.
 
     python examples/studies/cost/benchmark_sampling.py [--method generalized] [--preset paper] [--size 128] \\
         [--device cuda] [--naive]
 
-`--naive` also times the U-Net run anew for each of the 16 draws, as a loop over a whole forward pass would.
+`--naive` also times running the U-Net for each of the 16 draws, as a loop over a whole forward pass would.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from ambiseg.models.core.method import build
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.hardware import resolve_device
 

@@ -1,11 +1,11 @@
-"""Training steps a second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
+"""Training steps per second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
 
     python examples/studies/cost/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 30] [--rounds 3]
 
 The plain loop is what one writes first: a Dataset that reads a crop, draws its readers and augments both in numpy, a
 DataLoader with worker processes, zero_grad / loss / backward / step in float32, and `loss.item()` at every step. Both are
 timed in turn, round by round, after a warm-up; the ratio is what counts, since machines differ and are noisy. Then some
-steps of each are profiled: where their time goes. Without a STORE one is made.
+steps of each are profiled to show where their time goes. Without a STORE, one is created.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import build
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import TrainConfig, make_config
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.normalise import normalise, resolve_window
@@ -42,7 +42,7 @@ ARITHMETIC = ("convolution", "aten::mm", "aten::addmm", "aten::bmm", "aten::badd
 
 
 class Steps(Protocol):
-    """A training loop step by step; `data_seconds` adds up how long it waited for batches."""
+    """A training loop, run step by step; `data_seconds` adds up how long it waited for batches."""
 
     data_seconds: float
 
@@ -56,8 +56,8 @@ class OurSteps:
     def __init__(self, store: Store, config: TrainConfig, device: torch.device, folder: Path):
         run = Run.create(folder / "run", RunRecord.of(config, store, str(device)))
         self.loop = Loop(run, store, device, Processes(), lambda progress: None)
-        self.fetch, self.device, self.data_seconds, self.alone = self.loop._batch, device, 0.0, False
-        self.loop._batch = self.timed_batch
+        self.fetch, self.device, self.data_seconds, self.alone = self.loop.stepper.batch_of, device, 0.0, False
+        self.loop.stepper.batch_of = self.timed_batch
 
     def timed_batch(self, step: int, progress: float) -> Batch:
         """A batch; its time on the device counts when profiled, which makes the host wait as training never does."""
@@ -70,10 +70,9 @@ class OurSteps:
 
     def step(self) -> None:
         """One step, with what the loop does after it."""
-        self.loop.step()
-        self.loop.state.step += 1
+        self.loop.advance()
         if self.loop.state.step % LOG_EVERY == 0:
-            self.loop._report()
+            self.loop.report()
 
 
 class PlainSteps:
@@ -121,7 +120,7 @@ class PlainDataset(Dataset):
         return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(masks.astype(np.int64))
 
     def placed(self, image: NDArray, masks: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """The training crop: shifted, and turned, zoomed and warped where the preset asks for it."""
+        """The training crop: shifted, and rotated, zoomed and warped where the preset says so."""
         crop, augment = self.config.data.crop, self.config.augment
         shift = rng.uniform(-augment.shift_px, augment.shift_px, 2)
         if not (augment.rotate_deg or augment.scale or augment.elastic_px):
@@ -141,7 +140,7 @@ class PlainDataset(Dataset):
 
 
 def mirrored(image: NDArray, masks: NDArray, rng: np.random.Generator, every: bool) -> tuple[NDArray, NDArray]:
-    """Both mirrored left and right at even odds; `every`: also up and down, and with swapped axes."""
+    """Both mirrored left and right with probability one half; `every`: also up and down, and with swapped axes."""
     columns, rows, swap = rng.random(3) < 0.5
     if columns:
         image, masks = image[..., ::-1], masks[..., ::-1]
@@ -174,7 +173,7 @@ def steps_a_second(loop: Steps, steps: int, device: torch.device) -> float:
 
 
 def profiled(loop: Steps, steps: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds of a step by what they are spent on."""
+    """Milliseconds per step, by kind of work."""
     for _ in range(WARM_UP):
         loop.step()
     finish(device)
@@ -221,7 +220,7 @@ def main() -> None:
         print(f"median ratio {statistics.median(mine / its for mine, its in speeds):.2f}")
         ours.alone = True
         spent = [profiled(loop, min(asked.steps, 10), device) for loop in (plain, ours)]
-        print(f"{'ms a step, profiled':28s}{'plain loop':>12s}{'ambiseg':>12s}")
+        print(f"{'ms per step, profiled':28s}{'plain loop':>12s}{'ambiseg':>12s}")
         for part in spent[0]:
             print(f"{part:28s}" + "".join(f"{column[part]:12.1f}" for column in spent))
 

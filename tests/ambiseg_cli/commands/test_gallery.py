@@ -1,4 +1,4 @@
-"""`ambiseg gallery` on small untrained runs: which atoms and cells it shows, what it writes, and for whom it has nothing."""
+"""`ambiseg gallery` on small untrained runs: which masks and cells it shows, what it writes, and which methods it refuses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.core.method import build
 from ambiseg.models.figures.gallery_picture import BLANK, Gallery, make_gallery, save_gallery
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

@@ -1,4 +1,4 @@
-"""Every size that a stranger's record may name has a bound, and a method is measured before room is made for it."""
+"""Every size in a model's record has a bound, and a method's size is checked before memory is allocated for it."""
 
 import time
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ambiseg.models.core.bounds import MOST_NUMBERS
-from ambiseg.models.core.method import build, check_options, find_method, methods, options_model, outline
+from ambiseg.models.methods.constructor import options_model, outline
+from ambiseg.models.methods.registry import build, check_options, find_method, methods
 from ambiseg.models.runs.config import TrainConfig
 from ambiseg.preprocessing.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""Fitting a calibration: known distortions are undone, shifts are fitted only where they help, and only val is looked at."""
+"""Fitting a calibration: known distortions are corrected, shifts are fitted only where they help, and only val is used."""
 
 import numpy as np
 import pytest

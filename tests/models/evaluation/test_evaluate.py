@@ -46,7 +46,7 @@ def population_masks():
 
 
 def write_cases(path, name="squares", cases=CASES, split="test"):
-    """Crops whose image holds their row, read by four readers of the population; three crops a patient."""
+    """Crops whose image holds their row, read by four readers of the population; three crops per patient."""
     rng = np.random.default_rng(0)
     patients = [f"p{row // 3:03d}" for row in range(cases)]
     with write_store(path, StoreInfo(name, "test", HOUNSFIELD), dict.fromkeys(patients, split)) as writer:
@@ -288,7 +288,7 @@ def test_the_ece_of_a_list_falls_with_its_length(store):
 
 
 def test_hypotheses_of_known_reliability(store):
-    """Readers of the population bear out its odds; a model that is sure of its favourite is wrong by what it leaves out."""
+    """Readers of the population agree with its probabilities; a model certain of its favourite errs by what it omits."""
     honest = evaluate(population_oracle(store, exact=True), store, "test")
     assert honest.figures["hypothesis_ece"].mean < 0.05
     assert honest.figures["top_ece"].mean < 0.05

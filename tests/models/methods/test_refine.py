@@ -1,4 +1,4 @@
-"""Calibrated adversarial refinement: who learns what, ignored pixels, the black box, and what the calibration loss is for."""
+"""Calibrated adversarial refinement: what each network learns, ignored pixels, the black box, and the calibration loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import Player, build
+from ambiseg.models.core.method import Player
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.methods.refine import Drawn, Refine
+from ambiseg.models.methods.registry import build
 from ambiseg.models.nets.refiner import Refiner
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError

@@ -1,4 +1,4 @@
-"""The page of a comparison says what the comparison found, and needs nothing else."""
+"""The page of a comparison reports what the comparison found and loads nothing else."""
 
 import base64
 import re

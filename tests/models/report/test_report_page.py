@@ -1,4 +1,4 @@
-"""The folder of an evaluation and its page: whole, without network, without patients."""
+"""The folder of an evaluation and its page: complete, without network access, without patient names."""
 
 import base64
 import hashlib

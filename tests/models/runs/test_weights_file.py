@@ -1,4 +1,4 @@
-"""Weights that are not as they were written, or are no numbers, are refused wherever a model is loaded."""
+"""Weights that have changed since they were written, or contain NaN, are refused wherever a model is loaded."""
 
 from collections.abc import Callable
 from pathlib import Path
