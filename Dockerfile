@@ -1,16 +1,17 @@
 # ambiseg with the pinned versions of constraints.txt: docs/how-to/container.md.
-#   docker build -t ambiseg:cpu .                                                   torch for CPUs
-#   docker build -t ambiseg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .  torch for CUDA
+#   docker build -t ambiseg:cpu .                            torch for CPUs
+#   docker build -t ambiseg:cuda --build-arg TORCH=cu130 .   torch for CUDA 13.0
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH=cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
 COPY constraints.txt ./
 RUN python -m venv /opt/ambiseg \
     && grep '^torch==' constraints.txt > torch.txt \
-    && /opt/ambiseg/bin/pip install --no-deps --index-url "$TORCH_INDEX" -r torch.txt
+    && pip install uv \
+    && uv pip install --python /opt/ambiseg/bin/python --no-deps --torch-backend "$TORCH" -r torch.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY ambiseg_cli ambiseg_cli
 COPY preprocessing preprocessing
