@@ -85,7 +85,12 @@ def first_fault(error: ValidationError) -> str:
     key = ".".join(map(str, fault["loc"])) or "the whole"
     if fault["type"] == "missing":
         return f"`{shown(key)}` is missing"
-    says = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    says = (
+        fault["msg"]
+        .removeprefix("Input should be ")
+        .removeprefix("Value error, ")
+        .replace("a valid tuple", "a valid list")
+    )
     return f"`{shown(key)}`: expected {says}, got {_got(fault['input'])}"
 
 

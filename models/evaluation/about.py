@@ -25,18 +25,18 @@ def about_request(trained: Trained, store: Store, split: str, samples: int, seed
         "method": trained.method.name,
         "calibrated": None if trained.calibration is None else trained.calibration.model_dump(),
         "trained_on": trained.record.data.content_hash,
-        "data": store.manifest["name"],
+        "data": store.manifest.name,
         "data_hash": store.content_hash,
         "split": split,
         "cases_in_split": len(store.rows(split)),
         "crop": [min(side, size) for side in store.size],
         "spacing_mm": store.spacing_mm,
-        "known_odds": store.known_odds,
-        "scored": None if store.scored is None else [store.class_names[label] for label in store.scored],
-        "group": store.group,
+        "known_odds": store.manifest.known_odds,
+        "scored": None if store.manifest.scored is None else list(store.manifest.scored),
+        "group": store.manifest.group,
         "samples": samples,
         "seed": seed,
-        "estimators": estimators(store.known_odds),
+        "estimators": estimators(store.manifest.known_odds),
     }
 
 

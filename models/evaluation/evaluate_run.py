@@ -68,7 +68,7 @@ def evaluate(
         on_progress(len(cases), len(rows))
     return Evaluation(
         about=about_request(trained, store, split, samples, seed, size)
-        | about_cases(cases, samples, exact, store.known_odds),
+        | about_cases(cases, samples, exact, store.manifest.known_odds),
         cases=tuple(cases),
         figures=pooled.figures(cases, seed),
         reliability=pooled.reliability(cases),
@@ -85,7 +85,9 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
-        return pixel_reliability(probabilities[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+        return pixel_reliability(
+            probabilities[0].float().cpu().numpy(), masks, sides.truth, store.manifest.scored_labels
+        )
 
     pixels, marked = reliability(atoms.marginal)
     index = store.index[row]
@@ -99,7 +101,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
         stated=None if stated is None else reliability(stated),
         ambiguity=sides.ged.ambiguity,
         disagree=sides.disagree,
-        group="all" if store.group is None else index[store.group],
+        group="all" if store.manifest.group is None else index[store.manifest.group],
         modes=_modes(sides),
     )
 
@@ -112,8 +114,8 @@ def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calib
         weights / weights.sum(),
         _read_masks(store, row, size),
         draws=atoms.draws,
-        odds=store.odds(np.array([row]))[0] if store.known_odds else None,
-        scored=store.scored,
+        odds=store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else None,
+        scored=store.manifest.scored_labels,
         calibration=calibration,
     )
 
@@ -139,7 +141,7 @@ def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, si
     """The model's weighted masks as of `drawn_atoms`, and the class probabilities [1, K, H, W] that it states outright."""
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
-    probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
+    probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))

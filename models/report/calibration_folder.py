@@ -30,7 +30,7 @@ def write_check(
         "ambiseg": version("ambiseg"),
         "run": trained.name,
         "method": trained.method.name,
-        "data": store.manifest["name"],
+        "data": store.manifest.name,
         "fitted": {
             **fit.calibration.model_dump(),
             "what": fit.chosen,
@@ -50,7 +50,7 @@ def write_check(
             "top hypothesis, after": after.bins["top"],
         },
         f"{trained.name} ({trained.method.name}): hypotheses before and after calibration",
-        f"{store.manifest['name']}, {split}; fitted on {fit.calibration.split}",
+        f"{store.manifest.name}, {split}; fitted on {fit.calibration.split}",
         events="hypotheses",
     )
     with whole_folder(run / FOLDER) as aside:

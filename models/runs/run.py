@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import disk_errors, is_free, whole_file
-from ambiseg.preprocessing.store.store import Intensity, Store
+from ambiseg.preprocessing.store.intensity import Intensity
+from ambiseg.preprocessing.store.store import Store
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from ..core.calibration import Calibration, read_calibration
@@ -74,11 +75,11 @@ class DataRecord(BaseModel):
         """The record of an open store."""
         return cls(
             path=str(store.path),
-            name=store.manifest["name"],
+            name=store.manifest.name,
             content_hash=store.content_hash,
             channels=store.channels,
             class_names=store.class_names,
-            probabilities=store.has_probabilities,
+            probabilities=store.manifest.has_class_probabilities,
             spacing_mm=store.spacing_mm,
             scaled_over=max(store.size),
             **vars(store.intensity),

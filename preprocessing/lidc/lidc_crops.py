@@ -14,8 +14,8 @@ from ..scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ..scans.dicom.series import check_alike, one_image
 from ..scans.dicom.series_images import SAME_PLACE, Slice, read_slices
 from ..scans.dicom.slice_steps import rounding_mm
-from ..store.store import HOUNSFIELD
-from ..store.store_writer import Crop
+from ..store.intensity import HOUNSFIELD
+from ..store.store_crop import Crop
 from ..volumes.planes import crop_image
 from ..volumes.resample import PlaneGrid, majority
 from .annotations import RATINGS, READERS, Mark, Nodule, ScanRecord

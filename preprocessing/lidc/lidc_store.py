@@ -18,10 +18,11 @@ from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
 from ..scans.dicom.dicom_files import SeriesIndex, find_series
+from ..store.intensity import HOUNSFIELD
 from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
-from ..store.store import HOUNSFIELD
-from ..store.store_writer import StoreInfo, check_place, write_store
+from ..store.store_crop import StoreInfo
+from ..store.store_writer import check_place, write_store
 from ..workers import spread
 from .annotations import READERS
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops

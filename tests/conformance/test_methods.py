@@ -19,7 +19,8 @@ from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.store import IGNORE, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 NARROW = {
     "widths": (6, 8, 8),
@@ -205,7 +206,7 @@ def with_probabilities(tmp_path_factory: pytest.TempPathFactory, known_truth: St
             image, masks = known_truth.images(np.array([number]))[0], known_truth.masks(np.array([number]))[0]
             lesion = image.clip(0.05, 0.95)
             probabilities = np.concatenate((1 - lesion, lesion))
-            writer.add(Crop(image, masks, row["patient"], row["case"], probabilities=probabilities))
+            writer.add(Crop(image, masks, row["patient"], row["case"], class_probabilities=probabilities))
     return Store.open(path)
 
 
@@ -259,7 +260,7 @@ def test_saved_weights_predict_the_same(name: str, options: dict[str, Any], data
     method = make(name, run.record.config.options).eval().to(memory_format=layout)
     run.save_weights(method, 0)
     rows = np.arange(2)
-    stored = (data.probabilities(rows),) if data.has_probabilities else ()
+    stored = (data.class_probabilities(rows),) if data.manifest.has_class_probabilities else ()
     arrays = [torch.from_numpy(data.images(rows)).clamp(0, 1), *(torch.from_numpy(part) / 255 for part in stored)]
     with torch.inference_mode():
         expected = method(torch.cat(arrays, 1).to(memory_format=layout)).sample(6, generator_for(0))

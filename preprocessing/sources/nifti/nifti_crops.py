@@ -12,8 +12,8 @@ from scipy import ndimage
 from ...errors import DataError
 from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ...scans.formats.nifti_volume import read_grid, read_volume
-from ...store.store import HOUNSFIELD
-from ...store.store_writer import Crop
+from ...store.intensity import HOUNSFIELD
+from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
 from ...volumes.planes import crop_image, crop_labels
 from ...volumes.resample import PlaneGrid
@@ -112,7 +112,7 @@ def _crop(
     return Crop(
         image=image_values(crop_image(volume.array[number], grid, fill), settings.unit)[None],
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
-        probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
+        class_probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,
         case=case.name,
         present=np.array([mask is not None for mask in case.masks]),

@@ -8,9 +8,10 @@ from typing import get_args
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
 from ...failures import CaseFailure, write_failures
+from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.splits import USUAL_SPLIT, assign_splits
-from ...store.store import BYTES, HOUNSFIELD
-from ...store.store_writer import Crop, StoreInfo, check_place
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place
 from ...workers import spread
 from ..packed.crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
-from ...store.store import HOUNSFIELD, Intensity
-from ...store.store_writer import Crop, StoreInfo, write_store
+from ...store.intensity import HOUNSFIELD, Intensity
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import write_store
 from ...volumes.values import mask_labels
 
 Unit = Literal["hu", "relative"]

@@ -12,7 +12,7 @@ import numpy as np
 from ...archive import BROKEN_ARRAY
 from ...errors import DataError
 from ...names import has_suffix, is_hidden
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from .crop_values import Unit
 
 

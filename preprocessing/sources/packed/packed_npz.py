@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError
-from ...store.store_writer import COLUMNS, Crop
+from ...store.store_crop import Crop
+from ...store.store_index import COLUMNS
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, broken_npz, load_npz
 

@@ -19,7 +19,7 @@ from PIL import Image
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
 from ...names import PNG
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural

@@ -21,7 +21,7 @@ from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError, UsageError
 from ...lidc.lidc_store import ATTRIBUTION
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from ...tables import Row, Table, read_table
 from .pack import Pack, PackSettings, broken_npz, load_npz
 

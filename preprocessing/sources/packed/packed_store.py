@@ -12,9 +12,10 @@ import numpy as np
 from ...counted import counted
 from ...errors import InputError, UsageError
 from ...names import NPZ
+from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.splits import USUAL_SPLIT, assign_splits
-from ...store.store import BYTES, HOUNSFIELD
-from ...store.store_writer import Crop, StoreInfo, check_place
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place
 from .crop_values import SourceReport, write_crops
 from .pack import Pack, PackSettings, load_npz, named_files
 from .packed_npz import npz_pack
@@ -109,6 +110,6 @@ def _readers_who_drew(crops: Iterator[Crop]) -> Iterator[Crop]:
     """The crops with every reader whose mask is empty made absent; without those that have no reader then."""
     for crop in crops:
         drew = np.asarray(crop.masks.any((1, 2)))
-        present = drew if crop.present is None else drew & crop.present
+        present = drew & crop.readers
         if present.any():
             yield replace(crop, present=present)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import DataError, InputError
-from ...store.store import IGNORE, Flip
+from ...store.flips import Flip
+from ...store.store import IGNORE
 
 LABEL_IDS = {
     "sky": 23,

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ...store.intensity import BYTES
 from ...store.splits import SPLITS
-from ...store.store import BYTES
-from ...store.store_writer import Crop, StoreInfo, check_place, write_store
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place, write_store
 from ...workers import spread
 from ..packed.crop_values import SourceReport
 from .cityscapes_frames import CLASS_NAMES, FLIPS, SCORED, VALIDATION_CITIES, Frame, find_frames, read_frame

@@ -11,9 +11,11 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
 from ambiseg.models.training.loop import initial_state, train
+from ambiseg.preprocessing.store.intensity import Intensity
 from ambiseg.preprocessing.store.splits import split_patients
-from ambiseg.preprocessing.store.store import Intensity, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 CPU = torch.device("cpu")
 READERS, SIZE = 7, 22

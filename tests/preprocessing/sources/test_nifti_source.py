@@ -91,7 +91,7 @@ def test_crops_are_cut_about_each_lesion(cases: Path, tmp_path: Path) -> None:
     row = store.index[0]
     assert (row["z_mm"], row["spacing_y_mm"], row["spacing_x_mm"], row["marked"]) == ("2.0", "0.5", "0.5", "2")
     assert (row["centre_y_px"], row["centre_x_px"]) == ("12.0", "10.0")
-    assert (store.intensity.unit, store.spacing_mm, store.manifest["name"]) == ("HU", None, "cases")
+    assert (store.intensity.unit, store.spacing_mm, store.manifest.name) == ("HU", None, "cases")
 
 
 def test_beyond_the_image_there_is_air(cases: Path, tmp_path: Path) -> None:
@@ -217,9 +217,9 @@ def test_class_probabilities_are_cut_like_the_images(cases: Path, tmp_path: Path
     save(cases / "b" / "probabilities.nii.gz", lesion_chance()[::-1])
     store = imported(cases, tmp_path / "out", NiftiSettings(size=9))
     expected = np.rint(255 * stored[:, 1, 8:17, 6:15])
-    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], expected)
+    np.testing.assert_array_equal(store.class_probabilities(np.array([0]))[0], expected)
     np.testing.assert_array_equal(
-        store.probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
+        store.class_probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
     )
     fine = imported(cases, tmp_path / "fine", NiftiSettings(size=64, spacing_mm=0.4))
     every = fine.probabilities(fine.rows("all")).astype(int)
@@ -234,7 +234,7 @@ def test_class_probabilities_in_a_csv_and_of_more_classes(cases: Path, tmp_path:
     table.write_text("case,image,mask_1,probabilities\none,a/image.nii.gz,a/reader_1.nii.gz,three.npz\n")
     names = ("background", "core", "ring")
     store = imported(table, tmp_path / "out", NiftiSettings(size=9, class_names=names))
-    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], np.rint(255 * three[:, 1, 8:17, 6:15]))
+    np.testing.assert_array_equal(store.class_probabilities(np.array([0]))[0], np.rint(255 * three[:, 1, 8:17, 6:15]))
 
 
 def test_class_probabilities_in_all_cases_or_none(cases: Path, tmp_path: Path) -> None:

@@ -94,9 +94,9 @@ def test_shards_come_out_as_they_went_in(shards: Path, tmp_path: Path) -> None:
     assert store.column("patient").tolist() == [f"LIDC-IDRI-{number:04d}" for number in (1, 1, 2, 2, 3, 40)]
     assert store.column("lesion").tolist() == ["0", "0", "0", "1", "0", "0"]
     assert store.present.all()
-    assert (store.manifest["name"], store.intensity.unit, store.spacing_mm) == ("lidc-128-repack", "relative", None)
-    assert "min-max scaled" in store.manifest["attribution"]
-    assert "CC BY 3.0" in store.manifest["attribution"]
+    assert (store.manifest.name, store.intensity.unit, store.spacing_mm) == ("lidc-128-repack", "relative", None)
+    assert "min-max scaled" in store.manifest.attribution
+    assert "CC BY 3.0" in store.manifest.attribution
 
 
 def test_the_table_says_where_crops_come_from(shards: Path, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_plain_npz_with_all_it_may_hold(tmp_path: Path) -> None:
     assert store.column("slice").tolist() == ["10", "11", "12", "13"]
     assert store.column("microscope").tolist() == ["A", "B", "A", "B"]
     assert (store.intensity.low, store.intensity.high) == (colours.min(), colours.max())
-    assert store.manifest["name"] == "many"
+    assert store.manifest.name == "many"
 
 
 def test_hounsfield_units_are_rounded_and_clipped(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_the_command(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "splits.csv").write_text("patient,split\n" + "".join(f"{patient},test\n" for patient in by_patient))
     assert run(shards, "-o", "other", "--split-file", "splits.csv", "--name", "mine").exit_code == 0
     assert set(Store.open("other").column("split")) == {"test"}
-    assert Store.open("other").manifest["name"] == "mine"
+    assert Store.open("other").manifest.name == "mine"
     (tmp_path / "splits.csv").write_text("patient,split\nLIDC-IDRI-0001,test\n")
     refused = run(shards, "-o", "third", "--split-file", "splits.csv").exception
     assert "names no split for 3 patients, such as LIDC-IDRI-0002" in str(refused)
