@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ambiseg.models.prediction.predict_scan import Prediction, Request
     from ambiseg.models.prediction.stopwatch import Stopwatch
-    from ambiseg.models.runs.run import Trained
+    from ambiseg.models.runs.trained import Trained
     from ambiseg.preprocessing.scans.cases import Case
 
 KINDS = ".nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these"
@@ -126,8 +126,8 @@ def predict(
         from ambiseg.models.prediction.places import Places
         from ambiseg.models.prediction.predict_scan import Request
         from ambiseg.models.results.folder import check_folder
-        from ambiseg.models.runs.device import resolve_device
-        from ambiseg.models.runs.run import load_trained
+        from ambiseg.models.runs.hardware import resolve_device
+        from ambiseg.models.runs.trained import load_trained
         from ambiseg.preprocessing.files import check_place
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases

@@ -23,7 +23,7 @@ from scipy import ndimage
 from ambiseg.models.prediction.blobs import Blob, find_blobs
 from ambiseg.models.prediction.lungs import lung_mask
 from ambiseg.models.prediction.search import PROBED, weigh
-from ambiseg.models.runs.run import load_trained
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.lidc.annotations import Nodule, ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.series import read_series

@@ -32,7 +32,7 @@ from ambiseg.models.metrics.matching import hm_iou, systematic_resample
 from ambiseg.models.metrics.outcomes import Outcome, hypothesis_bins, outcome
 from ambiseg.models.metrics.reliability import together
 from ambiseg.models.prediction.stitch import stitching
-from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 

@@ -15,7 +15,7 @@ from ..core.hypotheses import Hypotheses
 from ..evaluation.evaluate_run import drawn_atoms, sides_of, spacing_of
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.outcomes import TOP, Outcome
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 SHOWN = 3  # cases of each kind
 

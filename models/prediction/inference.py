@@ -22,7 +22,7 @@ from ..core.hypotheses import MERGE, Hypotheses, rank
 from ..core.overlap import marked_pixels, pairwise_iou
 from ..core.randomness import generator_for
 from ..metrics.distances import without_self_pairs
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .lesion import Lesion
 from .neighbourhood import Box, Neighbourhood, neighbourhood
 from .stitch import stitching

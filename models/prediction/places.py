@@ -10,7 +10,7 @@ from ambiseg.preprocessing.scans.scan import Scan, read_mask
 from ambiseg.preprocessing.volumes.grid import check_same_grid
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
 from .lesion_points import parse_point, read_points
 

@@ -11,7 +11,7 @@ from ambiseg.preprocessing.scans.class_probabilities import read_class_probabili
 from ambiseg.preprocessing.scans.scan import Scan
 from ambiseg.preprocessing.volumes.volume import check_voxel_size
 
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .content import lesion_entries, scan_entry
 from .document import About, CalibrationEntry, Document, ModelEntry
 from .doubts import doubts, notes

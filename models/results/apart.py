@@ -13,8 +13,8 @@ from ambiseg.preprocessing.lone_worker import LoneWorker
 from ambiseg.preprocessing.scans.cases import Case
 
 from ..prediction.predict_scan import Request
-from ..runs.memory import keep_freed_memory
-from ..runs.run import Trained
+from ..runs.hardware import keep_freed_memory
+from ..runs.trained import Trained
 from .folder import check_folder, predict_to_folder
 
 Work = tuple[Case, Path]

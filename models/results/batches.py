@@ -24,7 +24,7 @@ from ambiseg.preprocessing.scans.cases import Case
 
 from ..prediction.lesion_points import read_table
 from ..prediction.predict_scan import Request, about
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .folder import INDEX
 
 MANIFEST = "manifest.json"

@@ -27,7 +27,7 @@ from ..prediction.document import Document, LesionEntry
 from ..prediction.doubts import in_hounsfield
 from ..prediction.predict_scan import Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch, peak_memory_mb
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .exports import write_dicom, write_nrrd
 from .preview import save_preview
 from .viewer.prediction_page import write_report

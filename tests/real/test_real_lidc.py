@@ -13,7 +13,7 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.results.folder import predict_to_folder
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc

@@ -16,7 +16,7 @@ import torch
 from ambiseg.models.core.method import build
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.hardware import resolve_device
 
 
 def main() -> None:

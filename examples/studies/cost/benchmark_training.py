@@ -27,9 +27,10 @@ from torch.utils.data import DataLoader, Dataset
 from ambiseg.models.core.batch import Batch
 from ambiseg.models.core.method import build
 from ambiseg.models.runs.config import TrainConfig, make_config
-from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.normalise import normalise, resolve_window
-from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.augment import ELASTIC_KNOTS
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import LOG_EVERY, Loop

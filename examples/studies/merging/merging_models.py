@@ -47,7 +47,7 @@ from ambiseg.models.evaluation.evaluate_run import drawn_atoms
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import equal_weights
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 

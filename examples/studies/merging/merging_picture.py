@@ -5,8 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ambiseg.models.core.hypotheses import MERGE
-from ambiseg.models.figures.style import BLUE, ORANGE, RULE, heading, name_axes, new_figure, place_panels, plain
-from ambiseg.models.results.preview import INK, PALE
+from ambiseg.models.figures.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    PALE,
+    RULE,
+    heading,
+    name_axes,
+    new_figure,
+    place_panels,
+    plain,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

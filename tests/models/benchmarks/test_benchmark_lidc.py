@@ -23,7 +23,7 @@ from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.benchmarks.trials.winners import winners
 from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
-from ambiseg.models.runs.run import Run
+from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store

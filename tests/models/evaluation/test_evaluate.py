@@ -18,7 +18,8 @@ from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.metrics.pixel_reliability import pixel_reliability
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.runs.run import DataRecord, load_trained
+from ambiseg.models.runs.run_record import DataRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD

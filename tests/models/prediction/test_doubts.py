@@ -8,7 +8,7 @@ import pytest
 
 from ambiseg.models.prediction.doubts import doubts, in_hounsfield, notes
 from ambiseg.models.prediction.lesion import Lesion
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
 from ambiseg.preprocessing.volumes.grid import grid_from
 from ambiseg.preprocessing.volumes.volume import Volume

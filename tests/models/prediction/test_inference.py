@@ -8,7 +8,7 @@ import pytest
 from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predict_volume
 from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
 from ambiseg.preprocessing.volumes.resample import PlaneGrid

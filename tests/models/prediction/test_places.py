@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.places import Places, find_lesions, named_lesions
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
 from ambiseg.preprocessing.volumes.grid import grid_from

@@ -11,7 +11,7 @@ import torch
 import ambiseg
 from ambiseg.models.prediction.blobs import find_blobs
 from ambiseg.models.prediction.search import foreground, search, weigh
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.volumes.volume import Volume
 

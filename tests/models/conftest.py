@@ -11,7 +11,7 @@ from ambiseg.models.evaluation.evaluation import Case, Evaluation
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.models.metrics.reliability import binned
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.store.store import Store
 
 NAN = float("nan")
