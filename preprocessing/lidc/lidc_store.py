@@ -17,7 +17,7 @@ from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import SeriesIndex, find_series
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex, find_series
 from ..store.intensity import HOUNSFIELD
 from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
@@ -150,9 +150,9 @@ def _crop_scan(task: ScanTask) -> str | None:
     return None
 
 
-def _unread(root: Path, index: SeriesIndex) -> list[Failure]:
-    """The files of which no series can be told."""
-    reasons = [f"{path.name} is a DICOM file whose header cannot be read: get it again." for path in index.broken]
+def _unread(root: Path, index: SeriesIndex[FileIdentity]) -> list[Failure]:
+    """The files whose series cannot be read."""
+    reasons = [f"{each.path.name} is a DICOM file whose header cannot be read: get it again." for each in index.broken]
     if index.pointers:
         reasons.append(str(pointers_among(root.name, index.pointers, index.total)))
     return [Failure("", "", reason) for reason in reasons]

@@ -1,6 +1,6 @@
 """Class probabilities that another segmenter gave for a scan: nnU-Net's npz files, or NIfTI.
 
-nnU-Net v2 (`--save_probabilities`, `--npz`) stores `probabilities` [K, Z, Y, X] on the voxels of the image as its reader
+nnU-Net v2 (options `save_probabilities` and `npz`) stores `probabilities` [K, Z, Y, X] on the voxels of the image as its reader
 gave it: x fastest, as in the file, unless it was a reader that turns images to RAS. nnU-Net v1 stores `softmax` in the same
 order, all zero where it had cropped the image away. The .pkl beside either is never unpickled.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..archive import BROKEN_ARRAY
 from ..errors import DataError, InputError
+from ..lfs import check_no_pointer
 from ..names import NIFTI, NPZ, has_suffix
 from ..volumes.grid import Grid, check_same_grid, times
 from ..volumes.planes import crop_image
@@ -80,6 +81,7 @@ def _load(path: Path) -> tuple[str, NDArray]:
     """The key and the array [K, Z, Y, X] of an npz; nothing pickled is loaded."""
     if not path.is_file():
         raise InputError(f"No file {path}: expected class probabilities, an npz of nnU-Net or NIfTI; check the path.")
+    check_no_pointer(path)
     if not zipfile.is_zipfile(path):
         raise DataError(_broken(path))
     try:

@@ -18,8 +18,9 @@ from ..volumes.grid import Grid, grid_from, grid_of, times
 from ..volumes.values import mask_labels, usable_values
 from ..volumes.volume import Volume
 from .cases import check_pulled, find_studies, is_image
-from .dicom.dicom_files import SeriesIndex, find_series, identify
+from .dicom.dicom_files import SeriesIndex, identify, index_files
 from .dicom.dicom_scan import DicomScan, read_dicom
+from .dicom.series_images import Image, read_image
 from .formats.itk import itk_affine, read_itk
 from .formats.nifti_volume import read_grid, read_volume
 
@@ -80,7 +81,7 @@ def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
         return _read_dicom(name, called, _index(path, called), series)
     if has_suffix(path, (*NIFTI, *ITK)):
         if series is not None:
-            raise UsageError(f"--series names a series of a DICOM folder, and {called} is none: leave it out.")
+            raise UsageError(f"`series` names a series of a DICOM folder, and {called} is none: leave it out.")
         return Scan(name, *_read_file(path))
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
@@ -105,14 +106,14 @@ def _series_of(path: Path) -> str:
     return found.series
 
 
-def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex:
-    index = find_series(folder, nested=nested)
+def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex[Image]:
+    index: SeriesIndex[Image] = index_files(folder, read_image, nested=nested)
     if index.pointers:
         raise pointers_among(called, index.pointers, index.total)
     return index
 
 
-def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) -> Scan:
+def _read_dicom(name: str, called: str, index: SeriesIndex[Image], wanted: str | None) -> Scan:
     volume, grid, dicom, notes = read_dicom(called, index, wanted)
     return Scan(name, volume, grid, dicom, notes)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, InputError
 from ...files import whole_file
+from ...lfs import check_no_pointer
 from ...names import GZIP, NIFTI, PAIR, has_suffix
 from ...volumes.grid import Grid, apart_mm, grid_of, times
 from ...volumes.values import check_claim, usable_values
@@ -129,7 +130,7 @@ def _check_written(aside: Path, path: Path, grid: Grid) -> None:
     apart = apart_mm(affine, expected, grid.shape)
     if shape != grid.written or apart > ROUNDING * np.linalg.norm(expected[:3, :3], axis=0).min():
         raise DataError(
-            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came {times(shape)}, or another "
+            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, got {times(shape)}, or another "
             "affine): it was not kept; please report this."
         )
 
@@ -143,6 +144,7 @@ def _opened(path: Path) -> Iterator[tuple[nib.Nifti1Header, BinaryIO]]:
         raise InputError(f"{path.name} is not read: expected a {' or '.join(NIFTI)} file; convert it first.")
     if not path.is_file():
         raise InputError(f"No file {path}: expected a NIfTI scan (.nii or .nii.gz); check the path.")
+    check_no_pointer(path)
     with readable(path, KIND), opened(path) as stream:
         header = _header(path, stream)
         check_claim(path.name, _claimed(header), path.stat().st_size)
