@@ -78,7 +78,7 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
             lock.acquire(timeout=patience)
         except Timeout as error:
             raise UsageError(
-                f"Another ambiseg is writing {path}: wait until it has finished, or choose another place with -o."
+                f"Another ambiseg is writing {path}: wait until it has finished, or choose another `output`."
             ) from error
         try:
             yield
@@ -190,18 +190,16 @@ def make_folder(path: Path) -> None:
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # as a file of that name
-        raise ResourceError(
-            f"Cannot make the folder {path}, {error.strerror}: choose another place with -o."
-        ) from error
+        raise ResourceError(f"Cannot make the folder {path}, {error.strerror}: choose another `output`.") from error
 
 
 def check_place(path: Path) -> None:
     """Raise a ResourceError where a folder cannot be made or written, before the work that this would lose."""
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ResourceError(f"{there} is a file, expected a folder: choose another place with -o.")
+        raise ResourceError(f"{there} is a file, expected a folder: choose another `output`.")
     if not os.access(there, os.W_OK):
-        raise ResourceError(f"Not allowed to write {path}: choose another place with -o.")
+        raise ResourceError(f"Not allowed to write {path}: choose another `output`.")
 
 
 @contextlib.contextmanager
@@ -218,7 +216,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         if lacking not in (ROOM, SIZE, UNWRITTEN, RIGHT, DEVICE, NAME) or not _concerns(error, path):
             raise
         if lacking is RIGHT:
-            raise ResourceError(f"Not allowed to write {path}: choose another place with -o.") from error
+            raise ResourceError(f"Not allowed to write {path}: choose another `output`.") from error
         raise lacking.error(path) from error
 
 

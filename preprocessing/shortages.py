@@ -49,11 +49,14 @@ UNWRITTEN = Shortage(
 )
 DEVICE = Shortage("The disk or network folder fails", "copy what is needed to another one, and work there", " at {}")
 NAME = Shortage("The system refuses to use", "choose a shorter name, or one without links that lead in a circle", " {}")
-HANDLES = Shortage("Too many files are open at once", "raise the limit (ulimit -n), or ask for fewer --workers")
+HANDLES = Shortage("Too many files are open at once", "raise the limit (ulimit -n), or use fewer `workers`")
 MEMORY = Shortage(
-    "Out of memory", "use a smaller batch, crop or scan, fewer draws or --workers, or a machine or device that has more"
+    "Out of memory",
+    "use a smaller batch, crop or scan, fewer `draws` or `workers`, or a machine or device that has more",
 )
-PROCESSES = Shortage("No more processes or threads can be started", "use --workers 1, or raise the limit (ulimit -u)")
+PROCESSES = Shortage(
+    "No more processes or threads can be started", "set `workers` to 1, or raise the limit (ulimit -u)"
+)
 
 NUMBERS = {
     errno.EACCES: RIGHT,

@@ -88,7 +88,7 @@ def _spawned(
                 yield flying.pop(future), future.result()
     except BrokenProcessPool as error:
         raise ResourceError(
-            "A worker process was killed, most likely for want of memory: run it again with --workers 1."
+            "A worker process was killed, most likely for want of memory: run it again with `workers` 1."
         ) from error
     except BaseException:
         _stop(set(multiprocessing.active_children()) - others)

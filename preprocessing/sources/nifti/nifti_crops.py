@@ -38,7 +38,7 @@ class NiftiSettings:
     slices: Slices = "any-reader"
     whole: bool = False
     class_names: tuple[str, ...] = ("background", "lesion")
-    unit: Unit = "hu"
+    intensity: Unit = "hu"
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def _crop(
     _, *spacing = volume.spacing_mm
     y, x = (1.0 if settings.spacing_mm is None else settings.spacing_mm / step for step in spacing)
     grid = PlaneGrid(settings.size, place.centre, (y, x))
-    fill = HOUNSFIELD.low if settings.unit == "hu" else float(volume.array.min())
+    fill = HOUNSFIELD.low if settings.intensity == "hu" else float(volume.array.min())
     solid = len(volume.array) > 1
     return Crop(
-        image=image_values(crop_image(volume.array[number], grid, fill), settings.unit)[None],
+        image=image_values(crop_image(volume.array[number], grid, fill), settings.intensity)[None],
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
         class_probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,

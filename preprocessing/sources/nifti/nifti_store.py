@@ -43,7 +43,7 @@ def preprocess_nifti(
     info = StoreInfo(
         name=source.resolve().stem,
         source="NIfTI images with readers' masks",
-        intensity=HOUNSFIELD if settings.unit == "hu" else BYTES,
+        intensity=HOUNSFIELD if settings.intensity == "hu" else BYTES,
         class_names=settings.class_names,
         spacing_mm=settings.spacing_mm,
         settings={
@@ -79,9 +79,9 @@ def _check(settings: NiftiSettings) -> None:
         raise UsageError(
             f"Crops of {settings.size} pixels of {settings.spacing_mm} mm are no crops: give values above 0."
         )
-    if settings.slices not in get_args(Slices) or settings.unit not in get_args(Unit):
+    if settings.slices not in get_args(Slices) or settings.intensity not in get_args(Unit):
         raise UsageError(
-            f"No choice {settings.slices!r}, {settings.unit!r}: expected slices {' or '.join(get_args(Slices))} and "
+            f"No choice {settings.slices!r}, {settings.intensity!r}: expected slices {' or '.join(get_args(Slices))} and "
             f"intensity {' or '.join(get_args(Unit))}."
         )
 
@@ -117,8 +117,8 @@ def _attempt(case: NiftiCase, settings: NiftiSettings) -> list[Crop] | CaseFailu
 def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures_file: Path) -> str:
     if not failures:
         return (
-            f"No reader marked anything in {counted(cases, 'case')} of {source}: give --whole --slices all to take all "
-            "slices."
+            f"No reader marked anything in {counted(cases, 'case')} of {source}: set `whole`, and `slices` to all, to take "
+            "all slices."
         )
     return (
         f"Of {counted(cases, 'case')} of {source} none gave a crop; the first that failed: {failures[0].reason} "

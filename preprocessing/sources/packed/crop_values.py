@@ -54,7 +54,7 @@ def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
     if len(wrong):
         raise DataError(
             f"{name} holds the label {wrong[0]:g}: expected 0..{classes - 1} for {classes} classes; name more classes "
-            "with --class-names, or correct the mask."
+            "with `class_names`, or correct the mask."
         )
     return mask.astype(np.uint8)
 

@@ -21,7 +21,7 @@ class PackSettings:
     """How to read a pack: `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it)."""
 
     class_names: tuple[str, ...] = ("background", "lesion")
-    unit: Unit = "relative"
+    intensity: Unit = "relative"
     patient_pattern: str | None = None
 
 

@@ -89,7 +89,7 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         case = str(columns["case"][row])
         yield Crop(
-            image=image_values(image, settings.unit),
+            image=image_values(image, settings.intensity),
             masks=label_values(mask, len(settings.class_names), f"A mask of {case} in {path}"),
             patient=_patient(columns, row),
             case=case,
@@ -112,8 +112,8 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
         )
     if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
         raise DataError(f"{path}: images must be finite numbers, came {images.dtype}; correct the file.")
-    if settings.unit == "hu" and images.dtype == np.uint8:
-        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave --intensity hu away.")
+    if settings.intensity == "hu" and images.dtype == np.uint8:
+        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
 
 
 def _others(columns: Columns, row: int) -> dict[str, Any]:

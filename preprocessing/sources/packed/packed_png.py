@@ -48,8 +48,8 @@ class _Picture:
 
 def png_pack(tops: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all folders in their natural order."""
-    if settings.unit == "hu":
-        raise UsageError("PNG files hold no numbers below 0, so no HU: leave --intensity hu away.")
+    if settings.intensity == "hu":
+        raise UsageError("PNG files hold no numbers below 0, so no HU: leave out the `intensity` hu.")
     pictures = _pictures(tops)
     patients, notes = _patients(pictures, settings.patient_pattern)
     missing = sum(mask is None for picture in pictures for mask in picture.masks)
@@ -98,8 +98,8 @@ def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[s
     patients = [_by_table(picture, tables[picture.top]) for picture in pictures]
     alone = sum(not picture.folders and not tables[picture.top] for picture in pictures)
     note = (
-        f"Nothing tells the patients of {counted(alone, 'image')} (patients.csv, --patient-pattern): each counts as one of "
-        "its own."
+        f"The patients of {counted(alone, 'image')} are not given (by patients.csv or `patient_pattern`): each counts as a "
+        "patient of its own."
     )
     return patients, [note] * bool(alone)
 
@@ -108,9 +108,9 @@ def _by_pattern(picture: _Picture, pattern: str) -> str:
     try:
         found = re.search(pattern, picture.place.as_posix())
     except re.error as error:
-        raise UsageError(f"--patient-pattern {pattern!r} is no regular expression: {error}.") from error
+        raise UsageError(f"`patient_pattern` {pattern!r} is no regular expression: {error}.") from error
     if found is None:
-        raise DataError(f"--patient-pattern {pattern!r} finds no patient in {picture.place}: correct it.")
+        raise DataError(f"`patient_pattern` {pattern!r} finds no patient in {picture.place}: correct it.")
     return found.group(1) if found.groups() else found.group()
 
 

@@ -42,10 +42,12 @@ Facts = Mapping[Key, Mapping[str, Any]]
 
 def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
     """The crops of all shards, in their order."""
-    if settings.unit == "hu":
-        raise UsageError("These crops are scaled to 0..255 one by one, so that no HU are left: give no --intensity hu.")
+    if settings.intensity == "hu":
+        raise UsageError(
+            "These crops are scaled to 0..255 one by one, so that no HU are left: leave out the `intensity` hu."
+        )
     if len(settings.class_names) != 2:
-        raise UsageError("These crops have the classes background and lesion: give two names with --class-names.")
+        raise UsageError("These crops have the classes background and lesion: give two names with `class_names`.")
     keys = {path: _keys(path) for path in paths}
     facts = {folder: _facts(folder) for folder in {path.parent for path in paths}}
     missing = sum(key not in facts[path.parent] for path in paths for key in keys[path])

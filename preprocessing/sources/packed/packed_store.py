@@ -67,7 +67,7 @@ def write_packed(
     info = StoreInfo(
         name=name or pack.name,
         source=pack.source,
-        intensity=HOUNSFIELD if settings.unit == "hu" else BYTES,
+        intensity=HOUNSFIELD if settings.intensity == "hu" else BYTES,
         class_names=settings.class_names,
         settings={
             "seed": seed,

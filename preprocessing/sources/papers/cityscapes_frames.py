@@ -121,7 +121,7 @@ def read_frame(frame: Frame, factor: int) -> tuple[NDArray[np.uint8], NDArray[np
     if width % factor or height % factor:
         raise DataError(
             f"{frame.image} has {_shape(image)} pixels, which do not part into squares of {factor}: expected "
-            "Cityscapes' 1024x2048; choose --size full, or get the official files."
+            "Cityscapes' 1024x2048; choose the `size` full, or get the official files."
         )
     classes = classes_of_ids(np.asarray(ids), str(frame.labels))
     small = np.asarray(image.reduce(factor)).transpose(2, 0, 1)

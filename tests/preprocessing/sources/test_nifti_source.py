@@ -98,7 +98,7 @@ def test_beyond_the_image_there_is_air(cases: Path, tmp_path: Path) -> None:
     image = imported(cases, tmp_path / "hu", NiftiSettings(size=41)).images(np.array([0]))[0, 0]
     assert (image[:, :9] == -1024).all()
     np.testing.assert_array_equal(image[8:, 10:], scan()[1, :33, :31])
-    low = imported(cases, tmp_path / "relative", NiftiSettings(size=41, unit="relative"))
+    low = imported(cases, tmp_path / "relative", NiftiSettings(size=41, intensity="relative"))
     assert (low.images(np.array([0]))[0, 0, :, :9] == scan().min()).all()
 
 
@@ -146,7 +146,7 @@ def test_two_dimensional_images_with_classes(tmp_path: Path) -> None:
     )
     save(root / "x" / "image.nii", plane)
     save(root / "x" / "reader_1.nii", labels.astype(np.float32))
-    settings = NiftiSettings(size=8, class_names=("background", "core", "ring"), unit="relative")
+    settings = NiftiSettings(size=8, class_names=("background", "core", "ring"), intensity="relative")
     store = imported(root, tmp_path / "out", settings)
     assert len(store) == 1
     assert np.bincount(store.masks(np.array([0])).ravel()).tolist() == [40, 16, 8]
@@ -222,7 +222,7 @@ def test_class_probabilities_are_cut_like_the_images(cases: Path, tmp_path: Path
         store.class_probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
     )
     fine = imported(cases, tmp_path / "fine", NiftiSettings(size=64, spacing_mm=0.4))
-    every = fine.probabilities(fine.rows("all")).astype(int)
+    every = fine.class_probabilities(fine.rows("all")).astype(int)
     assert (np.abs(every.sum(1) - 255) <= 1).all()
     assert (every[0, :, 0, 0] == [255, 0]).all()  # outside the image
 

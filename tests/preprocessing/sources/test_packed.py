@@ -112,7 +112,7 @@ def test_the_table_says_where_crops_come_from(shards: Path, tmp_path: Path) -> N
 
 def test_shards_hold_no_hounsfield_units(shards: Path) -> None:
     with pytest.raises(UsageError, match=r"scaled to 0\.\.255 one by one, so that no HU are left"):
-        open_pack([shards], PackSettings(unit="hu"))
+        open_pack([shards], PackSettings(intensity="hu"))
 
 
 def test_a_damaged_shard_is_told_and_leaves_nothing(shards: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_plain_npz_with_all_it_may_hold(tmp_path: Path) -> None:
 def test_hounsfield_units_are_rounded_and_clipped(tmp_path: Path) -> None:
     images = np.array([[[-2048.0, -700.6], [0.4, 5000.0]]], np.float32)
     np.savez(tmp_path / "ct.npz", images=images, masks=np.ones((1, 1, 2, 2), bool))
-    store = imported(tmp_path / "ct.npz", tmp_path / "out", PackSettings(unit="hu"))
+    store = imported(tmp_path / "ct.npz", tmp_path / "out", PackSettings(intensity="hu"))
     assert store.images(np.array([0])).tolist() == [[[[-1024, -701], [0, 3071]]]]
     assert store.intensity.unit == "HU"
 
@@ -225,7 +225,7 @@ def test_png_folders(flat: Path, tmp_path: Path) -> None:
     assert len(set(store.column("patient"))) == 4
     np.testing.assert_array_equal(store.images(np.arange(4))[:, 0], images)
     np.testing.assert_array_equal(store.masks(np.arange(4)), masks)
-    assert "Nothing tells the patients of 4 images" in open_pack([flat], PackSettings()).notes[0]
+    assert "The patients of 4 images are not given" in open_pack([flat], PackSettings()).notes[0]
 
 
 def test_patients_of_png_files(flat: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_png_folders_for_every_lesion(tmp_path: Path) -> None:
 
 def test_png_files_that_do_not_fit_are_refused(flat: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no HU"):
-        open_pack([flat], PackSettings(unit="hu"))
+        open_pack([flat], PackSettings(intensity="hu"))
     whole = (flat / "images" / "a2.png").read_bytes()
     (flat / "images" / "a2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"a2\.png is not a whole PNG file"):
