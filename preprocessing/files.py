@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written aside by one process at a time, then put under their name."""
+"""Files and folders that are whole or absent: one process at a time writes them aside, then moves them to their name."""
 
 import contextlib
 import ctypes
@@ -68,7 +68,7 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
 
     Raises UsageError where another process holds it and does not let go within `patience` seconds. A hidden file in the
-    folder of `path`, which is made, is the lock. Whoever holds `path` may hold it again.
+    folder of `path`, which is made, is the lock. A process that holds `path` may hold it again.
     """
     from filelock import Timeout
 
@@ -204,8 +204,8 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the system or a library says when `path` cannot be written (no room, no right) into a `ResourceError` that
-    names it. What is said of another file is left as it is.
+    """Turn the errors of the system or a library when `path` cannot be written (no room, no right) into a `ResourceError` that
+    names it. An error about another file is left as it is.
     """
     try:
         yield

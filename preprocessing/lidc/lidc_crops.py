@@ -93,7 +93,7 @@ def _outlined(nodule: Nodule, task: ScanTask) -> _Outlined:
 
 
 def _about(readers: Sequence[Reading], spacing_mm: float) -> dict[str, str]:
-    """Mark ids, diameters and ratings of a nodule: readers parted by `;`, the pieces of one reader by `+`."""
+    """Mark ids, diameters and ratings of a nodule: readers separated by `;`, the pieces of one reader by `+`."""
     marks = [mark for reading in readers for mark in reading]
     columns: dict[str, list[object]] = {
         "marks": [mark.id for mark in marks],

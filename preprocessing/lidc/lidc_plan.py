@@ -1,4 +1,4 @@
-"""What is to be done with a folder of LIDC-IDRI: where it lies, which scans are in it, under which names."""
+"""The plan for a folder of LIDC-IDRI: where it lies, which scans are in it, and their names."""
 
 import configparser
 import os

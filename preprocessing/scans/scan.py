@@ -1,4 +1,4 @@
-"""A scan from whatever it comes in: a NIfTI, NRRD or MetaImage file, a DICOM folder, or a zip of one of these."""
+"""A scan from a NIfTI, NRRD or MetaImage file, a DICOM folder, a zip of one of these, or an image in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +32,12 @@ KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of the
 class Scan:
     """A scan in display orientation, with the grid of its own voxel order, on which results are written.
 
-    `name` is the file's or folder's without suffix; `dicom` is None when the scan was no DICOM. The files behind
-    `dicom.slices` exist as long as the block of `open_scan`. `notes` say what was passed over beside the scan.
+    Attributes:
+        name: The name of its file or folder, without suffix.
+        volume: The voxels [Z, Y, X], in HU for a CT.
+        grid: The grid of the file's own voxel order.
+        dicom: The slices and the series of a DICOM scan, else None. Their files exist as long as the block of `open_scan`.
+        notes: Sentences on what was passed over beside the scan.
     """
 
     name: str
@@ -47,9 +51,27 @@ class Scan:
 def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
     """Read a scan: an image file, a DICOM folder, the series of one DICOM file, or a zip of any one of these.
 
-    `series` names a DICOM series by its number, its UID or the UID's ending; without it there must be only one that can
-    be a scan. What a zip holds lies in a temporary folder until the block ends. Raises `InputError` when there is no
-    such file or no scan in it, `DataError` when it is damaged or its geometry cannot be used.
+    The files of a zip lie in a temporary folder until the block ends.
+
+    Args:
+        path: The file or folder.
+        series: Names a DICOM series by its number, its UID or the UID's ending. Without it, only one series may be able to
+            be a scan.
+
+    Raises:
+        InputError: There is no such file, or no scan in it.
+        DataError: The scan is damaged, or its geometry cannot be used.
+        UsageError: `series` is given for a scan that is not DICOM.
+
+    Example:
+        >>> import tempfile
+        >>> from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "scan.nii")
+        ...     write_volume(file, Volume(np.zeros((2, 3, 4), np.int16), np.diag([-0.7, -0.7, 1.5, 1.0])))
+        ...     with open_scan(file) as scan:
+        ...         scan.name, scan.volume.array.shape
+        ('scan', (2, 3, 4))
     """
     check_no_pointer(path)
     if not has_suffix(path, ZIP) or path.is_dir():
@@ -60,7 +82,15 @@ def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
 
 
 def read_mask(path: Path) -> Volume:
-    """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; its labels are whole numbers (`mask_labels`)."""
+    """Read a mask in display orientation.
+
+    Args:
+        path: A NIfTI, NRRD or MetaImage file. Its labels are whole numbers (see `mask_labels`).
+
+    Raises:
+        InputError: There is no such file, or it is of another kind.
+        DataError: It is damaged, or holds values between whole numbers.
+    """
     if not has_suffix(path, (*NIFTI, *ITK)):
         raise InputError(f"{path.name} is not read as a mask: expected {', '.join((*NIFTI, *ITK))}; convert it first.")
     check_no_pointer(path)
@@ -76,7 +106,7 @@ def read_mask(path: Path) -> Volume:
 
 
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
-    """The scan at an unpacked `path`; `called` is how messages call what the user named."""
+    """The scan at an unpacked `path`; `called` is its name in messages."""
     if path.is_dir():
         return _read_dicom(name, called, _index(path, called), series)
     if has_suffix(path, (*NIFTI, *ITK)):
@@ -132,9 +162,14 @@ def _only_case(called: str, folder: Path) -> Path:
 
 
 def scan_of_image(image: Any) -> Scan:
-    """The scan in a nibabel image (Nifti1Image or another with an affine to mm in RAS) or a SimpleITK image.
+    """The scan in an image that is in memory already.
 
-    Raises `UsageError` for anything else, `DataError` where the geometry or the voxels cannot be used.
+    Args:
+        image: A nibabel image (Nifti1Image, or another with an affine to mm in RAS), or a SimpleITK image.
+
+    Raises:
+        UsageError: It is anything else.
+        DataError: Its geometry or its voxels cannot be used.
     """
     if hasattr(image, "dataobj") and getattr(image, "affine", None) is not None:
         array, grid = np.asanyarray(image.dataobj), _grid_of_nibabel(image)
@@ -145,7 +180,7 @@ def scan_of_image(image: Any) -> Scan:
             f"A {type(image).__name__} is no scan: expected a path, a nibabel image with an affine, or a SimpleITK image."
         )
     if array.dtype.kind not in "iuf":
-        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value a voxel.")
+        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value per voxel.")
     values = usable_values(NAME, array)
     return Scan("scan", Volume(np.ascontiguousarray(grid.display(values)), grid.display_affine), grid)
 
@@ -161,7 +196,7 @@ def _array_of_sitk(image: Any) -> tuple[NDArray, Grid]:
 
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise DataError(
-            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values a voxel: expected one grey value."
+            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values per voxel: expected one grey value."
         )
     return sitk.GetArrayFromImage(image).T, grid_from(itk_affine(image), _three(image.GetSize()), NAME)
 

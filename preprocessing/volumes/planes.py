@@ -20,7 +20,7 @@ def crop_image(plane: NDArray, grid: PlaneGrid, fill: float) -> NDArray[np.float
 
 
 def crop_labels(labels: NDArray, grid: PlaneGrid, classes: int) -> NDArray[np.uint8]:
-    """Label maps [R, Y, X] on the grid [R, size, size]: the label that covers most of a pixel, background if it does.
+    """Label maps [R, Y, X] on the grid [R, size, size]: the label that covers most of a pixel, the background included.
 
     With two classes a pixel at least half covered is lesion, so that regions keep their area.
     """

@@ -1,4 +1,4 @@
-"""Resampling along one axis as a matrix, and crops of planes as two matrix products.
+"""Resampling: one axis as a matrix, crops of planes as two matrix products, a part of a scan on an isotropic grid.
 
 Positions are in pixels of the input, pixel i being the interval [i - 1/2, i + 1/2] about its centre i.
 Images are interpolated linearly (and smoothed by a triangle as wide as the output's pixel when that is the wider one);
@@ -117,8 +117,8 @@ def isotropic(
     """The part `box` of a scan, clipped to `window` (HU), with `margin` grid points more on either side.
 
     A side has a `multiple` of intervals. Beyond the scan its border is repeated. Interpolation is linear, and smooths where
-    the scan's own voxels are smaller than the step. Raises DataError, before any work, for voxels or a part whose size
-    cannot be meant.
+    the scan's own voxels are smaller than the step. Raises DataError, before any work, for voxels or a part of a size that
+    no scan has.
     """
     check_voxel_size(volume)
     ends = [

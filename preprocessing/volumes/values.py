@@ -1,4 +1,4 @@
-"""The voxel values that a scan or a mask may hold, and whether a file can hold as many as its header claims."""
+"""Which voxel values a scan or a mask may hold, and whether a file can hold as many as its header claims."""
 
 import os
 
@@ -18,7 +18,7 @@ def usable_values(name: str, array: NDArray) -> NDArray:
     """
     if array.dtype.kind != "f":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+    with np.errstate(over="ignore"):  # values that float32 cannot hold are refused below
         array = array.astype(np.float32, copy=False)
     bad = int((~np.isfinite(array)).sum())
     if bad:
@@ -30,10 +30,10 @@ def usable_values(name: str, array: NDArray) -> NDArray:
 
 
 def mask_labels(array: NDArray) -> NDArray:
-    """The labels of a mask, as whole numbers, without what resampling left of its values.
+    """The labels of a mask as whole numbers, without the traces of resampling.
 
-    Values that miss a whole number by no more than 0.01 are that number. Of others, a mask of 0 and 1 that was interpolated
-    marks what is one half or more. What fits neither is returned as it is.
+    Values that miss a whole number by no more than 0.01 are that number. A mask of 0 and 1 that was interpolated marks
+    voxels of one half or more. Any other mask is returned as it is.
     """
     if array.dtype.kind != "f" or not array.size:
         return array

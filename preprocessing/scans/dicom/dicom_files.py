@@ -223,7 +223,7 @@ def begins_as_dicom(head: bytes) -> bool:
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever pydicom raises on a damaged file into a `DataError`, and keep its warnings from the user.
 
-    What the system refuses to read becomes a `ResourceError`.
+    A file that the system refuses to read becomes a `ResourceError`.
     """
     try:
         with warnings.catch_warnings():

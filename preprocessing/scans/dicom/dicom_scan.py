@@ -19,7 +19,7 @@ from .suspects import cannot_be_read, check_other_series, check_unread
 
 @dataclass(frozen=True)
 class DicomScan:
-    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
+    """The origin of a scan's voxels: the slices in use, in the order of the grid's third axis, and their series."""
 
     slices: Sequence[Slice]
     series_uid: str

@@ -132,7 +132,7 @@ def commonest(values: Iterable[Value]) -> Value:
 def read_image(path: Path) -> Image | FileIdentity | None:
     """One file with its header, read once; its identity where it names no series, None of a file that is not DICOM.
 
-    Of a damaged header, only what tells the series is read, and the image says what is wrong.
+    Of a damaged header, only the series' UID is read, and the image says what is wrong.
     """
     try:
         header, whole = read_to_pixels(path, ELEMENTS)

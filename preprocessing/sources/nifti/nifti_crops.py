@@ -29,7 +29,7 @@ class NiftiSettings:
     """Crops of `size` x `size` pixels of `spacing_mm`, None for the scan's own pixels.
 
     A lesion is a connected part (voxels that touch, also by a corner) of what any reader marked; its crops have the centre
-    of the box about it, and show all marks that lie in them. With `whole` a case is one crop a slice about the image's
+    of the box about it, and show all marks that lie in them. With `whole` a case is one crop per slice about the image's
     centre. `slices` "any-reader": the slices on which a reader marked the lesion; "all": every slice of the image.
     """
 
@@ -51,7 +51,7 @@ class _Place:
 
 
 def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
-    """The crops of a case by lesion and slice; none where no reader marked anything and nothing else is asked for.
+    """The crops of a case by lesion and slice; none where no reader marked anything and `slices` is not "all".
 
     Raises `InputError` or `DataError` when a file is missing, damaged, on another grid or holds other labels.
     """

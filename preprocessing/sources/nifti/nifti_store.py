@@ -20,7 +20,7 @@ from .nifti_crops import NiftiSettings, Slices, case_crops
 
 def preprocess_nifti(
     source: Path,
-    out: Path,
+    output: Path,
     settings: NiftiSettings,
     *,
     seed: int = 0,
@@ -29,15 +29,27 @@ def preprocess_nifti(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` from a folder of cases or a CSV (see `nifti_cases`).
+    """Make a dataset store from NIfTI images and their readers' masks.
 
-    Patients are split by `seed` in the proportions `sizes`, or as `split_file` says. A case that cannot be used is
-    reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised. Cases are
-    read by `workers` processes (default: as many as pay, see `workers.spread`), which change nothing in the store.
-    `on_progress(done, cases)` is called after each case.
+    A case that cannot be used is reported in `<output>-failures.csv`, and the rest goes on.
+
+    Args:
+        source: A folder of cases or a CSV (see `nifti_cases`).
+        output: The store to make.
+        settings: Which crops are cut.
+        seed: By it patients are split, in the proportions `sizes`.
+        sizes: Proportions of train, val and test.
+        split_file: A CSV of patients and splits, used instead of `seed`.
+        workers: Processes that read cases; None: as many as save time. They change nothing in the store.
+        on_progress: Called as `on_progress(done, cases)` after each case.
+
+    Raises:
+        UsageError: A setting cannot be used.
+        InputError: There are no cases, or none gave a crop.
+        DataError: The CSV, the folder or the split file is not as expected.
     """
     _check(settings)
-    check_place(out)
+    check_place(output)
     cases = find_cases(source)
     splits = assign_splits([case.patient for case in cases], seed, sizes, split_file)  # a failed case moves no other
     info = StoreInfo(
@@ -57,9 +69,9 @@ def preprocess_nifti(
     )
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
-    failures_file = out.with_name(f"{out.name}-failures.csv")
+    failures_file = output.with_name(f"{output.name}-failures.csv")
     try:
-        rows = write_crops(out, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
+        rows = write_crops(output, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -71,7 +83,7 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
-    return SourceReport(out, rows, counts, failures=failures, failures_file=failures_file)
+    return SourceReport(output, rows, counts, failures=failures, failures_file=failures_file)
 
 
 def _check(settings: NiftiSettings) -> None:

@@ -1,7 +1,7 @@
 """Crops in plain npz files.
 
     images   [N, H, W] or [N, C, H, W]
-    masks    [N, R, H, W]  a mask a reader: bool or class labels
+    masks    [N, R, H, W]  one mask per reader: bool or class labels
     patient, case (or names), lesion, slice   [N], optional
     present  [N, R] bool, optional: which readers read which image
 
@@ -111,7 +111,7 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
             "[N, C, H, W] and masks [N, R, H, W]."
         )
     if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
-        raise DataError(f"{path}: images must be finite numbers, came {images.dtype}; correct the file.")
+        raise DataError(f"{path}: expected images of finite numbers, got {images.dtype}; correct the file.")
     if settings.intensity == "hu" and images.dtype == np.uint8:
         raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
 

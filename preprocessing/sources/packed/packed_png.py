@@ -1,8 +1,8 @@
 """Crops in folders of PNG files: `images/` and `mask-0/`, `mask-1/`, ... with the same file names.
 
 Such folders may lie at the top, or one for every lesion below a folder for every patient
-(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0; a reader whose file or folder is not
-there did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
+(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0. A reader whose file or folder is missing
+did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
 searched in the file's path below the top, or from the patient's folder.
 """
 
@@ -91,7 +91,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[str], list[str]]:
-    """The patient of every picture, and what is to be told about it."""
+    """The patient of every picture, and notes for the user."""
     if pattern is not None:
         return [_by_pattern(picture, pattern) for picture in pictures], []
     tables = {top: _table(top / "patients.csv") for top in {picture.top for picture in pictures}}

@@ -30,20 +30,33 @@ class Pools:
 
 def preprocess_mnist_guess(
     folder: Path,
-    out: Path,
+    output: Path,
     *,
     seed: int = 0,
     val: int = 1000,
     test: int = 1000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` of the guessing game from the folder of MNIST's IDX files.
+    """Make a dataset store of the guessing game from MNIST's digits.
 
-    The store holds `val` and `test` drawn images and some of the training images, each with its four possible answers and their
-    probabilities, and the training digits as its pool. Validation digits are held out of MNIST's training digits (one in
-    twelve of each, by `seed`); test digits are MNIST's own. `on_progress(done, images)` is called after each split.
+    The store holds drawn validation and test images and some training images, each with its four possible answers and their
+    probabilities, and the training digits as its pool. Validation digits are held out of MNIST's training digits, one in
+    twelve of each. Test digits are MNIST's own.
+
+    Args:
+        folder: The folder with MNIST's IDX files.
+        output: The store to make.
+        seed: Seed of the digits held out and of the images.
+        val: Number of validation images.
+        test: Number of test images.
+        on_progress: Called as `on_progress(done, images)` after each split.
+
+    Raises:
+        UsageError: `val` or `test` is below 1.
+        InputError: A file is missing.
+        DataError: A file is damaged, or the files do not belong together.
     """
-    check_place(out)
+    check_place(output)
     if val < 1 or test < 1:
         raise UsageError(f"{val} validation and {test} test images: expected 1 or more of each.")
     streams = np.random.default_rng(seed).spawn(4)
@@ -63,14 +76,14 @@ def preprocess_mnist_guess(
         game=NAME,
     )
     splits = {_case(split, number): split for split, rows in sizes.items() for number in range(rows)}
-    with write_store(out, info, splits) as writer:
+    with write_store(output, info, splits) as writer:
         writer.put_pool(digits=pool.images, labels=pool.labels)
         for (split, rows), rng in zip(sizes.items(), streams[1:], strict=True):
             for crop in drawn(pools.by_split[split], split, rows, rng):
                 writer.add(crop)
             if on_progress is not None:
                 on_progress(len(writer.rows), len(splits))
-    return SourceReport(out, len(splits), counts, pools.notes)
+    return SourceReport(output, len(splits), counts, pools.notes)
 
 
 def make_pools(folder: Path, rng: np.random.Generator) -> Pools:
