@@ -11,7 +11,7 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import generate_uid
 
 from ..errors import DataError
-from ..scans.dicom.dicom_elements import Elements
+from ..scans.dicom.dicom_elements import Elements, elements_of
 from ..scans.dicom.dicom_files import read_header
 from ..scans.dicom.dicom_scan import DicomScan
 from ..volumes.grid import Grid
@@ -27,14 +27,13 @@ def read_source(dicom: DicomScan) -> Dataset:
     """Patient, study, kind of image and frame of reference of a series; all of its files share these.
 
     Patient and study are read from the first file when they are needed, byte for byte; no scan keeps them. A series without
-    a frame of reference is given one, the same at every call.
-    Raises DataError when the file names no study, or two files are the same instance.
+    a frame of reference is given one, the same at every call. Raises DataError when the file names no study, or two files are the same instance.
     """
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")
     first = dicom.slices[0].elements
-    first.needed("StudyInstanceUID")
     source = read_header(first.path, [*TEXTS, *PATIENT, *STUDY, *LOSSY])
+    elements_of(source, first.path, STUDY).needed("StudyInstanceUID")
     source.SOPClassUID = first.needed("SOPClassUID")
     source.FrameOfReferenceUID = first.text("FrameOfReferenceUID") or generate_uid(
         entropy_srcs=["ambiseg frame of reference", dicom.series_uid]

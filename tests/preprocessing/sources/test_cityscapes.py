@@ -227,7 +227,7 @@ def test_sizes_that_do_not_fit_are_told(spoil: Callable[[str, NDArray | bytes | 
     Image.fromarray(np.zeros((62, WIDTH), np.uint8)).save(
         root / "gtFine/train/aachen/aachen_000001_000019_gtFine_labelIds.png"
     )
-    with pytest.raises(DataError, match="has 62x128 pixels, which do not part into squares of 4"):
+    with pytest.raises(DataError, match="has 62x128 pixels, which do not divide into squares of 4"):
         preprocess_cityscapes(root, tmp_path / "out", workers=1)
     with pytest.raises(DataError, match="crops of one store have one shape"):
         preprocess_cityscapes(root, tmp_path / "out", size="half", workers=1)
