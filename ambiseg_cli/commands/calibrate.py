@@ -1,4 +1,4 @@
-"""`ambiseg calibrate`: fit on validation readers what makes a run's probabilities ones that can be believed."""
+"""`ambiseg calibrate`: fit on validation readers what makes a run's probabilities ones that can be calibrated."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +49,7 @@ def calibrate(
     """
     from ambiseg.models.evaluation.calibrate_run import calibrate as fit_run
     from ambiseg.models.evaluation.calibrate_run import check_split, choices
-    from ambiseg.models.evaluation.judgement import believed, judge
+    from ambiseg.models.evaluation.judgement import judge, recalibrated
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.calibration_folder import write_check
     from ambiseg.models.runs.hardware import resolve_device
@@ -65,7 +65,7 @@ def calibrate(
         fit = fit_run(trained, store, samples=samples, seed=seed, limit=limit, on_progress=fitting)
         found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=checking)
     before = judge(found, patients, seed)
-    after = judge(believed(found, fit.calibration), patients, seed)
+    after = judge(recalibrated(found, fit.calibration), patients, seed)
     content = write_check(run, trained, store, check, fit, before, after)
     if as_json:
         emit_json(content)

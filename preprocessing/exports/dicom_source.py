@@ -27,7 +27,9 @@ def read_source(dicom: DicomScan) -> Dataset:
     """Patient, study, kind of image and frame of reference of a series; all of its files share these.
 
     Patient and study are read from the first file when they are needed, byte for byte; no scan keeps them. A series without
-    a frame of reference is given one, the same at every call. Raises DataError when the file names no study, or two files are the same instance.
+    a frame of reference is given one, the same at every call.
+
+    Raises DataError when the file names no study, or two files are the same instance.
     """
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")

@@ -1,4 +1,4 @@
-"""`ambiseg.predict` in Python: the same as the command, from whatever holds a scan."""
+"""`ambiseg.predict` in Python: the same results as the command, from every kind of object that holds a scan."""
 
 import json
 from collections.abc import Callable
