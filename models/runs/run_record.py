@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from ambiseg.preprocessing.store.intensity import Intensity
+from ambiseg.preprocessing.store.intensity import Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
@@ -29,7 +29,7 @@ class DataRecord(BaseModel):
     class_names: tuple[str, ...] = Field(min_length=1)
     probabilities: bool = False
     spacing_mm: Annotated[FiniteFloat, Field(gt=0, le=MOST_MM)] | None
-    unit: str
+    unit: Unit
     low: FiniteFloat
     high: FiniteFloat
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None

@@ -1,9 +1,11 @@
-"""What the numbers of an image mean: Hounsfield units, or grey values of no unit."""
+"""The meaning of an image's numbers: Hounsfield units, or grey values without a unit."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
+
+Unit = Literal["HU", "relative"]
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,9 @@ class Intensity:
         high: The largest value.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # type: ignore[misc]
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    unit: Literal["HU", "relative"]
+    unit: Unit
     low: float
     high: float
 

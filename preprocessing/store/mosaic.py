@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, distinct to the colour blind, those that are bright on grey first
 COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
-LINES: tuple["LineStyle", ...] = (
-    "solid",
-    (0, (2.5, 1.2)),
-    (0, (0.8, 0.8)),
-)  # another kind of line for every seven readers
+LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
+LINES: tuple[LineStyle, ...] = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind for every seven readers
 WIDEST, NARROWEST = 2.6, 1.0  # points: from the first reader to the last, so that equal outlines lie inside each other
 SMALLEST = 0.25  # of the crop: the least side of the field about the marks
 TILE, SEAM, GAP, LINE = 1.75, 0.03, 0.16, 0.22  # inches: a panel, between its two, between crops, a line of text
 SHEET, INK, PALE = "#15171c", "#f1f3f6", "#9aa1ad"
 
 Field = tuple[float, float, float]
-LineStyle = str | tuple[int, tuple[float, ...]]
 
 
 class _Style(TypedDict):
@@ -121,7 +117,7 @@ def _field(marked: NDArray[np.bool_]) -> Field:
     return y, x, float(half)
 
 
-def _image(panel: "Axes", image: NDArray, unit: str) -> None:
+def _image(panel: "Axes", image: NDArray[Any], unit: str) -> None:
     """An image [C, H, W]: three channels as colours, else the first in grey."""
     low, high = (
         LUNG_WINDOW if unit == "HU" else (float(image.min()), max(float(image.max()), float(image.min()) + 1e-6))

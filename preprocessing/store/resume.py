@@ -31,7 +31,7 @@ def part_name(case: str, *made_from: object) -> str:
 def save_part(path: Path, crops: Sequence[Crop], notes: Mapping[str, int]) -> None:
     """Write a case's crops (binary masks, images of one shape) and its notes."""
     rows = [{key: value for key, value in vars(crop).items() if key not in ("image", "masks")} for crop in crops]
-    arrays: dict[str, NDArray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     if crops:
         masks = np.stack([crop.masks for crop in crops])
         arrays = {"images": np.stack([crop.image for crop in crops]), "masks": np.packbits(masks, axis=-1)}

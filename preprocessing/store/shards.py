@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class Shards:
     entries: Sequence[ShardEntry]
     shapes: Mapping[Kind, tuple[int, int, int]]
 
-    def read(self, kind: Kind, rows: NDArray[np.intp]) -> NDArray:
+    def read(self, kind: Kind, rows: NDArray[np.intp]) -> NDArray[Any]:
         """The given rows of a kind [N, ...], in any order; DataError when a file is missing or damaged."""
         rows = np.asarray(rows, np.intp)
         shards = self._maps[kind]
@@ -54,13 +55,13 @@ class Shards:
         return np.cumsum([0] + [entry.rows for entry in self.entries])
 
     @cached_property
-    def _maps(self) -> dict[Kind, list[NDArray]]:
+    def _maps(self) -> dict[Kind, list[NDArray[Any]]]:
         return {kind: [self._map(kind, number) for number in range(len(self.entries))] for kind in self.shapes}
 
-    def _map(self, kind: Kind, number: int) -> NDArray:
+    def _map(self, kind: Kind, number: int) -> NDArray[Any]:
         path = self.folder / shard_name(kind, number)
         try:
-            array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except BROKEN_ARRAY as error:
             raise DataError(
                 f"{path} is missing or corrupt: `ambiseg data verify {self.folder}` says what is damaged."

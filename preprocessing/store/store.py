@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ class Store:
         """The rows of the index, in order. Raises DataError where the file is damaged."""
         return read_index(self.path / INDEX, self.manifest)
 
-    def column(self, name: str) -> NDArray:
+    def column(self, name: str) -> NDArray[Any]:
         """One column of the index as an array of text, [rows]."""
         return np.array([row[name] for row in self.index])
 
@@ -155,7 +156,7 @@ class Store:
     def _shards(self) -> Shards:
         return Shards(self.path, self.manifest.shards, self.manifest.shapes)
 
-    def images(self, rows: NDArray[np.intp]) -> NDArray:
+    def images(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Images [N, C, H, W] of the given rows, in the stored unit.
 
         Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Crop:
         provenance: Further columns of the index.
     """
 
-    image: NDArray
+    image: NDArray[Any]
     masks: NDArray[np.uint8]
     patient: str
     case: str
@@ -47,7 +48,7 @@ class Crop:
     z_mm: float | None = None
     spacing_mm: tuple[float, float] | None = None
     mask_probabilities: NDArray[np.float64] | None = None
-    class_probabilities: NDArray | None = None
+    class_probabilities: NDArray[Any] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -144,7 +145,7 @@ def _check_mask_probabilities(crop: Crop, probabilities: NDArray[np.float64]) ->
         )
 
 
-def _check_class_probabilities(crop: Crop, probabilities: NDArray, classes: int) -> None:
+def _check_class_probabilities(crop: Crop, probabilities: NDArray[Any], classes: int) -> None:
     expected = (classes, *crop.image.shape[1:])
     if probabilities.shape != expected:
         raise DataError(
@@ -165,7 +166,7 @@ def _check_class_probabilities(crop: Crop, probabilities: NDArray, classes: int)
         )
 
 
-def in_255ths(probabilities: NDArray) -> NDArray[np.uint8]:
+def in_255ths(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
     """Probabilities as stores keep them and models read them: bytes, 255 for 1.
 
     >>> in_255ths(np.array([0.0, 0.2, 1.0]))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ class StoreWriter:
 
     def _flush(self) -> None:
         number = len(self._shards)
-        arrays: dict[Kind, NDArray] = {
+        arrays: dict[Kind, NDArray[Any]] = {
             "images": np.stack([crop.image for crop in self._pending]),
             "masks": np.stack([crop.masks for crop in self._pending]).astype(np.uint8),
         }
@@ -108,7 +109,7 @@ class StoreWriter:
         self._shards.append(ShardEntry(rows=len(self._pending), **hashes))
         self._pending = []
 
-    def put_pool(self, **arrays: NDArray) -> None:
+    def put_pool(self, **arrays: NDArray[Any]) -> None:
         """Write the named arrays as the store's pool, from which `StoreInfo.game` draws training images."""
         np.savez(self._folder / POOL, **arrays)  # type: ignore[arg-type]  # its stubs mistake the arrays for allow_pickle
 

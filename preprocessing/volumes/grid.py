@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -49,26 +50,28 @@ class Grid:
     @property
     def display_affine(self) -> NDArray[np.float64]:
         """The affine [4, 4] of an array turned by `display`: from (x, y, z, 1) to mm in RAS."""
-        return self.affine @ inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
+        turn: NDArray[np.float64] = inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
+        return self.affine @ turn
 
     @property
     def display_shape(self) -> tuple[int, ...]:
         """The shape (Z, Y, X) of an array turned by `display`."""
         return self.display(np.broadcast_to(False, self.shape)).shape
 
-    def display(self, array: NDArray) -> NDArray:
-        """An array in the file's order [i, j, k] in display orientation [Z, Y, X]; nothing is copied."""
-        turned = apply_orientation(array.reshape(self.shape), ornt_transform(self._own, DISPLAY))
+    def display(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array in the file's order [i, j, k] in display orientation [Z, Y, X]."""
+        turned: NDArray[Any] = apply_orientation(array.reshape(self.shape), ornt_transform(self._own, DISPLAY))
         return turned.transpose(2, 1, 0)
 
-    def back(self, array: NDArray) -> NDArray:
+    def back(self, array: NDArray[Any]) -> NDArray[Any]:
         """The inverse of `display`: an array [Z, Y, X] in the file's order, in the shape that the file has."""
-        own = apply_orientation(array.transpose(2, 1, 0), ornt_transform(DISPLAY, self._own))
+        own: NDArray[Any] = apply_orientation(array.transpose(2, 1, 0), ornt_transform(DISPLAY, self._own))
         return own.reshape(self.written)
 
     @property
     def _own(self) -> NDArray[np.float64]:
-        return io_orientation(self.affine)
+        own: NDArray[np.float64] = io_orientation(self.affine)
+        return own
 
 
 def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Grid:
@@ -96,7 +99,7 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
     i, j, k = (*shape, 1)[:3]
     unit = int(header["xyzt_units"]) & 7
     try:
-        affine = np.array(header.get_best_affine(), float)
+        affine = np.array(header.get_best_affine(), np.float64)
         affine[:3] *= UNITS.get(unit, 1.0)
         _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
         straight = _straight(name, affine, (i, j, k))

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Volume:
         (-1.4, 0.0, 1.5)
     """
 
-    array: NDArray
+    array: NDArray[Any]
     affine: NDArray[np.float64]
 
     @cached_property
@@ -58,7 +59,7 @@ class Volume:
         """Whether fractional voxel indices (z, y, x) lie within the outermost voxels' borders."""
         return all(-0.5 <= index <= count - 0.5 for index, count in zip(voxel, self.array.shape, strict=True))
 
-    def filled(self, array: NDArray, box: tuple[slice, slice, slice]) -> NDArray:
+    def filled(self, array: NDArray[Any], box: tuple[slice, slice, slice]) -> NDArray[Any]:
         """An array of a `box` (z, y, x) of the scan on all of its voxels [Z, Y, X], zero elsewhere."""
         whole = np.zeros(self.array.shape, array.dtype)
         whole[box] = array
