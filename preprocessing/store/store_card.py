@@ -46,10 +46,10 @@ def masks_text(store: Store) -> str:
     """How many masks each crop has, and whether they are readers' or have known probabilities."""
     flips = store.manifest.flips
     if flips:
-        made = f"{counted(len(flips), 'flip')} make {counted(store.readers, 'mask')} with known probabilities"
+        made = f"{counted(len(flips), 'flip')} make {counted(store.readers, 'mask')} of known probability"
         return f"1 label map per crop, from which {made}"
     return (
-        f"{counted(store.readers, 'mask')} with known probabilities per crop"
+        f"{counted(store.readers, 'mask')} of known probability per crop"
         if store.manifest.known_odds
         else f"{store.readers} readers' masks per crop"
     )

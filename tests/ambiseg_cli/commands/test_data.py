@@ -54,11 +54,11 @@ def test_info_of_known_odds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (facts["known_odds"], facts["readers"], facts["masks"]) == (
         True,
         3,
-        "3 masks with known probabilities per crop",
+        "3 masks of known probability per crop",
     )
     assert facts["special"] == {"mode probabilities are reported by": "cue"}
     printed = run("info").stdout
-    assert "3 masks with known probabilities per crop" in printed
+    assert "3 masks of known probability per crop" in printed
     assert "Crops by masks that mark something" in printed
     assert "- mode probabilities are reported by: cue" in (store.path / "README.md").read_text()
 
@@ -71,7 +71,7 @@ def test_info_of_flips_and_class_probabilities(tmp_path: Path) -> None:
         writer.add(Crop(image, mask, "a", "one", class_probabilities=np.full((3, 6, 5), 1 / 3)))
         writer.put_pool(part=image)
     facts = json.loads(run("info", tmp_path / "scenes", "--json").stdout)
-    assert facts["masks"] == "1 label map per crop, from which 1 flip make 2 masks with known probabilities"
+    assert facts["masks"] == "1 label map per crop, from which 1 flip make 2 masks of known probability"
     assert facts["special"] == {
         "flips, with their probabilities": "road to road 2 0.25",
         "scored classes": "road, road 2",
