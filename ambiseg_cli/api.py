@@ -45,7 +45,7 @@ class ScanHypotheses:
     @property
     def figures(self) -> Mapping[str, Any]:
         """The content of hypotheses.json (docs/reference/hypotheses-json.md)."""
-        return self.prediction.content
+        return self.prediction.document.plain()
 
     def mask(self, rank: int = 1, lesion: int = 1) -> "nib.Nifti1Image":
         """The mask of a hypothesis (uint8 labels) on the scan's own grid; ranks and lesions count from 1."""
@@ -115,7 +115,7 @@ def predict(
         raise UsageError(f"candidates = {candidates}: expected at least 1.")
     trained = model if isinstance(model, Trained) else load_model(model, device)
     places = Places(
-        at=[",".join(map(repr, map(float, point))) for point in at],
+        at=[(float(x), float(y), float(z)) for x, y, z in at],
         points=_path(points),
         roi=_path(roi),
         lung_mask=_path(lung_mask),

@@ -116,7 +116,7 @@ def _report(error: Exception) -> int:
         return _interrupted("Interrupted: run the same command again.")
     complain(
         f"Unexpected error: {type(error).__name__}: {error}",
-        "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`.",
+        "This is a bug in ambiseg. Please report it with the output of `ambiseg --debug ...`.",
     )
     return 1
 

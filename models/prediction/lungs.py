@@ -1,6 +1,6 @@
-"""The lungs of a CT in HU: air within the chest, less airways and bowel gas, with what lies at the pleura and the hilum.
+"""The lungs of a CT in HU: the air within the chest without airways and bowel gas, with what lies at the pleura and the hilum.
 
-All is found on a copy with voxels of about `BLOCK_MM`, the means of blocks of the scan's own voxels.
+Everything is found on a copy with voxels of about `BLOCK_MM`, the means of blocks of the scan's own voxels.
 """
 
 import math
@@ -31,7 +31,7 @@ def lung_mask(volume: Volume) -> NDArray[np.bool_]:
     """Mask [Z, Y, X] of both lungs on the scan's voxels (CT in HU); empty where the scan shows none.
 
     Gaps and bays of up to 20 mm are closed, so that nodules at the pleura and the vessels at the hilum lie inside. Raises
-    DataError, before any work, for voxels whose size cannot be meant.
+    DataError, before any work, for voxels of an impossible size.
     """
     check_voxel_size(volume)
     blocks = block_sizes(volume.spacing_mm)

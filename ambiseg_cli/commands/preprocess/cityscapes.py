@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ...terminal.console import Meter, progress
+from ...terminal.console import Meter, progress, report_store
 from ...terminal.options import ReportAsJson, Workers
-from ...terminal.source_report import tell
 
 
 class Size(StrEnum):
@@ -41,4 +40,4 @@ def cityscapes(
         report = preprocess_cityscapes(root, output, size=size.value, workers=workers, on_progress=meter)
     train, val, test = (report.counts[f"{split} cities"] for split in ("train", "val", "test"))
     summary = f"images {report.crops}, cities to train on {train}, to validate {val}, to test {test}"
-    tell(report, summary, as_json)
+    report_store(report, summary, as_json)

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ...terminal.console import Meter, progress
+from ...terminal.console import Meter, progress, report_store
 from ...terminal.options import ReportAsJson
-from ...terminal.source_report import tell
 
 
 def mnist_guess(
@@ -35,4 +34,4 @@ def mnist_guess(
     with progress() as display:
         meter = Meter(display, "Dealing", "images")
         report = preprocess_mnist_guess(folder, output, seed=seed, val=val, test=test, on_progress=meter)
-    tell(report, f"images {report.crops}, digits to deal from {report.counts['train digits']}", as_json)
+    report_store(report, f"images {report.crops}, digits to deal from {report.counts['train digits']}", as_json)

@@ -8,8 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ...terminal.console import Meter, console, emit_json, out, progress
-from ...terminal.failure_table import failures_table
+from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
 from ...terminal.options import (
     ClassNames,
     ReportAsJson,

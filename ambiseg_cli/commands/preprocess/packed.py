@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ...terminal.console import Meter, progress
+from ...terminal.console import Meter, progress, report_store
 from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
 from ...terminal.options import class_names as parse_classes
-from ...terminal.source_report import tell
 
 
 class Unit(StrEnum):
@@ -77,4 +76,4 @@ def packed(
             absent_when_empty=absent_when_empty,
             on_progress=Meter(display, "Importing", "crops"),
         )
-    tell(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)
+    report_store(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)

@@ -231,7 +231,7 @@ def test_a_former_prediction_is_replaced_but_nothing_else(ambiseg: Command) -> N
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("precious")
     code, _, err = ambiseg(*run[:-1], "mine", "--overwrite")
-    assert (code, "is no former prediction" in " ".join(err.split())) == (2, True)
+    assert (code, "is not an earlier prediction" in " ".join(err.split())) == (2, True)
     assert Path("mine/thesis.txt").exists()
 
 
