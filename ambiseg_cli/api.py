@@ -16,11 +16,10 @@ from ambiseg.models.prediction.lesion_points import Point
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Prediction, Request, predict_scan
 from ambiseg.models.results.folder import check_folder, check_formats, write_prediction
-from ambiseg.models.runs.device import resolve_device
-from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.models.runs.hardware import resolve_device
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.scans.scan import Scan, open_scan
-from ambiseg.preprocessing.scans.scan_image import scan_of_image
+from ambiseg.preprocessing.scans.scan import Scan, open_scan, scan_of_image
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -23,8 +23,8 @@ from ambiseg.models.evaluation.evaluation import Case
 from ambiseg.models.figures.chosen import case_panels
 from ambiseg.models.figures.panels import draw_cases
 from ambiseg.models.figures.style import png
-from ambiseg.models.runs.device import resolve_device
-from ambiseg.models.runs.run import load_trained
+from ambiseg.models.runs.hardware import resolve_device
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store.store import Store
 

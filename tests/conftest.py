@@ -13,7 +13,9 @@ from ambiseg.models.core.batch import Batch, Loss
 from ambiseg.models.core.method import Method, build
 from ambiseg.models.core.predictive import SampledPredictive
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, Trained, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store

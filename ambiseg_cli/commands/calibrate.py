@@ -52,8 +52,9 @@ def calibrate(
     from ambiseg.models.evaluation.judgement import believed, judge
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.calibration_folder import write_check
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained, newest_run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import newest_run
+    from ambiseg.models.runs.trained import load_trained
 
     run = run or newest_run()
     trained = load_trained(run, resolve_device(device), calibrated=False)

@@ -59,8 +59,9 @@ def evaluate(
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained, newest_run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import newest_run
+    from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.files import check_place
 
     if parquet:

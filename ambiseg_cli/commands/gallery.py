@@ -32,8 +32,9 @@ def gallery(
     """Draw a picture of what a run's codes (or heads, or members) stand for: a row an image, a column a code."""
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.figures.gallery_picture import make_gallery, save_gallery
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained, newest_run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import newest_run
+    from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.errors import UsageError
 
     run = run or newest_run()

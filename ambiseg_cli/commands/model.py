@@ -46,7 +46,7 @@ def export(
 ) -> None:
     """Write a run as one zip: weights, model card, metadata, calibration, licence, hashes; no path and no pickle."""
     from ambiseg.models.bundle import export_model
-    from ambiseg.models.runs.run import newest_run
+    from ambiseg.models.runs.run_folder import newest_run
 
     exported = export_model(
         run or newest_run(),
@@ -173,7 +173,7 @@ def onnx(
 
     from ambiseg.models.bundle import find_model
     from ambiseg.models.bundle.onnx_export import export_onnx
-    from ambiseg.models.runs.run import load_trained
+    from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.errors import UsageError
 
     trained = load_trained(find_model(name), torch.device("cpu"))

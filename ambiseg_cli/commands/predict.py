@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ambiseg.models.prediction.predict_scan import Prediction
     from ambiseg.models.prediction.stopwatch import Stopwatch
     from ambiseg.models.results.batches import Batch
-    from ambiseg.models.runs.run import Trained
+    from ambiseg.models.runs.trained import Trained
 
 
 class Format(StrEnum):
@@ -183,8 +183,8 @@ def _load(model: str | None, device: str, *, calibrated: bool) -> "Trained":
     """Load the model, and say which one it is."""
     from ambiseg.models.bundle.find import find_model
     from ambiseg.models.bundle.installed import is_shipped
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import load_trained
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.trained import load_trained
 
     chosen = find_model(model)
     trained = load_trained(chosen, resolve_device(device), calibrated=calibrated)

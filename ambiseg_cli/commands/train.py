@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ambiseg.models.runs.config import TrainConfig
-    from ambiseg.models.runs.run import Run
+    from ambiseg.models.runs.run_folder import Run
     from ambiseg.preprocessing.store.store import Store
 
 
@@ -54,8 +54,8 @@ def train(
 ) -> None:
     """Train a model on a data set. Ctrl-C stops between two steps; --resume goes on from there, to the same weights."""
     from ambiseg.models.runs.config import make_config
-    from ambiseg.models.runs.device import resolve_device
-    from ambiseg.models.runs.run import Run
+    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.run_folder import Run
     from ambiseg.models.training.distributed import launched_rank
     from ambiseg.models.training.loop import train as run_training
     from ambiseg.preprocessing.store.store import Store, default_store
@@ -103,7 +103,8 @@ def _new_run(
     config: "TrainConfig", store: "Store", output: Path | None, device: "torch.device", rank: int | None
 ) -> "Run":
     """Make the run folder; of several processes the first one makes it and the others wait for it."""
-    from ambiseg.models.runs.run import Run, RunRecord, new_run_path
+    from ambiseg.models.runs.run_folder import Run, new_run_path
+    from ambiseg.models.runs.run_record import RunRecord
     from ambiseg.models.training.loop import check_data, check_hardware
 
     check_data(config, store)

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from ambiseg.models.runs.run import Run
+from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.training.loop import Progress
 from ambiseg.preprocessing.counted import counted
 

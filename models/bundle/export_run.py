@@ -10,7 +10,8 @@ from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import scratch_folder
 
-from ..runs.run import Run, load_trained
+from ..runs.run_folder import Run
+from ..runs.trained import load_trained
 from ..runs.weights_file import read_weights, weights_bytes
 from .licence import read_licence
 from .metadata import metadata_of

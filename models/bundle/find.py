@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ambiseg.preprocessing.errors import InputError
 
-from ..runs.run import RUNS, newest_run
+from ..runs.run_folder import RUNS, newest_run
 from .installed import DEFAULT, installed_models, installed_text, known_models, shipped_models
 from .model_files import RECORD, SUMS, check_files
 

@@ -11,7 +11,8 @@ from ambiseg.preprocessing.files import clear_leftovers, whole_folder
 
 from ..core.bounds import MOST_TENSORS
 from ..core.method import check_options, find_method, outline
-from ..runs.run import Run, load_trained
+from ..runs.run_folder import Run
+from ..runs.trained import load_trained
 from .installed import models_folder
 from .metadata import read_metadata
 from .model_files import check_files, check_name

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from ambiseg.preprocessing.documents import parse_json
 from ambiseg.preprocessing.errors import DataError
 
-from ..runs.run import DataRecord
+from ..runs.run_record import DataRecord
 from .model_files import METADATA
 from .references import REFERENCES
 from .run_facts import Facts

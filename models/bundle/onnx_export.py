@@ -22,7 +22,7 @@ from ambiseg.preprocessing.files import whole_file
 from ..core.predictive import FinitePredictive
 from ..core.randomness import generator_for
 from ..nets.latents import Noise
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .onnx_graph import Graph, random_inputs
 
 OPSET = 20

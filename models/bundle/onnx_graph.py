@@ -15,7 +15,7 @@ from ..methods.modal import Modal
 from ..methods.refine import Refine
 from ..nets.latents import LatentShape, Noise
 from ..runs.normalise import Window, normalise, with_probabilities
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 DRAWN = (LatentUNet, Refine)
 FINITE = (Gated, Modal, MHeads, Ensemble)

@@ -14,7 +14,8 @@ from ambiseg.preprocessing.store.store_card import split_counts
 
 from ..evaluation.judgement import JudgementSummary
 from ..evaluation.stored import StoredEvaluation, read_evaluation
-from ..runs.run import DataRecord, Trained
+from ..runs.run_record import DataRecord
+from ..runs.trained import Trained
 from .licence import Licence
 
 SPLITS = ("test", "val")  # on which an evaluation counts; the first that there is

@@ -12,7 +12,7 @@ from ..core.hypotheses import MERGE
 from ..metrics.catalogue import DRAWS
 from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .evaluation import Case
 
 

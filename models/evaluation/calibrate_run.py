@@ -21,7 +21,7 @@ from ambiseg.preprocessing.store.store import Store
 from ..core.calibration import FLOOR, Calibration, scores
 from ..core.hypotheses import MERGE
 from ..metrics.outcomes import Outcome
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .evaluate_run import drawn_atoms, sides_of
 from .rows import check_data, chosen_rows
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.arrays import where_it_lies
 from ..core.calibration import Calibration
@@ -24,7 +24,7 @@ from ..metrics.pixel_reliability import pixel_reliability
 from ..metrics.reliability import Bins
 from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from . import pooled
 from .about import about_cases, about_request
 from .case_table import INDEX_COLUMNS

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
-from ..runs.run import RunRecord, Trained
+from ..runs.run_record import RunRecord
+from ..runs.trained import Trained
 
 
 def data_for(record: RunRecord, path: Path | None = None) -> Store:

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import LUNG_WINDOW, Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.hypotheses import Hypotheses
 from ..evaluation.evaluate_run import drawn_atoms, sides_of, spacing_of
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.outcomes import TOP, Outcome
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 SHOWN = 3  # cases of each kind
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..comparison.comparison import Comparison, Difference
 from ..metrics.catalogue import MEASURES
-from ..results.preview import INK, PALE
-from .style import BLUE, HEAD, HEADING, ORANGE, STONE, heading, new_figure, place_panels, plain
+from .style import BLUE, HEAD, HEADING, INK, ORANGE, PALE, STONE, heading, new_figure, place_panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

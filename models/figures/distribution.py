@@ -9,9 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.summary import Figure as Summary
-from ..results.preview import INK, PALE
 from .numbers import true_minus
-from .style import BLUE, HEAD, LIGHT_BLUE, ORANGE, name_axes, new_figure, nothing_to_show, place_panels, plain
+from .style import (
+    BLUE,
+    HEAD,
+    INK,
+    LIGHT_BLUE,
+    ORANGE,
+    PALE,
+    name_axes,
+    new_figure,
+    nothing_to_show,
+    place_panels,
+    plain,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

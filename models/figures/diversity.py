@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.counted import counted
 
 from ..evaluation.evaluation import Evaluation
-from ..results.preview import INK, PALE
-from .style import BLUE, ORANGE, heading, name_axes, new_figure, nothing_to_show, place_panels, plain
+from .style import BLUE, INK, ORANGE, PALE, heading, name_axes, new_figure, nothing_to_show, place_panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
 from ..evaluation.rows import check_data, chosen_rows
-from ..results.preview import COLOURS, INK, PALE, legible, outline, percent
-from ..runs.run import Trained
+from ..runs.trained import Trained
+from .drawing import Field, field_of_view, legible, outline, share, show_image
+from .style import INK, PALE
 
 BLANK = 1e-4  # a less probable cell stays blank, as in the paper
 IMAGES_AT_ONCE = 32
@@ -147,7 +149,7 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
     for row, (image_panel, gap, *panels) in enumerate(axes):
         for panel in (image_panel, gap, *panels):
             panel.axis("off")
-        _image(image_panel, gallery.images[row], field)
+        show_image(image_panel, gallery.images[row], PIXEL, field)
         _readers(image_panel, gallery.readers[row])
         for column, panel in enumerate(panels):
             _cell(panel, gallery, row, column, field)
@@ -156,21 +158,11 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
         figure.savefig(aside, format="png", metadata={"Software": None})
 
 
-def _field(gallery: Gallery) -> tuple[float, float, float, float]:
-    """A square (left, right, bottom, top) in pixels about all that is marked in the picture, the same for every cell."""
+def _field(gallery: Gallery) -> Field:
+    """The field of view in pixels, the same for every cell: a square about all that is marked in the picture."""
     probable = gallery.masks[gallery.probabilities >= BLANK]
     marked = np.concatenate((*(read % IGNORE for read in gallery.readers), probable)).any(0)
-    rows, columns = np.nonzero(marked) if marked.any() else np.nonzero(np.ones_like(marked))
-    y, x = (rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2
-    half = (max(np.ptp(rows), np.ptp(columns)) + 1) / 2 + MARGIN * max(marked.shape)
-    half = min(half, min(marked.shape) / 2)
-    y, x = (min(max(place, half - 0.5), side - half - 0.5) for place, side in zip((y, x), marked.shape, strict=True))
-    return x - half, x + half, y + half, y - half
-
-
-def _image(panel: Any, image: NDArray[np.float64], field: tuple[float, float, float, float]) -> None:
-    panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    panel.set(xlim=field[:2], ylim=field[2:])
+    return field_of_view(marked, PIXEL, margin=0.5 + MARGIN * max(marked.shape))
 
 
 def _readers(panel: Any, masks: NDArray[np.uint8]) -> None:
@@ -182,25 +174,20 @@ def _readers(panel: Any, masks: NDArray[np.uint8]) -> None:
         _corner(panel, f"{empty} of {len(masks)} empty", 7.5, "bottom")
 
 
-def _cell(panel: Any, gallery: Gallery, row: int, column: int, field: tuple[float, float, float, float]) -> None:
+def _cell(panel: Any, gallery: Gallery, row: int, column: int, field: Field) -> None:
     probability, mask = gallery.probabilities[row, column], gallery.masks[row, column]
     if probability < BLANK:
         return
-    _image(panel, DIM * gallery.images[row], field)
+    show_image(panel, DIM * gallery.images[row], PIXEL, field)
     for label in np.unique(mask[mask > 0]):
         colour = COLOURS[(label - 1) % len(COLOURS)]
         outline(panel, np.where(mask == label, label, 0), PIXEL, colour, 1.6)
-    _corner(panel, _share(probability), 9, "top")
+    _corner(panel, share(probability), 9, "top")
 
 
 def _corner(panel: Any, text: str, size: float, edge: str) -> None:
     y = 0.95 if edge == "top" else 0.05
     legible(panel.text(0.05, y, text, transform=panel.transAxes, color="white", fontsize=size, va=edge))
-
-
-def _share(probability: float) -> str:
-    """A probability for people, never a bare 0 % for what is shown."""
-    return percent(probability) if probability >= 0.0005 else "< 0.1 %"
 
 
 def _heading(figure: Any, top: Any, gallery: Gallery) -> None:
@@ -210,4 +197,4 @@ def _heading(figure: Any, top: Any, gallery: Gallery) -> None:
     top[0].set_title("readers", fontsize=10, color=INK, loc="left")
     for panel, atom, frequency in zip(top[2:], gallery.atoms, gallery.frequencies, strict=True):
         panel.set_title(f"#{atom}", fontsize=10, color=INK, loc="left", weight="bold")
-        panel.text(0.96, 1.061, _share(frequency), transform=panel.transAxes, fontsize=9, color=PALE, ha="right")
+        panel.text(0.96, 1.061, share(frequency), transform=panel.transAxes, fontsize=9, color=PALE, ha="right")

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.modes import Group
-from ..results.preview import INK, PALE
-from .style import BLUE, ORANGE, STONE, heading, name_axes, new_figure, place_panels, plain
+from .style import BLUE, INK, ORANGE, PALE, STONE, heading, name_axes, new_figure, place_panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results.preview import COLOURS, INK, PALE, legible, outline, percent
+from ambiseg.preprocessing.exports.segments import COLOURS
+
 from .chosen import Panel
+from .drawing import Field, Step, extent, field_of_view, legible, outline, scale_bar, share, show_image, show_map
 from .numbers import decimals, true_minus
-from .style import new_figure
+from .style import INK, PALE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def _label(figure: "Figure", panel: Panel, bottom: float, top: float) -> None:
     words = panel.name.replace(", ", "\n")
     figure.text(left, top, words, fontsize=9.5, weight="bold", color=INK, va="top", linespacing=1.35)
     rest, chosen = panel.outcome.probabilities[HYPOTHESES:].sum(), panel.outcome.hits[HYPOTHESES:].sum()
-    others = f"other masks:\nmodel {_share(rest)}\n{_choosers(panel)} {_share(chosen)}"
+    others = f"other masks:\nmodel {share(rest)}\n{_choosers(panel)} {share(chosen)}"
     facts = f"GED {true_minus(decimals(panel.distance))}\n\n{others}"
     figure.text(left, bottom, facts, fontsize=8.5, color=PALE, va="bottom", linespacing=1.35)
 
@@ -61,13 +63,15 @@ def _row(tiles: Sequence["Axes"], panel: Panel) -> None:
         tile.axis("off")
     image, readers, marginal, *hypotheses = tiles
     for tile in (image, readers, marginal):
-        _image(tile, panel, step, field)
+        show_image(tile, panel.image, step, field)
     _words(image, "image")
-    _scale_bar(image, panel.step_mm, field)
+    if panel.step_mm is not None:
+        scale_bar(image, field)
     _readers(readers, panel, step, few)
-    _map(marginal, panel.marginal, step)
+    show_map(marginal, panel.marginal, step)
+    _words(marginal, "model's map")
     for number, tile in enumerate(hypotheses[: len(panel.hypotheses.masks)]):
-        _image(tile, panel, step, field)
+        show_image(tile, panel.image, step, field)
         _hypothesis(tile, panel, number, step, few)
 
 
@@ -75,43 +79,13 @@ def _few_classes(panel: Panel) -> bool:
     return len(np.unique(np.concatenate((panel.masks, panel.hypotheses.masks)))) <= OUTLINED + 1
 
 
-def _field(panel: Panel, step: tuple[float, float]) -> tuple[float, float, float, float]:
-    """A square (left, right, bottom, top), in mm or pixels, about all that readers or hypotheses mark."""
+def _field(panel: Panel, step: Step) -> Field:
+    """The field of view, in mm or pixels: a square about all that readers or hypotheses mark."""
     marked = np.concatenate((panel.masks[panel.truth > 0], panel.hypotheses.masks[:HYPOTHESES])).any(0)
-    height, width = (side * size for side, size in zip(marked.shape, step, strict=True))
-    rows, columns = np.nonzero(marked)
-    if not len(rows):
-        rows, columns = (np.array([0, side - 1]) for side in marked.shape)
-    y, x = (rows.min() + rows.max()) / 2 * step[0], (columns.min() + columns.max()) / 2 * step[1]
-    side = (1 + 2 * MARGIN) * max(np.ptp(rows) * step[0], np.ptp(columns) * step[1])
-    half = min(max(side, SMALLEST * max(step)), height, width) / 2
-    y = min(max(y, half - step[0] / 2), height - step[0] / 2 - half)
-    x = min(max(x, half - step[1] / 2), width - step[1] / 2 - half)
-    return x - half, x + half, y + half, y - half
+    return field_of_view(marked, step, share=MARGIN, least=SMALLEST * max(step))
 
 
-def _extent(shape: tuple[int, ...], step: tuple[float, float]) -> tuple[float, float, float, float]:
-    return -step[1] / 2, (shape[1] - 0.5) * step[1], (shape[0] - 0.5) * step[0], -step[0] / 2
-
-
-def _image(tile: "Axes", panel: Panel, step: tuple[float, float], field: tuple[float, float, float, float]) -> None:
-    tile.imshow(
-        panel.image, cmap="gray", vmin=0, vmax=1, extent=_extent(panel.image.shape, step), interpolation="nearest"
-    )
-    tile.set(xlim=field[:2], ylim=field[2:])
-
-
-def _scale_bar(tile: "Axes", step_mm: tuple[float, float] | None, field: tuple[float, float, float, float]) -> None:
-    """A bar of 10 mm, where pixels have a size."""
-    if step_mm is None:
-        return
-    side = field[1] - field[0]
-    x, y = field[0] + 0.06 * side, field[2] - 0.06 * side
-    tile.plot([x, x + 10], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")
-    legible(tile.text(x, y - 0.03 * side, "10 mm", color="white", fontsize=8, va="bottom"))
-
-
-def _readers(tile: "Axes", panel: Panel, step: tuple[float, float], few: bool) -> None:
+def _readers(tile: "Axes", panel: Panel, step: Step, few: bool) -> None:
     """All readers' masks, and how many of them are empty; of many classes the most probable mask alone."""
     read = panel.masks[panel.truth > 0]
     if not few:
@@ -122,10 +96,10 @@ def _readers(tile: "Axes", panel: Panel, step: tuple[float, float], few: bool) -
         _mask(tile, mask, step, few, READERS, width=1.1)
     empty = float(panel.truth @ ~panel.masks.reshape(len(panel.masks), -1).any(1))
     noun = "mode" if panel.known else "reader"
-    _words(tile, f"{len(read)} {noun}{'s' if len(read) > 1 else ''}", f"empty {_share(empty)}" if empty else "")
+    _words(tile, f"{len(read)} {noun}{'s' if len(read) > 1 else ''}", f"empty {share(empty)}" if empty else "")
 
 
-def _hypothesis(tile: "Axes", panel: Panel, number: int, step: tuple[float, float], few: bool) -> None:
+def _hypothesis(tile: "Axes", panel: Panel, number: int, step: Step, few: bool) -> None:
     mask = panel.hypotheses.masks[number]
     _mask(tile, mask, step, few, MODEL)
     if not mask.any():
@@ -133,16 +107,14 @@ def _hypothesis(tile: "Axes", panel: Panel, number: int, step: tuple[float, floa
             tile.text(0.5, 0.06, "nothing marked", transform=tile.transAxes, ha="center", color="white", fontsize=9)
         )
     hits = panel.outcome.hits[number]
-    _words(tile, _share(panel.hypotheses.probabilities[number]), f"{_choosers(panel)} {_share(hits)}", bold=True)
+    _words(tile, share(panel.hypotheses.probabilities[number]), f"{_choosers(panel)} {share(hits)}", bold=True)
 
 
-def _mask(
-    tile: "Axes", mask: NDArray[np.uint8], step: tuple[float, float], few: bool, colour: str, width: float = 1.7
-) -> None:
+def _mask(tile: "Axes", mask: NDArray[np.uint8], step: Step, few: bool, colour: str, width: float = 1.7) -> None:
     """Outlines of a mask's classes in `colour`, or each in its own; with many classes, coloured in."""
     labels = np.unique(mask[mask > 0])
     if not few:
-        tile.imshow(_coloured(mask), extent=_extent(mask.shape, step), interpolation="nearest")
+        tile.imshow(_coloured(mask), extent=extent(mask.shape, step), interpolation="nearest")
         return
     for label in labels:
         own = colour if labels.max() == 1 else COLOURS[(label - 1) % len(COLOURS)]
@@ -159,24 +131,6 @@ def _coloured(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(colours[mask])
 
 
-def _map(tile: "Axes", marginal: NDArray[np.float64], step: tuple[float, float]) -> None:
-    """The probability of foreground; the image shows through where there is none."""
-    from matplotlib.cm import ScalarMappable
-
-    shown = tile.imshow(
-        marginal, cmap="magma", vmin=0, vmax=1, alpha=np.clip(2 * marginal, 0, 0.85),
-        extent=_extent(marginal.shape, step), interpolation="nearest",
-    )  # fmt: skip
-    scale = tile.inset_axes((0.92, 0.08, 0.03, 0.4))
-    tile.figure.colorbar(ScalarMappable(shown.norm, shown.cmap), cax=scale, ticks=[0, 1])
-    scale.yaxis.set_ticks_position("left")
-    for number in scale.set_yticklabels(["0", "1"], color="white", fontsize=8):
-        legible(number)
-    scale.tick_params(length=0)
-    scale.set_frame_on(False)
-    _words(tile, "model's map")
-
-
 def _words(tile: "Axes", first: str, second: str = "", *, bold: bool = False) -> None:
     """What stands above a tile."""
     tile.set_title(first, fontsize=9.5, color=INK, loc="left", pad=4, weight="bold" if bold else "normal")
@@ -186,8 +140,3 @@ def _words(tile: "Axes", first: str, second: str = "", *, bold: bool = False) ->
 def _choosers(panel: Panel) -> str:
     """Whose choice stands beside the model's probability."""
     return "truth" if panel.known else "readers"
-
-
-def _share(probability: float) -> str:
-    """A probability for people, never a bare 0 % for what is possible."""
-    return percent(probability) if probability >= 0.0005 or probability <= 0 else "< 0.1 %"

@@ -11,7 +11,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.catalogue import MEASURES
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .chosen import case_panels, chosen_cases, sorting_figure
 from .distribution import Spread, draw_distributions
 from .diversity import draw_diversity

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..metrics.reliability import Bins
-from ..results.preview import INK, PALE
-from .style import BLUE, ORANGE, STONE, heading, name_axes, new_figure, nothing_to_show, place_panels, plain
+from .style import BLUE, INK, ORANGE, PALE, STONE, heading, name_axes, new_figure, nothing_to_show, place_panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,11 @@
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
-from ..results.preview import INK, PALE
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+INK, PALE = "#22252b", "#7a808c"  # words, and words that stand back
 BLUE, ORANGE, STONE = "#2b6cb0", "#e07a3f", "#b8b2a7"  # the model, what is to be seen first, what is behind
 LIGHT_BLUE = "#d4e3f3"
 GRID, RULE = "#e8e8e8", "#bbbbbb"

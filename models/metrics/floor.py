@@ -12,8 +12,8 @@ U-statistic the floor is 0, and so it is of both for a model that gives the exac
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.overlap import comparable, pairwise_iou
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from ambiseg.preprocessing.scans.isotropic import Isotropic, isotropic
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.resample import Isotropic, isotropic
+from ambiseg.preprocessing.volumes.volume import Volume
 
 STEP_MM = 1.0
 WINDOW = (-1000.0, 100.0)  # HU

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ambiseg.preprocessing.scans.scan import Scan
 
 from ..core.hypotheses import MERGE
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .draws import calibration_at
 from .lesion import Lesion
 from .neighbourhood import in_range

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.scans.volume import Volume
 from ambiseg.preprocessing.tables import table_text
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.size import at_border, cut_off, measure
 from .document import Document, HypothesisEntry, LesionEntry, ScanEntry, SizeEntry

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ambiseg.preprocessing.errors import ResourceError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.calibration import Calibration
 from ..core.predictive import Stitch
 from ..core.randomness import generator_for
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .lesion import Lesion
 from .neighbourhood import Neighbourhood
 

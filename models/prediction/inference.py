@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import MERGE, Hypotheses, rank
 from ..core.overlap import marked_pixels, pairwise_iou
 from ..metrics.distances import without_self_pairs
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .draws import Draws, calibration_at, draw_masks
 from .lesion import Lesion
 from .neighbourhood import Box, Neighbourhood, neighbourhood

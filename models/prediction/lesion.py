@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from .lesion_points import Point
 

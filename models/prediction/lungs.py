@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ambiseg.preprocessing.scans.volume import Volume
-from ambiseg.preprocessing.scans.voxel_size import check_voxel_size
+from ambiseg.preprocessing.volumes.volume import Volume, check_voxel_size
 
 BLOCK_MM = 2.5
 AIRY = -400  # HU; lung and gas are below it

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.scans.scan import Scan
-from ambiseg.preprocessing.scans.voxel_size import check_voxel_size
+from ambiseg.preprocessing.volumes.volume import check_voxel_size
 
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .cautions import cautions, notes
 from .content import lesion_entries, scan_entry
 from .document import About, CalibrationEntry, Document, ModelEntry

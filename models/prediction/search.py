@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import InputError
-from ambiseg.preprocessing.scans.grid import times
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.grid import times
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.randomness import generator_for
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .blobs import SIGMAS_MM, Blob, find_blobs
 from .lesion import WAYS, Lesion
 from .lungs import lung_mask

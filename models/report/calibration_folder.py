@@ -17,7 +17,7 @@ from ..evaluation.calibrate_run import Fit
 from ..evaluation.judgement import Judgement
 from ..figures.reliability_diagram import draw_reliability
 from ..figures.style import png
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 FOLDER = "calibration"
 

@@ -27,7 +27,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..evaluation.evaluation import Evaluation
 from ..figures.pictures import draw_pictures
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .evaluation_page import render_page
 
 REPORT, FIGURES = "report.html", "figures"

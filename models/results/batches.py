@@ -29,8 +29,8 @@ from ambiseg.preprocessing.scans.cases import Case
 
 from ..prediction.lesion_points import read_table
 from ..prediction.predict_scan import Request, about
-from ..runs.memory import keep_freed_memory
-from ..runs.run import Trained
+from ..runs.hardware import keep_freed_memory
+from ..runs.trained import Trained
 from .folder import predict_to_folder
 from .result_documents import INDEX
 

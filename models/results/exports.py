@@ -7,10 +7,10 @@ from pathlib import Path
 from ambiseg.preprocessing.exports.segments import Segment, SegSeries
 from ambiseg.preprocessing.scans.scan import Scan
 
+from ..figures.drawing import percent
 from ..prediction.document import LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..prediction.predict_scan import Prediction
-from .preview import percent
 
 
 def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:

@@ -24,7 +24,7 @@ from ..prediction.content import MAPS
 from ..prediction.document import LesionEntry
 from ..prediction.predict_scan import Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch
-from ..runs.run import Trained
+from ..runs.trained import Trained
 from .exports import write_dicom, write_nrrd
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run

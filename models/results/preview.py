@@ -2,39 +2,42 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.scans.volume import Volume
 from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses
 from ..core.size import measure
+from ..figures.drawing import Field, Step, field_of_view, legible, outline, percent, scale_bar, show_image, show_map
+from ..figures.style import INK, PALE
+from ..prediction.inference import LesionHypotheses
 
-if TYPE_CHECKING:  # the report takes its colours and outlines from here, where no scans can be read
-    from ..prediction.inference import LesionHypotheses
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 4
 SHOWN = 8
 MARGIN_MM = 8.0
 SIDE_MM = 24.0  # the smallest field of view
 EQUAL = 1e-9  # sums of probabilities that differ by less are the same
-FINE = 6  # points a voxel side, from which outlines are traced
-INK, PALE = "#22252b", "#7a808c"
 
 
-def save_preview(path: Path, result: "LesionHypotheses", volume: Volume, unit: str) -> None:
+def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str) -> None:
     """Write a PNG of the slice on which the hypotheses mark most; `unit` "HU" chooses the lung window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     found = result.hypotheses
     number = best_slice(result)
-    field = _field_of_view(result, number, volume.spacing_mm)
+    step = volume.spacing_mm[1:]
+    field = _field(result, number, step)
     scan = volume.array[result.box][number]
     window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(scan, (0.5, 99.5)))
     shown = min(len(found.masks), SHOWN)
@@ -43,10 +46,11 @@ def save_preview(path: Path, result: "LesionHypotheses", volume: Volume, unit: s
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
     figure.subplots_adjust(0.02, 0.35 / figure.get_figheight(), 0.98, 1 - 0.95 / figure.get_figheight(), 0.08, 0.2)
-    step = volume.spacing_mm[1:]
     for panel in (*axes.flat[:3], *axes.flat[COLUMNS : COLUMNS + shown]):
-        _image(panel, scan, step, window, field)
-    _overview(axes[0, 0], found, number, step, shown)
+        show_image(panel, scan, step, field, window)
+        panel.set(xticks=[], yticks=[], anchor="N")
+        panel.spines[:].set_visible(False)
+    _overview(axes[0, 0], found, number, step, field, shown)
     _map(axes[0, 1], result.probability[number], step, "magma", 1.0, "Probability of lesion")
     _map(axes[0, 2], result.entropy[number], step, "viridis", _most_entropy(result), "Entropy (nats)")
     _bars(axes[0, 3], found, shown)
@@ -60,7 +64,7 @@ def save_preview(path: Path, result: "LesionHypotheses", volume: Volume, unit: s
         figure.savefig(path, metadata={"Software": None})
 
 
-def best_slice(result: "LesionHypotheses") -> int:
+def best_slice(result: LesionHypotheses) -> int:
     """The slice (index in the box) on which the hypotheses mark most; without any marks, the likeliest one.
 
     Each hypothesis counts by its probability and not by its size. Of several such slices it is the middle one.
@@ -73,7 +77,7 @@ def best_slice(result: "LesionHypotheses") -> int:
     return _middle(marked)
 
 
-def likeliest_voxel(result: "LesionHypotheses") -> tuple[int, int, int]:
+def likeliest_voxel(result: LesionHypotheses) -> tuple[int, int, int]:
     """The voxel (z, y, x in the box) of the best slice that the hypotheses mark most, near the middle of such voxels."""
     number = best_slice(result)
     marked = np.tensordot(result.hypotheses.probabilities, result.hypotheses.masks[:, number] > 0, 1)
@@ -90,78 +94,32 @@ def _middle(values: NDArray[np.floating]) -> int:
     return int(largest[len(largest) // 2])
 
 
-def _field_of_view(
-    result: "LesionHypotheses", number: int, spacing_mm: tuple[float, float, float]
-) -> tuple[float, float, float, float]:
-    """A square (left, right, bottom, top) in mm of the plane about everything that is marked in the slice."""
-    _, step_y, step_x = spacing_mm
+def _field(result: LesionHypotheses, number: int, step: Step) -> Field:
+    """A square in mm of the plane about everything that is marked in the slice, or about its middle."""
     marked = (result.hypotheses.masks[:, number] > 0).any(0) | (result.probability[number] > 0.1)
-    height, width = marked.shape
-    rows, columns = np.nonzero(marked) if marked.any() else (np.array([height // 2]), np.array([width // 2]))
-    y = (rows.min() + rows.max()) / 2 * step_y
-    x = (columns.min() + columns.max()) / 2 * step_x
-    side = max(np.ptp(rows) * step_y, np.ptp(columns) * step_x) + 2 * MARGIN_MM
-    half = min(max(side, SIDE_MM), height * step_y, width * step_x) / 2
-    y = min(max(y, half - step_y / 2), (height - 0.5) * step_y - half)
-    x = min(max(x, half - step_x / 2), (width - 0.5) * step_x - half)
-    return x - half, x + half, y + half, y - half
+    if not marked.any():
+        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
+    return field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)
 
 
-def _extent(plane: NDArray, step: tuple[float, float]) -> tuple[float, float, float, float]:
-    height, width = plane.shape
-    return -step[1] / 2, (width - 0.5) * step[1], (height - 0.5) * step[0], -step[0] / 2
-
-
-def _image(panel: Any, scan: NDArray, step: tuple[float, float], window: tuple[float, float], field: Any) -> None:
-    panel.imshow(scan, cmap="gray", vmin=window[0], vmax=window[1], extent=_extent(scan, step), interpolation="nearest")
-    panel.set(xlim=field[:2], ylim=field[2:], xticks=[], yticks=[], anchor="N")
-    for side in panel.spines.values():
-        side.set_visible(False)
-
-
-def outline(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float], colour: str, width: float) -> None:
-    """The outlines of all classes of a mask [Y, X], along the borders of its voxels."""
-    fine = np.pad(mask, 1).repeat(FINE, 0).repeat(FINE, 1)
-    y, x = ((np.arange(n) + 0.5) / FINE * size - 1.5 * size for n, size in zip(fine.shape, step, strict=True))
-    for label in np.unique(mask[mask > 0]):
-        panel.contour(x, y, fine == label, [0.5], colors=[colour], linewidths=width)
-
-
-def _overview(panel: Any, found: Hypotheses, number: int, step: tuple[float, float], shown: int) -> None:
+def _overview(panel: "Axes", found: Hypotheses, number: int, step: Step, field: Field, shown: int) -> None:
     for index in reversed(range(shown)):
         outline(panel, found.masks[index, number], step, COLOURS[index], 1.3)
-    left, right = panel.get_xlim()
-    bottom, top = panel.get_ylim()
-    x, y = left + 0.06 * (right - left), bottom - 0.06 * (bottom - top)
-    panel.plot([x, x + 10], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
-    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom"))
+    scale_bar(panel, field)
     panel.set_title("All outlines", fontsize=10, color=INK, loc="left")
 
 
-def _map(
-    panel: Any, values: NDArray[np.float32], step: tuple[float, float], colours: str, most: float, title: str
-) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    clear = np.clip(2 * values / most, 0, 0.85)  # the scan shows through where there is little to say
-    image = panel.imshow(values, cmap=colours, vmin=0, vmax=most, extent=_extent(values, step), alpha=clear)
-    key = ScalarMappable(image.norm, image.cmap)
-    bar = panel.inset_axes((0.93, 0.08, 0.03, 0.45))
-    panel.figure.colorbar(key, cax=bar, ticks=[0, most])
-    bar.yaxis.set_ticks_position("left")
-    for label in bar.set_yticklabels(["0", f"{most:.2g}"], color="white", fontsize=8):
-        legible(label)
-    bar.tick_params(length=0)
-    bar.set_frame_on(False)
+def _map(panel: "Axes", values: NDArray[np.float32], step: Step, colours: str, most: float, title: str) -> None:
+    show_map(panel, values, step, colours=colours, most=most)
     panel.set_title(title, fontsize=10, color=INK, loc="left")
 
 
-def _most_entropy(result: "LesionHypotheses") -> float:
+def _most_entropy(result: LesionHypotheses) -> float:
     """The largest entropy that the classes allow: ln 2 unless more than one class is marked."""
     return float(max(np.log(2), result.entropy.max()))
 
 
-def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
+def _bars(panel: "Axes", found: Hypotheses, shown: int) -> None:
     """Probabilities with their intervals, and what is left over."""
     values = np.append(found.probabilities[:shown], max(0.0, 1 - found.probabilities[:shown].sum()))
     places = np.arange(shown + 1)
@@ -186,7 +144,9 @@ def _bars(panel: Any, found: Hypotheses, shown: int) -> None:
     panel.set_position((place.x0 + 0.025, place.y0, place.width - 0.025, place.height))
 
 
-def _hypothesis(panel: Any, found: Hypotheses, index: int, number: int, spacing_mm: tuple[float, float, float]) -> None:
+def _hypothesis(
+    panel: "Axes", found: Hypotheses, index: int, number: int, spacing_mm: tuple[float, float, float]
+) -> None:
     mask = found.masks[index]
     outline(panel, mask[number], spacing_mm[1:], COLOURS[index], 2)
     if found.masks.max() > 1:
@@ -200,7 +160,7 @@ def _hypothesis(panel: Any, found: Hypotheses, index: int, number: int, spacing_
         legible(panel.text(0.5, 0.06, text, transform=panel.transAxes, ha="center", color="white", fontsize=10))
 
 
-def _name_classes(panel: Any, mask: NDArray[np.uint8], step: tuple[float, float]) -> None:
+def _name_classes(panel: "Axes", mask: NDArray[np.uint8], step: Step) -> None:
     """Each class's label where its part of a mask [Y, X] is widest."""
     from scipy import ndimage
 
@@ -218,7 +178,7 @@ def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> st
     return f"{extent}, {size.long_axis_mm:.1f} mm"
 
 
-def _heading(figure: Any, result: "LesionHypotheses", volume: Volume, number: int) -> None:
+def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number: int) -> None:
     found = result.hypotheses
     x, y, z = result.lesion.centre_mm
     height = figure.get_figheight()
@@ -232,16 +192,3 @@ def _heading(figure: Any, result: "LesionHypotheses", volume: Volume, number: in
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"
     figure.text(0.02, 1 - 0.52 / height, facts, fontsize=9.5, color=PALE, va="top")
     figure.text(0.98, 0.1 / height, "For research use only", fontsize=8, color=PALE, ha="right")
-
-
-def legible(text: Any) -> None:
-    """A dark rim about light letters."""
-    from matplotlib.patheffects import withStroke
-
-    text.set_path_effects([withStroke(linewidth=2, foreground=INK)])
-
-
-def percent(probability: float) -> str:
-    """A probability for people: whole percents, one digit more below one."""
-    few = 0.0005 <= probability < 0.0095
-    return f"{100 * probability:.1f} %" if few else f"{100 * probability:.0f} %"

@@ -17,7 +17,7 @@ from ..prediction.inference import Ranking
 from ..prediction.places import FoundBy
 from ..prediction.predict_scan import Prediction
 from ..prediction.stopwatch import Stopwatch, peak_memory_mb
-from ..runs.run import Trained
+from ..runs.trained import Trained
 
 INDEX = "hypotheses.json"
 

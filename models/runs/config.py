@@ -1,4 +1,7 @@
-"""What a training run is told: presets, the user's TOML file, `--set` and flags, in this order, each bad key one sentence."""
+"""The settings of a training run: a preset, the user's TOML file, single settings and flags, each over those before it.
+
+An unknown key or a bad value becomes one sentence that names it.
+"""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -176,7 +179,7 @@ def _for_method(values: dict[str, Any], method: str) -> dict[str, Any]:
 def _read_toml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(
-            f"No settings file {file}: expected a TOML file with the keys of `ambiseg train --print-config`."
+            f"No settings file {file}: expected a TOML file with the keys that `print_config` of `ambiseg train` prints."
         )
     try:
         return _toml(file.read_bytes().decode("utf-8-sig"))

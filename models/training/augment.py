@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ambiseg.preprocessing.scans.planes import centre_start
 from ambiseg.preprocessing.store.store import IGNORE
+from ambiseg.preprocessing.volumes.planes import centre_start
 
 from ..core.batch import Batch
 from ..core.randomness import normal, uniform

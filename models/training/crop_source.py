@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.sources.papers.deals import dealer
+from ambiseg.preprocessing.sources.papers.guessing_game import dealer
 from ambiseg.preprocessing.store.store import Flip, Store
 
 from ..core.randomness import seed_of

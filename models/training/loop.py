@@ -23,9 +23,9 @@ from ..core.batch import Batch
 from ..core.method import Method, Player, Stage, build
 from ..core.randomness import generator_for, seed_of
 from ..runs.config import HardwareSettings, OptimiserSettings, TrainConfig
-from ..runs.memory import keep_freed_memory
-from ..runs.precision import autocast, training_precision
-from ..runs.run import DataRecord, Run
+from ..runs.hardware import autocast, keep_freed_memory, training_precision
+from ..runs.run_folder import Run
+from ..runs.run_record import DataRecord
 from .augment import make_batch
 from .checkpoint import TrainingState
 from .crop_source import Share, crop_source
@@ -73,7 +73,7 @@ def train(
     """
     if store.content_hash != run.record.data.content_hash:
         raise InputError(
-            f"{store.path} is not the data set that {run.path} was started on: name the right one with --data."
+            f"{store.path} is not the data set that {run.path} was started on: give the right one as `data`."
         )
     check_data(run.record.config, store)
     with ExitStack() as held, joined_processes(device) as (processes, device), stop_requests() as stop:
@@ -273,7 +273,7 @@ def _check_normalisation(method: nn.Module, images: int) -> None:
     """Raise UsageError when batch statistics would have to be taken from a single image."""
     if images < 2 and any(isinstance(layer, nn.BatchNorm2d) for layer in method.modules()):
         raise UsageError(
-            "The networks normalise over a batch, and a process has 1 image a step: choose a larger --batch, or set "
+            "The networks normalise over a batch, but each process gets only 1 image per step: choose a larger `batch`, or set "
             "options.norm=false where the method has it."
         )
 

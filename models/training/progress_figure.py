@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ambiseg.preprocessing.files import whole_file
 
-from ..runs.run import Run
+from ..runs.run_folder import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

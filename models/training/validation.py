@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.arrays import on_host
 from ..core.batch import Batch
@@ -13,7 +13,7 @@ from ..core.method import Method
 from ..core.randomness import generator_for, seed_of
 from ..core.readers import chosen_masks, likely_modes, present_readers
 from ..runs.normalise import normalise, with_probabilities
-from ..runs.run import RunRecord
+from ..runs.run_record import RunRecord
 from .validation_scores import validation_scores
 
 IMAGES_AT_ONCE = 16

@@ -19,15 +19,15 @@ from pydicom.uid import generate_uid
 from ..errors import DataError, UsageError
 from ..files import whole_file
 from ..scans.dicom.dicom_scan import DicomScan
-from ..scans.grid import Grid
 from ..scans.scan import Scan
+from ..volumes.grid import Grid
 from .dicom_source import copy_identity, read_source, thumbnails
-from .seg_descriptions import describe
-from .segments import RESEARCH_ONLY, Placed, Segment, SegSeries, in_file_order, plain
+from .segments import CATEGORY, COLOURS, LESION, RESEARCH_ONLY, Placed, Segment, SegSeries, in_file_order, plain
 
 if TYPE_CHECKING:
-    from highdicom.seg import Segmentation
+    from highdicom.seg import Segmentation, SegmentDescription
 
+LEARNED = ("123110", "DCM", "Artificial Intelligence")  # PS3.16 CID 7162
 LEVELS = 255  # what a fractional segment stores for a probability of 1
 NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 
@@ -168,3 +168,33 @@ def _packed(frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
     frames = iter(frames)
     while eight := list(islice(frames, 8)):
         yield np.packbits(np.stack(eight), bitorder="little").tobytes()
+
+
+def describe(
+    segments: Sequence[Segment], series: SegSeries, model: str, version: str, lesion: int
+) -> list["SegmentDescription"]:
+    """The segments' descriptions, numbered from 1. All segments of one `lesion` in one `series` are tracked as one."""
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+
+    algorithm = AlgorithmIdentificationSequence(
+        name=plain(f"ambiseg {model}", 64), version=plain(version, 64), family=CodedConcept(*LEARNED)
+    )
+    found = []
+    for number, segment in enumerate(segments, 1):
+        each = SegmentDescription(
+            segment_number=number,
+            segment_label=plain(segment.label, 64),
+            segmented_property_category=CodedConcept(*CATEGORY),
+            segmented_property_type=CodedConcept(*LESION),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=algorithm,
+            tracking_id=f"lesion {lesion}",
+            tracking_uid=generate_uid(entropy_srcs=[series.uid, f"lesion {lesion}"]),
+            display_color=CIELabColor.from_string(COLOURS[(number - 1) % len(COLOURS)]),
+        )
+        each.SegmentDescription = plain(segment.description, 1024)
+        found.append(each)
+    return found

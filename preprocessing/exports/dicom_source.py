@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..scans.dicom.dicom_elements import needed_text, number_of, text_of
 from ..scans.dicom.dicom_files import read_header
 from ..scans.dicom.dicom_scan import DicomScan
-from ..scans.grid import Grid
+from ..volumes.grid import Grid
 
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")

@@ -14,10 +14,10 @@ from ..scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ..scans.dicom.series import check_alike, one_image
 from ..scans.dicom.series_images import SAME_PLACE, Slice, read_slices
 from ..scans.dicom.slice_steps import rounding_mm
-from ..scans.planes import crop_image
-from ..scans.resample import PlaneGrid, majority
 from ..store.store import HOUNSFIELD
 from ..store.store_writer import Crop
+from ..volumes.planes import crop_image
+from ..volumes.resample import PlaneGrid, majority
 from .annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from .contours import Box, bounding_box, contours_mask
 from .readings import Reading, readings

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from ..archive import BROKEN_ARRAY
 from ..errors import DataError, InputError
 from ..names import NIFTI, NPZ, has_suffix
+from ..volumes.grid import Grid, check_same_grid, times
+from ..volumes.planes import crop_image
+from ..volumes.resample import PlaneGrid
+from ..volumes.volume import Volume
 from .formats.nifti_volume import read_volumes
-from .grid import Grid, times
-from .planes import crop_image
-from .resample import PlaneGrid
-from .same_grid import check_same_grid
-from .volume import Volume
 
 Probabilities = NDArray[np.float32]
 KEYS = ("probabilities", "softmax")  # of nnU-Net v2 and v1

@@ -4,22 +4,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from ..archive import unpacked
 from ..errors import DataError, InputError, UsageError
 from ..lfs import check_no_pointer, pointers_among
 from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
+from ..volumes.grid import Grid, grid_from, grid_of, times
+from ..volumes.values import mask_labels, usable_values
+from ..volumes.volume import Volume
 from .cases import check_pulled, find_studies, is_image
 from .dicom.dicom_files import SeriesIndex, find_series, identify
 from .dicom.dicom_scan import DicomScan, read_dicom
-from .formats.itk import read_itk
+from .formats.itk import itk_affine, read_itk
 from .formats.nifti_volume import read_grid, read_volume
-from .grid import Grid
-from .values import mask_labels
-from .volume import Volume
 
+NAME = "the image"  # what messages call it
 KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of these"
 
 
@@ -124,3 +128,46 @@ def _only_case(called: str, folder: Path) -> Path:
     if scans > 1:
         raise InputError(f"{called} holds {scans} scans: expected one; unpack it and give the folder as a batch.")
     return images[0] if images else folder
+
+
+def scan_of_image(image: Any) -> Scan:
+    """The scan in a nibabel image (Nifti1Image or another with an affine to mm in RAS) or a SimpleITK image.
+
+    Raises `UsageError` for anything else, `DataError` where the geometry or the voxels cannot be used.
+    """
+    if hasattr(image, "dataobj") and getattr(image, "affine", None) is not None:
+        array, grid = np.asanyarray(image.dataobj), _grid_of_nibabel(image)
+    elif hasattr(image, "GetDirection"):
+        array, grid = _array_of_sitk(image)
+    else:
+        raise UsageError(
+            f"A {type(image).__name__} is no scan: expected a path, a nibabel image with an affine, or a SimpleITK image."
+        )
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value a voxel.")
+    values = usable_values(NAME, array)
+    return Scan("scan", Volume(np.ascontiguousarray(grid.display(values)), grid.display_affine), grid)
+
+
+def _grid_of_nibabel(image: Any) -> Grid:
+    if isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
+        return grid_of(NAME, image.header)
+    return grid_from(np.array(image.affine, float), _three(image.shape), NAME)
+
+
+def _array_of_sitk(image: Any) -> tuple[NDArray, Grid]:
+    import SimpleITK as sitk
+
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise DataError(
+            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values a voxel: expected one grey value."
+        )
+    return sitk.GetArrayFromImage(image).T, grid_from(itk_affine(image), _three(image.GetSize()), NAME)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A shape with three axes, of which the last may be 1."""
+    if not 2 <= len(shape) <= 3:
+        raise DataError(f"{NAME} has {times(shape)} voxels: expected two or three axes.")
+    i, j, k = (*shape, 1)[:3]
+    return i, j, k

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def known_model(
     """Work in an empty folder, where the model marks what is brighter than a level that it draws."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/threshold-001"))
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: threshold_model())
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: threshold_model())
     return threshold_model

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 import ambiseg
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, UsageError
 
 CENTRE = (4.0, -3.0, 12.0)

@@ -16,7 +16,9 @@ from ambiseg.models.core.hypotheses import rank
 from ambiseg.models.core.method import Method, Player, build, methods, options_model
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store

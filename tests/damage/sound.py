@@ -25,7 +25,8 @@ from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.core.method import build
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess

@@ -145,7 +145,7 @@ def opened_store() -> Any:
 
 def dealt_crops() -> Any:
     """Images that a store deals for training."""
-    from ambiseg.preprocessing.sources.papers.deals import dealer
+    from ambiseg.preprocessing.sources.papers.guessing_game import dealer
     from ambiseg.preprocessing.store.store import Store
 
     images, masks, odds = dealer(Store.open(Path("store")))(2, np.random.default_rng(0))
@@ -162,7 +162,7 @@ def evaluated_store() -> Any:
 
 def digits() -> Any:
     """MNIST's files."""
-    from ambiseg.preprocessing.sources.papers.idx import read_idx
+    from ambiseg.preprocessing.sources.papers.mnist import read_idx
 
     return [digest(read_idx(file)) for file in sorted(Path().glob("*ubyte*"))]
 
@@ -189,7 +189,7 @@ def part() -> Any:
 
 def loaded(path: str = "run") -> Any:
     """A model that is ready to predict."""
-    from ambiseg.models.runs.run import load_trained
+    from ambiseg.models.runs.trained import load_trained
 
     trained = load_trained(Path(path), CPU)
     state = {name: tensor.numpy() for name, tensor in trained.method.state_dict().items()}
@@ -200,7 +200,7 @@ def loaded(path: str = "run") -> Any:
 
 def log() -> Any:
     """A run's log as a resumed training reads and cuts it."""
-    from ambiseg.models.runs.run import Run
+    from ambiseg.models.runs.run_folder import Run
 
     run = Run.open(Path("run"))
     run.cut_log(2)
@@ -209,7 +209,7 @@ def log() -> Any:
 
 def checkpoint() -> Any:
     """The state of a stopped training."""
-    from ambiseg.models.runs.run import Run
+    from ambiseg.models.runs.run_folder import Run
     from ambiseg.models.training.loop import initial_state
     from ambiseg.preprocessing.store.store import Store
 

@@ -20,7 +20,9 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import Loop, train
 from ambiseg.models.training.validation_scores import validation_scores

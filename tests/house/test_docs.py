@@ -79,7 +79,7 @@ def test_every_method_has_its_page() -> None:
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} >= set(methods())
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda example: example.stem)
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").rglob("*.py")), ids=lambda example: example.stem)
 def test_what_an_example_imports_is_there(example: Path) -> None:
     found = [
         node for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)

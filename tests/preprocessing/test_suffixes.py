@@ -20,7 +20,7 @@ from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings, case_crops
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
 from ambiseg.preprocessing.sources.packed.packed_store import open_pack
-from ambiseg.preprocessing.sources.papers.idx import read_idx
+from ambiseg.preprocessing.sources.papers.mnist import read_idx
 
 SCANS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 CASES: tuple[Callable[[str], str], ...] = (str.lower, str.upper, str.title)

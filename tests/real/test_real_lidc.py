@@ -13,7 +13,7 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.results.folder import predict_to_folder
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
@@ -23,8 +23,8 @@ from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR
 from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
-from ambiseg.preprocessing.scans.resample import PlaneGrid, majority
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
 pytestmark = pytest.mark.real
 

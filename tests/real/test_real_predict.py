@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.draws import SEARCH_MM
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
 
 pytestmark = pytest.mark.real
@@ -28,7 +28,7 @@ def test_a_real_ct_gives_masks_that_lie_on_it(
     assert volume.array.shape == (112, 102, 122)
     assert (volume.array.min(), volume.array.max()) == (-1064, 3343)
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path(name))
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: threshold_model())
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: threshold_model())
     run = ("predict", scan, "--model", "known", "-o", tmp_path / "out", "--draws", "64", "--json")
     code, out, err = ambiseg(*run, "--at", "45.1,209.9,631.9")
     assert (code, "Warning" in err) == (0, False)

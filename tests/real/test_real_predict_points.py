@@ -10,7 +10,7 @@ import torch
 
 import ambiseg
 from ambiseg.models.bundle.installed import known_models
-from ambiseg.models.runs.run import load_trained
+from ambiseg.models.runs.trained import load_trained
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

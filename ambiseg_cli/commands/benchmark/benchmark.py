@@ -60,7 +60,7 @@ def known_truth(
     from ambiseg.models.benchmarks.trials.entries import ENTRIES, choose_entries
     from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
     from ambiseg.models.benchmarks.trials.results import markdown, read_results
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen = choose_entries(names(methods)) if methods else ENTRIES
     trials = plan(output, chosen, seeds=seeds_of(seeds), steps=steps, size=size)
@@ -105,7 +105,7 @@ def step(
     from ambiseg.models.benchmarks.cost.step_cost import step_cost
     from ambiseg.models.core.method import methods as known
     from ambiseg.models.runs.config import make_config
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen_methods = list(known()) if method == "all" else names(method)
     configs = [make_config(name, preset, settings=settings or []) for name in chosen_methods]
@@ -140,7 +140,7 @@ def metrics(
 ) -> None:
     """Time GED and HM-IoU16 on made masks."""
     from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     chosen = resolve_device(device)
     cost = metric_cost(images, samples, readers, size, device=chosen, seed=seed, naive=naive)

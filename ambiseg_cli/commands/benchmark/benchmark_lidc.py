@@ -84,7 +84,7 @@ def lidc(
     from ambiseg.models.benchmarks.trials.ablations import choose_studies, plan_ablations
     from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, choose_entries
     from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
     from ambiseg.preprocessing.files import check_place
     from ambiseg.preprocessing.store.store import Store, default_store
 

@@ -15,7 +15,8 @@ from ...terminal.console import Meter, console, out, progress
 
 if TYPE_CHECKING:
     from ambiseg.models.metrics.summary import Figure
-    from ambiseg.models.runs.run import Run, Trained
+    from ambiseg.models.runs.run_folder import Run
+    from ambiseg.models.runs.trained import Trained
     from ambiseg.preprocessing.store.store import Store
 
     from .demo_target import Target
@@ -47,7 +48,7 @@ def demo(
 
 
 def _demo(folder: Path, patients: int, seed: int) -> None:
-    from ambiseg.models.runs.run import load_trained
+    from ambiseg.models.runs.trained import load_trained
 
     from .demo_picture import draw_demo
     from .demo_target import choose_target
@@ -85,7 +86,7 @@ def _step(number: str, what: str) -> Iterator[None]:
 
 
 def _cpu() -> Any:
-    from ambiseg.models.runs.device import resolve_device
+    from ambiseg.models.runs.hardware import resolve_device
 
     return resolve_device("cpu")
 
@@ -119,7 +120,8 @@ def _preprocess(folder: Path, seed: int) -> "Store":
 
 def _train(folder: Path, store: "Store", seed: int) -> "Run":
     from ambiseg.models.runs.config import make_config
-    from ambiseg.models.runs.run import Run, RunRecord
+    from ambiseg.models.runs.run_folder import Run
+    from ambiseg.models.runs.run_record import RunRecord
     from ambiseg.models.training.loop import train
 
     from ...terminal.train_display import TrainDisplay

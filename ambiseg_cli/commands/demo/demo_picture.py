@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.models.results.preview import INK, PALE
+from ambiseg.models.figures.style import INK, PALE
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store.store import LUNG_WINDOW
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ambiseg.preprocessing.scans.volume import Volume
     from ambiseg.preprocessing.store.store import Store
+    from ambiseg.preprocessing.volumes.volume import Volume
 
 CUT_MM = 16.0  # half the side of the piece of scan that is predicted
 
@@ -36,7 +36,7 @@ def choose_target(folder: Path, store: "Store", crop: int) -> Target:
 
 def _cut_out(scan: "Volume", centre: tuple[int, float, float]) -> tuple["Volume", tuple[int, int, int]]:
     """The part of a scan about a voxel, small enough to need no further word of where its lesion is; and its first voxel."""
-    from ambiseg.preprocessing.scans.volume import Volume
+    from ambiseg.preprocessing.volumes.volume import Volume
 
     z, y, x = (
         slice(max(round(middle - CUT_MM / step), 0), round(middle + CUT_MM / step) + 1)

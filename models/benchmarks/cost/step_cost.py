@@ -15,8 +15,9 @@ from ambiseg.preprocessing.store.store import Store
 
 from ...core.method import Stage
 from ...runs.config import TrainConfig
-from ...runs.precision import training_precision
-from ...runs.run import Run, RunRecord
+from ...runs.hardware import training_precision
+from ...runs.run_folder import Run
+from ...runs.run_record import RunRecord
 from ...training.distributed import joined_processes
 from ...training.loop import Loop
 from .arithmetic import Arithmetic, record, seconds_each

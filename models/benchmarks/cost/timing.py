@@ -6,11 +6,12 @@ from statistics import median
 
 import torch
 
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ...core.randomness import generator_for
-from ...runs.run import Run, Trained
+from ...runs.run_folder import Run
+from ...runs.trained import Trained
 from .arithmetic import seconds_each
 
 TIMINGS = 15

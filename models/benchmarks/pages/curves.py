@@ -10,6 +10,7 @@ from ...figures.style import (
     BLUE,
     HEAD,
     HEADING,
+    INK,
     ORANGE,
     RULE,
     heading,
@@ -19,8 +20,7 @@ from ...figures.style import (
     plain,
     png,
 )
-from ...results.preview import INK
-from ...runs.run import Run
+from ...runs.run_folder import Run
 from ..trials.measured import entry_and_seed, run_folders
 from .markdown_tables import short
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from ...audit.published_figures import Published
 from ...evaluation.calibrate_run import SPLIT
 from ...metrics.catalogue import DRAWS
-from ...runs.run import Run
+from ...runs.run_folder import Run
 from ..trials.entries import LIDC_ENTRIES
 from ..trials.measured import GED, Measured, perfect, read_measured, run_folders
 from ..trials.notes import read_notes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.sources.papers.known_readers import MODES
 
-from ...results.preview import INK, PALE
+from ...figures.style import INK, PALE
 from ..trials.results import Result
 from .markdown_tables import by_entry
 

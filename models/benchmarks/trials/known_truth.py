@@ -17,7 +17,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ...evaluation.evaluate_run import evaluate
 from ...metrics.modes import Group
-from ...runs.run import load_trained
+from ...runs.trained import load_trained
 from ...training.loop import Observer, train
 from ..cost.timing import device_words, sampling_seconds, training_seconds
 from ..pages.modes_picture import draw_results

@@ -22,7 +22,8 @@ from ...evaluation.evaluate_run import evaluate
 from ...evaluation.judgement import believed, judge
 from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
-from ...runs.run import Run, Trained, load_trained
+from ...runs.run_folder import Run
+from ...runs.trained import Trained, load_trained
 from ...training.loop import check_data, check_hardware, train
 from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry

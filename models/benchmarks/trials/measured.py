@@ -13,7 +13,8 @@ from ambiseg.preprocessing.tables import read_table
 
 from ...evaluation.stored import AGAIN, CASES, StoredEvaluation, read_evaluation
 from ...metrics.catalogue import DRAWS
-from ...runs.run import Run, RunRecord
+from ...runs.run_folder import Run
+from ...runs.run_record import RunRecord
 from .lidc_trials import RUNS, TIMED
 from .notes import done, read_notes
 

@@ -12,7 +12,8 @@ from ambiseg.preprocessing.errors import DataError, PartialError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
 from ...runs.config import TrainConfig
-from ...runs.run import Run, RunRecord
+from ...runs.run_folder import Run
+from ...runs.run_record import RunRecord
 from .entries import ENTRIES, Entry
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ambiseg.preprocessing.exports.segments import COLOURS
 
+from ...figures.drawing import percent
 from ...prediction.document import HypothesisEntry, LesionEntry
-from ..preview import percent
 from . import words
 from .voxels import Voxels
 

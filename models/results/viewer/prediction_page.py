@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import scratch_folder, whole_file
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.document import Document, LesionEntry
 from ...prediction.inference import LesionHypotheses

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.inference import LesionHypotheses
 from ...prediction.neighbourhood import Box

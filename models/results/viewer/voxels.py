@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ambiseg.preprocessing.scans.volume import Volume
 from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.inference import LesionHypotheses
 from ...prediction.neighbourhood import Box, within

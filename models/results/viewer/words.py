@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ...figures.drawing import percent
 from ...figures.numbers import true_minus
 from ...figures.wording import short_hash
 from ...prediction.document import CalibrationEntry, Document, ScanEntry, SizeEntry
-from ..preview import percent
 
 MILLILITRES = 1000.0  # mm3, from which a volume is said in mL too
 LEVELS = ((0.2, "low"), (0.4, "moderate"), (1.0, "high"))  # of ambiguity, each up to its number

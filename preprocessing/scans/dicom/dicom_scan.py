@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError
-from ..grid import Grid
-from ..volume import Volume
+from ...volumes.grid import Grid
+from ...volumes.volume import Volume
 from .dicom_files import SeriesIndex
 from .dicom_pixels import read_hounsfield, read_rescaled
 from .series import fitting_slices, series_grid, stack

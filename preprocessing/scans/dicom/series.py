@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..grid import Grid, grid_from
-from ..volume import Volume
+from ...volumes.grid import Grid, grid_from
+from ...volumes.volume import Volume
 from .dicom_pixels import read_hounsfield
 from .series_images import SAME_PLACE, Slice, alike, read_slices
 from .slice_steps import equally_spaced, rounding_mm

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import AmbisegError, DataError, InputError
-from ..grid import times
+from ...volumes.grid import times
 from .dicom_elements import order_of, text_of
 from .dicom_files import SeriesIndex
 from .series_images import LOCALIZER, Image, alike, plain_images, read_images, sort_out

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...names import ITK, has_suffix
-from ..grid import Grid, grid_from
-from ..values import check_claim, usable_values
-from ..volume import Volume
+from ...volumes.grid import Grid, grid_from
+from ...volumes.values import check_claim, usable_values
+from ...volumes.volume import Volume
 from .metaimage import stored_metaimage
 from .nrrd_header import stored_nrrd
 from .voxel_stream import readable

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from ...errors import DataError, InputError
 from ...files import whole_file
 from ...names import GZIP, NIFTI, PAIR, has_suffix
-from ..grid import Grid, apart_mm, grid_of, times
-from ..values import check_claim, usable_values
-from ..volume import Volume
+from ...volumes.grid import Grid, apart_mm, grid_of, times
+from ...volumes.values import check_claim, usable_values
+from ...volumes.volume import Volume
 from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
 KIND = "NIfTI"

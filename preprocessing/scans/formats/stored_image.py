@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..grid import times
+from ...volumes.grid import times
 from .voxel_stream import check_end, inflated, read_exactly
 
 Encoding = Literal["raw", "packed", "text"]

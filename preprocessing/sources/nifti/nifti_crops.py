@@ -12,12 +12,12 @@ from scipy import ndimage
 from ...errors import DataError
 from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ...scans.formats.nifti_volume import read_grid, read_volume
-from ...scans.planes import crop_image, crop_labels
-from ...scans.resample import PlaneGrid
-from ...scans.same_grid import check_same_grid
-from ...scans.volume import Volume
 from ...store.store import HOUNSFIELD
 from ...store.store_writer import Crop
+from ...volumes.grid import check_same_grid
+from ...volumes.planes import crop_image, crop_labels
+from ...volumes.resample import PlaneGrid
+from ...volumes.volume import Volume
 from ..packed.crop_values import Unit, image_values, label_values
 from .nifti_cases import NiftiCase
 

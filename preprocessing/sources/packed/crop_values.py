@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
-from ...scans.values import mask_labels
 from ...store.store import HOUNSFIELD, Intensity
 from ...store.store_writer import Crop, StoreInfo, write_store
+from ...volumes.values import mask_labels
 
 Unit = Literal["hu", "relative"]
 

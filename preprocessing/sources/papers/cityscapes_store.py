@@ -13,8 +13,7 @@ from ...store.store import BYTES
 from ...store.store_writer import Crop, StoreInfo, check_place, write_store
 from ...workers import spread
 from ..packed.crop_values import SourceReport
-from .cityscapes_frames import VALIDATION_CITIES, Frame, find_frames, read_frame
-from .cityscapes_labels import CLASS_NAMES, FLIPS, SCORED
+from .cityscapes_frames import CLASS_NAMES, FLIPS, SCORED, VALIDATION_CITIES, Frame, find_frames, read_frame
 
 Size = Literal["full", "half", "quarter"]
 FACTORS: dict[Size, int] = {"full": 1, "half": 2, "quarter": 4}

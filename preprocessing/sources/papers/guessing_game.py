@@ -8,9 +8,16 @@ whose five halvings (appendix A.1) would leave nothing of a strip that is one di
 binary mask of the digit's pixels, where the paper's is the grey digit itself.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
+from ...store.store import Store
+
+# From a number of images and a generator to images [N, C, H, W], masks [N, R, H, W] and their probabilities [N, R].
+Dealer = Callable[[int, np.random.Generator], tuple[NDArray, NDArray[np.uint8], NDArray[np.float64]]]
 NAME = "mnist-guess"
 CATEGORIES = ("A", "B", "C", "D")
 DIGITS = np.array(((1, 2, 3, 4), (3, 4, 5, 6), (5, 6, 7, 8), (7, 8, 9, 0)))  # of each category, [4, 4]
@@ -50,3 +57,12 @@ def lay(parts: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
     for place in range(4):
         masks[:, place, place // 2, :, place % 2] = parts[:, place] > HALF
     return images.reshape(count, 1, 2 * height, 2 * width), masks.reshape(count, 4, 2 * height, 2 * width)
+
+
+def dealer(store: Store) -> Dealer:
+    """The function that deals images of a store's game. Raises DataError for a game that this version does not know."""
+    if store.deal != NAME:
+        raise DataError(f"{store.path} deals its training images by {store.deal!r}, which this version does not know.")
+    with np.load(store.whole_bank, allow_pickle=False) as bank:
+        digits, labels = bank["digits"], bank["labels"]
+    return lambda count, rng: deal(digits, labels, count, rng)

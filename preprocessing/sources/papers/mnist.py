@@ -1,5 +1,14 @@
-"""The digits of MNIST, read from its four IDX files, and digits held out of others."""
+"""The digits of MNIST, read from its four IDX files, and digits held out of others.
 
+IDX is the format in which MNIST is distributed (yann.lecun.com/exdb/mnist). A file begins with two zero bytes, the code of
+its number type and the number n of its axes. Then come n big-endian 32-bit lengths and the numbers themselves, the last
+axis running fastest. Only unsigned bytes (code 8) are read here.
+"""
+
+import gzip
+import math
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, InputError
-from ...names import GZIP
-from .idx import read_idx
+from ...names import GZIP, has_suffix
 
+UNSIGNED_BYTES = 8
 Part = Literal["train", "t10k"]
 
 
@@ -77,3 +86,36 @@ def _find(folder: Path, stem: str, kind: str) -> Path | None:
     names = (f"{stem}{dot}{kind}-ubyte{packed}" for packed in ("", GZIP) for dot in ("-", "."))
     found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
     return next((found[name] for name in names if name in found), None)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """The array of an IDX file of unsigned bytes, also of one compressed by gzip (named `*.gz`).
+
+    Raises `DataError` when the file is of another format, holds other numbers, or has more or fewer than it says.
+    """
+    content = _content(path)
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise DataError(f"{path} does not begin as an IDX file does: expected MNIST's files as they are distributed.")
+    kind, axes = content[2], content[3]
+    if kind != UNSIGNED_BYTES:
+        raise DataError(
+            f"{path} holds numbers of the IDX type {kind}: expected unsigned bytes (type {UNSIGNED_BYTES})."
+        )
+    begin = 4 + 4 * axes
+    if len(content) < begin:
+        raise DataError(f"{path} is cut off within its header: get it again.")
+    shape = struct.unpack(f">{axes}I", content[4:begin])
+    whole = begin + math.prod(shape)
+    if len(content) != whole:
+        raise DataError(f"{path} has {len(content)} bytes where its header says {whole}: it is damaged, get it again.")
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not has_suffix(path, GZIP):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a whole gzip file: it is damaged, get it again.") from error

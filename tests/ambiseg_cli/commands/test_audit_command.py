@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PUBLISHED = Path(__file__).parents[3] / "examples" / "published_lidc.csv"
+PUBLISHED = Path(__file__).parents[3] / "examples" / "studies" / "lidc_page" / "published_lidc.csv"
 
 
 def test_the_published_table(ambiseg):

@@ -77,7 +77,7 @@ def test_lidc_prints_a_page_and_goes_on(ambiseg: Command, known_truth: Store, tm
     assert printed.strip() == (tmp_path / "out/results.md").read_text().strip()
     assert "-m mheads-gate,dropout --seeds 0 --steps 4 --limit 4" in printed
     assert not (tmp_path / "out/results-test.csv").exists()
-    code, printed, notes = ambiseg(*words, "--test", "--published", "examples/published_lidc.csv")
+    code, printed, notes = ambiseg(*words, "--test", "--published", "examples/studies/lidc_page/published_lidc.csv")
     assert code == 0
     assert "training" not in notes
     assert "## Test" in printed

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from ambiseg.commands.evaluate import evaluate
 from ambiseg.models.core.method import build, check_options
 from ambiseg.models.runs.config import TrainConfig
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
 from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store

@@ -11,7 +11,9 @@ import torch
 from ambiseg.models.core.method import build
 from ambiseg.models.figures.gallery_picture import BLANK, Gallery, make_gallery, save_gallery
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.store import Store
 
 MODAL = {"widths": [6, 8], "latent_widths": [8], "codes": 20, "code_dim": 4}

@@ -12,7 +12,9 @@ import pytest
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.core.method import build
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
 
 pytestmark = pytest.mark.usefixtures("known_model")
@@ -309,7 +311,7 @@ def test_without_any_model_the_one_that_comes_with_ambiseg_is_used_and_named(
     ambiseg: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", find_model)
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", load_trained)
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", load_trained)
     monkeypatch.setenv("AMBISEG_MODELS", str(tmp_path / "none"))
     save("scan.nii.gz", phantom())
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10", "--device", "cpu")
@@ -320,7 +322,7 @@ def test_without_any_model_the_one_that_comes_with_ambiseg_is_used_and_named(
 def test_a_run_from_disk_end_to_end(ambiseg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained network in a real run folder: everything between run.json and the files, twice the same."""
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", find_model)
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", load_trained)
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", load_trained)
     config = make_config("probunet", "demo", settings=["options.widths=[4, 8]", "data.crop=16"])
     data = DataRecord(
         path="data",

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from ambiseg.models.core.predictive import Predictive
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.files import only_writer
 from tests.conftest import ThresholdModel
 
@@ -61,7 +61,7 @@ def files(folder: str) -> dict[str, bytes]:
 @pytest.fixture
 def treacherous(known_model: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     trained = replace(known_model(crop=32, spacing_mm=1.0), method=Treacherous())
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: trained)
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: trained)
 
 
 @pytest.mark.usefixtures("treacherous")

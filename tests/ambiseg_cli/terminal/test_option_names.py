@@ -62,7 +62,7 @@ def test_errors_are_worded_for_the_command_that_failed(
     def fail(*arguments: object, **more: object) -> None:
         raise UsageError("Give `device` or `run`, not `lung_mask`.")
 
-    monkeypatch.setattr("ambiseg.models.runs.run.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
     monkeypatch.setattr("ambiseg.models.bundle.find_model", fail)
     code, _, err = ambiseg(*words)
     assert (code, err) == (2, f"{said}\n")

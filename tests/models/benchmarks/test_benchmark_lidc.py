@@ -23,7 +23,7 @@ from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.benchmarks.trials.winners import winners
 from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
-from ambiseg.models.runs.run import Run
+from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
 TWO = (Entry("mheads-gate", "mheads", {"gate": "learned"}), Entry("probunet", "probunet"))
 STEPS = 30
-PUBLISHED = Path(__file__).parents[3] / "examples" / "published_lidc.csv"
+PUBLISHED = Path(__file__).parents[3] / "examples" / "studies" / "lidc_page" / "published_lidc.csv"
 
 Parts = list[tuple[str, str]]
 

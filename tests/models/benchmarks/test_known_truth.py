@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ambiseg.models.evaluation.evaluate_run import evaluate
-from ambiseg.models.runs.run import Run, Trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
 from ambiseg.preprocessing.store.store import Store
 

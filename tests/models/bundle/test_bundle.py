@@ -34,7 +34,8 @@ from ambiseg.models.core.method import methods
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CATALOGUE
-from ambiseg.models.runs.run import Run, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.store.store import Store

@@ -16,7 +16,7 @@ from ambiseg.models.bundle.onnx_graph import random_inputs
 from ambiseg.models.core.predictive import FinitePredictive
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.modal import Modal
-from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError, UsageError
 
 onnx = pytest.importorskip("onnx")

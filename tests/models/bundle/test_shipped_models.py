@@ -7,7 +7,7 @@ import torch
 from ambiseg.models.bundle import shipped_models, verify_model
 from ambiseg.models.bundle.installed import DEFAULT, Installed
 from ambiseg.models.core.randomness import generator_for
-from ambiseg.models.runs.run import load_trained
+from ambiseg.models.runs.trained import load_trained
 
 MODELS = shipped_models()
 MOST_BYTES = 40e6  # together

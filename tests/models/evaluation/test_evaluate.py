@@ -18,12 +18,13 @@ from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
 from ambiseg.models.metrics.pixel_reliability import pixel_reliability
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.runs.run import DataRecord, load_trained
+from ambiseg.models.runs.run_record import DataRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.scans.planes import centre_crop
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 CASES, READERS, SIZE = 240, 4, 12
 POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large

@@ -13,7 +13,7 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.dropout import dropout
 from ambiseg.models.nets.pixels import cross_entropy, pairwise_cross_entropy
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import IGNORE, Store
 

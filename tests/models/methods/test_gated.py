@@ -14,7 +14,7 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.gated import Gated, normal_points
 from ambiseg.models.nets.lesion_gate import LesionGate
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.store.store import IGNORE, Store
 
 NARROW = {"widths": (4, 6, 8), "convs": 1, "gate_width": 4}

@@ -14,7 +14,8 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.modal import Modal
 from ambiseg.models.nets.residual import CodeDecoder, ResidualEncoder
-from ambiseg.models.runs.run import Run, Trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.store.store import Store
 
 SMALL = {"widths": (6, 8), "latent_widths": (8,), "codes": 12, "code_dim": 5}

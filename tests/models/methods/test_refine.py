@@ -14,7 +14,7 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.methods.refine import Drawn, Refine
 from ambiseg.models.nets.refiner import Refiner
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
 from ambiseg.preprocessing.store.store import IGNORE, Store

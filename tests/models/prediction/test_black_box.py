@@ -16,10 +16,10 @@ from ambiseg.models.core.method import Method
 from ambiseg.models.core.predictive import SampledPredictive
 from ambiseg.models.prediction.inference import Ranking, predict_volume
 from ambiseg.models.prediction.lesion import at_point
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 Command = Callable[..., tuple[int, str, str]]
@@ -139,7 +139,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refiner: Make) -> Pa
     """A folder with a scan, turned, nnU-Net's probabilities of four classes for it, and the refiner as the model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ambiseg.models.bundle.find.find_model", lambda name: Path("runs/refine-001"))
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: refiner(CLASSES))
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: refiner(CLASSES))
     image = nib.Nifti1Image(scan().array.transpose(2, 1, 0), AFFINE)
     turn = np.array([[2, -1], [0, 1], [1, -1]])
     nib.save(image.as_reoriented(turn), "scan.nii.gz")
@@ -198,6 +198,6 @@ def test_bad_probabilities_are_named(
 def test_a_model_that_reads_none_is_given_some(
     ambiseg: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, threshold_model: Make
 ) -> None:
-    monkeypatch.setattr("ambiseg.models.runs.run.load_trained", lambda path, device, **choice: threshold_model())
+    monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: threshold_model())
     code, _, err = ambiseg("predict", "scan.nii.gz", "--probabilities", "scan.npz", *AT)
     assert (code, "leave out --probabilities" in " ".join(err.split())) == (2, True)

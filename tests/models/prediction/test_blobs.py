@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.blobs import Blob, apart, find_blobs
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SIZE_MM = (60.0, 70.0, 80.0)
 NOISE = 20.0

@@ -8,10 +8,10 @@ import pytest
 
 from ambiseg.models.prediction.cautions import cautions, in_hounsfield, notes
 from ambiseg.models.prediction.lesion import Lesion
-from ambiseg.models.runs.run import Trained
-from ambiseg.preprocessing.scans.grid import grid_from
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.grid import grid_from
+from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 

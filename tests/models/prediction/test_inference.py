@@ -8,11 +8,11 @@ import pytest
 from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predict_volume
 from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.scans.resample import PlaneGrid
-from ambiseg.preprocessing.scans.volume import Volume
 from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD
+from ambiseg.preprocessing.volumes.resample import PlaneGrid
+from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 CENTRE = (4.0, -3.0, 12.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ambiseg.models.prediction.lungs import block_means, closed, lung_mask
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SIZE_MM = (240.0, 220.0, 320.0)
 LUNGS = ((0.0, 0.0, -70.0), (0.0, 0.0, 70.0))  # centres (z, y, x) in mm from the middle

@@ -13,7 +13,7 @@ import torch
 
 import ambiseg
 from ambiseg.models.bundle.installed import known_models
-from ambiseg.models.runs.run import Trained, load_trained
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError
 
 Make = Callable[..., Trained]

@@ -9,7 +9,9 @@ import torch
 from ambiseg.models.core.method import methods
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import initial_state, train
 from ambiseg.preprocessing.store.splits import split_patients
 from ambiseg.preprocessing.store.store import Intensity, Store

@@ -10,11 +10,11 @@ import SimpleITK as sitk
 
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.places import Places, find_lesions, named_lesions
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.scans.grid import grid_from
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.grid import grid_from
+from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 AFFINE = np.array([[-0.5, 0, 0, 50.0], [0, -0.5, 0, 60], [0, 0, 2, -30], [0, 0, 0, 1]])

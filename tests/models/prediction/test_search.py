@@ -11,9 +11,9 @@ import torch
 import ambiseg
 from ambiseg.models.prediction.blobs import find_blobs
 from ambiseg.models.prediction.search import foreground, search, weigh
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SPACING_MM = (2.5, 1.6, 1.6)
 SHAPE = (60, 120, 160)

@@ -13,7 +13,7 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.results.batches import Batch, predict_batch
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.lone_worker import CannotStart
 from ambiseg.preprocessing.scans.cases import Case

@@ -25,7 +25,8 @@ from ambiseg.models.core.calibration import read_calibration
 from ambiseg.models.evaluation.stored import read_evaluations
 from ambiseg.models.prediction.lesion_points import read_points
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import Run, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.runs.weights_file import read_weights
 from ambiseg.models.training.checkpoint import TrainingState
 from ambiseg.preprocessing.documents import write_json

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ambiseg
-from ambiseg.models.runs.run import Trained
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ambiseg.models.runs.device import resolve_device
+from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 
@@ -15,12 +15,12 @@ def test_auto_and_cpu() -> None:
 def test_no_silent_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"
-    with pytest.raises(ResourceError, match="'cuda' asked for, but this PyTorch sees no CUDA device"):
+    with pytest.raises(ResourceError, match="`device` is 'cuda', but this PyTorch sees no CUDA device"):
         resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(ResourceError, match="'cuda:3' asked for, but there are 1 CUDA devices"):
+    with pytest.raises(ResourceError, match="`device` is 'cuda:3', but this machine has 1 CUDA device"):
         resolve_device("cuda:3")
 
 

@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from ambiseg.models.runs.memory import keep_freed_memory
+from ambiseg.models.runs.hardware import keep_freed_memory
 torch.set_num_threads(1)
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 for number in range(40):
@@ -38,7 +38,7 @@ def test_big_blocks_cost_no_new_pages() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ambiseg.models.runs import memory
+    from ambiseg.models.runs import hardware
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert memory.keep_freed_memory.__wrapped__() is False
+    assert hardware.keep_freed_memory.__wrapped__() is False

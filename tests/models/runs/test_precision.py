@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ambiseg.models.benchmarks.cost.step_cost import step_cost
-from ambiseg.models.runs import precision
+from ambiseg.models.runs import hardware
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.precision import autocast, has_bf16_units, training_precision
-from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.runs.hardware import autocast, has_bf16_units, training_precision
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
@@ -21,7 +22,7 @@ TINY = ["data.crop=16", "options.widths=[6,8]", "options.convs=1", "steps=6", "b
 
 @pytest.fixture(params=[True, False], ids=["with units", "without"])
 def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(precision, "has_bf16_units", lambda device: request.param)
+    monkeypatch.setattr(hardware, "has_bf16_units", lambda device: request.param)
     return request.param
 
 
@@ -84,7 +85,7 @@ def test_a_step_computes_in_the_chosen_type(units: bool, known_truth: Store) -> 
 def test_a_run_in_bf16_learns_and_resumes_to_the_bit(
     known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: str
 ) -> None:
-    monkeypatch.setattr(precision, "has_bf16_units", lambda device: True)
+    monkeypatch.setattr(hardware, "has_bf16_units", lambda device: True)
     settings = [*TINY, "hardware.precision=bf16", f"options.norm={norm}", "optimiser.learning_rate=1e-2"]
     config = make_config("generalized", "small", settings=[*settings, "steps=30", "validation.every=10"])
     runs = [Run.create(tmp_path / name, RunRecord.of(config, known_truth, "cpu")) for name in ("whole", "parted")]

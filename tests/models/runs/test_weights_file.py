@@ -10,7 +10,8 @@ import torch
 from ambiseg.models.bundle import export_model, find_model, install_model
 from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import SHIPPED
-from ambiseg.models.runs.run import Run, load_trained
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.runs.weights_file import read_weights, tensors_hash, weights_bytes
 from ambiseg.preprocessing.errors import DataError
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.runs.run import Run, RunRecord
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.store import Store
 
@@ -21,7 +22,7 @@ TRAIN = """
 import sys, torch
 from pathlib import Path
 from ambiseg.models import training
-from ambiseg.models.runs.run import Run
+from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.store.store import Store
 torch.set_num_threads(1)
 training.SAVE_SECONDS = 0.05

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from ambiseg.models.runs.config import OptimiserSettings, make_config
-from ambiseg.models.runs.run import DataRecord, Run, RunRecord, load_trained, new_run_path, newest_run
+from ambiseg.models.runs.run_folder import Run, new_run_path, newest_run
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import Progress, initial_state, learning_rate, train, update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
@@ -114,7 +116,7 @@ def test_a_crop_larger_than_the_data_is_refused(known_truth: Store, tmp_path: Pa
 
 
 def test_batch_statistics_of_one_image_are_refused(known_truth: Store, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a process has 1 image a step: choose a larger --batch"):
+    with pytest.raises(UsageError, match=r"each process gets only 1 image per step: choose a larger `batch`"):
         train(make_run(tmp_path / "run", known_truth, "batch=1", method="modal"), known_truth, CPU)
     assert train(make_run(tmp_path / "one", known_truth, "batch=1", "steps=2"), known_truth, CPU)
 
@@ -182,7 +184,7 @@ def test_a_damaged_run_is_named(known_truth: Store, tmp_path: Path) -> None:
         (run.path / "run.json").write_text(json.dumps(record | damage))
         with pytest.raises(DataError, match=r"run\.json is damaged or of another version"):
             Run.open(run.path)
-    with pytest.raises(UsageError, match="exists already: go on with --resume"):
+    with pytest.raises(UsageError, match="already exists: give it as `resume`"):
         make_run(run.path, known_truth)
     with pytest.raises(InputError, match="No run at"):
         Run.open(tmp_path / "none")

@@ -35,7 +35,7 @@ from ambiseg.preprocessing.scans.dicom.dicom_scan import DicomScan
 from ambiseg.preprocessing.scans.dicom.series import series_grid
 from ambiseg.preprocessing.scans.dicom.series_images import read_slices
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (22, 27)  # rows, columns: a frame is no whole number of bytes

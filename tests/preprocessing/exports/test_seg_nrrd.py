@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
 from ambiseg.preprocessing.exports.segments import COLOURS, Segment
-from ambiseg.preprocessing.scans.grid import grid_from
 from ambiseg.preprocessing.scans.scan import Scan
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.grid import grid_from
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SHAPE = (14, 12, 9)  # i, j, k
 AXES = {

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.scans.class_probabilities import crop_probabilities, read_class_probabilities
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume
-from ambiseg.preprocessing.scans.resample import PlaneGrid
 from ambiseg.preprocessing.store.store_crop import in_255ths
+from ambiseg.preprocessing.volumes.resample import PlaneGrid
 
 SHAPE = (7, 6, 5)  # i, j, k of the file
 ORIENTATIONS = ("LPS", "RAS", "PIR", "SLA", "LAI")

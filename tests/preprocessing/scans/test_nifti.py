@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume, write_on_grid
-from ambiseg.preprocessing.scans.grid import grid_from
+from ambiseg.preprocessing.volumes.grid import grid_from
 
 RNG = np.random.default_rng(5)
 VOXELS = RNG.integers(-1000, 400, (6, 5, 4)).astype(np.int16)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.sources.papers.cityscapes_labels import CLASS_NAMES, SCORED, classes_of_ids
+from ambiseg.preprocessing.sources.papers.cityscapes_frames import CLASS_NAMES, SCORED, classes_of_ids
 from ambiseg.preprocessing.sources.papers.cityscapes_store import Size, preprocess_cityscapes
 from ambiseg.preprocessing.store.store import IGNORE, Store
 

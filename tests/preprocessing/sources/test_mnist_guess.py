@@ -10,10 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.papers.deals import dealer
-from ambiseg.preprocessing.sources.papers.guessing_game import CATEGORIES, DIGITS, ODDS, deal
-from ambiseg.preprocessing.sources.papers.idx import read_idx
-from ambiseg.preprocessing.sources.papers.mnist import hold_out, read_digits
+from ambiseg.preprocessing.sources.papers.guessing_game import CATEGORIES, DIGITS, ODDS, deal, dealer
+from ambiseg.preprocessing.sources.papers.mnist import hold_out, read_digits, read_idx
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
 from ambiseg.preprocessing.store.store import Store
 

@@ -18,11 +18,11 @@ from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 from ambiseg.preprocessing.lidc.readings import readings
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.series import read_series
-from ambiseg.preprocessing.scans.resample import PlaneGrid, majority
 from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
 from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
 DISPLAY = np.diag([-0.5, -0.5, 2.0, 1.0])  # columns to the left, rows to the back, slices headwards: no axis is turned
 

@@ -12,7 +12,7 @@ import pytest
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
 from ambiseg.preprocessing.files import check_place, sha256, whole_file, whole_folder
-from ambiseg.preprocessing.sources.papers.deals import dealer
+from ambiseg.preprocessing.sources.papers.guessing_game import dealer
 from ambiseg.preprocessing.store import intact, store_writer
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store, default_store

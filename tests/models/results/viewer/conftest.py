@@ -14,7 +14,7 @@ from ambiseg.models.prediction.document import Document
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.results.viewer import write_report
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SHAPE, SPACING = (30, 90, 100), (2.5, 0.7, 0.8)  # z, y, x
 BLOCK = (slice(16, 20), slice(30, 42), slice(60, 70))  # towards head, front and left of the lesion's box

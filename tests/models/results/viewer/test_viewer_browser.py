@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ambiseg.models.results.preview import COLOURS
+from ambiseg.preprocessing.exports.segments import COLOURS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

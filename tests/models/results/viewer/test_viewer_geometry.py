@@ -14,7 +14,7 @@ from ambiseg.models.results.preview import best_slice, likeliest_voxel
 from ambiseg.models.results.viewer.region import region
 from ambiseg.models.results.viewer.voxels import voxels
 from ambiseg.preprocessing.documents import json_text
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 SIDE = st.integers(1, 40)
 STEP = st.floats(0.05, 12)

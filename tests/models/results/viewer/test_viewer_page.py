@@ -19,7 +19,7 @@ from ambiseg.models.results.viewer import words
 from ambiseg.models.results.viewer.nifti_string import scan_nifti
 from ambiseg.models.results.viewer.region import MOST_MM, VOXELS, region
 from ambiseg.models.results.viewer.voxels import windows
-from ambiseg.preprocessing.scans.volume import Volume
+from ambiseg.preprocessing.volumes.volume import Volume
 
 KINDS = ("block", "tilted", "flat", "classes", "two", "one")
 VOID = {"meta", "img", "br", "input"}

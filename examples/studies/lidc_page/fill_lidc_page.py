@@ -1,0 +1,67 @@
+"""Put what `ambiseg benchmark lidc` found into docs/results/lidc.md.
+
+    python examples/studies/lidc_page/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/results/lidc.md]
+
+Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
+results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
+one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to
+docs/images/. Folders of the data in commands are shown as data/.
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from ambiseg.preprocessing.files import whole_file
+
+SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+MISSING = "*Not measured yet.*\n"
+PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of a page by their headings of the second level; "" is what stands between the title and the first."""
+    _, _, body = text.partition("\n")
+    preamble, *rest = re.split(r"^## ", body, flags=re.MULTILINE)
+    named = {heading: own for heading, _, own in (part.partition("\n") for part in rest)}
+    return {name: own.strip() + "\n" for name, own in {"": preamble, **named}.items()}
+
+
+def portable(text: str) -> str:
+    """Commands as they are on another machine: data in data/, published figures in examples/."""
+    text = re.sub(r"(--data )\S*?([^/\s`]+)(?=[\s`])", r"\1data/\2", text)
+    return re.sub(r"(--published )\S*?([^/\s`]+)(?=[\s`])", r"\1examples/\2", text)
+
+
+def filled(page: str, folder: Path) -> str:
+    """The page with its slots filled from the folder's files."""
+
+    def fill(slot: re.Match[str]) -> str:
+        file = folder / slot[2]
+        found = sections(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return slot[1] + portable(found.get(slot[3], MISSING)) + slot[4]
+
+    return SLOT.sub(fill, page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cases", type=Path, help="picture by lidc_cases.py")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    if not (options.folder / "results.md").is_file():
+        raise SystemExit(f"{options.folder} holds no results.md: expected the folder of `ambiseg benchmark lidc`.")
+    page = filled(options.page.read_text(encoding="utf-8"), options.folder)
+    with whole_file(options.page) as aside:
+        aside.write_text(page, encoding="utf-8")
+    images = options.page.parents[1] / "images"
+    for picture, name in ((options.folder / "curves.png", "lidc-curves.png"), (options.cases, "lidc-cases.png")):
+        if picture is not None and picture.is_file():
+            shutil.copyfile(picture, images / name)
+    print(f"{options.page}: {len(SLOT.findall(page))} parts filled from {options.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The content of run.json: what a run was trained with and on."""
+
+from importlib.metadata import version
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from ambiseg.preprocessing.store.store import Intensity, Store
+
+from ..core.bounds import LARGEST_STORED, MOST_MM
+from .config import TrainConfig
+from .normalise import Window, resolve_window
+
+
+class DataRecord(BaseModel):
+    """What a run remembers of its data set; `path` is where it lay, `channels` are the images' own, `probabilities` says
+    whether another segmenter's class probabilities come with them; `scaled_over`: the side in pixels of the stored crops,
+    over which relative values were scaled, None where an earlier version did not remember it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    name: str
+    content_hash: str
+    channels: int = Field(ge=1)
+    class_names: tuple[str, ...] = Field(min_length=1)
+    probabilities: bool = False
+    spacing_mm: Annotated[FiniteFloat, Field(gt=0, le=MOST_MM)] | None
+    unit: str
+    low: FiniteFloat
+    high: FiniteFloat
+    scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
+
+    @property
+    def intensity(self) -> Intensity:
+        """What the images' numbers are."""
+        return Intensity(self.unit, self.low, self.high)
+
+    @property
+    def inputs(self) -> int:
+        """Channels that a network reads: the image's, and one a class where there are probabilities."""
+        return self.channels + (len(self.class_names) if self.probabilities else 0)
+
+    @classmethod
+    def of(cls, store: Store) -> "DataRecord":
+        """The record of an open store."""
+        return cls(
+            path=str(store.path),
+            name=store.manifest["name"],
+            content_hash=store.content_hash,
+            channels=store.channels,
+            class_names=store.class_names,
+            probabilities=store.has_probabilities,
+            spacing_mm=store.spacing_mm,
+            scaled_over=max(store.size),
+            **vars(store.intensity),
+        )
+
+
+class RunRecord(BaseModel):
+    """The content of run.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_number: Literal[1] = 1
+    version: str
+    torch: str
+    device: str
+    config: TrainConfig
+    data: DataRecord
+
+    @classmethod
+    def of(cls, config: TrainConfig, store: Store, device: str) -> "RunRecord":
+        """The record of a run that is about to start, by this version."""
+        return cls(
+            version=version("ambiseg"),
+            torch=torch.__version__,
+            device=device,
+            config=config,
+            data=DataRecord.of(store),
+        )
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.config.method
+
+    @property
+    def crop(self) -> int:
+        """Side of the training crop in pixels."""
+        return self.config.data.crop
+
+    @property
+    def window(self) -> Window:
+        """Intensities that become 0 and 1."""
+        return resolve_window(self.config.data.window, self.data.intensity)

@@ -1,0 +1,76 @@
+"""Volume: a scan's voxels with their place in the patient."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, with much room on either side
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A scan in the orientation in which radiologists look at it, whatever its file's was.
+
+    array [Z, Y, X]: Z towards the head, Y towards the back, X towards the patient's left, as closely as the scan's own
+    axes allow (nothing is resampled). affine [4, 4] takes voxel indices (x, y, z, 1) to millimetres in RAS, as NIfTI.
+    """
+
+    array: NDArray
+    affine: NDArray[np.float64]
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return float(self.array.min()), float(self.array.max())
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxel centres along (z, y, x), in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    def voxel(self, point_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Fractional voxel indices (z, y, x) of a point (x, y, z) in mm RAS."""
+        x, y, z, _ = np.linalg.solve(self.affine, [*point_mm, 1.0])
+        return float(z), float(y), float(x)
+
+    def world(self, voxel: tuple[float, float, float]) -> tuple[float, float, float]:
+        """The point (x, y, z) in mm RAS of fractional voxel indices (z, y, x)."""
+        z, y, x = voxel
+        right, anterior, superior, _ = self.affine @ [x, y, z, 1.0]
+        return float(right), float(anterior), float(superior)
+
+    def contains(self, voxel: tuple[float, float, float]) -> bool:
+        """Whether fractional voxel indices (z, y, x) lie within the outermost voxels' borders."""
+        return all(-0.5 <= index <= count - 0.5 for index, count in zip(voxel, self.array.shape, strict=True))
+
+    def filled(self, array: NDArray, box: tuple[slice, slice, slice]) -> NDArray:
+        """An array of a `box` (z, y, x) of the scan on all of its voxels [Z, Y, X], zero elsewhere."""
+        whole = np.zeros(self.array.shape, array.dtype)
+        whole[box] = array
+        return whole
+
+
+def check_voxel_size(volume: Volume) -> None:
+    """Raise DataError where a scan's voxels cannot be so large or so small, as where metres are taken for millimetres."""
+    z, y, x = volume.spacing_mm
+    if not all(VOXEL_MM[0] <= step <= VOXEL_MM[1] for step in (z, y, x)):
+        raise DataError(
+            f"The scan's voxels measure {x:.3g} x {y:.3g} x {z:.3g} mm: expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm "
+            "along each axis; its units are wrong, correct its header."
+        )
+
+
+def check_points(counts: tuple[int, int, int], most: int, step_mm: float) -> None:
+    """Raise DataError where a grid of `counts` points (z, y, x), `step_mm` apart, would have more than `most`."""
+    if math.prod(counts) > most:
+        sides = " x ".join(f"{count * step_mm:.0f}" for count in reversed(counts))
+        raise DataError(
+            f"The part of the scan to be searched measures {sides} mm, more than a chest: its units may be wrong; correct its "
+            "header, or say where to look."
+        )

@@ -1,0 +1,90 @@
+"""Evaluations made by hand: figures of cases that are known, without a model or data."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ambiseg.models.evaluation import pooled
+from ambiseg.models.evaluation.about import about_cases, estimators
+from ambiseg.models.evaluation.evaluation import Case, Evaluation
+from ambiseg.models.metrics.catalogue import CASE_MEASURES
+from ambiseg.models.metrics.outcomes import Outcome
+from ambiseg.models.metrics.reliability import binned
+from ambiseg.models.runs.trained import Trained
+from ambiseg.preprocessing.store.store import Store
+
+NAN = float("nan")
+
+
+def made_case(row: int, rng: np.random.Generator, *, known: bool, defined: bool, ged: float | None) -> Case:
+    """A case of patient SECRET-0, SECRET-1, ... with made figures."""
+    scores = dict(zip(CASE_MEASURES, rng.random(len(CASE_MEASURES)).tolist(), strict=True))
+    scores |= {"ged_u": row / 10 if ged is None else ged}
+    if not known:
+        scores["mode_error"] = NAN
+    if not defined:
+        scores |= {name: NAN for name in scores if name.endswith("_u") or "100" in name or "mm" in name}
+    probabilities = np.sort(rng.dirichlet(np.ones(3)))[::-1]
+    pixels = binned(rng.random(50), rng.random(50))
+    return Case(
+        index={"row": str(row), "patient": f"SECRET-{row // 2}", "case": f"crop-{row}", "lesion": "0", "slice": "0"},
+        readers=3,
+        scores=scores,
+        outcome=Outcome(probabilities, np.array([0.5, 0.5, 0.0]), np.array([True, False, False])),
+        pixels=pixels,
+        marked_pixels=pixels,
+        ambiguity=float(rng.random()) if defined else NAN,
+        disagree=bool(row % 2),
+        group="faint" if row % 2 else "bright",
+        modes=np.array([[0.25, 0.75], [0.5, 0.4]]) if known else None,
+    )
+
+
+@pytest.fixture
+def trained_for(threshold_model: Callable[..., Trained]) -> Callable[[Store], Trained]:
+    """A function that gives a threshold model for the crops of a store."""
+
+    def make(store: Store) -> Trained:
+        kind = store.intensity
+        trained = threshold_model(
+            max(store.size), unit=kind.unit, low=kind.low, high=kind.high, classes=store.class_names,
+            channels=store.channels,
+        )  # fmt: skip
+        trained.method.name = "thresholds"  # as the registry of methods would call it
+        return trained
+
+    return make
+
+
+@pytest.fixture
+def made() -> Callable[..., Evaluation]:
+    """A function that makes an evaluation of some cases, of known odds or not, with every figure defined or not."""
+
+    def make(
+        cases: int = 12,
+        *,
+        known: bool = False,
+        defined: bool = True,
+        exact: bool = False,
+        samples: int = 100,
+        ged: float | None = None,
+        **about: object,
+    ) -> Evaluation:
+        rng = np.random.default_rng(0)
+        found = tuple(made_case(row, rng, known=known, defined=defined, ged=ged) for row in range(cases))
+        said = {
+            "ambiseg": "0", "run": "made-001", "weights_hash": "a" * 64, "method": "probunet", "calibrated": None,
+            "trained_on": "d" * 64, "data": "blobs", "data_hash": "d" * 64, "split": "test", "cases_in_split": cases,
+            "crop": [24, 24], "spacing_mm": 0.5, "known_odds": known, "scored": None, "group": "cue" if known else None,
+            "samples": samples, "seed": 0, "estimators": estimators(known),
+        }  # fmt: skip
+        return Evaluation(
+            about=said | about_cases(found, samples, exact, known) | about,
+            cases=found,
+            figures=pooled.figures(found, 0),
+            reliability=pooled.reliability(found),
+            modes=pooled.modes(found),
+        )
+
+    return make
