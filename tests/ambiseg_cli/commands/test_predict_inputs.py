@@ -255,7 +255,7 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     ("arguments", "code", "message"),
     [
         (["empty"], 3, "holds no scan"),
-        (["scan.nii", "--format", "dicom-seg"], 2, "it is no DICOM"),
+        (["scan.nii", "--format", "dicom-seg"], 2, "the scan is not DICOM"),
         (["scan.nii", "--format", "pdf"], 2, "pdf"),
         (["scan.nii", "--series", "2"], 2, "--series"),
         (["scan.nii", "--lung-mask", "scan.nii"], 2, "--lung-mask says where to search, but places are given too"),
