@@ -12,8 +12,9 @@ from ambiseg.models.bundle.find import find_model
 from ambiseg.models.core.hypotheses import MERGE
 from ambiseg.models.evaluation import calibrate_run, evaluate_run
 from ambiseg.models.evaluation.calibrate_run import Fit, check_split, choices
+from ambiseg.models.evaluation.check_document import CalibrationCheck
 from ambiseg.models.evaluation.evaluation import Evaluation
-from ambiseg.models.evaluation.judgement import Judgement, believed, judge
+from ambiseg.models.evaluation.judgement import Judgement, judge, recalibrated
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.lesion_points import Point
@@ -231,7 +232,8 @@ def train(
     """
     where = resolve_device(device)
     if resume is not None:
-        given = {"method": method, "output": output, "preset": preset, "config": config, "settings": settings}
+        given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
+        given["settings"] = settings
         given |= {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         training = resumed_training(Path(resume), None if data is None else _opened(data), where, given)
     else:
@@ -319,7 +321,7 @@ class Calibrated:
     split: str
     cases: int
     patients: int
-    content: Mapping[str, object]
+    content: CalibrationCheck
 
 
 def calibrate(
@@ -373,7 +375,7 @@ def calibrate(
     fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
     found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
     before = judge(found, patients, seed)
-    after = judge(believed(found, fit.calibration), patients, seed)
+    after = judge(recalibrated(found, fit.calibration), patients, seed)
     content = write_check(path, trained, store, check, fit, before, after)
     return Calibrated(fit, before, after, check, len(found), len(set(patients)), content)
 

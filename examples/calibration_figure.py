@@ -1,4 +1,4 @@
-"""Hypotheses' reliability before and after calibration, a column a run: the picture of docs/how-to/calibrate.md.
+"""Reliability of hypotheses before and after calibration, one column per run: the picture of docs/how-to/calibrate.md.
 
 ambiseg benchmark known-truth -o kt --methods modal,generalized-mixture-full,probunet
 for run in kt/modal-seed0 kt/generalized-mixture-full-seed0 kt/probunet-seed0; do ambiseg calibrate $run; done
@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from ambiseg.models.figures.style import BLUE, INK, ORANGE, STONE, heading, name_axes, new_figure, place_panels, plain
 from ambiseg.models.metrics.reliability import Bins
 
-WIDTH, HEIGHT = 3.0, 3.0  # inches a panel
-LARGEST = 260.0  # points^2 of the dot of the fullest bin
+WIDTH, HEIGHT = 3.0, 3.0  # inches per panel
+LARGEST = 260.0  # area of the dot of the fullest bin, points^2
 
 
 def diagram(panel: Axes, bins: Bins) -> None:
-    """Observed frequency against predicted probability; the area of a dot says how many hypotheses it stands for."""
+    """Observed frequency against predicted probability; the area of a dot shows how many hypotheses it represents."""
     known = bins.counts > 0
     x, y = bins.mean_confidence[known], bins.frequency[known]
     panel.plot([0, 1], [0, 1], color=INK, linewidth=1, zorder=1)
@@ -37,7 +37,7 @@ def diagram(panel: Axes, bins: Bins) -> None:
 
 
 def draw(checks: list[dict[str, Any]]) -> Figure:
-    """A row before and a row after calibration, a column a check."""
+    """One row before and one after calibration, one column per check."""
     about = checks[0]
     columns = len(checks)
     figure = new_figure(
@@ -64,7 +64,7 @@ def draw(checks: list[dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    """Draw the checks of the runs that are named."""
+    """Draw the checks of the given runs."""
     parser = argparse.ArgumentParser(description="Reliability before and after calibration, of several runs.")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, calibrated by `ambiseg calibrate`")
     parser.add_argument("-o", "--output", type=Path, default=Path("calibration.png"))

@@ -3,12 +3,12 @@
     python examples/lidc_cases.py runs/NAME --data data/lidc-128-repack -o cases.png [--split val] [--each 2]
 
 RUN is a run folder or the name of a model that comes with ambiseg. GED is that of the whole weighted set against these readers
-(V-statistic; 0: the same masks equally often), readers disagree where the masks of two share nothing. The rules, each with
-at most one case a patient:
+(V-statistic; 0: the same masks equally often). Readers disagree where the masks of two of them share nothing. The rules, each
+with at most one case per patient:
 
 good    the lowest GED among the cases in which readers disagree
 bad     the highest GED of all
-unseen  the most probability on one listed mask that no reader's is nearest to
+unseen  the highest probability on one listed mask that is nearest to no reader's
 sure    the most probable first mask among the cases in which readers disagree
 """
 
@@ -29,13 +29,13 @@ from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store.store import Store
 
 GED = "ged_v"
-LISTED = 4  # masks that the picture shows
+LISTED = 4  # masks shown in the picture
 SAMPLES = 100
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which of the cases that it is about are shown: those with the most of something."""
+    """A rule for showing cases: of the cases that it applies to, those with the highest value."""
 
     name: str
     about: Callable[[Case], bool]
@@ -58,7 +58,7 @@ def unseen(case: Case) -> float:
 
 
 def chosen(cases: Sequence[Case], each: int) -> Iterator[tuple[str, Case]]:
-    """At most `each` cases of every rule by its name, no patient twice under a rule and no case twice at all."""
+    """At most `each` cases per rule, by the rule's name. No patient appears twice under a rule and no case twice at all."""
     taken: set[str] = set()
     for rule in RULES:
         patients: set[str] = set()
@@ -75,8 +75,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, default=Path("cases.png"))
     parser.add_argument("--split", default="val")
-    parser.add_argument("--each", type=int, default=2, help="cases of each rule")
-    parser.add_argument("--limit", type=int, help="look at only so many cases of the split")
+    parser.add_argument("--each", type=int, default=2, help="cases per rule")
+    parser.add_argument("--limit", type=int, help="use only this many cases of the split")
     options = parser.parse_args()
     store = Store.open(options.data)
     trained = load_trained(find_model(options.run), resolve_device())
@@ -90,7 +90,7 @@ def main() -> None:
     ]
     about = evaluation.about
     note = (
-        f"{about['run']} on {about['data']}, {options.split}, {about['cases']:,} cases; above a hypothesis its probability, "
+        f"{about.run} on {about.data}, {options.split}, {about.cases:,} cases; above a hypothesis its probability, "
         "and the share of readers nearest to it"
     )
     picture = png(draw_cases(panels, "Good, bad and surprising cases", note))

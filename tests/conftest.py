@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, a place for real data, small stores made once, a model that is known."""
+"""Shared by all tests: one thread for torch, the folder of real data, small stores, a model with a known distribution."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import torch
 from ambiseg.models.core.batch import Batch, Loss
 from ambiseg.models.core.method import Method, build
 from ambiseg.models.core.predictive import SampledPredictive
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
@@ -40,13 +41,13 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def known_truth(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """60 made lesions of 24 x 24 pixels with four readers, split 60/20/20 by patient."""
+    """60 synthetic lesions of 24 x 24 pixels with four readers, split 60/20/20 by patient."""
     return write_known_truth(tmp_path_factory.mktemp("known") / "store", crops=60, size=24)
 
 
 @pytest.fixture(scope="session")
 def read_lesions(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """800 made lesions of 32 x 32 pixels with four readers: enough for a narrow net to learn what readers do."""
+    """800 synthetic lesions of 32 x 32 pixels with four readers: enough for a narrow net to learn what readers do."""
     return write_known_truth(tmp_path_factory.mktemp("read") / "store", crops=800)
 
 
@@ -174,7 +175,7 @@ def stored_run(tmp_path: Path) -> Callable[..., Path]:
             "spacing_mm": 0.5, "known_odds": False, "scored": None,
             "samples": 100, "seed": 0, "weights": "draws", "estimators": {"ged*_v": "squared GED, V-statistic"},
         }  # fmt: skip
-        (evaluation / "summary.json").write_text(json.dumps(said | (about or {})))
+        EvaluationSummary.model_validate(said | (about or {})).write(evaluation)
         patients = patients or [f"p{case}" for case in range(cases)]
         lines = [["row", "patient", *figures]]
         lines += [[row, patients[row], *(figures[n][row] for n in figures)] for row in range(cases)]

@@ -57,7 +57,7 @@ def compare(
     folder = output or Path("comparisons") / _folder_name(comparison)
     page = write_comparison(folder, comparison, evaluations)
     if as_json:
-        emit_json(comparison.summary())
+        emit_json(comparison)
     else:
         out(_heading(comparison))
         for first, second in dict.fromkeys((row.first, row.second) for row in comparison.differences):
@@ -70,7 +70,7 @@ def compare(
 
 
 def _folder_name(comparison: "Comparison") -> str:
-    names = [Path(str(run["name"])).name for run in comparison.runs]
+    names = [Path(run.name).name for run in comparison.runs]
     if len(names) > MOST_NAMES:
         return f"{names[0]}-vs-{len(names) - 1}-others"
     return "-vs-".join(names)
@@ -92,10 +92,8 @@ def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
 
 
 def _heading(comparison: "Comparison") -> str:
-    about = comparison.about
-    data = f"{about.get('data', 'data')} ({str(about['data_hash'])[:12]})"
-    cases, patients = counted(about["cases"], "case"), counted(about["patients"], "patient")
-    return f"{data}, {about['split']}: {cases} of {patients}"
+    cases, patients = counted(comparison.cases, "case"), counted(comparison.patients, "patient")
+    return f"{comparison.data} ({comparison.data_hash[:12]}), {comparison.split}: {cases} of {patients}"
 
 
 def _legend(comparison: "Comparison") -> str:

@@ -52,8 +52,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
     """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
-    from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
+    from ambiseg.models.evaluation.evaluation import check_parquet
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
     from ambiseg.models.runs.hardware import resolve_device
@@ -92,7 +92,7 @@ def evaluate(
         out(_table(evaluation))
         if evaluation.modes:
             out(_modes_table(evaluation))
-        for note in evaluation.about["notes"]:
+        for note in evaluation.about.notes:
             out(note)
     console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
 
@@ -106,9 +106,9 @@ def _table(evaluation: "Evaluation") -> "Table":
 
     about = evaluation.about
     shown = Table(
-        title=f"{about['run']} ({about['method']}) on {about['data']}, {about['split']}: {counted(about['cases'], 'case')}",
-        caption=f"data {about['data_hash'][:12]}, seed {about['seed']}; 95 % bootstrap intervals by patient"
-        + ("; calibrated" if about["calibrated"] else ""),
+        title=f"{about.run} ({about.method}) on {about.data}, {about.split}: {counted(about.cases, 'case')}",
+        caption=f"data {about.data_hash[:12]}, seed {about.seed}; 95 % bootstrap intervals by patient"
+        + ("; calibrated" if about.calibrated else ""),
     )
     shown.add_column("figure")
     for heading in ("mean", "sd", "95 % interval", "cases"):
@@ -128,7 +128,7 @@ def _modes_table(evaluation: "Evaluation") -> "Table":
     """The model's mode probabilities below the true ones, group by group; only their mean error if there are many modes."""
     from rich.table import Table
 
-    group = evaluation.about["group"] or "cases"
+    group = evaluation.about.group or "cases"
     count = max(len(found.truth) for found in evaluation.modes.values())
     shown = range(count if count <= WIDEST else 0)
     table = Table(title=f"Mode probabilities of {count} modes")

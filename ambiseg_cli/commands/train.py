@@ -71,7 +71,8 @@ def train(
     flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
     if resume is not None:
-        given = {"method": method, "output": output, "preset": preset, "config": config, "settings": settings}
+        given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
+        given["settings"] = settings
         given |= {"option": option, "steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         training = resumed_training(resume, None if data is None else Store.open(data), where, given)
     else:

@@ -5,9 +5,9 @@
 Data (eq. 8): x uniform in [0, 1], b ~ Bernoulli(pi), e ~ N(0, sigma),
   y = .5 - b + e on [0, .4);  (-1)^b (1 - 1.25 x) + e on [.4, .8);  e on [.8, 1],
 so pi is the probability of the lower mode. For each of nine settings of pi and sigma a regressor F learns the mean; then a
-generator G(F(x), x, noise) plays against a discriminator D(y, x), with the calibration loss (lambda 1) and without it
-(lambda 0). All settings and repeats train at once, as stacks of small networks. Printed for each setting, as means over
-repeats and over the evaluations in the last quarter of the training:
+generator G(F(x), x, noise) is trained against a discriminator D(y, x), with the calibration loss (lambda 1) and without it
+(lambda 0). All settings and repeats train at once, as stacks of small networks. The script prints for each setting, as means
+over repeats and over the evaluations in the last quarter of the training:
   lower     share of draws nearer to the lower mode, for x in [0, .4) and in [.4, .64) (beyond, the modes merge)
   lost      share of such x where nearly all draws (99 %) lie in one mode
   log-lik   median and interquartile range over the runs of the data's mean log-likelihood, by a kernel density of the draws
@@ -32,8 +32,8 @@ PI, SIGMA, LAMBDAS = (0.5, 0.6, 0.9), (0.01, 0.02, 0.03), (1.0, 0.0)
 SETTINGS = tuple(product(PI, SIGMA))
 HIDDEN, WIDTH, NOISE = 4, 64, 1  # noise and betas are as in the authors' notebooks; the paper gives none
 LEARNING_RATE, BETAS = 1e-4, (0.9, 0.999)
-BATCH = 100  # x a step and run, each with one reading and one draw
-CALIBRATED, SAMPLES = 32, 20  # x a step and run in the calibration loss, and draws for each
+BATCH = 100  # x per step and run, each with one reading and one draw
+CALIBRATED, SAMPLES = 32, 20  # x per step and run in the calibration loss, and draws for each
 EVALUATIONS = 20
 GRID, DRAWS, BANDWIDTH = 50, 200, 0.1  # of an evaluation
 SHOWN_SETTING = (0.9, 0.03)  # in the figure, as in the paper's
@@ -90,7 +90,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trained:
-    """The nets of all runs."""
+    """The networks of all runs."""
 
     calibrator: Stack
     generator: Stack
@@ -123,7 +123,7 @@ def calibrated(task: Task, steps: int, generator: torch.Generator) -> Stack:
 
 
 def refined(task: Task, weight: float, nets: Trained, steps: int, generator: torch.Generator) -> Iterator[int]:
-    """Train generators and discriminators, `weight` being lambda; yields each step's number after it is done.
+    """Train generators and discriminators with lambda = `weight`. Yields each step's number after it is done.
 
     Losses are sums over the runs, which share no parameter, so each trains as it would alone.
     """
@@ -166,7 +166,7 @@ def evaluated(task: Task, nets: Trained, step: int, generator: torch.Generator) 
 
 
 def experiment(task: Task, steps: int, seed: int) -> dict[float, tuple[Trained, list[Evaluation]]]:
-    """All runs of a task, for each lambda from the same start: the nets and their evaluations on the way."""
+    """All runs of a task, for each lambda from the same start: the networks and their evaluations during training."""
     calibrator = calibrated(task, steps // 2, generator_for(seed, "calibrator"))
     found = {}
     for weight in LAMBDAS:
@@ -209,7 +209,7 @@ def quartiles(values: Tensor) -> Tensor:
 
 
 def typical_run(found: dict[float, tuple[Trained, list[Evaluation]]], repeats: int) -> int:
-    """Of the runs with `SHOWN_SETTING`, the one whose likelihood with the calibration loss is their median."""
+    """The run with `SHOWN_SETTING` whose likelihood with the calibration loss is the median of these runs."""
     first = SETTINGS.index(SHOWN_SETTING) * repeats
     likelihood = found[1.0][1][-1].likelihood[first : first + repeats]
     return first + int(likelihood.median(0).indices)
@@ -240,7 +240,7 @@ def draw_figure(found: dict[float, tuple[Trained, list[Evaluation]]], task: Task
 
 @torch.no_grad()
 def draw_run(axis: Any, nets: Trained, task: Task, run: int) -> None:
-    """Data, draws, both means, and behind them the discriminator's odds."""
+    """Data, draws, both means, and in the background the discriminator's output."""
     runs = len(task.pi)
     x, y = torch.linspace(0, 1, 101), torch.linspace(-0.8, 0.8, 65)
     draws, mean = (part[run] for part in nets.sample(x.expand(runs, -1), DRAWS, generator_for("figure")))
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000, help="steps of generator and discriminator; F takes half")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path, help="draw the paper's figure 2 into this file")
-    parser.add_argument("--quick", action="store_true", help="one repeat, 200 steps: shows that it runs, no more")
+    parser.add_argument("--quick", action="store_true", help="one repeat, 200 steps: shows only that the script runs")
     asked = parser.parse_args()
     repeats, steps = (1, 200) if asked.quick else (asked.repeats, asked.steps)
     runs = torch.tensor(SETTINGS).repeat_interleave(repeats, 0)

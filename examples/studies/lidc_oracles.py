@@ -1,10 +1,10 @@
-"""What GED would be for one who may look at the readers' masks: a scale to read a model's figures by.
+"""GED of oracles that may look at the readers' masks: a scale for a model's figures.
 
     python examples/studies/lidc_oracles.py data/lidc-128-repack [--split test] [--crop 64]
 
-Prints a Markdown table, each figure a mean over crops. GED is the papers' estimator (V-statistic), of the masks with their
-exact weights and as 16 and 100 draws of them expect it; GED_U is the unbiased figure. The last line is of readers who are
-independent given the image; of crops that are there because one of them marked something see presence_floor.py.
+Prints a Markdown table; each figure is a mean over crops. GED is the papers' estimator (V-statistic), for the masks with their
+exact weights and as expected for 16 and 100 draws of them. GED_U is the unbiased figure. The last row is for readers who are
+independent given the image. For crops that were selected because one of them marked something, see presence_floor.py.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def union(masks: Masks) -> Masks:
     return (masks > 0).any(0).astype(np.uint8)
 
 
-ORACLES: dict[str, Callable[[Masks], list[Masks]]] = {  # of the readers' masks, the masks that are equally probable
+ORACLES: dict[str, Callable[[Masks], list[Masks]]] = {  # maps the readers' masks to the equally probable masks
     "always nothing": lambda masks: [empty(masks)],
     "what any reader marked": lambda masks: [union(masks)],
     "what half of them marked": lambda masks: [half(masks)],
@@ -48,7 +48,7 @@ ORACLES: dict[str, Callable[[Masks], list[Masks]]] = {  # of the readers' masks,
 
 
 def figures(found: GED) -> tuple[float, ...]:
-    """GED with exact weights, of n draws (whose pairs with themselves add an nth of their diversity), and GED_U."""
+    """GED with exact weights, GED of n draws (whose pairs with themselves add 1/n of their diversity), and GED_U."""
     return found.v, *(found.v + found.sample_diversity / n for n in DRAWS), found.u
 
 

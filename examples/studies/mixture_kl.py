@@ -1,10 +1,10 @@
-"""How few draws a mixture's KL divergence needs: spread of the estimate by draws, plain and by component.
+"""How few draws the KL divergence of a mixture needs: spread of the estimate by number of draws, plain and by component.
 
     python examples/studies/mixture_kl.py
 
 Random pairs of nine-component full-covariance mixtures in two dimensions, the shape of the default model. "plain" draws z
-from the whole mixture, as one would first write it; "by component" sums over the components exactly and draws only
-within each (what `ambiseg.models.nets.latents.kl` does). The figure is the standard deviation of one image's estimate in nats.
+from the whole mixture, the obvious implementation. "by component" sums over the components exactly and draws only within
+each, as `ambiseg.models.nets.latents.kl` does. The figure is the standard deviation of one image's estimate in nats.
 """
 
 import time

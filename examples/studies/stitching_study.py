@@ -1,13 +1,13 @@
-"""How the draws of a lesion's slices are best made one volume: on the nodules of a store, with a trained run.
+"""How best to join the draws of a lesion's slices into one volume: on the nodules of a store, with a trained run.
 
     python examples/studies/stitching_study.py data/lidc-128-repack runs/generalized-001 --limit 140
 
-Whole nodules (all their crops of one split, three slices at least) are compared with the readers' volumes:
+Whole nodules (all their crops of one split, at least three slices) are compared with the readers' volumes:
 
-    apart        every slice draws for itself
-    shared noise the same noise on all slices, but each slice's own weights of the mixture's components
-    one story    the same noise, and weights of components, codes or heads that all slices share
-    stitched     one story, smoothed across slices and its holes filled: what `ambiseg predict` does
+    separately    every slice draws for itself
+    shared noise  the same noise on all slices, but each slice's own weights of the mixture's components
+    shared sample the same noise, and weights of components, codes or heads that all slices share
+    joined        a shared sample, smoothed across slices and with its holes filled, as `ambiseg predict` does
 
 GED_U is the unbiased energy distance of volumes, HM-IoU that of 16 draws; a draw has a hole if it marks nothing in a slice
 between two that it marks; ECE is that of the hypotheses' probabilities, calibrated where the run is.
@@ -58,11 +58,11 @@ def nodules(store: Store, split: str, limit: int) -> list[NDArray[np.intp]]:
 def ways(predictive: Predictive, place_mm: NDArray, draws: int) -> Iterator[tuple[str, Volumes]]:
     """The volumes that each way makes of a nodule's slices."""
     for name, tied, stitch in (
-        ("apart", False, None),
-        ("one story", True, None),
-        ("stitched", True, join_slices(place_mm)),
+        ("separately", False, None),
+        ("shared sample", True, None),
+        ("joined", True, join_slices(place_mm)),
     ):
-        if name == "apart" and not isinstance(predictive, LatentPredictive):
+        if name == "separately" and not isinstance(predictive, LatentPredictive):
             continue  # the slices of a finite support have no common weights then
         atoms = predictive.atoms(draws, generator_for(0), tied=tied, stitch=stitch)
         yield name, (atoms.labels.numpy().swapaxes(0, 1), atoms.weights[0].double().numpy(), atoms.draws)
@@ -124,7 +124,7 @@ def main() -> None:
         for name, rows_of in found.items():
             means = {key: np.nanmean([row[key] for row in rows_of]) for key in rows_of[0]}
             means["ECE"] = together(hypothesis_bins(outcomes[name])["hypotheses"]).ece
-            print(f"  {name:<13}" + "  ".join(f"{key} {value:.3f}" for key, value in means.items()))
+            print(f"  {name:<14}" + "  ".join(f"{key} {value:.3f}" for key, value in means.items()))
 
 
 if __name__ == "__main__":

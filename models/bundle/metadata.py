@@ -108,8 +108,8 @@ def _classes(data: DataRecord) -> str:
 
 def _metrics(facts: Facts) -> dict[str, float]:
     """Mean figures of the evaluation by name; none where the model was not evaluated or a figure is not defined."""
-    figures = facts.evaluation.about["figures"] if facts.evaluation else {}
-    return {name: figure["mean"] for name, figure in figures.items() if figure["mean"] is not None}
+    figures = facts.evaluation.about.figures if facts.evaluation else {}
+    return {name: figure.mean for name, figure in figures.items() if figure.mean is not None}
 
 
 def _format(data: DataRecord, crop: int) -> dict[str, Any]:

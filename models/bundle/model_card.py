@@ -1,6 +1,5 @@
 """The model card, README.md: what a model is, what it learned from, how good it is, where it ends."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +8,6 @@ from ambiseg.preprocessing.counted import counted
 from ..figures.numbers import decimals, interval
 from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
-from ..metrics.summary import Figure
 from ..runs.config import TrainConfig
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
 from .references import REFERENCES
@@ -114,26 +112,21 @@ def _evaluation(facts: Facts) -> Iterable[str]:
         return
     about = facts.evaluation.about
     yield (
-        f"On the split `{about['split']}` of `{about['data']}`: {counted(about['cases'], 'crop')} of "
+        f"On the split `{about.split}` of `{about.data}`: {counted(about.cases, 'crop')} of "
         f"{counted(len(set(facts.evaluation.patients)), 'patient')}, {weights_of(about)}. "
-        + ("The validation split also chose the weights, so these figures flatter. " if about["split"] == "val" else "")
+        + ("The validation split also chose the weights, so these figures flatter. " if about.split == "val" else "")
         + ("The weights were not yet rounded. " if facts.half else "")
-        + ("Probabilities are calibrated. " if about["calibrated"] else "Probabilities are the model's own. ")
+        + ("Probabilities are calibrated. " if about.calibrated else "Probabilities are the model's own. ")
         + "Intervals are 95 % bootstrap by patient."
     )
     yield from ("", "| figure | mean | 95 % interval | better |", "|---|---|---|---|")
     for name in SHOWN:
-        found = figure_of(about["figures"].get(name, {}))
-        if not math.isnan(found.mean):
+        stored = about.figures.get(name)
+        if stored is not None and stored.mean is not None:
+            found = stored.figure
             label = MEASURES[name].label.format(weights=weights_of(about)).strip()
             yield f"| {label} | {decimals(found.mean)} | {interval(found)} | {MEASURES[name].better or '-'} |"
-    yield from ("", f"Distance of two masks: {about['estimators']['distance']}.")
-
-
-def figure_of(stored: Mapping[str, Any]) -> Figure:
-    """A figure as a summary stores it; all nan where it stores none."""
-    values = {name: math.nan if stored.get(name) is None else stored[name] for name in ("mean", "sd", "low", "high")}
-    return Figure(**values, cases=stored.get("cases", 0))
+    yield from ("", f"Distance of two masks: {about.estimators['distance']}.")
 
 
 def _calibration(facts: Facts) -> Iterable[str]:
@@ -149,9 +142,9 @@ def _calibration(facts: Facts) -> Iterable[str]:
     )
     if facts.check is None:
         return
-    yield from ("", f"| on `{facts.check['checked_on']}`, lower is better | before | after |", "|---|---|---|")
+    yield from ("", f"| on `{facts.check.checked_on}`, lower is better | before | after |", "|---|---|---|")
     for name, label in CHECKED.items():
-        means = (figure_of(facts.check[when]["figures"][name]) for when in ("before", "after"))
+        means = (getattr(judged.figures, name).figure for judged in (facts.check.before, facts.check.after))
         yield f"| {label} | " + " | ".join(f"{decimals(one.mean)} ({interval(one)})" for one in means) + " |"
 
 

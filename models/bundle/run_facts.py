@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from ambiseg.preprocessing.documents import checked, read_json
 from ambiseg.preprocessing.errors import AmbisegError
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_card import split_counts
 
-from ..evaluation.judgement import JudgementSummary
+from ..evaluation.check_document import CalibrationCheck
 from ..evaluation.stored import StoredEvaluation, read_evaluation
 from ..runs.run_record import DataRecord
 from ..runs.trained import Trained
@@ -46,18 +42,9 @@ class Facts:
     weights_hash: str
     half: bool
     evaluation: StoredEvaluation | None
-    check: Mapping[str, Any] | None
+    check: CalibrationCheck | None
     source: str | None
     counts: Mapping[str, tuple[int, int, int]]
-
-
-class Check(BaseModel):
-    """What of check.json is read, as `ambiseg calibrate` writes it."""
-
-    checked_on: str
-    fitted: dict[str, Any]
-    before: JudgementSummary
-    after: JudgementSummary
 
 
 def gather(run: Path, trained: Trained, said: Said, weights_hash: str, *, half: bool) -> tuple[Facts, list[str]]:
@@ -75,21 +62,16 @@ def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, 
         if not (folder / "summary.json").is_file():
             continue
         found = read_evaluation(folder, split)
-        if found.about["weights_hash"] == weights_hash:
+        if found.about.weights_hash == weights_hash:
             return found, notes
         notes.append(f"{folder} is of other weights and was left out: run `ambiseg evaluate {run}` again.")
     return None, notes
 
 
-def _check(run: Path, trained: Trained) -> dict[str, Any] | None:
+def _check(run: Path, trained: Trained) -> CalibrationCheck | None:
     """The check of the run's calibration, if it is of this one."""
-    file = run / "calibration" / "check.json"
-    if trained.calibration is None or not file.is_file():
-        return None
-    again = f"run `ambiseg calibrate {run}` again"
-    found = read_json(file, dict[str, Any], again)
-    fitted = checked(found, Check, str(file), again).fitted
-    return found if trained.calibration.model_dump().items() <= fitted.items() else None
+    found = None if trained.calibration is None else CalibrationCheck.read(run)
+    return found if found is not None and found.fitted.calibration == trained.calibration else None
 
 
 def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]]:

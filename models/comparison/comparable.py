@@ -1,7 +1,6 @@
 """Whether evaluations may stand beside each other: the same data, cases and estimators, or a sentence what differs."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError
@@ -29,14 +28,16 @@ def check_comparable(evaluations: Sequence[StoredEvaluation], figures: Sequence[
     first = evaluations[0]
     for other in evaluations[1:]:
         for name, words in SAME.items():
-            _same(words, first, other, first.about[name], other.about[name])
+            _same(words, first, other, getattr(first.about, name), getattr(other.about, name))
         _same_estimators(first, other)
         _same_cases(first, other)
         for figure in figures:
             _same_kind(figure, first, other)
 
 
-def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: Any, two: Any, advice: str = "") -> None:
+def _same(
+    words: str, first: StoredEvaluation, other: StoredEvaluation, one: object, two: object, advice: str = ""
+) -> None:
     if one != two:
         raise DataError(
             f"{first.name} and {other.name} differ in their {words}, {shown(str(one))} and {shown(str(two))}: "
@@ -46,12 +47,12 @@ def _same(words: str, first: StoredEvaluation, other: StoredEvaluation, one: Any
 
 def _same_estimators(first: StoredEvaluation, other: StoredEvaluation) -> None:
     """One estimator after the other, so that the error names one."""
-    one, two = (evaluation.about["estimators"] for evaluation in (first, other))
+    one, two = (evaluation.about.estimators for evaluation in (first, other))
     for name in sorted(one | two):
         _same(f"estimator of {name}", first, other, _quoted(one.get(name)), _quoted(two.get(name)))
 
 
-def _quoted(text: Any) -> str:
+def _quoted(text: str | None) -> str:
     return "none" if text is None else f'"{text}"'
 
 
@@ -69,7 +70,7 @@ def _same_kind(figure: str, first: StoredEvaluation, other: StoredEvaluation) ->
     if block == "draws":
         return
     advice = f"evaluate both with the same --samples, or leave {figure} out"
-    _same("number of samples", first, other, first.about["samples"], other.about["samples"], advice)
+    _same("number of samples", first, other, first.about.samples, other.about.samples, advice)
     if block == "weighted" and figure not in UNBIASED:
         advice = f"{figure} depends on it, take {' or '.join(sorted(UNBIASED))}, or a figure of so many draws"
-        _same("weights", first, other, first.about["weights"], other.about["weights"], advice)
+        _same("weights", first, other, first.about.weights, other.about.weights, advice)

@@ -6,9 +6,7 @@ therefore draws whole patients again, and the test is of the patients' mean diff
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from ..evaluation.stored import AGAIN, StoredEvaluation
 from ..metrics.catalogue import CASE_MEASURES, MEASURES
 from ..metrics.summary import bootstrap_interval
 from .comparable import SAME, check_comparable
-from .comparison import LEVEL, Comparison, Difference
+from .comparison import LEVEL, ComparedRun, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "best_dice")
@@ -42,18 +40,16 @@ def compare(
     pairs = list(combinations(evaluations, 2)) if all_pairs else [(evaluations[0], one) for one in evaluations[1:]]
     found = [_difference(figure, first, second, seed) for figure in figures for first, second in pairs]
     corrected = holm([one.p for one in found])
-    differences = tuple(replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True))
+    differences = tuple(one.model_copy(update={"p_holm": p}) for one, p in zip(found, corrected, strict=True))
     first = evaluations[0]
     return Comparison(
-        about={
-            **{name: first.about[name] for name in ("data", *SAME, "estimators")},
-            "cases": len(first.rows),
-            "patients": len(set(first.patients)),
-            "seed": seed,
-            "interval": "95 % bootstrap interval of the mean difference of cases, patients resampled",
-            "test": "Wilcoxon signed-rank test of the patients' mean differences, zeros by Pratt, p corrected by Holm",
-            "effect": "matched-pairs rank-biserial correlation of the patients' mean differences",
-        },
+        **{name: getattr(first.about, name) for name in ("data", *SAME, "estimators")},
+        cases=len(first.rows),
+        patients=len(set(first.patients)),
+        seed=seed,
+        interval="95 % bootstrap interval of the mean difference of cases, patients resampled",
+        test="Wilcoxon signed-rank test of the patients' mean differences, zeros by Pratt, p corrected by Holm",
+        effect="matched-pairs rank-biserial correlation of the patients' mean differences",
         runs=tuple(_run(one) for one in evaluations),
         differences=differences,
         notes=tuple(_notes(evaluations, differences)),
@@ -111,10 +107,10 @@ def _better(figure: str, difference: float, first: str, second: str) -> str | No
     return second if (difference < 0) == (way == "lower") else first
 
 
-def _run(evaluation: StoredEvaluation) -> dict[str, Any]:
-    kept = ("method", "weights_hash", "trained_on", "weights", "samples", "seed", "calibrated", "ambiseg")
-    said = {name: evaluation.about[name] for name in kept}
-    return {"name": evaluation.name, "folder": str(evaluation.folder), **said}
+def _run(evaluation: StoredEvaluation) -> ComparedRun:
+    about = dict(evaluation.about)
+    own = {"name": evaluation.name, "folder": str(evaluation.folder)}
+    return ComparedRun.model_validate({name: about.get(name) for name in ComparedRun.model_fields} | own)
 
 
 def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Difference]) -> list[str]:
@@ -126,10 +122,10 @@ def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Differ
         ("ambiseg", "The evaluations are of different versions of ambiseg"),
         ("trained_on", "The runs were trained on different data"),
     ):
-        values = [str(one.about[name]) for one in evaluations]
+        values = [str(getattr(one.about, name)) for one in evaluations]
         if len(set(values)) > 1:
             notes.append(f"{words}: {', '.join(value[:12] for value in values)}.")
-    calibrated = [one.name for one in evaluations if one.about["calibrated"]]
+    calibrated = [one.name for one in evaluations if one.about.calibrated]
     if 0 < len(calibrated) < len(evaluations):
         notes.append(f"Not all runs are calibrated, only {' and '.join(calibrated)}.")
     left_out = [f"{one.left_out} for {one.figure}" for one in differences if one.left_out]

@@ -1,8 +1,7 @@
-"""What an evaluation says about itself: model, data, split, estimators, number of draws, seed, version."""
+"""What an evaluation says about itself, gathered from the model, the data and the cases."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
@@ -14,34 +13,53 @@ from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
 from .evaluation import Case
+from .summary_document import CalibrationUsed, EvaluationAbout
 
 
-def about_request(trained: Trained, store: Store, split: str, samples: int, seed: int, size: int) -> dict[str, Any]:
-    """What was asked for: the model on the central `size` pixels of a split of `store`."""
-    return {
-        "ambiseg": version("ambiseg"),
-        "run": trained.name,
-        "weights_hash": trained.weights_hash,
-        "method": trained.method.name,
-        "calibrated": None if trained.calibration is None else trained.calibration.model_dump(),
-        "trained_on": trained.record.data.content_hash,
-        "data": store.manifest["name"],
-        "data_hash": store.content_hash,
-        "split": split,
-        "cases_in_split": len(store.rows(split)),
-        "crop": [min(side, size) for side in store.size],
-        "spacing_mm": store.spacing_mm,
-        "known_odds": store.known_odds,
-        "scored": None if store.scored is None else [store.class_names[label] for label in store.scored],
-        "group": store.group,
-        "samples": samples,
-        "seed": seed,
-        "estimators": estimators(store.known_odds),
-    }
+def about_evaluation(
+    trained: Trained,
+    store: Store,
+    split: str,
+    cases: Sequence[Case],
+    *,
+    samples: int,
+    seed: int,
+    size: int,
+    exact: bool,
+) -> EvaluationAbout:
+    """Describe the evaluation of a model on the central `size` pixels of the cases of a split of `store`.
+
+    exact: whether the model's masks have exact weights.
+    """
+    fitted = trained.calibration
+    return EvaluationAbout(
+        ambiseg=version("ambiseg"),
+        run=trained.name,
+        weights_hash=trained.weights_hash,
+        method=trained.method.name,
+        calibrated=None if fitted is None else CalibrationUsed.model_validate(fitted.model_dump()),
+        trained_on=trained.record.data.content_hash,
+        data=store.manifest["name"],
+        data_hash=store.content_hash,
+        split=split,
+        cases_in_split=len(store.rows(split)),
+        crop=[min(side, size) for side in store.size],
+        spacing_mm=store.spacing_mm,
+        known_odds=store.known_odds,
+        scored=None if store.scored is None else [store.class_names[label] for label in store.scored],
+        group=store.group,
+        samples=samples,
+        seed=seed,
+        estimators=estimators(store.known_odds),
+        cases=len(cases),
+        weights="exact" if exact else "draws",
+        notes=notes_on(cases),
+        floor=perfect_means(cases, samples, exact) if store.known_odds else None,
+    )
 
 
 def estimators(known_odds: bool) -> dict[str, str]:
-    """How figures are computed: only evaluations of which all of this is equal may stand beside each other."""
+    """How figures are computed: only evaluations with the same estimators are comparable."""
     return {
         "distance": "1 - IoU of the scored foreground, mean over classes present in either mask; both empty: 0",
         "readers": "all masks that can be drawn, by their odds" if known_odds else "those who read the image, alike",
@@ -54,19 +72,17 @@ def estimators(known_odds: bool) -> dict[str, str]:
     }
 
 
-def about_cases(cases: Sequence[Case], samples: int, exact: bool, known_odds: bool) -> dict[str, Any]:
-    """How many cases there were, what stands behind the figures, what cannot be said, and the GED of a perfect model
-    where it is known.
+def perfect_means(cases: Sequence[Case], samples: int, exact: bool) -> dict[str, float]:
+    """The expected GED of a perfect model, by figure, of cases whose masks' probabilities are known.
+
+    A perfect model's V-statistic of n draws expects the readers' diversity / n.
     """
-    found = {"cases": len(cases), "weights": "exact" if exact else "draws", "notes": _notes(cases)}
-    if not known_odds:
-        return found
-    diversity = float(np.mean([case.scores["reader_diversity"] for case in cases]))  # see `floor`
+    diversity = float(np.mean([case.scores["reader_diversity"] for case in cases]))
     floor = {f"ged{n}_v": diversity / n for n in DRAWS if exact or n <= samples}
-    return {**found, "floor": floor | {"ged_v": 0.0 if exact else diversity / samples}}
+    return floor | {"ged_v": 0.0 if exact else diversity / samples}
 
 
-def _notes(cases: Sequence[Case]) -> list[str]:
+def notes_on(cases: Sequence[Case]) -> list[str]:
     """Sentences on figures that are not defined."""
     disagreeing = sum(case.disagree for case in cases)
     if 0 < disagreeing < len(cases):

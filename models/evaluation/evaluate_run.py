@@ -26,9 +26,8 @@ from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
 from . import pooled
-from .about import about_cases, about_request
-from .case_table import INDEX_COLUMNS
-from .evaluation import Case, Evaluation
+from .about import about_evaluation
+from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
 MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
@@ -67,8 +66,7 @@ def evaluate(
         exact = atoms.draws is None
         on_progress(len(cases), len(rows))
     return Evaluation(
-        about=about_request(trained, store, split, samples, seed, size)
-        | about_cases(cases, samples, exact, store.known_odds),
+        about=about_evaluation(trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact),
         cases=tuple(cases),
         figures=pooled.figures(cases, seed),
         reliability=pooled.reliability(cases),

@@ -1,20 +1,29 @@
 """What an evaluation found, case by case and as figures of the whole split, and how it is written."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.documents import write_json
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.tables import write_table
 
+from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
 from ..metrics.reliability import Bins
-from ..metrics.summary import Figure
-from .case_table import case_columns, write_csv, write_parquet
+from ..metrics.summary import Figure, FigureSummary
+from .summary_document import BinsSummary, EvaluationAbout, EvaluationSummary, ModesSummary
+
+INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
+CASES = "cases.csv"
+
+Cell = int | float | str
+Columns = Mapping[str, list[Cell]]
 
 
 @dataclass(frozen=True)
@@ -45,30 +54,90 @@ class Case:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was evaluated (`about`: model, data, split, estimators, samples, seed, versions), each case, each figure.
+    """An evaluation of a model: what it was of, its cases, and its figures.
 
-    figures: every name of `CATALOGUE`; reliability: the bins of "hypotheses", "top", "pixels" and "marked_pixels", and of
-    "stated_pixels" and "stated_marked_pixels" for a model that states pixels without a draw; `modes`: where the truth is
-    known, the mode probabilities of each group of cases.
+    Attributes:
+        about: The model, the data, the split, the estimators, and the numbers of cases and draws.
+        cases: What was found in each case, in the order of the data set.
+        figures: The figures of the whole split, one for every name of `CATALOGUE`.
+        reliability: The bins of "hypotheses", "top", "pixels" and "marked_pixels", and of "stated_pixels" and
+            "stated_marked_pixels" for a model that states pixel probabilities without a draw.
+        modes: The mode probabilities of each group of cases, where the truth is known; else empty.
     """
 
-    about: Mapping[str, Any]
+    about: EvaluationAbout
     cases: tuple[Case, ...]
     figures: Mapping[str, Figure]
     reliability: Mapping[str, Bins]
     modes: Mapping[str, Group] = field(default_factory=dict)
 
-    def summary(self) -> dict[str, Any]:
-        """Everything but the cases as plain values for JSON; None where a figure is not defined."""
-        figures = {name: figure.summary() for name, figure in self.figures.items()}
-        bins = {name: one.summary() for name, one in self.reliability.items()}
-        groups = {name: group.summary() for name, group in self.modes.items()}
-        return {**self.about, "figures": figures, "reliability": bins, **({"modes": groups} if groups else {})}
+    def summary(self) -> EvaluationSummary:
+        """Everything but the cases, as `summary.json` has it; None where a figure is not defined."""
+        return EvaluationSummary(
+            **dict(self.about),
+            figures={name: FigureSummary.model_validate(one.summary()) for name, one in self.figures.items()},
+            reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
+            modes={name: ModesSummary.model_validate(one.summary()) for name, one in self.modes.items()} or None,
+        )
 
     def write(self, folder: Path, *, parquet: bool = False) -> None:
-        """Write `cases.csv` (a row a case), `summary.json` and, if asked for, `cases.parquet` into `folder`."""
+        """Write the evaluation into `folder`: `cases.csv` with one row per case, and `summary.json`.
+
+        Args:
+            folder: An existing folder.
+            parquet: Whether to write `cases.parquet`, too.
+
+        Raises:
+            UsageError: `parquet` is wanted, and pyarrow is not installed.
+        """
         columns = case_columns(self.cases)
         if parquet:
             write_parquet(columns, folder / "cases.parquet")
-        write_csv(columns, folder / "cases.csv")
-        write_json(folder / "summary.json", self.summary())
+        write_csv(columns, folder / CASES)
+        self.summary().write(folder)
+
+
+def case_columns(cases: Sequence[Case]) -> Columns:
+    """The table by its columns: the store's index, readers, whether they disagree, ambiguity, group, every figure."""
+    return {
+        "row": [int(case.index["row"]) for case in cases],
+        **{name: [case.index[name] for case in cases] for name in INDEX_COLUMNS[1:]},
+        "readers": [case.readers for case in cases],
+        "disagree": [int(case.disagree) for case in cases],
+        "ambiguity": [case.ambiguity for case in cases],
+        "group": [case.group for case in cases],
+        **{name: [case.scores[name] for case in cases] for name in CASE_MEASURES},
+    }
+
+
+def write_csv(columns: Columns, file: Path) -> None:
+    """Write columns as CSV for people; what is not defined stays blank."""
+    rows = (dict(zip(columns, map(_text, row), strict=True)) for row in zip(*columns.values(), strict=True))
+    write_table(file, rows, list(columns), for_people=True)
+
+
+def write_parquet(columns: Columns, file: Path) -> None:
+    """Write columns as Parquet; what is not defined is null. Raises UsageError without the package that writes it."""
+    check_parquet()
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({name: pyarrow.array(values, from_pandas=True) for name, values in columns.items()})
+    with whole_file(file) as path:
+        pyarrow.parquet.write_table(table, path)
+
+
+def check_parquet() -> None:
+    """Raise a UsageError where the package that writes Parquet is missing, before the work that it would lose."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            'A Parquet table needs pyarrow: run pip install "ambiseg[parquet]", or leave out `parquet`.'
+        ) from error
+
+
+def _text(value: Cell) -> Cell:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return value

@@ -1,17 +1,15 @@
 """What a calibration does on cases that it was not fitted on: likelihood, errors and credible sets, before and after."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel
 
 from ..core.calibration import Calibration
 from ..metrics.coverage import LEVELS, Coverage, coverage
 from ..metrics.outcomes import Outcome, brier, hypothesis_bins, nll
 from ..metrics.reliability import Bins, pooled_ece, together
-from ..metrics.summary import Figure, FigureSummary, summarise
+from ..metrics.summary import Figure, summarise
 
 
 @dataclass(frozen=True)
@@ -25,29 +23,6 @@ class Judgement:
     figures: dict[str, Figure]
     bins: dict[str, Bins]
     coverage: tuple[Coverage, ...]
-
-    def summary(self) -> dict[str, Any]:
-        """As plain values for JSON; None where a figure is not defined."""
-        return {
-            "figures": {name: figure.summary() for name, figure in self.figures.items()},
-            "reliability": {name: bins.summary() for name, bins in self.bins.items()},
-            "credible_sets": [asdict(one) for one in self.coverage],
-        }
-
-
-class JudgedFigures(BaseModel):
-    """The figures of a `Judgement`, as documents are held against them."""
-
-    nll: FigureSummary
-    brier: FigureSummary
-    ece: FigureSummary
-    top_ece: FigureSummary
-
-
-class JudgementSummary(BaseModel):
-    """What of `Judgement.summary` is read back."""
-
-    figures: JudgedFigures
 
 
 def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> Judgement:
@@ -66,6 +41,6 @@ def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> J
     )
 
 
-def believed(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
+def recalibrated(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
     """The same cases with the calibrated probabilities of all hypotheses."""
     return [one.believed(calibration.probabilities(one.probabilities, one.empty)) for one in found]

@@ -3,48 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
-from ambiseg.preprocessing.documents import checked, read_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.tables import Table, as_meant, read_table
 
 from ..metrics.catalogue import CASE_MEASURES
-from ..metrics.summary import FigureSummary
-
-SUMMARY, CASES = "summary.json", "cases.csv"
-AGAIN = "make it anew with `ambiseg evaluate`"
-
-
-class About(BaseModel):
-    """What of `summary.json` is read, as `evaluation.about` says it; other versions may say more."""
-
-    model_config = ConfigDict(strict=True)
-
-    ambiseg: str
-    run: str
-    weights_hash: str
-    method: str
-    calibrated: dict[str, Any] | None
-    trained_on: str
-    data: str
-    data_hash: str
-    split: str
-    crop: list[int]
-    spacing_mm: float | None
-    known_odds: bool
-    scored: list[str] | None
-    samples: int
-    seed: Annotated[int, Field(ge=0)]
-    estimators: dict[str, str]
-    weights: Literal["draws", "exact"]
-    floor: dict[str, float] = {}
-    cases: Annotated[int, Field(ge=0)]
-    figures: dict[str, FigureSummary] = {}
+from .evaluation import CASES
+from .summary_document import AGAIN, SUMMARY, EvaluationSummary
 
 
 @dataclass(frozen=True)
@@ -57,7 +25,7 @@ class StoredEvaluation:
 
     name: str
     folder: Path
-    about: Mapping[str, Any]
+    about: EvaluationSummary
     rows: tuple[str, ...]
     patients: tuple[str, ...]
     scores: Mapping[str, NDArray[np.float64]]
@@ -69,10 +37,10 @@ def read_evaluation(path: Path, split: str) -> StoredEvaluation:
     Raises InputError where there is none, DataError for one that is damaged or of another version.
     """
     folder = _folder(path, split)
-    about = _summary(folder / SUMMARY)
+    about = EvaluationSummary.read(folder)
     cases = _cases(folder / CASES)
     return StoredEvaluation(
-        name=str(about["run"]),
+        name=about.run,
         folder=folder,
         about=about,
         rows=_rows(cases),
@@ -108,12 +76,6 @@ def _folder(path: Path, split: str) -> Path:
             f"{path} has not been evaluated on the split {split!r}: run `ambiseg evaluate {path} --split {split}` first."
         )
     raise InputError(f"{path} is neither a run nor an evaluation: expected a folder with run.json, or with {SUMMARY}.")
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    about = read_json(path, dict[str, Any], AGAIN)
-    checked(about, About, str(path), AGAIN)
-    return about
 
 
 def _cases(path: Path) -> Table:

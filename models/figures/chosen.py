@@ -83,8 +83,8 @@ def case_panels(
 @torch.inference_mode()
 def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -> Panel:
     about, row = evaluation.about, int(case.index["row"])
-    size = max(about["crop"])
-    atoms = drawn_atoms(trained, store, row, about["samples"], about["seed"], size)
+    size = max(about.crop)
+    atoms = drawn_atoms(trained, store, row, about.samples, about.seed, size)
     sides = sides_of(store, row, atoms, size, trained.calibration)
     return Panel(
         name=case_name(case),

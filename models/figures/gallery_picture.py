@@ -161,7 +161,8 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
 def _field(gallery: Gallery) -> Field:
     """The field of view in pixels, the same for every cell: a square about all that is marked in the picture."""
     probable = gallery.masks[gallery.probabilities >= BLANK]
-    marked = np.concatenate((*(read % IGNORE for read in gallery.readers), probable)).any(0)
+    shown = np.concatenate((*(read % IGNORE for read in gallery.readers), probable))
+    marked: NDArray[np.bool_] = np.logical_or.reduce(shown)
     return field_of_view(marked, PIXEL, margin=0.5 + MARGIN * max(marked.shape))
 
 

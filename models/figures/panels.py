@@ -81,7 +81,8 @@ def _few_classes(panel: Panel) -> bool:
 
 def _field(panel: Panel, step: Step) -> Field:
     """The field of view, in mm or pixels: a square about all that readers or hypotheses mark."""
-    marked = np.concatenate((panel.masks[panel.truth > 0], panel.hypotheses.masks[:HYPOTHESES])).any(0)
+    shown = np.concatenate((panel.masks[panel.truth > 0], panel.hypotheses.masks[:HYPOTHESES]))
+    marked: NDArray[np.bool_] = np.logical_or.reduce(shown)
     return field_of_view(marked, step, share=MARGIN, least=SMALLEST * max(step))
 
 

@@ -68,14 +68,14 @@ Drawn = tuple[str, str, str, "Figure"]  # name, title, caption, figure
 def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     """The pictures of all cases together."""
     about, bins = evaluation.about, evaluation.reliability
-    note = f"{about['run']} on {about['data']}, {about['split']}: {counted(about['cases'], 'case')}"
+    note = f"{about.run} on {about.data}, {about.split}: {counted(about.cases, 'case')}"
     title = "How GED is distributed over the cases"
     yield (
         "ged",
         title,
         "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
         "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. "
-        + (KNOWN_FLOOR if about["known_odds"] else READERS_FLOOR),
+        + (KNOWN_FLOOR if about.known_odds else READERS_FLOOR),
         draw_distributions(_spreads(evaluation), title, note, "squared GED"),
     )
     yield (
@@ -86,8 +86,8 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
         "look at the mean.",
         draw_diversity(evaluation),
     )
-    events = "what the truth is" if about["known_odds"] else "what readers drew"
-    kind = "calibrated" if about.get("calibrated") else "not calibrated"
+    events = "what the truth is" if about.known_odds else "what readers drew"
+    kind = "calibrated" if about.calibrated else "not calibrated"
     yield (
         "reliability-hypotheses",
         "Reliability of hypotheses",
@@ -115,14 +115,14 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
             "Mode probabilities",
             "How probable the model finds each mask that can be drawn, beside how probable it is: bars should end at the "
             "lines, or points lie on the diagonal.",
-            draw_modes(evaluation.modes, about["group"] or "case"),
+            draw_modes(evaluation.modes, about.group or "case"),
         )
 
 
 def _spreads(evaluation: Evaluation) -> dict[str, Spread]:
     """The distributions of GED over the cases, by their labels."""
     about = evaluation.about
-    shown = SPREADS if about["weights"] == "exact" or about["samples"] > 16 else SPREADS[:2]
+    shown = SPREADS if about.weights == "exact" or about.samples > 16 else SPREADS[:2]
     return {
         MEASURES[name].label.split(" (")[0].format(weights=weights_of(about)): Spread(
             np.array([case.scores[name] for case in evaluation.cases]),

@@ -36,10 +36,16 @@ class FigureSummary(BaseModel):
     model_config = ConfigDict(strict=True)
 
     mean: FiniteFloat | None
+    sd: FiniteFloat | None = None
     low: FiniteFloat | None
     high: FiniteFloat | None
-    sd: FiniteFloat | None = None
     cases: int = Field(0, ge=0)
+
+    @property
+    def figure(self) -> Figure:
+        """The figure; nan where the document has null."""
+        ends = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
+        return Figure(*ends, cases=self.cases)
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:

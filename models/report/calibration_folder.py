@@ -5,43 +5,34 @@ calibration/check.json     what was fitted and checked on what, figures before a
 calibration/reliability.png
 """
 
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.store.store import Store
 
 from ..evaluation.calibrate_run import Fit
+from ..evaluation.check_document import FOLDER, CalibrationCheck
 from ..evaluation.judgement import Judgement
 from ..figures.reliability_diagram import draw_reliability
 from ..figures.style import png
 from ..runs.trained import Trained
 
-FOLDER = "calibration"
-
 
 def write_check(
     run: Path, trained: Trained, store: Store, split: str, fit: Fit, before: Judgement, after: Judgement
-) -> dict[str, Any]:
-    """Store a fit and its check on a split of `store` in the run's folder, and return the content of check.json."""
-    content = {
-        "ambiseg": version("ambiseg"),
-        "run": trained.name,
-        "method": trained.method.name,
-        "data": store.manifest["name"],
-        "fitted": {
-            **fit.calibration.model_dump(),
-            "what": fit.chosen,
-            "held_out_nll": fit.held_out,
-            "cases": fit.cases,
-            "patients": fit.patients,
-        },
-        "checked_on": split,
-        "before": before.summary(),
-        "after": after.summary(),
-    }
+) -> CalibrationCheck:
+    """Write a fit and its check on a split of `store` into the run's folder, and return the content of check.json.
+
+    Args:
+        run: The run's folder.
+        trained: The run's model.
+        store: The data set on which it was fitted and checked.
+        split: The split on which it was checked.
+        fit: What was fitted on the validation split.
+        before: The judgement of the probabilities that the model states itself.
+        after: The judgement of the calibrated probabilities.
+    """
+    content = CalibrationCheck.of(trained, store, split, fit, before, after)
     figure = draw_reliability(
         {
             "before": before.bins["hypotheses"],
@@ -54,7 +45,7 @@ def write_check(
         events="hypotheses",
     )
     with whole_folder(run / FOLDER) as aside:
-        (aside / "check.json").write_text(json_text(content), encoding="utf-8")
+        content.write(aside)
         (aside / "reliability.png").write_bytes(png(figure))
     fit.calibration.write(run)
     return content

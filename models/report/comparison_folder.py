@@ -60,10 +60,8 @@ def _figures(
     comparison: Comparison, evaluations: Sequence[StoredEvaluation]
 ) -> Iterator[tuple[str, str, str, "Figure"]]:
     """Name, title, caption and figure of each picture."""
-    about = comparison.about
-    note = (
-        f"{about['data']}, {about['split']}: {counted(about['cases'], 'case')}, {counted(about['patients'], 'patient')}"
-    )
+    counts = f"{counted(comparison.cases, 'case')}, {counted(comparison.patients, 'patient')}"
+    note = f"{comparison.data}, {comparison.split}: {counts}"
     yield (
         "comparison",
         "Differences of runs",
@@ -89,7 +87,7 @@ def _spreads(evaluations: Sequence[StoredEvaluation]) -> dict[str, Spread]:
     return {
         one.name: Spread(
             one.scores[SPREAD],
-            summarise(one.scores[SPREAD], one.patients, np.random.default_rng(one.about["seed"])),
+            summarise(one.scores[SPREAD], one.patients, np.random.default_rng(one.about.seed)),
             perfect_model(SPREAD, one.about),
         )
         for one in evaluations

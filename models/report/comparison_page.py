@@ -1,10 +1,9 @@
 """The page of a comparison: what was compared, which run is better in what, all differences, and the pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ..comparison.comparison import Comparison, Difference
+from ..comparison.comparison import ComparedRun, Comparison, Difference
 from ..figures.differences import pair_name
 from ..figures.numbers import decimals, p_value, signed, true_minus
 from ..figures.picture import Picture
@@ -19,13 +18,13 @@ COLUMNS = ("Figure", "First", "Second", "Difference", "95 % interval", "Effect",
 
 def render_comparison(comparison: Comparison, pictures: Sequence[Picture]) -> str:
     """The HTML of a comparison."""
-    about = comparison.about
     pairs = _pairs(comparison.differences)
     return render(
         "comparison.html",
-        about={**about, "estimators": {**about["estimators"], **{name: about[name] for name in METHODS}}},
-        names=[run["name"] for run in comparison.runs],
-        facts={**data_facts(about), "Bootstrap's seed": str(about["seed"])},
+        about=comparison,
+        estimators=comparison.estimators | {name: getattr(comparison, name) for name in METHODS},
+        names=[run.name for run in comparison.runs],
+        facts=data_facts(comparison) | {"Bootstrap's seed": str(comparison.seed)},
         notes=comparison.notes,
         runs=[_run(run) for run in comparison.runs],
         found={pair: findings(rows) for pair, rows in pairs.items()},
@@ -64,15 +63,15 @@ def _cells(row: Difference) -> tuple[str, ...]:
     return *map(true_minus, cells), row.verdict
 
 
-def _run(run: Mapping[str, Any]) -> dict[str, str]:
+def _run(run: ComparedRun) -> dict[str, str]:
     """What a run is, by the columns of a table."""
     return {
-        "Run": run["name"],
-        "Method": run["method"],
-        "Weights": short_hash(run["weights_hash"]).removeprefix("SHA-256 "),
+        "Run": run.name,
+        "Method": run.method,
+        "Weights": short_hash(run.weights_hash).removeprefix("SHA-256 "),
         "Model's masks": model_masks(run),
-        "Seed": str(run["seed"]),
-        "Calibration": calibration(run["calibrated"]).split(":")[0],
+        "Seed": str(run.seed),
+        "Calibration": calibration(run.calibrated).split(":")[0],
     }
 
 

@@ -1,11 +1,11 @@
 """The page of an evaluation: its figures and pictures, and how both came about."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ambiseg.preprocessing.counted import counted
 
 from ..evaluation.evaluation import Evaluation
+from ..evaluation.summary_document import EvaluationAbout
 from ..figures.picture import Picture
 from ..figures.wording import calibration, data_facts, model_masks, short_hash
 from .table import Row, table
@@ -21,30 +21,31 @@ def render_page(evaluation: Evaluation, pictures: Sequence[Picture]) -> str:
     return render(
         "evaluation.html",
         about=about,
+        estimators=about.estimators,
         patients=len({case.index["patient"] for case in evaluation.cases}),
         facts=_facts(about),
         key_figures=_key_figures(blocks),
         blocks=blocks,
-        has_floor=bool(about.get("floor")),
+        has_floor=bool(about.floor),
         better=BETTER,
         pictures=pictures,
     )
 
 
-def _facts(about: Mapping[str, Any]) -> dict[str, str]:
+def _facts(about: EvaluationAbout) -> dict[str, str]:
     """What was evaluated and how, by its name."""
     data = data_facts(about)
-    if about["data_hash"] != about["trained_on"]:
+    if about.data_hash != about.trained_on:
         data["Data"] += "; not the data that the model was trained on"
-    data["Split"] += f", {about['cases']} of {counted(about['cases_in_split'], 'case')}"
+    data["Split"] += f", {about.cases} of {counted(about.cases_in_split or about.cases, 'case')}"
     return {
-        "Run": f"{about['run']}, method {about['method']}",
-        "Weights": short_hash(about["weights_hash"]),
-        "Calibration": calibration(about.get("calibrated")),
+        "Run": f"{about.run}, method {about.method}",
+        "Weights": short_hash(about.weights_hash),
+        "Calibration": calibration(about.calibrated),
         **data,
         "Model's masks": model_masks(about),
-        "Seed": str(about["seed"]),
-        "Version": f"ambiseg {about['ambiseg']}",
+        "Seed": str(about.seed),
+        "Version": f"ambiseg {about.ambiseg}",
     }
 
 

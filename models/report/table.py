@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..evaluation.evaluation import Evaluation
+from ..evaluation.summary_document import EvaluationAbout
 from ..figures.wording import perfect_model, weights_of
 from ..metrics.catalogue import CATALOGUE, DRAWS, Measure
 from ..metrics.summary import Figure
@@ -43,7 +43,7 @@ def table(evaluation: Evaluation) -> Mapping[str, Sequence[Row]]:
     return {title: found for title, found in blocks.items() if found}
 
 
-def _label(measure: Measure, about: Mapping[str, Any]) -> str:
+def _label(measure: Measure, about: EvaluationAbout) -> str:
     return measure.label.format(weights=weights_of(about))
 
 
@@ -51,4 +51,4 @@ def _shown(measure: Measure, evaluation: Evaluation) -> bool:
     about, figure = evaluation.about, evaluation.figures[measure.name]
     if figure.cases == 0 or math.isnan(figure.mean):
         return False
-    return not (measure.name in TWICE and about["weights"] == "draws" and about["samples"] in DRAWS)
+    return not (measure.name in TWICE and about.weights == "draws" and about.samples in DRAWS)

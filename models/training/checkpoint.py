@@ -50,8 +50,9 @@ class TrainingState:
         content["scaler"] = self.scaler.state_dict()
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        with whole_file(path) as file:
-            file.write_bytes(buffer.getbuffer())
+        # No view of the buffer may live on in the traceback of a full disk: it crashes the garbage collector of Python 3.12.1.
+        with whole_file(path) as file, file.open("wb") as out, buffer.getbuffer() as view:
+            out.write(view)
 
     def load(self, path: Path, device: torch.device) -> None:
         """Restore a saved state; no code in the file is ever executed."""

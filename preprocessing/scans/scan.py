@@ -144,7 +144,7 @@ def scan_of_image(image: Any) -> Scan:
             f"A {type(image).__name__} is no scan: expected a path, a nibabel image with an affine, or a SimpleITK image."
         )
     if array.dtype.kind not in "iuf":
-        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value a voxel.")
+        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value per voxel.")
     values = usable_values(NAME, array)
     return Scan("scan", Volume(np.ascontiguousarray(grid.display(values)), grid.display_affine), grid)
 
@@ -160,7 +160,7 @@ def _array_of_sitk(image: Any) -> tuple[NDArray, Grid]:
 
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise DataError(
-            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values a voxel: expected one grey value."
+            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values per voxel: expected one grey value."
         )
     return sitk.GetArrayFromImage(image).T, grid_from(itk_affine(image), _three(image.GetSize()), NAME)
 

@@ -1,4 +1,4 @@
-"""`ambiseg.predict` in Python: the same as the command, from whatever holds a scan."""
+"""`ambiseg.predict` in Python: the same results as the command, from every kind of object that holds a scan."""
 
 import json
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_what_is_no_scan_is_named(model: Trained) -> None:
         ambiseg.predict(np.zeros((3, 3, 3)), model)
     with pytest.raises(DataError, match="the image holds several volumes"):
         ambiseg.predict(nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), AFFINE), model)
-    with pytest.raises(DataError, match="the image holds 3 values a voxel"):
+    with pytest.raises(DataError, match="the image holds 3 values per voxel"):
         ambiseg.predict(sitk.Image([4, 4, 4], sitk.sitkVectorFloat32, 3), model)
     with pytest.raises(DataError, match="the image holds complex128 voxels"):
         ambiseg.predict(nib.Nifti1Image(np.zeros((4, 4, 4), complex), AFFINE), model)

@@ -1,4 +1,4 @@
-"""Every table that a user may bring reads the same, however the program that saved it writes CSV."""
+"""Every table that a user may provide is read alike, whichever CSV dialect the program that saved it uses."""
 
 import csv
 import gzip

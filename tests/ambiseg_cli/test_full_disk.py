@@ -1,6 +1,6 @@
-"""Every command that writes, on a small disk that is real: one true sentence, nothing half-written, and it can be repeated.
+"""Every command that writes, on a real but small disk: one correct sentence, nothing half-written, and it can be repeated.
 
-The disk is a tmpfs; where none may be mounted these tests skip, and those with a patched error number remain.
+The disk is a tmpfs. Where none can be mounted, these tests are skipped, and those with a patched error number remain.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -71,11 +72,22 @@ def inputs(tmp_path: Path, made_run: Callable[..., Path], known_truth: Store) ->
     (tmp_path / "published.csv").write_text("method,ged16,ged100\nours,.3,.25\n")
     run = made_run(data=known_truth)
     export_model(run, tmp_path / "model.zip")
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    scan = nib.Nifti1Image(rng.normal(-600, 100, (24, 24, 6)).astype(np.float32), np.diag([0.5, 0.5, 1.0, 1.0]))
+    for name in ("first", "second"):
+        nib.save(scan, scans / f"{name}.nii.gz")
+    case = tmp_path / "cases" / "one"
+    case.mkdir(parents=True)
+    nib.save(scan, case / "image.nii.gz")
+    lesion = np.zeros(scan.shape, np.uint8)
+    lesion[8:14, 8:14, 2:4] = 1
+    nib.save(nib.Nifti1Image(lesion, scan.affine), case / "reader_1.nii.gz")
     codes = made_run("modal", {"latent_widths": [8], "codes": 4, "code_dim": 4}, name="codes", data=known_truth)
     return {"IN": tmp_path, "RUN": run, "CODES": codes, "STORE": known_truth.path}
 
 
-COMMANDS = {
+COMMANDS = {  # what is to be done before, then the command that writes on the small disk
     "phantom": "phantom --patients 2 --slices nodules --workers 2 -o DISK/cohort",
     "packed": "preprocess packed IN/crops.npz -o DISK/store",
     "evaluate": "evaluate RUN -d STORE --limit 3 --samples 16 -o DISK/evaluation",
@@ -85,6 +97,13 @@ COMMANDS = {
     "mosaic": "data export STORE -o DISK/mosaic.png",
     "export": "model export RUN -o DISK/model.zip",
     "install": "model install IN/model.zip",
+    "onnx": "model onnx RUN -o DISK/onnx",
+    "predict": "predict IN/scans/first.nii.gz --model RUN --draws 16 -o DISK/prediction",
+    "points": "predict IN/scans/first.nii.gz --model RUN --draws 16 --at=12,12,3 --voxel --format seg-nrrd -o DISK/prediction",
+    "compare": "evaluate CODES -d STORE --limit 3 --samples 16 --no-report"
+    " && evaluate RUN -d STORE --limit 3 --samples 16 --no-report"
+    " && compare CODES RUN -o DISK/comparison",
+    "nifti": "preprocess nifti IN/cases --size 16 -o DISK/store",
 }
 
 
@@ -100,7 +119,9 @@ def test_a_disk_that_fills_up_is_said_truly(
     ambiseg: Command, disk: Disk, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("AMBISEG_MODELS", str(disk.place / "models"))
-    arguments = words(COMMANDS[name], disk, inputs)
+    *before, arguments = (words(command, disk, inputs) for command in COMMANDS[name].split(" && "))
+    for preparation in before:
+        assert ambiseg("-q", *preparation)[0] == 0
     disk.mount(ROOMY)
     code, _, err = ambiseg("-q", *arguments)
     assert code == 0, err

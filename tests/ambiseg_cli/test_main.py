@@ -1,4 +1,4 @@
-"""The command line as a whole: help of every command, versions, and what is said and left behind when things go wrong."""
+"""The command line as a whole: help of every command, versions, and messages and leftovers when something fails."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end every command as Ctrl-C does: one sentence, 128 and the signal's number, nothing half-written."""
+"""SIGTERM and SIGHUP end every command like Ctrl-C: one sentence, exit code 128 + signal number, nothing half-written."""
 
 import contextlib
 import os

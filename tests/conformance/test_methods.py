@@ -1,6 +1,4 @@
-"""What every method must do, run on every method and on each choice of each of its options: a new method needs no test
-code of its own here.
-"""
+"""What every method must do, for every method and each choice of each of its options. A new method needs no test code here."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -199,7 +197,7 @@ def test_hypotheses_are_ranked_and_distinct(name: str, options: dict[str, Any]) 
 
 @pytest.fixture(scope="session")
 def with_probabilities(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> Store:
-    """The made lesions, with a segmenter's class probabilities that follow the brightness."""
+    """The synthetic lesions, with a segmenter's class probabilities that follow the brightness."""
     info = StoreInfo("with-probabilities", "made", known_truth.intensity)
     path = tmp_path_factory.mktemp("stored") / "store"
     with write_store(path, info, {row["patient"]: row["split"] for row in known_truth.index}) as writer:

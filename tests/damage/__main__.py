@@ -1,7 +1,7 @@
 """Damaged files in numbers: `python -m damage --cases 10000 --seed 0`, with tests/ on the path.
 
-Every input is made and read once while it is sound; then processes are forked that damage and read, so that a case costs
-milliseconds, and one that ends its process, or takes too long, is known and costs that case alone.
+Every input is created and read once while it is intact. Then forked processes damage and read it, so that a case costs
+milliseconds. A case that ends its process, or takes too long, is reported and costs only itself.
 
     --case SEED:NUMBER    try one case again, in this process, and keep its folder
 """

@@ -1,6 +1,6 @@
-"""Seeded damage: what copying, editing, spreadsheets and strangers do to a file, each kind a function of its bytes.
+"""Seeded damage: what copying, editing, spreadsheets and attackers do to a file; each kind is a function of its bytes.
 
-A damage takes the file's bytes and random numbers, and returns the bytes that are left and what was done, in words.
+A damage takes the file's bytes and random numbers. It returns the new bytes and a description of the damage.
 """
 
 import gzip

@@ -1,12 +1,12 @@
 """Commands that are killed: `python -m damage.kills`, with tests/ on the path.
 
-The file operations of a command are counted, then it is started as often, killed by SIGKILL before one of them each time,
-and started again: the result must be that of a command that was left alone, and nothing else be left. Each command runs in
-a process forked from this one, which has imported all there is, so that a kill costs no more than the command.
+The file operations of a command are counted. Then it is started once for each of them, killed by SIGKILL before that operation,
+and started again. The result must be that of an uninterrupted command, and nothing else may be left. Each command runs in a
+process forked from this one, which has already imported everything, so that a kill costs no more than the command.
 
     --only NAME        one command; --at NUMBER one operation
-    --most NUMBER      so many operations of each command, spread over them
-    --meet             instead of a kill, the command stops at the operation while a second one wants the same place
+    --most NUMBER      at most this many operations per command, spread evenly
+    --meet             instead of a kill, the command stops at the operation while a second one tries to write to the same place
 """
 
 import argparse

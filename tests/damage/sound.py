@@ -1,8 +1,7 @@
-"""Small sound inputs of every format that the commands read; each maker fills a folder that is there and empty."""
+"""Small intact inputs in every format that the commands read; each function fills an existing empty folder."""
 
 import csv
 import gzip
-import json
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from ambiseg.models.bundle import export_model
 from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.core.method import build
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
@@ -139,7 +139,7 @@ def probabilities_npz(folder: Path) -> None:
 
 
 def store(folder: Path, *, crops: int = 12, readers: int | None = 4) -> None:
-    """A dataset store of made lesions, of readers' masks or of all masks with their odds."""
+    """A dataset store of synthetic lesions, with readers' masks or with all masks and their probabilities."""
     write_known_truth(folder / "store", crops=crops, size=SIZE, readers=readers)
 
 
@@ -315,7 +315,7 @@ def evaluations(folder: Path) -> None:
             "spacing_mm": 0.5, "known_odds": False, "scored": None, "samples": 100, "seed": 0, "weights": "draws",
             "estimators": {"ged*_v": "squared GED, V-statistic"}, "floor": {"ged16_v": 0.1},
         }  # fmt: skip
-        (place / "summary.json").write_text(json.dumps(about, indent=1))
+        EvaluationSummary.model_validate(about).write(place)
         measures = list(CASE_MEASURES)[:6]
         rows = [[row, f"p{row // 2}", *(f"{value:.6f}" for value in rng.random(len(measures)))] for row in range(8)]
         table(place / "cases.csv", [["row", "patient", *measures], *rows])

@@ -1,6 +1,6 @@
-"""What is damaged: for each format a sound input, the file that is damaged, and what reads it as the commands do.
+"""What is damaged: for each format an intact input, the file to damage, and a reader that reads it as the commands do.
 
-A reader runs in a folder with the input and gives what it understood, as plain values; what it raises is judged elsewhere.
+A reader runs in a folder with the input and returns what it understood as plain values. Its errors are judged elsewhere.
 """
 
 import contextlib
@@ -330,7 +330,7 @@ def evaluations() -> Any:
     from ambiseg.models.evaluation.stored import read_evaluations
 
     found = read_evaluations([Path("one"), Path("two")], "test")
-    return repr(compare(found, ["ged16_v"]).summary())
+    return repr(compare(found, ["ged16_v"]))
 
 
 def evaluated_run(folder: Path) -> None:

@@ -1,13 +1,13 @@
-"""Damaged files of every format that the commands read: refused in a sentence, or read as what they are.
+"""Damaged files in every format that the commands read: refused with one sentence, or read correctly.
 
-No traceback, no process that ends or takes over 20 seconds, nothing accepted against a checksum, nothing left behind. The
-cases are made from a seed; a fault is shown with its case, `SEED:NUMBER`. In the project's folder
+There is no traceback, no process that ends or takes over 20 seconds, nothing accepted against a checksum, nothing left behind.
+The cases are generated from a seed; a failure is shown with its case, `SEED:NUMBER`. In the project's folder
 
     PYTHONPATH=tests python -m damage --cases 100000 --seed 7     tries more
     PYTHONPATH=tests python -m damage --case 7:12345              tries one again, with its traceback, and keeps its folder
 
-and AMBISEG_DAMAGE_CASES and AMBISEG_DAMAGE_SEED are what the slow test takes. New formats go into `subjects.py`, with a
-sound input in `sound.py`; new kinds of damage into `damages.py`.
+AMBISEG_DAMAGE_CASES and AMBISEG_DAMAGE_SEED set the cases of the slow test. New formats go into `subjects.py`, with an intact
+input in `sound.py`; new kinds of damage go into `damages.py`.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Commands that write, killed before each of their file operations, or met there by a second one that wants the same place.
+"""Commands that write, killed before each file operation, or stopped there while a second one writes to the same place.
 
-After a kill the old or the new result stands, and the same command makes what it makes when it is left alone. Of two at a
-time one is refused in a sentence, or both make the same. Nothing is left behind, in the temporary folder either. In the
-project's folder
+After a kill either the old or the new result is in place, and the same command gives the result of an uninterrupted one. Of two
+commands at a time one is refused with one sentence, or both give the same result. Nothing is left behind, not in the temporary
+folder either. In the project's folder
 
     PYTHONPATH=tests python -m damage.kills                          cuts every command at every operation
     PYTHONPATH=tests python -m damage.kills --only train --at 12     cuts one once

@@ -1,4 +1,4 @@
-"""One trial: a sound input, one file of it damaged by a seed and a number, read as the commands read it, and judged."""
+"""One trial: an intact input, one of its files damaged by a seed and a number, read as the commands read it, and judged."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The commands that write, each with small inputs: what is cut at every one of its file operations, and started again."""
+"""The commands that write, each with small inputs: each is killed at every one of its file operations, and started again."""
 
 import contextlib
 import json

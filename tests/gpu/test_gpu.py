@@ -1,5 +1,5 @@
-"""On CUDA: the loop trains in half precision without waiting for the device, as CUDA graphs, and goes on where it was killed;
-the same noise gives the CPU's masks, and the same masks its metrics.
+"""On CUDA: the loop trains in half precision without waiting for the device, as CUDA graphs, and resumes after a kill.
+The same noise gives the CPU's masks, and the same masks its metrics.
 """
 
 import shutil

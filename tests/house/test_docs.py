@@ -1,4 +1,4 @@
-"""The documentation holds: links lead somewhere, commands exist with the options shown, Python snippets run."""
+"""The documentation is correct: links lead somewhere, commands exist with the options shown, Python snippets run."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""The examples in docstrings are true."""
+"""The examples in docstrings run and give what they show."""
 
 import doctest
 import importlib

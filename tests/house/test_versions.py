@@ -1,4 +1,4 @@
-"""The Pythons that are declared are those that the forge runs the suite on."""
+"""The declared Python versions are those on which the forge runs the suite."""
 
 import re
 import tomllib

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ambiseg.models.evaluation import pooled
-from ambiseg.models.evaluation.about import about_cases, estimators
+from ambiseg.models.evaluation.about import estimators, notes_on, perfect_means
 from ambiseg.models.evaluation.evaluation import Case, Evaluation
+from ambiseg.models.evaluation.summary_document import EvaluationAbout
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.models.metrics.reliability import binned
@@ -77,10 +78,12 @@ def made() -> Callable[..., Evaluation]:
             "ambiseg": "0", "run": "made-001", "weights_hash": "a" * 64, "method": "probunet", "calibrated": None,
             "trained_on": "d" * 64, "data": "blobs", "data_hash": "d" * 64, "split": "test", "cases_in_split": cases,
             "crop": [24, 24], "spacing_mm": 0.5, "known_odds": known, "scored": None, "group": "cue" if known else None,
-            "samples": samples, "seed": 0, "estimators": estimators(known),
+            "samples": samples, "seed": 0, "estimators": estimators(known), "cases": cases,
+            "weights": "exact" if exact else "draws", "notes": notes_on(found),
+            "floor": perfect_means(found, samples, exact) if known else None,
         }  # fmt: skip
         return Evaluation(
-            about=said | about_cases(found, samples, exact, known) | about,
+            about=EvaluationAbout.model_validate(said | about),
             cases=found,
             figures=pooled.figures(found, 0),
             reliability=pooled.reliability(found),

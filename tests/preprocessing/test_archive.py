@@ -1,4 +1,4 @@
-"""Zips: only what is safe is unpacked, and nothing of it stays."""
+"""Zips: only safe ones are unpacked, and no unpacked file remains."""
 
 import stat
 import tempfile

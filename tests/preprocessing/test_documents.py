@@ -1,4 +1,4 @@
-"""JSON documents: whatever is written is read back, whatever is damaged is refused in one sentence."""
+"""JSON documents: what is written is read back, and what is damaged is refused in one sentence."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Git LFS pointers in the place of scans, of every format: recognised, counted, and the remedy named."""
+"""Git LFS pointers in place of scans, in every format: recognised and counted, with the remedy in the message."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process apart: what a task gives and raises comes back, and one that kills or holds up the process costs itself alone."""
+"""A separate process: a task's results and errors come back, and a task that kills or blocks the process costs only itself."""
 
 import os
 import signal

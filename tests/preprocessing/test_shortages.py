@@ -1,4 +1,4 @@
-"""What the machine lacks is named: under limits that are real, and for every wording that a library has for it."""
+"""Messages name what the machine lacks: under real limits, and for every wording that a library uses."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""A suffix means the same in whatever case it is written, wherever files are looked for or read."""
+"""A suffix means the same in upper and lower case, wherever files are searched for or read."""
 
 import gzip
 import zipfile

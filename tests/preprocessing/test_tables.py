@@ -1,4 +1,4 @@
-"""One reader for tables, however the program that wrote them writes CSV."""
+"""One reader for tables, whichever CSV dialect they use."""
 
 import csv
 import gzip

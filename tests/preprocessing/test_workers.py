@@ -1,4 +1,4 @@
-"""Work spread over processes: in this one while that is sooner, with the same results however many there are."""
+"""Work distributed over processes: in this process while that is faster, with the same results for any number of processes."""
 
 import os
 

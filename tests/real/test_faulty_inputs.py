@@ -1,4 +1,4 @@
-"""Inputs after public reports of what programs of this kind got wrong, each with the arguments of its report."""
+"""Inputs from public reports of errors in similar programs, each with the arguments of its report."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The whole way of a real scan: LIDC-IDRI-0001, all 133 slices, as the archive distributes it."""
+"""All steps for a real scan: LIDC-IDRI-0001, all 133 slices, as the archive distributes it."""
 
 from collections.abc import Callable
 from pathlib import Path

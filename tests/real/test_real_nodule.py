@@ -1,4 +1,4 @@
-"""The model that comes with ambiseg on a real scan in HU: its hypotheses lie on the nodule and are as large as readers drew."""
+"""The model that comes with ambiseg on a real scan in HU: its hypotheses are on the nodule, as large as the readers'."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Shipped models at many places of a real chest CT: in vessels, bone, air, at edges and corners, all is made and kept."""
+"""Shipped models at many places of a real chest CT: vessels, bone, air, edges and corners; every prediction is complete."""
 
 import json
 from pathlib import Path

@@ -185,7 +185,7 @@ def _overhead(costs: "list[MethodCost]") -> "Table":
         )
         for cost in costs
     ]
-    headings = ("parameters", "GFLOP a step", "of it twice", "step ms", "arithmetic ms", "ratio")
+    headings = ("parameters", "GFLOP per step", "of it twice", "step ms", "arithmetic ms", "ratio")
     return _table(headings, rows, "Arithmetic: convolutions and matrix products with nothing between them.")
 
 
@@ -202,7 +202,7 @@ def _reached(costs: "list[MethodCost]") -> "Table":
         )
         for cost in costs
     ]
-    return _table(("GFLOP/s", "MB a step", "GB/s", "limit ms", "reached"), rows, _speeds(costs))
+    return _table(("GFLOP/s", "MB per step", "GB/s", "limit ms", "reached"), rows, _speeds(costs))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> "Table":

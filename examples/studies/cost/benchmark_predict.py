@@ -3,9 +3,9 @@
     python examples/studies/cost/benchmark_predict.py scan.nii.gz --model runs/generalized-001 --at=-57.9,-85.3,-117.5 \\
         --slices 300
 
-The scan is first brought to `--slices` slices by linear interpolation. Each prediction is a process of its own, as a user
-starts it; the seconds are those that it writes to run.json, and of the whole process. Processor time is what all its threads
-have used together, which other work on the machine disturbs least.
+The scan is first resampled to `--slices` slices by linear interpolation. Each prediction is a separate process, as a user
+would start it. The seconds are those that it writes to run.json, and those of the whole process. Processor time is the total
+of all its threads, which other work on the machine disturbs least.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def processor_seconds() -> float:
 
 
 def predict(scan: Path, folder: Path, *options: str) -> tuple[float, float, dict]:
-    """Seconds of the whole process by the clock and of the processor, and its run.json."""
+    """Wall-clock and processor seconds of the whole process, and its run.json."""
     begun, used = time.perf_counter(), processor_seconds()
     command = [sys.executable, "-m", "ambiseg", "-q", "predict", str(scan), "-o", str(folder), "--json", *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -2,8 +2,8 @@
 
     python examples/studies/cost/benchmark_preprocessing.py DICOM_ROOT [--workers N]
 
-DICOM_ROOT holds a folder a patient with whole scans, as pylidc wants it. Both make the same crops (180 x 180 pixels of
-0.5 mm, four masks, every slice on which a reader drew); ambiseg writes its store as well. The second pass of each is
+DICOM_ROOT holds one folder per patient with whole scans, as pylidc expects it. Both produce the same crops (180 x 180 pixels
+of 0.5 mm, four masks, every slice on which a reader drew); ambiseg writes its store as well. The second pass of each is
 timed, so that both find the files in the system's cache.
 """
 
@@ -63,7 +63,7 @@ def with_ambiseg(root: Path, workers: int) -> int:
 
 
 def rate(make: Callable[[], int]) -> tuple[int, float]:
-    """Crops made by the second of two passes, and how many a second."""
+    """Number of crops from the second of two passes, and crops per second."""
     make()
     start = time.perf_counter()
     crops = make()
@@ -73,13 +73,13 @@ def rate(make: Callable[[], int]) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dicom_root", type=Path)
-    parser.add_argument("--workers", type=int, default=1, help="processes for ambiseg; pylidc's way has one")
+    parser.add_argument("--workers", type=int, default=1, help="processes for ambiseg; the pylidc script has one")
     arguments = parser.parse_args()
     theirs, slow = rate(lambda: with_pylidc(arguments.dicom_root))
     ours, fast = rate(lambda: with_ambiseg(arguments.dicom_root, arguments.workers))
-    print(f"pylidc and scipy: {theirs} crops, {slow:.1f} a second")
+    print(f"pylidc and scipy: {theirs} crops, {slow:.1f} per second")
     print(
-        f"ambiseg, {arguments.workers} process(es): {ours} crops, {fast:.1f} a second: {fast / slow:.1f} times as many"
+        f"ambiseg, {arguments.workers} process(es): {ours} crops, {fast:.1f} per second: {fast / slow:.1f} times as many"
     )
 
 

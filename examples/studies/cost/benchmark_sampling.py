@@ -1,9 +1,9 @@
-"""Time and memory of 16, 100 and 1000 masks of one image: the U-Net runs once, only the last 1x1 layers run for each draw.
+"""Time and memory of 16, 100 and 1000 masks of one image: the U-Net runs once, and only the last 1x1 layers run for each draw.
 
     python examples/studies/cost/benchmark_sampling.py [--method generalized] [--preset paper] [--size 128] \\
         [--device cuda] [--naive]
 
-`--naive` also times the U-Net run anew for each of the 16 draws, as a loop over a whole forward pass would.
+`--naive` also times running the U-Net for each of the 16 draws, as a loop over a whole forward pass would.
 """
 
 import argparse

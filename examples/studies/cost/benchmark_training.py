@@ -1,11 +1,11 @@
-"""Training steps a second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
+"""Training steps per second: ambiseg's loop against a plain loop with a DataLoader, on the same network and the same data.
 
     python examples/studies/cost/benchmark_training.py [STORE] [--method generalized] [--preset small] [--steps 30] [--rounds 3]
 
 The plain loop is what one writes first: a Dataset that reads a crop, draws its readers and augments both in numpy, a
 DataLoader with worker processes, zero_grad / loss / backward / step in float32, and `loss.item()` at every step. Both are
 timed in turn, round by round, after a warm-up; the ratio is what counts, since machines differ and are noisy. Then some
-steps of each are profiled: where their time goes. Without a STORE one is made.
+steps of each are profiled to show where their time goes. Without a STORE, one is created.
 """
 
 import argparse
@@ -42,7 +42,7 @@ ARITHMETIC = ("convolution", "aten::mm", "aten::addmm", "aten::bmm", "aten::badd
 
 
 class Steps(Protocol):
-    """A training loop step by step; `data_seconds` adds up how long it waited for batches."""
+    """A training loop, run step by step; `data_seconds` adds up how long it waited for batches."""
 
     data_seconds: float
 
@@ -121,7 +121,7 @@ class PlainDataset(Dataset):
         return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(masks.astype(np.int64))
 
     def placed(self, image: NDArray, masks: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """The training crop: shifted, and turned, zoomed and warped where the preset asks for it."""
+        """The training crop: shifted, and rotated, zoomed and warped where the preset says so."""
         crop, augment = self.config.data.crop, self.config.augment
         shift = rng.uniform(-augment.shift_px, augment.shift_px, 2)
         if not (augment.rotate_deg or augment.scale or augment.elastic_px):
@@ -141,7 +141,7 @@ class PlainDataset(Dataset):
 
 
 def mirrored(image: NDArray, masks: NDArray, rng: np.random.Generator, every: bool) -> tuple[NDArray, NDArray]:
-    """Both mirrored left and right at even odds; `every`: also up and down, and with swapped axes."""
+    """Both mirrored left and right with probability one half; `every`: also up and down, and with swapped axes."""
     columns, rows, swap = rng.random(3) < 0.5
     if columns:
         image, masks = image[..., ::-1], masks[..., ::-1]
@@ -174,7 +174,7 @@ def steps_a_second(loop: Steps, steps: int, device: torch.device) -> float:
 
 
 def profiled(loop: Steps, steps: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds of a step by what they are spent on."""
+    """Milliseconds per step, by kind of work."""
     for _ in range(WARM_UP):
         loop.step()
     finish(device)
@@ -221,7 +221,7 @@ def main() -> None:
         print(f"median ratio {statistics.median(mine / its for mine, its in speeds):.2f}")
         ours.alone = True
         spent = [profiled(loop, min(asked.steps, 10), device) for loop in (plain, ours)]
-        print(f"{'ms a step, profiled':28s}{'plain loop':>12s}{'ambiseg':>12s}")
+        print(f"{'ms per step, profiled':28s}{'plain loop':>12s}{'ambiseg':>12s}")
         for part in spent[0]:
             print(f"{part:28s}" + "".join(f"{column[part]:12.1f}" for column in spent))
 

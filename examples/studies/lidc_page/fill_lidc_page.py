@@ -1,10 +1,10 @@
-"""Put what `ambiseg benchmark lidc` found into docs/results/lidc.md.
+"""Insert the results of `ambiseg benchmark lidc` into docs/results/lidc.md.
 
     python examples/studies/lidc_page/fill_lidc_page.py benchmarks/lidc [--cases cases.png] [--page docs/results/lidc.md]
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
-results.md; without a name after the colon what stands above the first section. Files of another folder are named from this
-one, as `../lidc-short/ablations.md`. The other lines are left as they are. The curves, and a picture by lidc_cases.py, go to
+results.md. Without a name after the colon it gets the text above the first section. Files of another folder are named relative
+to this one, as `../lidc-short/ablations.md`. The other lines stay unchanged. The curves, and a picture by lidc_cases.py, go to
 docs/images/. Folders of the data in commands are shown as data/.
 """
 
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
 
 
 def sections(text: str) -> dict[str, str]:
-    """The sections of a page by their headings of the second level; "" is what stands between the title and the first."""
+    """The sections of a page by their second-level headings; "" is the text between the title and the first heading."""
     _, _, body = text.partition("\n")
     preamble, *rest = re.split(r"^## ", body, flags=re.MULTILINE)
     named = {heading: own for heading, _, own in (part.partition("\n") for part in rest)}

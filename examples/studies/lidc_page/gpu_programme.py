@@ -1,12 +1,13 @@
-"""Everything that wants a GPU, in pieces that may be stopped: tests, costs, and the methods trained on a dataset store.
+"""Everything that needs a GPU, in pieces that may be stopped: tests, costs, and the methods trained on a dataset store.
 
     python examples/studies/lidc_page/gpu_programme.py data/lidc-128-repack -o gpu --minutes 9
 
-Each call works for so many minutes, the most telling pieces first, and the same call goes on: what is done is skipped, a
-training goes on from its last saved state. Exit code 0 when all is done, 130 while something is left, 5 when all else is
-done and a piece has failed (it is tried again by the next call). `-o` holds a log a piece, `done/`, and the benchmark's folder.
+Each call works for the given number of minutes, the most informative pieces first. Repeating the call continues: finished work
+is skipped, and a training resumes from its last saved state. The exit code is 0 when all is done, 130 while something is left,
+and 5 when all else is done and a piece has failed (the next call tries it again). `-o` holds one log per piece, `done/`, and
+the benchmark's folder.
 
-Everything may be rehearsed on a CPU at a tiny size:
+Everything can be tried on a CPU at a tiny size:
 
     python examples/studies/lidc_page/gpu_programme.py STORE -o try --device cpu --preset small --steps 4 --limit 4 \\
         --set data.crop=16 --set batch=4 --set 'options.widths=[4,6]' --set options.convs=1
@@ -22,14 +23,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 COSTS = ROOT / "examples" / "studies" / "cost"
-STOPPED = 130  # what ambiseg answers when it was stopped and can go on
+STOPPED = 130  # ambiseg's exit code when it was stopped and can continue
 FIRST = "probunet,modal,generalized-mixture-full"
 BENCHED = "probunet,generalized"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A command; one that `resumes` is told how many minutes it has, another one needs so many `minutes` at once."""
+    """A command. If it `resumes`, it is given the number of minutes that are left; otherwise it needs `minutes` at once."""
 
     name: str
     command: Sequence[str]
@@ -38,7 +39,7 @@ class Piece:
 
 
 def pieces(asked: argparse.Namespace) -> list[Piece]:
-    """All pieces, in the order of their worth."""
+    """All pieces, the most informative first."""
     python, ambiseg = [sys.executable], [sys.executable, "-m", "ambiseg", "-q"]
     where = ["--preset", asked.preset, "--device", asked.device]
     settings = [word for setting in asked.settings for word in ("--set", setting)]
@@ -71,12 +72,12 @@ def pieces(asked: argparse.Namespace) -> list[Piece]:
 
 
 def run(piece: Piece, log: Path, seconds: float) -> int:
-    """Run a piece for at most so many seconds, its output added to the log; its exit code, or STOPPED at the end of time."""
+    """Run a piece for a limited number of seconds, logging its output; its exit code, or STOPPED when time is up."""
     command = [*piece.command, *(["--minutes", f"{seconds / 60:.2f}"] if piece.resumes else [])]
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n")
         file.flush()
-        try:  # a resumable piece ends by itself; what it measures at that moment may take a while
+        try:  # a resumable piece ends by itself; the measurement in progress may take a while
             allowed = seconds + 30 if piece.resumes else seconds
             return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=allowed).returncode
         except subprocess.TimeoutExpired:
@@ -87,15 +88,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("gpu"))
-    parser.add_argument("--minutes", type=float, default=9.0, help="work so long, then stop")
-    parser.add_argument("--only", default="", help="pieces by name, parted by commas")
+    parser.add_argument("--minutes", type=float, default=9.0, help="work for this long, then stop")
+    parser.add_argument("--only", default="", help="names of pieces, separated by commas")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--steps", type=int, help="training steps of every entry; default: the preset's")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="one setting of all entries")
-    parser.add_argument("--limit", type=int, help="measure only so many cases")
-    parser.add_argument("--test", action="store_true", help="evaluate the test split, too, when all else is done")
+    parser.add_argument("--limit", type=int, help="measure only this many cases")
+    parser.add_argument("--test", action="store_true", help="also evaluate the test split when all else is done")
     asked = parser.parse_args()
     done = asked.output / "done"
     done.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def main() -> int:
             continue
         begun, begun_any = time.monotonic(), True
         code = run(piece, asked.output / f"{piece.name}.log", seconds)
-        says = {0: "done", STOPPED: "goes on with the next call"}.get(code, f"failed with exit code {code}")
+        says = {0: "done", STOPPED: "continues with the next call"}.get(code, f"failed with exit code {code}")
         print(f"{piece.name}: {says} ({time.monotonic() - begun:.0f} s)", flush=True)
         if code == 0:
             (done / piece.name).touch()

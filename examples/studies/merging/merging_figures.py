@@ -1,6 +1,6 @@
-"""What merging_models.py measures of one image: the list by threshold, by number of draws, and by way of merging.
+"""What merging_models.py measures for one image: the list by threshold, by number of draws, and by way of merging.
 
-Every function gives figures by name; what they are stands there.
+Every function returns figures by name; merging_models.py describes them.
 """
 
 import math
@@ -19,12 +19,12 @@ THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 DRAWS = (64, 128, 256, 512, 1024)
 USUAL, OTHERS, FRESH = 256, 2048, 4096
 COMPARED = ("leaders", "k-medoids", "k-medoids, apart (chosen)")
-RARE = 0.02  # hypotheses below are left out of the intervals' coverage
+RARE = 0.02  # hypotheses with lower probability are left out of the intervals' coverage
 Figures = dict[str, float]
 
 
 def threshold_figures(labels: NDArray, weights: NDArray, masks: NDArray, truth: NDArray) -> list[tuple[Figures, Bins]]:
-    """For each threshold the figures of one image's list, and the reliability of its probabilities."""
+    """The figures of one image's list for each threshold, and the reliability of its probabilities."""
     iou, found = pairwise_iou(labels), []
     for merge in THRESHOLDS:
         hypotheses = rank(labels, weights, top=len(labels), merge=merge, iou=iou)
@@ -44,7 +44,7 @@ def threshold_figures(labels: NDArray, weights: NDArray, masks: NDArray, truth: 
 
 
 def draws_figures(labels: NDArray, fresh: NDArray) -> list[Figures]:
-    """For each threshold and number of draws the figures of one image's list from the first of `labels`."""
+    """The figures of one image's list from the first of `labels`, for each threshold and number of draws."""
     iou, others_iou, found = pairwise_iou(labels), pairwise_iou(fresh[:OTHERS]), []
     for merge in THRESHOLDS:
         others = ranked(fresh[:OTHERS], merge, others_iou)
@@ -71,7 +71,7 @@ def draws_figures(labels: NDArray, fresh: NDArray) -> list[Figures]:
 
 
 def ways_figures(labels: NDArray, others: NDArray, fresh: NDArray) -> list[Figures]:
-    """For each way of merging the figures of one image's list from `labels` beside the list from `others`."""
+    """The figures of one image's list from `labels`, compared with the list from `others`, for each way of merging."""
     found = []
     for way in COMPARED:
         (masks, p), (other_masks, other_p) = (WAYS[way](drawn, MERGE) for drawn in (labels, others))
@@ -98,7 +98,7 @@ def ranked(labels: NDArray, merge: float, iou: NDArray) -> Hypotheses:
 
 
 def shares(hypotheses: NDArray, masks: NDArray) -> NDArray:
-    """The share of masks that is nearest to each of N hypotheses, and last that of the masks that overlap none, [N + 1]."""
+    """The share of masks nearest to each of N hypotheses, and as last entry that of the masks that overlap none, [N + 1]."""
     listed = Hypotheses(hypotheses, equal_weights(len(hypotheses)), None, 0.0, None)
     return outcome(listed, masks, equal_weights(len(masks))).hits
 
@@ -109,7 +109,7 @@ def variation(p: NDArray, f: NDArray) -> float:
 
 
 def coverage(prefix: str, p: NDArray, n: int, f: NDArray) -> Figures:
-    """How many intervals of p [N], counted from n draws, there are, how many hold f [N + 1], and the sum of their widths."""
+    """The number of intervals of p [N], counted from n draws, how many contain f [N + 1], and the sum of their widths."""
     low, high = wilson_intervals(p, n)[p > RARE].T
     inside = (low <= f[:-1][p > RARE]) & (f[:-1][p > RARE] <= high)
     return {f"{prefix}intervals": len(low), f"{prefix}covered": inside.sum(), f"{prefix}width": (high - low).sum()}

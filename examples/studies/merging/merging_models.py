@@ -2,20 +2,20 @@
 
     python examples/studies/merging/merging_models.py STORE RUN [RUN ...] [--split val] [--limit 150] [--figure FILE]
 
-The runs' calibrations are left aside. Printed are means over images; hypotheses are all that `rank` makes, of which the
+The runs' calibrations are not used. The script prints means over images. Hypotheses are all that `rank` returns, of which the
 first eight are listed.
   Threshold (256 draws, or a finite support whole)
     n, p1        hypotheses, and the probability of the first        beyond   probability of those that are not listed
-    nll, ece     of readers' choices among the listed and the rest   excess   nll less the entropy of the readers' choices
+    nll, ece     of readers' choices among the listed and the rest   excess   nll minus the entropy of the readers' choices
     iou, iou8    of a reader's mask with the hypothesis nearest to it, of all and of the listed
-  Number of draws (models that are drawn from, `--draws-limit` images; the list beside one of 2,048 other draws)
-    shift        total variation of the probabilities, each hypothesis counted for the nearest one of the other list
-    counting     the same when the draws are only counted for the other list's hypotheses: what no merging can better
+  Number of draws (sampled models, `--draws-limit` images; the list compared with that of 2,048 other draws)
+    shift        total variation of the probabilities, each hypothesis assigned to the nearest one of the other list
+    counting     the same when the draws are only counted for the other list's hypotheses: the best possible merging
     p1 moves     mean difference of the first probability         same   share of images with the same first (IoU >= .7)
-    covered      share of 95 % intervals (of hypotheses of p > .02) that hold f, the share of 4,096 fresh draws nearest to
-                 the hypothesis; expected: .95, less what f is itself uncertain by; width: of the intervals
-    halves       covered and width, when one half of the draws makes the hypotheses and the other is counted
-  Ways of merging (of merging_study.py; 256 draws, default threshold, the list beside one of 1,024 other draws)
+    covered      share of 95 % intervals (of hypotheses of p > .02) that contain f, the share of 4,096 fresh draws nearest to
+                 the hypothesis; expected: .95, minus the effect of f's own uncertainty; width: of the intervals
+    halves       covered and width, when one half of the draws forms the hypotheses and the other is counted
+  Ways of merging (of merging_study.py; 256 draws, default threshold, the list compared with that of 1,024 other draws)
     close        share of the listed that are closer than the threshold to another one that is listed
     error        sum over hypotheses of |p - f| / 2       to nearest   mean 1 - IoU of a fresh draw and its hypothesis
 """
@@ -77,7 +77,7 @@ TABLES = (
 def study(
     trained: Trained, store: Store, rows: NDArray, few: int
 ) -> tuple[list[Figures], list[Figures], list[Figures]]:
-    """Mean figures of one model by threshold, by threshold and number of draws, and by way (none: not drawn from)."""
+    """Mean figures of one model by threshold, by threshold and number of draws, and by way (none if it is not sampled)."""
     by_threshold, by_draws, by_way = [], [], []
     counted = set(rows[np.arange(few) * len(rows) // few].tolist())
     for done, row in enumerate(rows.tolist()):
@@ -121,7 +121,7 @@ def table(
 
 
 def main() -> None:
-    """Print the tables, and draw them where a figure is asked for."""
+    """Print the tables, and draw them if a figure is requested."""
     parser = argparse.ArgumentParser(description="What the merging threshold and the number of draws change.")
     parser.add_argument("store", type=Path, help="dataset store")
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")

@@ -1,4 +1,4 @@
-"""The picture of merging_models.py: what the threshold changes above, what the number of draws changes below."""
+"""The picture of merging_models.py: the effect of the threshold above, that of the number of draws below."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ Found = Mapping[str, Sequence[Sequence[Mapping[str, float]]]]  # by run: figures
 
 
 def draw_study(path: Path, found: Found, thresholds: Sequence[float], draws: Sequence[int], name: str) -> None:
-    """Write a PNG of the figures of each run, `found`, as merging_models.py has them."""
+    """Write a PNG of the figures of each run, `found`, as merging_models.py computes them."""
     figure = new_figure(
         11, 6.3, f"Merging on {name}", "dotted: the default threshold; dashed: what counting alone costs"
     )

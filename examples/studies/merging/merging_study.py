@@ -2,7 +2,8 @@
 
     python examples/studies/merging/merging_study.py [DATASET_STORE]
 
-For each way, two sets of draws and 2,000 fresh ones come from the same distribution. Printed are means over repetitions of
+For each way, two sets of draws and 2,000 fresh ones come from the same distribution. The script prints means over repetitions
+of
   n         hypotheses found                      p1        probability given to the first
   f1        share of fresh draws nearest to it    error     sum over hypotheses of |p - f| / 2
   shift     mean 1 - IoU of the first three hypotheses to the other set's nearest of its first eight
@@ -31,7 +32,7 @@ ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
 
 
 def blob(rng: np.random.Generator, row: float, column: float, radius: float) -> NDArray[np.uint8]:
-    """A disc whose place, size (4 %) and outline vary a little."""
+    """A disc whose position, size (4 %) and outline vary slightly."""
     y, x = ROWS - row - rng.normal(0, 0.5), COLUMNS - column - rng.normal(0, 0.5)
     angle = np.arctan2(y, x)
     outline = 1 + sum(rng.normal(0, 0.04) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4))
@@ -50,7 +51,7 @@ def continuum(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def readers_blends(store: Store) -> Iterator[Draw]:
-    """Distributions about the readers' masks of 20 crops that three readers or more marked."""
+    """Distributions around the readers' masks of 20 crops that three or more readers marked."""
     marked = store.column("marked").astype(int)
     rows = np.flatnonzero(marked >= 3)
     for masks in store.masks(rows[:: max(1, len(rows) // 20)][:20]):
@@ -75,7 +76,7 @@ def linked(method: str) -> Merge:
 
 
 def leaders(distance: NDArray, threshold: float) -> NDArray:
-    """The densest mask takes all within the threshold, and so on."""
+    """The densest mask takes all masks within the threshold, then the next one, and so on."""
     cluster = np.full(len(distance), -1)
     while (cluster < 0).any():
         free = cluster < 0
@@ -85,7 +86,7 @@ def leaders(distance: NDArray, threshold: float) -> NDArray:
 
 
 def k_medoids(distance: NDArray, threshold: float) -> NDArray:
-    """Started by the leaders: the nearest medoid takes a mask, and medoids move freely until nothing changes."""
+    """Starts from the leaders: each mask goes to its nearest medoid, and medoids move freely until nothing changes."""
     cluster, before = leaders(distance, threshold), None
     while not np.array_equal(cluster, before):
         members = [np.flatnonzero(cluster == k) for k in np.unique(cluster)]
@@ -95,7 +96,7 @@ def k_medoids(distance: NDArray, threshold: float) -> NDArray:
 
 
 def clustered(masks: NDArray, merge: Merge, threshold: float) -> tuple[NDArray, NDArray]:
-    """Medoids and masses of a way's clusters, the heaviest first."""
+    """Medoids and masses of the clusters of one way of merging, the heaviest first."""
     distance = 1 - pairwise_iou(masks)
     cluster = merge(distance, threshold)
     members = [np.flatnonzero(cluster == k) for k in np.unique(cluster)]

@@ -20,11 +20,11 @@ from .markdown_tables import by_entry, markdown_table, short, write_rows, write_
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
 UNCHANGED = "nothing"
 READING = """\
-One thing is changed at a time, all else is the base's; judged on the validation split alone. In brackets: 95 % bootstrap
-interval by patient. A difference is the change's figure less the base's, case by case, and its interval that of the mean
-difference with whole patients drawn again; **bold** where Wilcoxon's test of the patients' mean differences, corrected by Holm
-for the table, has p < .05. Several seeds count with each case's mean over them. What training from another seed would change
-is not in these intervals."""
+One thing is changed at a time, everything else is as in the base. All are judged on the validation split alone. In brackets:
+95 % bootstrap interval by patient. A difference is the change's figure minus the base's, case by case. Its interval is that
+of the mean difference when whole patients are resampled. It is **bold** where Wilcoxon's test of the patients' mean
+differences, corrected by Holm for the table, has p < .05. With several seeds, each case counts with its mean over them. The
+intervals do not include the effect of training from another seed."""
 
 
 def write_ablations(folder: Path, *, limit: int | None = None, command: str = "") -> str:
@@ -35,7 +35,7 @@ def write_ablations(folder: Path, *, limit: int | None = None, command: str = ""
     bases = read_measured(folder, SPLIT, limit)
     entries = by_entry([*bases, *read_measured(folder, SPLIT, limit, runs=ABLATIONS)])
     found = {study.base.name: own for study in STUDIES if (own := _of_study(study, entries))}
-    rows = [
+    rows: list[dict[str, str | int | None]] = [
         {"base": base, "changed": words} | run.row()
         for base, own in found.items()
         for words, runs in own.items()

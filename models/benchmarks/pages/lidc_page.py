@@ -27,12 +27,12 @@ HEADINGS = {
     "hm_iou16": "HM-IoU16",
 }
 READING = """\
-GED is squared, its first columns are V-statistics as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
+GED is squared; its first columns are V-statistics, as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
 deviation over seeds. **Bold**: better than every other entry by the paired comparison of cases (Wilcoxon's test of the
 patients' mean differences, corrected by Holm, p < .05); columns without bold have no such entry. A perfect model draws as
-readers do; its figures are of readers who are independent given the image, and where crops are there because one of them
-marked something the best model's lie lower. ECE is that of the listed hypotheses, before and after calibration, to be compared
-within a row: it falls with the length of a list. AUROC is that with which the ambiguity tells that readers disagree."""
+readers do. Its figures assume readers who are independent given the image. If crops were selected because one reader marked
+something, the best possible figures are lower. ECE is for the listed hypotheses, before and after calibration. Compare it
+only within a row: it falls with the length of a list. AUROC measures how well the ambiguity predicts that readers disagree."""
 PERFECT = "a perfect model, if readers are independent"
 
 
@@ -51,9 +51,9 @@ CALIBRATION = (
     Column("AUROC", lambda run: run.figure("ambiguity_auroc").mean, short),
 )
 COSTS = (
-    Column("parameters", lambda run: run.notes["training"]["parameters"], "{:,.0f}".format),
-    Column("steps", lambda run: run.notes["training"]["steps"], "{:,.0f}".format),
-    Column("training min", lambda run: run.notes["training"]["seconds"] / 60, "{:.1f}".format),
+    Column("parameters", lambda run: run.training.parameters, "{:,.0f}".format),
+    Column("steps", lambda run: run.training.steps, "{:,.0f}".format),
+    Column("training min", lambda run: run.training.seconds / 60, "{:.1f}".format),
     Column("16 masks ms", lambda run: run.sampling_ms(16), "{:.1f}".format),
     Column("100 masks ms", lambda run: run.sampling_ms(100), "{:.1f}".format),
 )
@@ -114,8 +114,8 @@ def title(what: str, begun: Path, runs: Sequence[Measured], command: str) -> str
     if command:
         facts.append(f"Made by `{command}`.")
     if runs:
-        words = sorted({f"{run.notes['training']['device']} ({run.notes['training']['machine']})" for run in runs})
-        facts.append(f"ambiseg {runs[0].evaluation.about['ambiseg']}; {'; '.join(words)}.")
+        words = sorted({f"{run.training.device} ({run.training.machine})" for run in runs})
+        facts.append(f"ambiseg {runs[0].evaluation.about.ambiseg}; {'; '.join(words)}.")
     return f"# {what} on {data.name}\n\n" + "\n".join(facts) + "\n"
 
 
@@ -135,16 +135,16 @@ def _section(split: str, runs: Sequence[Measured]) -> str:
         for name, own in entries.items()
     ]
     cases = f"{len(about.rows):,} crops of {len(set(about.patients))} patients"
-    of_fit = " Calibration was fitted on these very cases." if split == SPLIT else ""
+    of_fit = " Calibration was fitted on these same cases." if split == SPLIT else ""
     return (
-        f"## {TITLES[split]}\n\n{cases}, {about.about['samples']} draws each or exact weights.{of_fit}\n\n"
+        f"## {TITLES[split]}\n\n{cases}, {about.about.samples} draws each or exact weights.{of_fit}\n\n"
         f"{markdown_table(rows)}\n\n{markdown_table(second)}\n"
     )
 
 
 def _perfect_row(run: Measured) -> list[str]:
     known = perfect(run)
-    label = PERFECT.split(",")[0] if run.evaluation.about["known_odds"] else PERFECT
+    label = PERFECT.split(",")[0] if run.evaluation.about.known_odds else PERFECT
     return [label, "", *(short(known[name]) if name in known else "" for name in HEADINGS)]
 
 
@@ -163,7 +163,7 @@ def _runs_section(runs: Sequence[Measured]) -> str:
     for run in runs:
         own = entries[run.entry].options if run.entry in entries else {}
         options = ", ".join(f"{name} {value}" for name, value in own.items())
-        steps, weights = run.notes["training"]["steps"], run.evaluation.about["weights_hash"][:12]
+        steps, weights = run.training.steps, run.evaluation.about.weights_hash[:12]
         rows.append([f"`{run.name}`", run.record.method, options, f"{steps:,}", weights])
     return f"## Runs\n\n{markdown_table(rows, left=3)}\n"
 
@@ -177,9 +177,9 @@ def not_in_the_tables(paths: Sequence[Path]) -> list[str]:
 def _left(path: Path) -> str | None:
     """Why a run is not in the tables; None for one that is."""
     notes = read_notes(path)
-    if "failed" in notes:
-        return f"- `{path.name}` failed: {notes['failed']}"
-    if f"evaluation-{SPLIT}" in notes:
+    if notes.failed is not None:
+        return f"- `{path.name}` failed: {notes.failed}"
+    if notes.evaluation_val is not None:
         return None
     run = Run.open(path)
     steps = max((entry["step"] for entry in run.read_log()), default=0)
@@ -192,7 +192,7 @@ def _published_section(runs: Sequence[Measured], published: Sequence[Published])
         name: {key: fmean(run.figure(key).mean for run in own) for key in COMPARED}
         for name, own in by_entry(runs).items()
     }
-    where = f"{about['data']}, {about['split']}, {' x '.join(map(str, about['crop']))} pixels"
+    where = f"{about.data}, {about.split}, {' x '.join(map(str, about.crop))} pixels"
     return beside_published(published, ours, where)
 
 

@@ -7,10 +7,11 @@ from ...metrics.catalogue import DRAWS
 from .markdown_tables import markdown_table, short
 
 CAVEATS = """\
-Published figures are of other crops and splits than ours, and of each other, as "test set" says: resampled to one pixel
-spacing and windowed in HU, cut by other rules, split by other lists or not by patient. All are squared energy distances of
-1 - IoU against four readers, V-statistics, which fall with the number of draws: only equal numbers of draws have the same
-bias. Whoever reads a difference between a line of theirs and a line of ours as one of methods reads one of data."""
+Published figures come from other crops and splits than ours, and they also differ from each other in this, as the column
+"test set" shows. Crops were resampled to one pixel spacing and windowed in HU, selected by other rules, and split by other
+lists or not by patient. All figures are squared energy distances of 1 - IoU against four readers. They are V-statistics,
+which fall with the number of draws, so only equal numbers of draws have the same bias. Do not read a difference between a
+published row and one of ours as a difference between methods: the data differ."""
 
 MATCHED = "hm_iou16"  # a table's optional column, and the figure's name
 COMPARED = (*(f"ged{n}_v" for n in DRAWS), MATCHED)

@@ -97,7 +97,7 @@ def _measured(trial: Trial, store: Store, device: torch.device, observe: Observe
         steps=trial.config.steps,
         batch=trial.config.batch,
         ged16=figures["ged16_v"],
-        ged16_floor=evaluation.about["floor"]["ged16_v"],
+        ged16_floor=(evaluation.about.floor or {})["ged16_v"],
         ged=figures["ged_u"],
         hm_iou16=figures["hm_iou16"],
         mode_error=figures["mode_error"],

@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ambiseg.preprocessing.errors import DataError, InputError, PartialError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
+from ...core.calibration import Calibration
 from ...evaluation.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
 from ...evaluation.calibrate_run import SPLIT, choices, fit
+from ...evaluation.check_document import JudgementSummary
 from ...evaluation.evaluate_run import evaluate
-from ...evaluation.judgement import believed, judge
+from ...evaluation.judgement import judge, recalibrated
 from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
 from ...runs.run_folder import Run
@@ -27,7 +28,7 @@ from ...runs.trained import Trained, load_trained
 from ...training.loop import check_data, check_hardware, train
 from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry
-from .notes import done, note, read_notes
+from .notes import Evaluated, Judged, Note, Part, Sampling, Training, note, note_failure, read_notes
 from .trials import Trial, attempts, plan_trials
 
 RUNS = "runs"
@@ -96,7 +97,7 @@ def run_benchmark(trials: Sequence[Trial], work: Work, *, test: bool = False) ->
     except PartialError as error:
         failure = error
     if test:
-        sound = [trial for trial in trials if "failed" not in read_notes(trial.path)]
+        sound = [trial for trial in trials if read_notes(trial.path).failed is None]
         yield from attempts(sound, lambda trial: (trial, _measured(trial, "test", work)))
     if failure:
         raise failure
@@ -106,70 +107,73 @@ def _measured(trial: Trial, split: str, work: Work) -> str:
     """Do what is left of the work on a trial and a split, and return the split."""
     try:
         for part, do in _parts(split).items():
-            if done(read_notes(trial.path), part, work.limit):
+            if read_notes(trial.path).done(part, work.limit):
                 continue
             if work.enough():
                 raise KeyboardInterrupt
             note(trial.path, part, do(trial, work, work.watch(trial, part)))
     except (UsageError, DataError) as error:
         if (trial.path / "run.json").is_file():
-            note(trial.path, "failed", str(error))
+            note_failure(trial.path, str(error))
         raise
-    note(trial.path, "failed", None)
+    note_failure(trial.path, None)
     return split
 
 
-def _parts(split: str) -> Mapping[str, Callable[[Trial, Work, OnProgress], Mapping[str, Any]]]:
+def _parts(split: str) -> Mapping[Part, Callable[[Trial, Work, OnProgress], Note]]:
     """The parts of the work on a split in their order; the names of what is noted."""
     if split == SPLIT:
         return {
             "training": _train,
-            f"calibration-{SPLIT}": _calibrate,
+            "calibration-val": _calibrate,
             "sampling": _time_sampling,
-            f"evaluation-{SPLIT}": lambda *given: _evaluate(SPLIT, *given),
+            "evaluation-val": lambda *given: _evaluate(SPLIT, *given),
         }
     return {
-        f"calibration-{split}": lambda *given: _check_calibration(split, *given),
-        f"evaluation-{split}": lambda *given: _evaluate(split, *given),
+        "calibration-test": lambda *given: _check_calibration("test", *given),
+        "evaluation-test": lambda *given: _evaluate("test", *given),
     }
 
 
-def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Training:
     check_hardware(trial.config.hardware, work.device)
     run = trial.run(work.store, work.device)
     to_the_end = train(
         run, work.store, work.device, lambda seen: on_progress(seen.step, seen.steps), enough=work.enough
     )
     method = load_trained(run.path, work.device, calibrated=False).method
-    return {
-        "steps": max((entry["step"] for entry in run.read_log()), default=0),
-        "stopped_early": not to_the_end,
-        "seconds": training_seconds(run),
-        "parameters": sum(parameter.numel() for parameter in method.parameters()),
-        "device": device_words(work.device),
-        "machine": machine_words(),
-    }
+    return Training(
+        steps=max((entry["step"] for entry in run.read_log()), default=0),
+        stopped_early=not to_the_end,
+        seconds=training_seconds(run),
+        parameters=sum(parameter.numel() for parameter in method.parameters()),
+        device=device_words(work.device),
+        machine=machine_words(),
+    )
 
 
-def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
     """Fit the calibration, keep it in the run, and judge it on the cases that it was fitted on."""
     trained = load_trained(trial.path, work.device, calibrated=False)
     found, patients = _choices(trained, SPLIT, work, on_progress)
     data = work.store.content_hash
     fitted = fit(found, patients, samples=CALIBRATION_SAMPLES, seed=SEED, data=data, weights=trained.weights_hash)
     fitted.calibration.write(trial.path)
-    after = judge(believed(found, fitted.calibration), patients, SEED)
-    return {"limit": work.limit, "before": judge(found, patients, SEED).summary(), "after": after.summary()}
+    return _judged(found, patients, fitted.calibration, work)
 
 
-def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
     """Judge the calibration on cases that it was not fitted on."""
     trained = load_trained(trial.path, work.device)
     if trained.calibration is None:
         raise DataError(f"{trial.path} has lost its calibration.json: delete its benchmark.json to measure it again.")
     found, patients = _choices(trained, split, work, on_progress)
-    after = judge(believed(found, trained.calibration), patients, SEED)
-    return {"limit": work.limit, "before": judge(found, patients, SEED).summary(), "after": after.summary()}
+    return _judged(found, patients, trained.calibration, work)
+
+
+def _judged(found: Sequence[Outcome], patients: Sequence[str], calibration: Calibration, work: Work) -> Judged:
+    before, after = judge(found, patients, SEED), judge(recalibrated(found, calibration), patients, SEED)
+    return Judged(limit=work.limit, before=JudgementSummary.of(before), after=JudgementSummary.of(after))
 
 
 def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) -> tuple[list[Outcome], list[str]]:
@@ -184,16 +188,16 @@ def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) 
     )
 
 
-def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Sampling:
     trained = load_trained(trial.path, work.device)
-    return {str(draws): sampling_seconds(trained, work.store, SPLIT, draws) for draws in TIMED}
+    return {draws: sampling_seconds(trained, work.store, SPLIT, draws) for draws in TIMED}
 
 
-def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Mapping[str, Any]:
+def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Evaluated:
     begun = time.monotonic()
     trained = load_trained(trial.path, work.device)
     evaluation = evaluate(
         trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
     )
     write_numbers(trial.path / f"evaluation-{split}", evaluation)
-    return {"limit": work.limit, "seconds": time.monotonic() - begun}
+    return Evaluated(limit=work.limit, seconds=time.monotonic() - begun)

@@ -6,37 +6,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.tables import read_table
 
-from ...evaluation.stored import AGAIN, CASES, StoredEvaluation, read_evaluation
+from ...evaluation.evaluation import CASES
+from ...evaluation.stored import StoredEvaluation, read_evaluation
+from ...evaluation.summary_document import AGAIN
 from ...metrics.catalogue import DRAWS
+from ...metrics.summary import Figure
 from ...runs.run_folder import Run
 from ...runs.run_record import RunRecord
 from .lidc_trials import RUNS, TIMED
-from .notes import done, read_notes
+from .notes import Notes, Training, read_notes
 
 GED = tuple(f"ged{n}_{kind}" for kind in "vu" for n in DRAWS)
 FIGURES = (*GED, "hm_iou16", "sample_diversity16", "reader_diversity", "top_dice", "best_dice", "empty_error")
 POOLED = ("ambiguity_auroc",)
 NAME = re.compile(r"(.+)-seed(\d+)")  # of a run folder
-NAN = float("nan")
 
-
-@dataclass(frozen=True)
-class Figured:
-    """A mean with its 95 % interval by patient; nan where it is not defined."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, summary: Mapping[str, float | None]) -> "Figured":
-        """The figure of a summary, in which None stands for what is not defined."""
-        return cls(*(NAN if (value := summary[name]) is None else value for name in ("mean", "low", "high")))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Measured:
     entry: str
     seed: int
     record: RunRecord
-    notes: Mapping[str, Any]
+    notes: Notes
     evaluation: StoredEvaluation
 
     @property
@@ -57,24 +47,27 @@ class Measured:
     @property
     def split(self) -> str:
         """Where it was measured."""
-        return str(self.evaluation.about["split"])
+        return self.evaluation.about.split
 
-    def figure(self, name: str) -> Figured:
+    def figure(self, name: str) -> Figure:
         """A figure of the evaluation, or "ece_before" and "ece_after" of calibration."""
         if name.startswith("ece_"):
-            return Figured.of(self.notes[f"calibration-{self.split}"][name.removeprefix("ece_")]["figures"]["ece"])
-        figures = self.evaluation.about.get("figures", {})
-        if name not in figures:
-            raise DataError(f"{self.evaluation.folder} has no figure {name!r}: {AGAIN}.")
-        return Figured.of(figures[name])
+            judged = needed(self.notes.calibration(self.split), self, f"calibration-{self.split}")
+            return (judged.before if name == "ece_before" else judged.after).figures.ece.figure
+        return needed(self.evaluation.about.figures.get(name), self, name).figure
+
+    @property
+    def training(self) -> Training:
+        """The note of its training."""
+        return needed(self.notes.training, self, "training")
 
     def sampling_ms(self, draws: int) -> float:
         """Milliseconds from one image to so many masks of it."""
-        return 1e3 * float(self.notes["sampling"][str(draws)])
+        return 1e3 * needed((self.notes.sampling or {}).get(draws), self, "sampling")
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, str | int | None]:
         """All of it as a line of a CSV; what is not defined stays blank."""
-        training, about, config = self.notes["training"], self.evaluation.about, self.record.config
+        training, about, config = self.training, self.evaluation.about, self.record.config
         names = (*FIGURES, "ece_before", "ece_after", *POOLED)
         return {
             "entry": self.entry,
@@ -82,24 +75,31 @@ class Measured:
             "options": json.dumps(config.options, sort_keys=True),
             "preset": config.preset,
             "seed": self.seed,
-            "steps": training["steps"],
+            "steps": training.steps,
             "batch": config.batch,
-            "parameters": training["parameters"],
-            "training_seconds": _cell(training["seconds"]),
-            "device": training["device"],
-            "machine": training["machine"],
+            "parameters": training.parameters,
+            "training_seconds": _cell(training.seconds),
+            "device": training.device,
+            "machine": training.machine,
             **{f"sampling{n}_ms": _cell(self.sampling_ms(n)) for n in TIMED},
             "split": self.split,
             "cases": len(self.evaluation.rows),
             "patients": len(set(self.evaluation.patients)),
-            "crop": "x".join(map(str, about["crop"])),
-            "weights": about["weights"],
+            "crop": "x".join(map(str, about.crop)),
+            "weights": about.weights,
             **{key: text for name in names for key, text in _cells(name, self.figure(name)).items()},
-            "data": about["data"],
-            "data_hash": about["data_hash"],
-            "weights_hash": about["weights_hash"],
-            "ambiseg": about["ambiseg"],
+            "data": about.data,
+            "data_hash": about.data_hash,
+            "weights_hash": about.weights_hash,
+            "ambiseg": about.ambiseg,
         }
+
+
+def needed(value: T | None, one: Measured, name: str) -> T:
+    """What must have been measured of a run; DataError where it is missing."""
+    if value is None:
+        raise DataError(f"{one.evaluation.folder} has no figure {name!r}: {AGAIN}.")
+    return value
 
 
 def read_measured(folder: Path, split: str, limit: int | None = None, *, runs: str = RUNS) -> list[Measured]:
@@ -107,7 +107,7 @@ def read_measured(folder: Path, split: str, limit: int | None = None, *, runs: s
     found = []
     for path in run_folders(folder, runs):
         notes = read_notes(path)
-        if not done(notes, f"evaluation-{split}", limit):
+        if not notes.done("evaluation-test" if split == "test" else "evaluation-val", limit):
             continue
         found.append(Measured(*entry_and_seed(path), Run.open(path).record, notes, read_evaluation(path, split)))
     return found
@@ -134,8 +134,8 @@ def perfect(one: Measured) -> Mapping[str, float]:
     """
     about = one.evaluation.about
     unbiased = {f"ged{n}_u": 0.0 for n in DRAWS}
-    if about["known_odds"]:
-        return {name: value for name, value in about["floor"].items() if name in GED} | unbiased
+    if about.known_odds:
+        return {name: value for name, value in (about.floor or {}).items() if name in GED} | unbiased
     readers = _readers(one)
     if readers is None:
         return {}
@@ -151,7 +151,7 @@ def _readers(one: Measured) -> int | None:
     return counts.pop() if len(counts) == 1 and min(counts) > 1 else None
 
 
-def _cells(name: str, figure: Figured) -> dict[str, str]:
+def _cells(name: str, figure: Figure) -> dict[str, str]:
     return {name: _cell(figure.mean), f"{name}_low": _cell(figure.low), f"{name}_high": _cell(figure.high)}
 
 

@@ -69,7 +69,7 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
             "`pip install ambiseg[dicom-codecs]`, or decompress the series."
         )
     if (text_of(dataset, "PhotometricInterpretation").upper() or GREY[1]) not in GREY:
-        raise DataError(f"{path.name} holds colours: expected one grey value a pixel; name a series of grey images.")
+        raise DataError(f"{path.name} holds colours: expected one grey value per pixel; name a series of grey images.")
     _settle(dataset, path)
     pixels = _decoded(dataset, syntax, path)
     if pixels.ndim != 2:

@@ -187,7 +187,7 @@ def _voxels(path: Path, header: nib.Nifti1Header, stream: BinaryIO) -> NDArray:
     stored, shape, begin = header.get_data_dtype(), header.get_data_shape(), header.get_data_offset()
     if stored.kind not in "iuf":
         kind = "colours" if stored.names else f"{stored} voxels"
-        raise DataError(f"{path.name} holds {kind}: expected one grey value a voxel; convert it to one channel.")
+        raise DataError(f"{path.name} holds {kind}: expected one grey value per voxel; convert it to one channel.")
     claimed = _claimed(header)
     if isinstance(stream, gzip.GzipFile):
         stream.seek(begin)

@@ -79,9 +79,9 @@ def three_axes(name: str, sizes: list[int]) -> tuple[int, int, int]:
 
 
 def several_values(name: str, count: int) -> DataError:
-    """The error of an image that holds more than one value a voxel."""
+    """The error of an image that holds more than one value per voxel."""
     return DataError(
-        f"{name} holds {count} values a voxel (colours, vectors or layers): expected one grey value a voxel; convert it to "
+        f"{name} holds {count} values per voxel (colours, vectors or layers): expected one grey value per voxel; convert it to "
         "one channel."
     )
 

@@ -1,4 +1,4 @@
-"""`ambiseg data`: what it says of a store, that it finds damage, and that it draws."""
+"""`ambiseg data`: what it says about a store, that it finds damage, and that it draws."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The only store under data/, 20 made lesions of five patients."""
+    """The only store under data/, 20 synthetic lesions of five patients."""
     monkeypatch.chdir(tmp_path)
     return write_known_truth(Path("data/made"), crops=20, size=24)
 

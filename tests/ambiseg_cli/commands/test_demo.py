@@ -1,4 +1,4 @@
-"""The demo from an empty folder, with a shortened training; a second call goes on where the first one was."""
+"""The demo from an empty folder, with a shortened training; a second call continues where the first one stopped."""
 
 import json
 from collections.abc import Callable

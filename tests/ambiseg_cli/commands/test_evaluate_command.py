@@ -75,7 +75,7 @@ def test_numbers_alone_in_place_of_a_report(run):
 
 def test_a_missing_package_is_told_before_the_work(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match="needs pyarrow, which is not installed"):
+    with pytest.raises(UsageError, match="needs pyarrow: run pip install"):
         invoke(run, "--parquet")
     assert not (run / "evaluation-test").exists()
 

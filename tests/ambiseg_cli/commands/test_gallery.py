@@ -1,4 +1,4 @@
-"""`ambiseg gallery` on small untrained runs: which atoms and cells it shows, what it writes, and for whom it has nothing."""
+"""`ambiseg gallery` on small untrained runs: which masks and cells it shows, what it writes, and which methods it refuses."""
 
 from collections.abc import Callable
 from pathlib import Path

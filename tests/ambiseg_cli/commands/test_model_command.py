@@ -1,4 +1,4 @@
-"""`ambiseg model`: from a run to a zip, to an installed model that predicts, and to ONNX; each refusal one sentence."""
+"""`ambiseg model`: from a run to a zip, to an installed model that predicts, and to ONNX; each refusal is one sentence."""
 
 import json
 from collections.abc import Callable

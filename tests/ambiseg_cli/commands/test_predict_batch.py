@@ -1,4 +1,4 @@
-"""`ambiseg predict` on a folder: what kills or holds up one scan costs that scan, and a batch that was killed goes on."""
+"""`ambiseg predict` on a folder: what kills or blocks one scan costs only that scan, and a killed batch continues."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`ambiseg predict` on scans as hospitals have them: other formats, DICOM, grids that are turned and resampled, folders."""
+"""`ambiseg predict` on scans as hospitals have them: other formats, DICOM, rotated and resampled grids, folders."""
 
 import csv
 import gzip

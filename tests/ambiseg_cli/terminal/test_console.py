@@ -1,4 +1,4 @@
-"""What is printed is text and nothing else, whatever names it holds."""
+"""Printed text stays plain text, whatever names it contains."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""No cell that we write for people is a formula, and what is read back is what was written."""
+"""No cell written for people is a formula, and reading back gives what was written."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from ambiseg.models.audit.audit_published import audit, write_audits
 from ambiseg.models.audit.published_figures import read_published
 from ambiseg.models.benchmarks.pages.markdown_tables import write_rows
-from ambiseg.models.evaluation.case_table import write_csv
+from ambiseg.models.evaluation.evaluation import write_csv
 from ambiseg.models.evaluation.stored import _cases as read_cases
 from ambiseg.models.prediction.content import table
 from ambiseg.models.prediction.document import Document, HypothesisEntry, LesionEntry

@@ -1,4 +1,4 @@
-"""Auditing published figures: what they imply by hand, what rounding allows, what cannot be, and a simulated table."""
+"""Auditing published figures: what they imply by hand, what rounding allows, what is impossible, and a simulated table."""
 
 import csv
 import json
@@ -186,7 +186,7 @@ def test_lines_against_a_search_over_all_lines():
 
 @pytest.fixture(scope="module")
 def simulated():
-    """GED at 4, 16 and 64 draws of 1,500 made images whose model and readers draw from known masks, and the truth."""
+    """GED at 4, 16 and 64 draws of 1,500 synthetic images whose model and readers draw from known masks, and the truth."""
     rng = np.random.default_rng(11)
     masks = np.stack([np.arange(12) < size for size in (0, 3, 6, 12)]).astype(np.uint8)[:, None]
     model, truth = np.array([0.1, 0.4, 0.3, 0.2]), np.array([0.4, 0.2, 0.2, 0.2])

@@ -73,7 +73,7 @@ def test_each_trial_changes_what_its_words_say_and_nothing_else(
 
 
 def test_what_changes_nothing_is_left_out(known_truth: Store, tmp_path: Path) -> None:
-    """Preset small has two readers a step and 128 codes."""
+    """Preset small has two readers per step and 128 codes."""
     names = [trial.entry.name for trial in planned(tmp_path, known_truth, *choose_studies(["modal"]))]
     assert names == ["modal", "modal-codes-8", "modal-codes-32", "modal-codes-512"]
     again = planned(tmp_path, known_truth, *choose_studies(["modal"]), settings=[*SMALL, "options.codes=8"])

@@ -1,4 +1,4 @@
-"""The known-truth benchmark on a few steps of two methods: measured, written, stopped and gone on with, refused."""
+"""The known-truth benchmark on a few steps of two methods: measured, written, stopped and continued, refused."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The benchmark on real readers, on a made store and tiny nets: measured, stopped anywhere, gone on with, tabulated."""
+"""The benchmark on real readers, with a synthetic store and tiny networks: measured, stopped anywhere, continued, tabulated."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from ambiseg.models.benchmarks.pages.lidc_page import write_results
 from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, Entry
 from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import read_measured
-from ambiseg.models.benchmarks.trials.notes import read_notes
+from ambiseg.models.benchmarks.trials.notes import Notes, read_notes
 from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.benchmarks.trials.winners import winners
 from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
@@ -163,7 +163,7 @@ def test_what_was_stopped_anywhere_goes_on_to_the_same(
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, known_truth, watch=stop)
     assert (tmp_path / "runs/mheads-gate-seed0/checkpoint.pt").is_file()
-    assert read_notes(tmp_path / "runs/mheads-gate-seed0") == {}
+    assert read_notes(tmp_path / "runs/mheads-gate-seed0") == Notes()
     pieces = 0
     while True:
         asked = iter([False, *[True] * 1000])

@@ -1,4 +1,4 @@
-"""The step benchmark: exactly the arithmetic that a known net has, what is computed twice, phases and their weights."""
+"""The step benchmark: exactly the arithmetic of a known network, what is computed twice, phases and their weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_broadcast_axis_is_read_once() -> None:
 
 
 def test_the_limit_is_the_longer_of_arithmetic_and_traffic() -> None:
-    """At 100 FLOPs and 10 bytes a second: 300 FLOPs take 3 s, 50 bytes 5 s; in half precision at twice the speed."""
+    """At 100 FLOPs and 10 bytes per second: 300 FLOPs take 3 s, 50 bytes 5 s; in half precision at twice the speed."""
 
     def call(dtype: torch.dtype, flops: int, moved: int) -> Call:
         return Call(torch.mm, (Layout((1,), (1,), dtype),), (), flops, moved)

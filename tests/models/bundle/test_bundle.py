@@ -1,4 +1,4 @@
-"""Sharing models: what goes into the zip, what of a stranger's zip is refused, what an installed model gives."""
+"""Sharing models: what goes into the zip, what is refused in someone else's zip, what an installed model predicts."""
 
 import hashlib
 import json

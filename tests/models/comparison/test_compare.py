@@ -120,7 +120,7 @@ def test_unknown_and_pooled_figures(compared, figure, message):
 
 
 def test_an_older_evaluation_lacks_a_figure(compared):
-    with pytest.raises(DataError, match="has no column 'top_dice' in its cases: make it anew"):
+    with pytest.raises(DataError, match="has no column 'top_dice' in its cases: run `ambiseg evaluate` again"):
         compared(figures=["top_dice"])
 
 
@@ -189,12 +189,12 @@ def test_an_evaluation_that_does_not_say_is_refused(stored_run):
     about = json.loads(file.read_text())
     del about["data_hash"]
     file.write_text(json.dumps(about))
-    with pytest.raises(DataError, match="`data_hash` is missing; make it anew"):
+    with pytest.raises(DataError, match="`data_hash` is missing; run `ambiseg evaluate` again"):
         compare(read_evaluations(runs, "test"), ["ged16_v"])
 
 
 def test_seeds_and_calibration_may_differ(compared):
-    notes = compared(about={"seed": 3, "calibrated": {"temperature": 1.4}}).notes
+    notes = compared(about={"seed": 3, "calibrated": {"temperature": 1.4, "split": "val"}}).notes
     assert "The draws' seeds differ: 0, 3." in notes
     assert "Not all runs are calibrated, only two." in notes
 
@@ -203,7 +203,7 @@ def test_written_files_say_what_was_found(compared, tmp_path):
     found = compared({"ged16_v": [0.5]}, {"ged16_v": [0.25]})
     found.write(tmp_path / "out")
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert written == json.loads(json.dumps(found.summary()))
+    assert written == found.model_dump(mode="json")
     assert (written["differences"][0]["difference"], written["differences"][0]["low"]) == (-0.25, None)
     assert math.isnan(found.differences[0].low)
     with (tmp_path / "out" / "comparison.csv").open(newline="") as file:

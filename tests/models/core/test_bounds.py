@@ -1,4 +1,4 @@
-"""Every size that a stranger's record may name has a bound, and a method is measured before room is made for it."""
+"""Every size in a model's record has a bound, and a method's size is checked before memory is allocated for it."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""The ranking: hand-computed lists, known modes, and that neither the draws' order nor their number moves it."""
+"""The ranking: hand-computed lists, known modes, and that neither the order of the draws nor their number changes it."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Finite distributions over masks: their atoms, draws and shared stories, on masks that are known."""
+"""Finite distributions over masks: their masks, draws and shared latent samples, on masks that are known."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Dropout's factors: their share, their mean, and where they lie in memory."""
+"""Dropout's factors: their share, their mean, and their layout in memory."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which readers a batch shows, and the modes that flips make of one label map."""
+"""Which readers appear in a batch, and the modes that flips make of one label map."""
 
 import torch
 

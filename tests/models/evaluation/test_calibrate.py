@@ -1,11 +1,12 @@
-"""Fitting a calibration: known distortions are undone, shifts are fitted only where they help, and only val is looked at."""
+"""Fitting a calibration: known distortions are corrected, shifts are fitted only where they help, and only val is used."""
 
 import numpy as np
 import pytest
 
 from ambiseg.models.core.calibration import FLOOR, Calibration
 from ambiseg.models.evaluation.calibrate_run import CHOICES, Events, calibrate, check_split, choices, choose, fitted
-from ambiseg.models.evaluation.judgement import believed, judge
+from ambiseg.models.evaluation.check_document import JudgementSummary
+from ambiseg.models.evaluation.judgement import judge, recalibrated
 from ambiseg.models.metrics.outcomes import Outcome
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.store import Store
@@ -104,14 +105,14 @@ def test_the_check_sees_the_gain() -> None:
     )
     _, (inverse, empty, none), _ = choose(found, patients)
     calibration = calibrated(1 / inverse, empty, none)
-    before, after = judge(others, of_others), judge(believed(others, calibration), of_others)
+    before, after = judge(others, of_others), judge(recalibrated(others, calibration), of_others)
     for name in ("nll", "brier", "ece", "top_ece"):
         assert after.figures[name].mean < before.figures[name].mean
     assert after.figures["ece"].mean < 0.02 < before.figures["ece"].mean
     for one in after.coverage:
         assert one.held == pytest.approx(one.stated, abs=0.03)
     assert before.coverage[0].stated > before.coverage[0].held + 0.05
-    assert set(before.summary()) == {"figures", "reliability", "credible_sets"}
+    assert set(JudgementSummary.of(before).model_dump()) == {"figures", "reliability", "credible_sets"}
 
 
 def calibrated(temperature: float, empty: float, none: float) -> Calibration:

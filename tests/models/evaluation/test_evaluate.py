@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from ambiseg.models.core.calibration import Calibration
 from ambiseg.models.core.predictive import Atoms, SampledPredictive
 from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.floor import floor
@@ -30,6 +32,11 @@ CASES, READERS, SIZE = 240, 4, 12
 POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large
 
 
+def document(evaluation: Evaluation) -> dict[str, Any]:
+    """What an evaluation's summary.json holds."""
+    return evaluation.summary().model_dump(mode="json")
+
+
 def population_masks():
     """What a reader may draw: nothing, a small square, a large square."""
     masks = np.zeros((3, SIZE, SIZE), np.uint8)
@@ -39,7 +46,7 @@ def population_masks():
 
 
 def write_cases(path, name="squares", cases=CASES, split="test"):
-    """Crops whose image holds their row, read by four readers of the population; three crops a patient."""
+    """Crops whose image holds their row, read by four readers of the population; three crops per patient."""
     rng = np.random.default_rng(0)
     patients = [f"p{row // 3:03d}" for row in range(cases)]
     with write_store(path, StoreInfo(name, "test", HOUNSFIELD), dict.fromkeys(patients, split)) as writer:
@@ -155,7 +162,7 @@ def test_an_oracle_that_knows_the_population_scores_its_floor(store):
 
 def test_exact_weights_have_no_share_of_the_draws(store):
     found = evaluate(readers_oracle(store, exact=True), store, "test")
-    assert found.about["weights"] == "exact"
+    assert found.about.weights == "exact"
     assert found.figures["ged_v"].mean == pytest.approx(0, abs=1e-7)
     diversity = found.figures["reader_diversity"].mean
     floor = 4 * standard_error(found, "ged16_v")
@@ -166,24 +173,24 @@ def test_exact_weights_have_no_share_of_the_draws(store):
 
 def test_an_oracle_of_known_odds_scores_the_exact_floor(modes):
     found = evaluate(truth_oracle(modes), modes, "test", samples=64)
-    assert found.about["floor"]["ged16_v"] == pytest.approx(floor(modes, samples=16))
-    assert found.about["floor"]["ged_v"] == pytest.approx(floor(modes, samples=64))
+    assert found.about.floor["ged16_v"] == pytest.approx(floor(modes, samples=16))
+    assert found.about.floor["ged_v"] == pytest.approx(floor(modes, samples=64))
     for name in ("ged16_v", "ged_v"):
         margin = 4 * standard_error(found, name)
-        assert found.figures[name].mean == pytest.approx(found.about["floor"][name], abs=margin)
+        assert found.figures[name].mean == pytest.approx(found.about.floor[name], abs=margin)
     for name in ("ged16_u", "ged_u"):
         assert found.figures[name].mean == pytest.approx(0, abs=4 * standard_error(found, name))
     exact = evaluate(truth_oracle(modes, exact=True), modes, "test")
-    assert exact.about["floor"]["ged_v"] == 0
-    assert exact.about["floor"]["ged100_v"] == pytest.approx(floor(modes, samples=100))
-    assert set(found.about["floor"]) == {"ged16_v", "ged50_v", "ged_v"}
+    assert exact.about.floor["ged_v"] == 0
+    assert exact.about.floor["ged100_v"] == pytest.approx(floor(modes, samples=100))
+    assert set(found.about.floor) == {"ged16_v", "ged50_v", "ged_v"}
     for name in ("ged_v", "ged_u", "mode_error", "empty_error", "hypothesis_ece", "top_ece", "pixel_ece"):
         assert exact.figures[name].mean == pytest.approx(0, abs=1e-7), name
     assert exact.figures["ot_iou"].mean == pytest.approx(1, abs=1e-7)
     for n in (16, 50, 100):
         name = f"ged{n}_v"
         margin = 4 * standard_error(exact, name)
-        assert exact.figures[name].mean == pytest.approx(exact.about["floor"][name], abs=margin)
+        assert exact.figures[name].mean == pytest.approx(exact.about.floor[name], abs=margin)
 
 
 def test_mode_probabilities_are_reported_by_group(modes):
@@ -195,7 +202,7 @@ def test_mode_probabilities_are_reported_by_group(modes):
     assert found.modes["sure"].error == pytest.approx((0.3 + 0.3 + 0.6) / 3)
     assert found.modes["unsure"].error == pytest.approx(0, abs=1e-7)
     assert found.figures["mode_error"].mean == pytest.approx(0.4 / 4)
-    summary = json.loads(json.dumps(found.summary()))
+    summary = document(found)
     assert summary["modes"]["sure"] == {
         "cases": 10,
         "truth": pytest.approx(SURE.tolist()),
@@ -243,7 +250,7 @@ def test_the_error_of_stated_pixels_by_hand(modes):
     inner, outer = 16 * (0.25 * 1.0 + 0.75 * 0.7), 48 * (0.25 * 0.9 + 0.75 * 0.3)
     assert found.figures["pixel_ece"].mean == pytest.approx(0, abs=1e-7)
     assert found.figures["stated_pixel_ece"].mean == pytest.approx(abs(0.2 - (inner + outer) / SIZE**2), abs=1e-6)
-    json.dumps(found.summary(), allow_nan=False)
+    json.dumps(document(found), allow_nan=False)
 
 
 def test_refine_states_its_calibration_net(known_truth, made_run):
@@ -281,7 +288,7 @@ def test_the_ece_of_a_list_falls_with_its_length(store):
 
 
 def test_hypotheses_of_known_reliability(store):
-    """Readers of the population bear out its odds; a model that is sure of its favourite is wrong by what it leaves out."""
+    """Readers of the population agree with its probabilities; a model certain of its favourite errs by what it omits."""
     honest = evaluate(population_oracle(store, exact=True), store, "test")
     assert honest.figures["hypothesis_ece"].mean < 0.05
     assert honest.figures["top_ece"].mean < 0.05
@@ -304,7 +311,7 @@ def test_ambiguity_tells_where_readers_disagree(store):
         read = case.scores["empty_readers"]
         assert disagree == (0 < read < 1)
     assert found.figures["ambiguity_auroc"].mean > 0.95
-    assert found.about["notes"] == []
+    assert found.about.notes == []
     blind = evaluate(population_oracle(store, exact=True), store, "test")
     assert blind.figures["ambiguity_auroc"].mean == 0.5
 
@@ -318,7 +325,7 @@ def test_a_split_without_disagreement_says_so(tmp_path):
     same = Store.open(tmp_path / "data")
     found = evaluate(population_oracle(same), same, "test")
     assert math.isnan(found.figures["ambiguity_auroc"].mean)
-    assert found.about["notes"] == [
+    assert found.about.notes == [
         "In no case two readers' masks share nothing, so the AUROC of the ambiguity is not defined."
     ]
     assert found.figures["reader_diversity"].mean == 0
@@ -350,9 +357,9 @@ def test_surface_distances_are_in_the_data_sets_mm(tmp_path):
 def test_evaluations_of_draws_and_of_exact_weights_share_their_estimators(store):
     oracles = (population_oracle(store), population_oracle(store, exact=True))
     draws, exact = (evaluate(oracle, store, "test", limit=3).about for oracle in oracles)
-    assert (draws["weights"], exact["weights"]) == ("draws", "exact")
-    assert draws["estimators"] == exact["estimators"]
-    assert draws["calibrated"] is None
+    assert (draws.weights, exact.weights) == ("draws", "exact")
+    assert draws.estimators == exact.estimators
+    assert draws.calibrated is None
 
 
 def test_a_runs_calibration_is_used_and_told(store):
@@ -361,15 +368,15 @@ def test_a_runs_calibration_is_used_and_told(store):
     plain = evaluate(oracle, store, "test", limit=30)
     oracle.calibration = Calibration(temperature=4, **fitted)
     found = evaluate(oracle, store, "test", limit=30)
-    assert found.about["calibrated"]["temperature"] == 4
+    assert found.about.calibrated.temperature == 4
     assert np.ptp(found.cases[0].outcome.probabilities[:-1]) < np.ptp(plain.cases[0].outcome.probabilities[:-1])
     assert found.figures["ged16_v"] == plain.figures["ged16_v"]
-    json.dumps(found.summary())
+    json.dumps(document(found))
 
 
 def test_readers_have_no_modes(store):
     found = evaluate(population_oracle(store), store, "test", limit=3)
-    assert (found.modes, "modes" in found.summary(), "floor" in found.about) == ({}, False, False)
+    assert (found.modes, "modes" in document(found), "floor" in document(found)) == ({}, False, False)
     assert found.figures["mode_error"].cases == 0
 
 
@@ -393,7 +400,7 @@ def test_whole_images_are_evaluated_when_asked_for(store):
     oracle.record.crop = 4
     whole = evaluate(oracle, store, "test", limit=5, whole=True)
     same = evaluate(readers_oracle(store, exact=True), store, "test", limit=5)
-    assert (centre.about["crop"], whole.about["crop"]) == ([4, 4], [SIZE, SIZE])
+    assert (centre.about.crop, whole.about.crop) == ([4, 4], [SIZE, SIZE])
     assert [case.scores for case in whole.cases] == [pytest.approx(case.scores, nan_ok=True) for case in same.cases]
 
 
@@ -428,7 +435,7 @@ def test_large_crops_are_cut_to_the_training_crop(store):
     oracle = readers_oracle(store, crop=4)
     found = evaluate(oracle, store, "test", limit=30)
     assert oracle.side == 4
-    assert found.about["crop"] == [4, 4]
+    assert found.about.crop == [4, 4]
     for case in found.cases:  # the small and the large square both fill these four pixels: one mask or none is left
         share = case.scores["empty_readers"]
         assert case.scores["reader_diversity"] == pytest.approx(2 * share * (1 - share))

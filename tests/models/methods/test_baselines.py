@@ -1,4 +1,4 @@
-"""The baselines against slow versions of themselves; then, trained on readers of known distributions, what each one misses."""
+"""The baselines against slow versions of themselves; then what each one fails to learn from readers of known distributions."""
 
 from collections.abc import Callable
 from typing import Any

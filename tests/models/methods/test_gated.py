@@ -1,4 +1,4 @@
-"""The gated mixture: its probabilities against the parts that they are made of, and what each part learns from."""
+"""The gated mixture: its probabilities against their parts, and which data each part learns from."""
 
 from collections.abc import Callable
 from typing import Any

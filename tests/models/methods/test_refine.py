@@ -1,4 +1,4 @@
-"""Calibrated adversarial refinement: who learns what, ignored pixels, the black box, and what the calibration loss is for."""
+"""Calibrated adversarial refinement: what each network learns, ignored pixels, the black box, and the calibration loss."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The losses of both players, R1 and the calibration loss against their formulas; contexts leave a net as it was."""
+"""The losses of both players, R1 and the calibration loss against their formulas; contexts leave a network unchanged."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The energy score against slow sums, and that the true distribution of masks has the least."""
+"""The energy score against slow sums, and that the true distribution of masks has the smallest score."""
 
 import itertools
 

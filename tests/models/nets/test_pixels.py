@@ -1,4 +1,4 @@
-"""Masks as pixels: what is ignored counts for nothing."""
+"""Masks as pixels: ignored pixels have no effect."""
 
 import pytest
 import torch

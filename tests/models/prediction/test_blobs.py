@@ -1,4 +1,4 @@
-"""Blobs in a made piece of lung: balls are found at their places and sizes, and tubes and walls come after them."""
+"""Blobs in a synthetic piece of lung: balls are found at their positions and sizes, and tubes and walls rank below them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is said of scans that a model is not made for."""
+"""Warnings about scans for which a model was not trained."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

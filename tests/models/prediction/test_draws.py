@@ -1,4 +1,4 @@
-"""Stitching slices, against what it must do to logits written by hand."""
+"""Joining slices, against hand-written results for small logits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The lungs of made chests, whose shape is known."""
+"""The lungs of synthetic chests, whose shape is known."""
 
 import math
 

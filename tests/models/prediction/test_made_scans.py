@@ -1,4 +1,4 @@
-"""Made scans of every geometry, points everywhere in them, every shipped model: all that a prediction writes is made."""
+"""Synthetic scans of every geometry, points everywhere in them, every shipped model: a prediction writes all its files."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Nothing assumes CT, four readers, one channel or two classes: the whole way on data that has none of these."""
+"""Nothing assumes CT, four readers, one channel or two classes: all steps on data that has none of these."""
 
 from pathlib import Path
 

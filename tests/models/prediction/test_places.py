@@ -1,4 +1,4 @@
-"""Where lesions are looked for: all that the user may say, and what happens when nothing is said."""
+"""Where lesions are searched for: everything the user may give, and what happens if nothing is given."""
 
 from collections.abc import Callable
 from pathlib import Path

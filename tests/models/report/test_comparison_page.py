@@ -1,4 +1,4 @@
-"""The page of a comparison says what the comparison found, and needs nothing else."""
+"""The page of a comparison reports what the comparison found and loads nothing else."""
 
 import base64
 import re
@@ -83,5 +83,5 @@ def test_notes_are_told(compared, tmp_path):
     assert not comparison.notes
     few = compare(evaluations[:2], ["ged16_v"])
     assert findings(few.differences) == "second better in ged16_v"
-    noted = type(comparison)(comparison.about, comparison.runs, comparison.differences, ("Mind <this>.",))
+    noted = comparison.model_copy(update={"notes": ("Mind <this>.",)})
     assert "Mind &lt;this&gt;." in write_comparison(tmp_path, noted, evaluations).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The folder of an evaluation and its page: whole, without network, without patients."""
+"""The folder of an evaluation and its page: complete, without network access, without patient names."""
 
 import base64
 import hashlib
@@ -131,8 +131,8 @@ def test_pages_of_whatever_is_defined(made, options):
     page = Page(render_page(evaluation, []))
     assert not page.open
     assert "nan" not in page.words.lower().split()
-    assert ("Perfect model" in page.words) == evaluation.about["known_odds"]
-    assert all(line in page.words for line in evaluation.about["estimators"].values())
+    assert ("Perfect model" in page.words) == evaluation.about.known_odds
+    assert all(line in page.words for line in evaluation.about.estimators.values())
 
 
 def test_notes_and_calibration_are_told(made):

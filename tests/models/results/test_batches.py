@@ -126,7 +126,7 @@ def test_another_request_is_refused_unless_all_is_done_again(batches: Batches) -
 
 
 def test_the_folder_is_a_batchs_before_its_first_case_is_begun(batches: Batches) -> None:
-    """So that a kill at any moment leaves what the same call goes on with."""
+    """So that after a kill at any moment the same call can continue."""
     seen: list[dict[str, str]] = []
 
     def predict(case: Case, folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is finished is kept: a picture, a report or an export that fails costs itself alone, with its reason."""
+"""Finished results are kept: a picture, a report or an export that fails is missing alone, with its reason."""
 
 import errno
 import json

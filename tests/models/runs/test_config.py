@@ -1,4 +1,4 @@
-"""Settings: which layer wins, and what is said of a bad key."""
+"""Settings: which layer takes precedence, and the message for a bad key."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The device asked for is the device used, or an error."""
+"""The requested device is used, or there is an error."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Freed memory is kept: blocks that are made again and again cost no new pages."""
+"""Freed memory is kept: blocks that are allocated again and again cost no new pages."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Half precision where a device has units for it, and never without a word where it has none."""
+"""Half precision if a device has units for it, and never silently if it has none."""
 
 import platform
 from pathlib import Path

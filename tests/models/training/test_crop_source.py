@@ -1,4 +1,4 @@
-"""Where training crops come from: every crop once an epoch, the same crops from memory and from disk, dealt anew."""
+"""Where training crops come from: every crop once per epoch, the same crops from memory and from disk, and composed images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Training that is killed without warning at random moments ends with the weights of training that was left alone."""
+"""Training that is killed without warning at random moments ends with the weights of uninterrupted training."""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""The curves of a run: numbers along their axes are written out, at round places, whatever the values are."""
+"""The curves of a run: numbers along their axes are written in full, at round values, whatever the data."""
 
 import re
 from pathlib import Path

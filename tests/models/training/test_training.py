@@ -1,4 +1,4 @@
-"""The training loop: what it learns, what it keeps, how it stops."""
+"""The training loop: what it learns, what it keeps, and how it stops."""
 
 import json
 import math

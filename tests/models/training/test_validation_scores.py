@@ -1,4 +1,4 @@
-"""The cheap figures of a validation: means of what single images have, and fast enough to be run often."""
+"""The cheap figures of a validation: means over single images, and fast enough to be computed often."""
 
 import math
 import time

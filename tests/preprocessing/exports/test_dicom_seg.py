@@ -1,4 +1,4 @@
-"""DICOM SEGs: the voxels come back, the headers say what they must and no more, validators and viewers' readers agree."""
+"""DICOM SEGs: the voxels come back, the headers contain what they must and no more, validators and viewers' readers agree."""
 
 import logging
 import shutil

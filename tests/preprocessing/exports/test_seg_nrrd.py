@@ -1,4 +1,4 @@
-"""Files for 3D Slicer: the same voxels at the same places for slicerio, SimpleITK and pynrrd."""
+"""Files for 3D Slicer: the same voxels at the same positions for slicerio, SimpleITK and pynrrd."""
 
 import sys
 from collections.abc import Sequence

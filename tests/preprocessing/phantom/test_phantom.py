@@ -1,4 +1,4 @@
-"""The simulated cohort: true to LIDC where it must be, calibrated where it is invented, and the same every time."""
+"""The simulated cohort: faithful to LIDC where it must be, calibrated where it is invented, and reproducible."""
 
 import json
 import re

@@ -222,9 +222,9 @@ def other_format(folder: Path) -> Path:
     ("make", "message"),
     [
         (four_volumes, r"scan.mha holds several volumes \(6 x 5 x 4 x 2\): expected one volume"),
-        (colours, r"scan.mha holds 3 values a voxel \(colours, vectors or layers\): expected one grey value"),
-        (layers, "scan.nrrd holds 2 values a voxel"),
-        (complex_numbers, "scan.nrrd holds 2 values a voxel"),
+        (colours, r"scan.mha holds 3 values per voxel \(colours, vectors or layers\): expected one grey value"),
+        (layers, "scan.nrrd holds 2 values per voxel"),
+        (complex_numbers, "scan.nrrd holds 2 values per voxel"),
         (not_a_number, "scan.mha holds 1 voxels that are not numbers"),
         (sheared_nrrd, "affine of scan.nhdr is sheared by 11.3 degrees"),
         (sheared_mha, "affine of scan.mha is sheared by 11.3 degrees"),
@@ -312,8 +312,8 @@ def test_a_header_by_hand_is_read_as_itk_reads_it(tmp_path: Path, header: str, d
         ("vector domain domain domain", None),
         ("domain domain domain list", None),
         ("domain domain domain time", None),
-        ("RGB-color domain domain domain", "holds 3 values a voxel"),
-        ("list domain domain domain", "holds 2 values a voxel"),
+        ("RGB-color domain domain domain", "holds 3 values per voxel"),
+        ("list domain domain domain", "holds 2 values per voxel"),
         ("domain domain domain time", r"holds several volumes \(2 x 3 x 4 x 2\)"),
     ],
 )
@@ -390,7 +390,7 @@ def test_what_itk_keeps_of_a_nifti_file_hinders_nothing(tmp_path: Path, suffix: 
         (NRRD + "spacings: 1 1 2\n", "1 1 2", "1 2", "says spacings = 1 2: expected 3 values"),
         (NRRD + "spacings: 1 1 2\n", "spacings", "spacinhs", "has a field spacinhs, which NRRD does not know"),
         (NRRD + ROOM, "(0,0,1.25)", "(0,0,nan)", "says space directions = .*: expected finite numbers"),
-        (NRRD + ROOM, "(0,0,1.25)", "none", "holds 4 values a voxel"),
+        (NRRD + ROOM, "(0,0,1.25)", "none", "holds 4 values per voxel"),
         (NRRD + ROOM, "(1,2,3)", "(1,inf,3)", "says space origin = .*: expected finite numbers"),
         (NRRD + ROOM, "space: left", "space: lift", "says space = lift-posterior-superior: expected left-posterior"),
         (
@@ -438,7 +438,7 @@ def test_what_itk_keeps_of_a_nifti_file_hinders_nothing(tmp_path: Path, suffix: 
         (MHD + "CompressedData = False\n", "False", "True", "is not a whole MetaImage file"),
         (MHD, "ObjectType = Image", "ObjectType = Tube", "is not a whole MetaImage file"),
         (MHD + "ElementToIntensityFunctionSlope = 1\n", "Slope = 1", "Slope = 2", "are to be scaled"),
-        (MHD + "ElementNumberOfChannels = 1\n", "Channels = 1", "Channels = 3", "holds 3 values a voxel"),
+        (MHD + "ElementNumberOfChannels = 1\n", "Channels = 1", "Channels = 3", "holds 3 values per voxel"),
         (MHD + "DistanceUnits = mm\n", "= mm", "= um", "gives lengths in um: expected mm"),
         (
             MHD + "HeaderSize = 0\n",

@@ -384,7 +384,7 @@ def bad_number(folder: Path, write: Write) -> None:
         (skewed_rows, DataError, "^The affine of scan is sheared by 11"),
         (two_at_one_place, DataError, "^Two different images lie at one place, z = -30 mm"),
         (enhanced, DataError, r"^Series 1 is enhanced DICOM \(4 frames a file\): expected one slice a file; convert"),
-        (colours, DataError, "^00000[0-3].dcm holds colours: expected one grey value a pixel"),
+        (colours, DataError, "^00000[0-3].dcm holds colours: expected one grey value per pixel"),
         (no_position, DataError, "^000000.dcm has no ImagePositionPatient"),
         (bad_number, DataError, r"^000000.dcm has ImagePositionPatient 'x150.5\\-140.25\\-30.0': expected 3 numbers"),
     ],

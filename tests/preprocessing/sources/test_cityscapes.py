@@ -1,4 +1,4 @@
-"""Multimodal Cityscapes, on a tiny made set in the official layout: splits, resolution, labels, the 32 modes, refusals."""
+"""Multimodal Cityscapes, on a tiny synthetic set in the official layout: splits, resolution, labels, the 32 modes, refusals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,13 +61,13 @@ def write_cityscapes(root: Path, frames: dict[str, tuple[str, ...]] | None = Non
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made set that tests only read."""
+    """A synthetic set that tests only read."""
     return write_cityscapes(tmp_path_factory.mktemp("cityscapes"))
 
 
 @pytest.fixture(scope="module")
 def store(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The made set at quarter resolution, 16 x 32."""
+    """The synthetic set at quarter resolution, 16 x 32."""
     return made_store(root, tmp_path_factory.mktemp("store") / "cityscapes")
 
 

@@ -1,4 +1,4 @@
-"""The MNIST guessing game: IDX files read and refused, the game against its slow definition, and the store that it makes."""
+"""The MNIST guessing game: IDX files read and refused, the game against its slow definition, and the resulting store."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""The mosaic: which crops it shows, that outlines are where masks are, and that nobody is named."""
+"""The mosaic: which crops it shows, that outlines are where masks are, and that no patient is named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The dataset store: what goes in comes out, the same crops give the same bytes, and damage is found."""
+"""The dataset store: what is written is read back, the same crops give the same bytes, and damage is found."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Whatever place a scan's voxels have: it is refused, or what is written lies there for nibabel and for SimpleITK."""
+"""Whatever a scan's geometry: either it is refused, or nibabel and SimpleITK see the results at the same place."""
 
 import tempfile
 from itertools import permutations, product

@@ -1,4 +1,4 @@
-"""A part of a scan on an isotropic grid: values, places and masks go with it."""
+"""A part of a scan on an isotropic grid, with the right values, positions and masks."""
 
 import numpy as np
 import pytest

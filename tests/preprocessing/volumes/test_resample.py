@@ -1,4 +1,4 @@
-"""Resampling by matrices: linear images are reproduced, areas are kept, and the way back is the way there."""
+"""Resampling by matrices: linear images are reproduced, areas are kept, and the inverse undoes it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What masks hold: labels, and what resampling makes of them."""
+"""Values of masks: labels, and the effects of resampling on them."""
 
 import numpy as np
 import pytest

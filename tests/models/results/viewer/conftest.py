@@ -1,4 +1,4 @@
-"""Predictions made by hand: a bright block in a dark scan, hypotheses of known place and size, without a model."""
+"""Predictions written by hand: a bright block in a dark scan, hypotheses of known position and size, without a model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, obeys mouse and keys, and puts everything where it is in the patient."""
+"""The page in a real browser: it draws, responds to mouse and keys, and shows everything at its position in the patient."""
 
 import io
 import shutil
@@ -58,7 +58,7 @@ def opened(browser, made, tmp_path):
 
 
 def settle(page):
-    """Wait until what was asked for is drawn."""
+    """Wait until the request is drawn."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 

@@ -1,4 +1,4 @@
-"""What the page shows, over all geometries: whole numbers of Python, within the scan, with all that is marked."""
+"""What the page shows, over all geometries: Python integers, within the scan, including everything that is marked."""
 
 import json
 

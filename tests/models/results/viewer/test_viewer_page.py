@@ -1,4 +1,4 @@
-"""The page of a prediction: whole, without network or patient, with the voxels where they belong."""
+"""The page of a prediction: complete, without network access or patient data, with the voxels in their place."""
 
 import base64
 import gzip

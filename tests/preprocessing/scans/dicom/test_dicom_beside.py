@@ -1,4 +1,4 @@
-"""What lies in a DICOM folder beside the slices of the scan: passed over and said, unless it may be a damaged slice."""
+"""Other files in a DICOM folder beside the scan's slices: ignored and reported, unless one may be a damaged slice."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""Compressed DICOM, as many archives hand it out: written by GDCM, read as what it was before."""
+"""Compressed DICOM, as many archives provide it: compressed by GDCM, it reads like the original."""
 
 from collections.abc import Callable
 from pathlib import Path

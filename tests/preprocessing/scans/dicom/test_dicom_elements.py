@@ -1,4 +1,4 @@
-"""The elements of DICOM files that break its rules: read where there is one way to read them, else named."""
+"""DICOM elements that break the rules: read if there is exactly one way to read them, else named in an error."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Equal steps between slices, whatever their positions were rounded to; a missing slice is always seen."""
+"""Equal steps between slices, however their positions were rounded; a missing slice is always detected."""
 
 import numpy as np
 import pytest
