@@ -53,7 +53,7 @@ def test_info_of_known_odds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert facts["special"] == {"mode probabilities are reported by": "cue"}
     printed = run("info").stdout
     assert "3 masks with known odds a crop" in printed
-    assert "Crops by masks that mark something" in printed
+    assert "Crops by non-empty masks" in printed
     assert "- mode probabilities are reported by: cue" in (store.path / "README.md").read_text()
 
 

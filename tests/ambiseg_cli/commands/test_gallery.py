@@ -98,7 +98,7 @@ def test_improbable_cells_are_blank(tmp_path: Path) -> None:
         (("--split", "dev"), 3, "No split 'dev'"),
         (("--images", 0), 2, "at least one"),
         (("--atoms", 0), 2, "at least one"),
-        (("-o", "folder/"), 2, "exists already"),
+        (("-o", "folder/"), 2, "already exists"),
     ],
 )
 def test_bad_arguments(
