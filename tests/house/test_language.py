@@ -32,7 +32,7 @@ SINGLE = (
 )
 COUNTED = (
     "bits|bytes|clicks|codes|colours|convolutions|crops|digits|draws|entries|figures|files|frames|GB|"
-    "images|lines|MB|masks|milliseconds|minutes|ms|nats|passes|pixels|points|ratings|readers|rows|seconds|"
+    "images|lines|MB|masks|milliseconds|minutes|ms|nats|passes|pixels|points|ratings|readers|samples|rows|seconds|"
     "slices|steps|values"
 )
 
@@ -51,7 +51,7 @@ PHRASES = (
         "one row per crop",
     ),
     Phrase(rf"\b(?:{COUNTED}) an? (?:{UNIT})\b", "draws per image"),
-    Phrase(r"\bexpected\b[^.\n]*[,;:] came\b", "expected X, got Y"),
+    Phrase(r"[,;:] came\b", "expected X, got Y"),
     Phrase(r"\bparted (?:as|among|at|by|from|into|where)\b", "separated, split"),
     Phrase(r"\bImply\b", "Infer"),
     Phrase(r"\bis all of its own\b", "is on its own"),
