@@ -70,7 +70,10 @@ Probabilities = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="A run folder or a model's name. Default: the newest run, or else an installed or shipped model.", show_default=False),
+    typer.Option(
+        help="A run folder or a model's name. Default: the newest run, or else an installed or shipped model.",
+        show_default=False,
+    ),
 ]
 Depth = Annotated[
     float | None,

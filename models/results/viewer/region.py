@@ -1,4 +1,4 @@
-"""The part of a scan that the page shows about a lesion."""
+"""The part of a scan that the page shows around a lesion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from ...prediction.neighbourhood import Box
 
 SIDES_MM = (64.0, 56.0, 48.0, 40.0)  # of the region: the first that has few enough voxels
 MOST_MM = 80.0
-MARGIN_MM = 8.0  # kept about all that is marked
+MARGIN_MM = 8.0  # kept around everything that is marked
 VOXELS = 1_000_000
 MARKED = 0.05  # the probability from which a voxel counts as marked
 
@@ -18,10 +18,10 @@ Extent = tuple[list[int], list[int]]
 
 
 def region(result: LesionHypotheses, volume: Volume) -> Box:
-    """The voxels (z, y, x) of the scan to show: all that the hypotheses mark, and what is about it.
+    """The voxels (z, y, x) of the scan to show: everything that the hypotheses mark, and its surroundings.
 
-    64 mm a side where the scan reaches so far, up to 80 mm about a large lesion, less where the voxels are very small.
-    Nothing that a hypothesis marks is left out, however large it is.
+    The region is 64 mm wide where the scan is large enough, up to 80 mm around a large lesion, and less if the voxels are
+    very small. Nothing that a hypothesis marks is left out, however large it is.
     """
     drawn = np.asarray((result.hypotheses.masks > 0).any(0))
     likely = drawn | (result.probability > MARKED)
@@ -52,7 +52,7 @@ def _centre(result: LesionHypotheses, volume: Volume) -> Extent:
 
 
 def _side(about: tuple[int, int], kept: tuple[int, int], side_mm: float, step: float, count: int) -> slice:
-    """Voxels along an axis of a scan of `count` about those of `about` (first, last); those of `kept` are not cut off."""
+    """Voxels along an axis of `count` voxels, around those of `about` (first, last). Those of `kept` are not cut off."""
     wanted_mm = min(max(side_mm, (about[1] + 1 - about[0]) * step + 2 * MARGIN_MM), MOST_MM)
     length = min(max(round(wanted_mm / step), kept[1] + 1 - kept[0], 1), count)
     start = (about[0] + about[1] + 1 - length) // 2

@@ -396,7 +396,7 @@ def test_without_webgl_there_are_pictures_and_a_sentence(driver, made, tmp_path)
     page = plain.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("#stopped:visible")
-    assert "pictures stand in their place" in page.locator("#stopped").inner_text()
+    assert "Pictures are shown instead" in page.locator("#stopped").inner_text()
     assert page.locator(".still img:visible").count() == 2
     assert page.locator("canvas:visible").count() == 0
     assert page.locator(".hypothesis:enabled").count() == 0
