@@ -16,9 +16,8 @@ from ambiseg.models.prediction.document import SizeEntry
 from ambiseg.models.prediction.neighbourhood import within
 from ambiseg.models.results.viewer import prediction_page as page_module
 from ambiseg.models.results.viewer import words
-from ambiseg.models.results.viewer.voxels import scan_nifti
 from ambiseg.models.results.viewer.region import MOST_MM, VOXELS, region
-from ambiseg.models.results.viewer.voxels import windows
+from ambiseg.models.results.viewer.voxels import scan_nifti, windows
 from ambiseg.preprocessing.volumes.volume import Volume
 
 KINDS = ("block", "tilted", "flat", "classes", "two", "one")
