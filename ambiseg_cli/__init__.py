@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ambiseg.preprocessing.store.store import Store
 
     from .api import Calibrated, calibrate, evaluate, load_model, open_store, predict, train
-    from .scan_hypotheses import ScanHypotheses
+    from .api.scan_hypotheses import ScanHypotheses
 
 __all__ = [
     "AmbisegError",
@@ -79,7 +79,7 @@ _HOMES = {  # the module of each name
         *("NothingFound", "PartialError", "ResourceError", "UsageError"),
     ),
     "ambiseg.preprocessing.store.store": ("Store",),
-    "ambiseg.scan_hypotheses": ("ScanHypotheses",),
+    "ambiseg.api.scan_hypotheses": ("ScanHypotheses",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

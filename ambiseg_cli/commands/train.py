@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ambiseg.models.runs.config import TrainConfig
     from ambiseg.models.runs.run_folder import Run
 
-    from ..training_start import Training
+    from ..api.training_start import Training
 
 Method = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def train(
     from ambiseg.models.training.distributed import launched_rank
     from ambiseg.preprocessing.store.store import Store, default_store
 
-    from ..training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training
+    from ..api.training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training
 
     where, rank = resolve_device(device), launched_rank()
     console.quiet = console.quiet or bool(rank)  # of several processes only the first one prints

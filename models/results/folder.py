@@ -26,9 +26,9 @@ from ..prediction.predict_scan import Prediction, Progress, Request, predict_sca
 from ..prediction.stopwatch import Stopwatch
 from ..runs.trained import Trained
 from .exports import write_dicom, write_nrrd
+from .prediction_page import write_report
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
-from .viewer.prediction_page import write_report
 
 FORMATS = ("dicom-seg", "seg-nrrd")  # in addition to NIfTI
 OURS = re.compile(

@@ -111,7 +111,7 @@ def _train(folder: Path, store: "Store", seed: int) -> "tuple[Run, Trained]":
     from ambiseg.models.runs.run_record import RunRecord
 
     from ...api import load_model
-    from ...training_start import Training
+    from ...api.training_start import Training
 
     path = folder / "runs" / "generalized-001"
     if path.exists():

@@ -1,4 +1,4 @@
-"""The part of a scan that the page shows around a lesion."""
+"""What is shown of a lesion: the part of the scan around it, and the slice and voxel that are marked most."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ SIDES_MM = (64.0, 56.0, 48.0, 40.0)  # of the region: the first that has few eno
 MOST_MM = 80.0
 MARGIN_MM = 8.0  # kept around everything that is marked
 VOXELS = 1_000_000
+EQUAL = 1e-9  # sums of probabilities that differ by less are the same
 MARKED = 0.05  # the probability from which a voxel counts as marked
 
 Extent = tuple[list[int], list[int]]
@@ -59,3 +60,33 @@ def _side(about: tuple[int, int], kept: tuple[int, int], side_mm: float, step: f
     start = min(max(start, kept[1] + 1 - length), kept[0])
     start = min(max(start, 0), count - length)
     return slice(start, start + length)
+
+
+def best_slice(result: LesionHypotheses) -> int:
+    """The slice (index in the box) on which the hypotheses mark most; if nothing is marked, the most probable one.
+
+    Each hypothesis counts by its probability and not by its size. Of several such slices it is the middle one.
+    """
+    found = result.hypotheses
+    areas = (found.masks > 0).sum((2, 3))
+    marked = found.probabilities @ (areas / np.maximum(areas.max(1, keepdims=True), 1))
+    if not marked.any():
+        marked = result.probability.sum((1, 2))
+    return _middle(marked)
+
+
+def likeliest_voxel(result: LesionHypotheses) -> tuple[int, int, int]:
+    """The voxel (z, y, x in the box) of the best slice that the hypotheses mark most, near the middle of such voxels."""
+    number = best_slice(result)
+    marked = np.tensordot(result.hypotheses.probabilities, result.hypotheses.masks[:, number] > 0, 1)
+    if not marked.any():
+        marked = result.probability[number]
+    likeliest = np.argwhere(marked >= marked.max() - EQUAL)
+    y, x = likeliest[np.linalg.norm(likeliest - likeliest.mean(0), axis=1).argmin()]
+    return number, int(y), int(x)
+
+
+def _middle(values: NDArray[np.floating]) -> int:
+    """The middle one of the indices of the largest value [N]."""
+    largest = np.flatnonzero(values >= values.max() - EQUAL)
+    return int(largest[len(largest) // 2])

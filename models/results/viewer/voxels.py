@@ -14,8 +14,7 @@ from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.inference import LesionHypotheses
 from ...prediction.neighbourhood import Box, within
-from ..preview import likeliest_voxel
-from .region import region
+from .region import likeliest_voxel, region
 
 NATS = float(np.log(2))  # the entropy of a fair coin: the most that one class and the background have
 FIELD_MM, MOST_ZOOM = 32.0, 4.0  # of the views at the start

@@ -84,7 +84,7 @@ def test_verify_finds_damage(store: Store) -> None:
     (store.path / "index.csv").unlink()
     failed = run("verify").exception
     assert isinstance(failed, DataError)
-    assert "is damaged, files missing or changed: index.csv, masks_000.npy; make the dataset again" in str(failed)
+    assert "is damaged; files are missing or changed: index.csv, masks_000.npy. Make the dataset again" in str(failed)
 
 
 def test_export_draws(store: Store) -> None:

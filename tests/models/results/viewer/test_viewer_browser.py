@@ -339,7 +339,7 @@ def test_another_lesion_is_chosen(opened):
 
 
 def test_a_lesion_without_voxels_has_its_picture(opened, monkeypatch):
-    monkeypatch.setattr("ambiseg.models.results.viewer.prediction_page.LIVE", 1)
+    monkeypatch.setattr("ambiseg.models.results.prediction_page.LIVE", 1)
     page = opened("two")
     press(page, "n", "1", "ArrowUp", "w", "r")
     assert page.locator("article:visible h2").all_inner_texts() == ["apex"]

@@ -14,7 +14,7 @@ import pytest
 
 from ambiseg.models.prediction.document import SizeEntry
 from ambiseg.models.prediction.neighbourhood import within
-from ambiseg.models.results.viewer import prediction_page as page_module
+from ambiseg.models.results import prediction_page as page_module
 from ambiseg.models.results.viewer import words
 from ambiseg.models.results.viewer.region import MOST_MM, VOXELS, region
 from ambiseg.models.results.viewer.voxels import scan_nifti, windows

@@ -9,13 +9,13 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import scratch_folder, whole_file
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ...prediction.document import Document, LesionEntry
-from ...prediction.inference import LesionHypotheses
-from ...report.template import render
-from ..preview import save_preview
-from . import words
-from .lesion_card import Card, card
-from .voxels import voxels
+from ..prediction.document import Document, LesionEntry
+from ..prediction.inference import LesionHypotheses
+from ..report.template import render
+from .preview import save_preview
+from .viewer import words
+from .viewer.lesion_card import Card, card
+from .viewer.voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
 LIVE = 24  # lesions whose voxels are on the page; all have a picture and their figures
@@ -52,7 +52,7 @@ def write_report(
 def _page(cards: Sequence[Card], document: Document, unit: str) -> str:
     return render(
         "prediction.html",
-        package=__package__,
+        package=words.__package__,
         styles=["viewer.css"],
         scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
         cards=cards,
