@@ -10,7 +10,8 @@ from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run, new_run_path
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.distributed import launched_rank
-from ambiseg.models.training.loop import Observer, check_data, check_hardware, train
+from ambiseg.models.training.loop import Observer, check_data, train
+from ambiseg.models.training.stepper import check_hardware
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
 

@@ -47,11 +47,14 @@ def calibrate(
 
     The result is stored in the run, where `predict` and `evaluate` use it.
     """
+    from ambiseg.models.runs.hardware import keep_freed_memory, resolve_device
     from ambiseg.models.runs.run_folder import newest_run
 
     from ..api import calibrate as fit_run
 
     run = run or newest_run()
+    if resolve_device(device).type == "cpu":
+        keep_freed_memory()
     with progress() as display:
         fitting, checking = Meter(display, "Fitting", "cases"), Meter(display, "Checking", "cases")
         found = fit_run(

@@ -190,7 +190,7 @@ def _load(model: str | None, device: str, *, calibrated: bool) -> "Trained":
     from ambiseg.models.runs.trained import load_trained
 
     chosen = find_model(model)
-    trained = load_trained(chosen, resolve_device(device), calibrated=calibrated)
+    trained = load_trained(chosen, resolve_device(device), calibrated=calibrated, keep_memory=True)
     origin = ", which comes with ambiseg (see `ambiseg model list`)" if is_shipped(chosen) else ""
     console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}{origin}")
     return trained

@@ -109,8 +109,8 @@ def _train(folder: Path, store: "Store", seed: int) -> "tuple[Run, Trained]":
     from ambiseg.models.runs.hardware import resolve_device
     from ambiseg.models.runs.run_folder import Run
     from ambiseg.models.runs.run_record import RunRecord
+    from ambiseg.models.runs.trained import load_trained
 
-    from ...api import load_model
     from ...api.training_start import Training
 
     path = folder / "runs" / "generalized-001"
@@ -120,8 +120,9 @@ def _train(folder: Path, store: "Store", seed: int) -> "tuple[Run, Trained]":
         record = RunRecord.of(make_config("generalized", "demo", flags={"seed": seed}), store, "cpu")
         data = record.data.model_copy(update={"path": "data/lidc"})
         run = Run.create(path, record.model_copy(update={"data": data}))
-    watched(Training(run, store, resolve_device("cpu")))
-    return run, load_model(path, "cpu")
+    cpu = resolve_device("cpu")
+    watched(Training(run, store, cpu))
+    return run, load_trained(path, cpu, keep_memory=True)
 
 
 def _evaluate(run: "Run", trained: "Trained", store: "Store", seed: int) -> "tuple[Mapping[str, Figure], Path]":
