@@ -222,7 +222,7 @@ def test_calibration_warnings_and_search_are_told(made, tmp_path):
     text = " ".join(Read(made_up.write(tmp_path / "report.html").read_text(encoding="utf-8")).words.split())
     for said in (
         "Calibrated, with temperature 1.25.", "Warning Mind <this>.", "Experimental search", "score 0.87",
-        "overlap those of lesion 2", "apex", "border of what the model looked at", "border of the scan",
+        "overlap those of lesion 2", "apex", "border of the region that the model looked at", "border of the scan",
     ):  # fmt: skip
         assert said in text, said
 
