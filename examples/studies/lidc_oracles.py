@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.models.benchmarks.pages.markdown_tables import markdown_table, short
+from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import GED, ged, without_self_pairs

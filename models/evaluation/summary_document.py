@@ -114,8 +114,11 @@ class EvaluationSummary(EvaluationAbout):
     """Mode probabilities of each group of cases; only where the masks' probabilities are known."""
 
     @model_serializer(mode="wrap")
-    def _without_unknown(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what only evaluations with known probabilities have."""
+    def _without_unknown(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        """Leave out what only evaluations with known probabilities have.
+
+        A return type would replace the fields in the model's JSON schema.
+        """
         written: dict[str, object] = write(self)
         return {name: value for name, value in written.items() if value is not None or name not in UNKNOWN}
 

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from ablations import STUDIES
 
-from ambiseg.models.benchmarks.trials.ablations import STUDIES
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
 from ambiseg.preprocessing.store.store import Store
@@ -18,7 +18,7 @@ STUDIES_FOLDER = ROOT / "examples" / "studies"
 RESULTS = """\
 # Methods on crops
 
-Made by `ambiseg benchmark lidc --data /somewhere/else/crops --published x/published.csv --seeds 0`.
+Made by `ambiseg benchmark lidc --data /somewhere/else/crops --seeds 0`.
 
 ## Validation
 
@@ -69,7 +69,7 @@ def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
     assert page.splitlines() == [
         "# Page",
         "<!-- results.md: -->",
-        "Made by `ambiseg benchmark lidc --data data/crops --published examples/published.csv --seeds 0`.",
+        "Made by `ambiseg benchmark lidc --data data/crops --seeds 0`.",
         "<!-- end -->",
         "Between.",
         "<!-- results.md: Validation -->",

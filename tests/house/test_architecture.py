@@ -54,13 +54,13 @@ def test_preprocessing_knows_no_torch() -> None:
 
 
 def test_training_stays_light() -> None:
-    """A training machine needs no medical file formats, also for the benchmarks and their pages."""
+    """A training machine needs no medical file formats, also for the benchmarks."""
     code = (
         "import sys, ambiseg.models.training.loop, ambiseg.models.evaluation.evaluate_run\n"
         "formats = {'nibabel', 'SimpleITK', 'pydicom', 'pylidc', 'highdicom', 'tomlkit', 'jinja2'}\n"
         "heavy = (formats | {'matplotlib'}) & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "import ambiseg.models.benchmarks.pages.lidc_page, ambiseg.models.benchmarks.cost.step_cost\n"
+        "import ambiseg.models.benchmarks.trials.lidc_tables, ambiseg.models.benchmarks.cost.step_cost\n"
         "import ambiseg.models.report.evaluation_folder\n"
         "assert not formats & set(sys.modules), formats & set(sys.modules)"
     )

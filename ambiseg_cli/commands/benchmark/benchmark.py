@@ -1,5 +1,5 @@
-"""`ambiseg benchmark known-truth|lidc|step|metrics`: what methods learn where the truth is known and on real readers, and
-what a training step and the metrics cost.
+"""`ambiseg benchmark known-truth|lidc|step|metrics`: what methods learn, on synthetic lesions and on real readers, and what a
+training step and the metrics cost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,26 +37,32 @@ MADE_CROPS = 64  # of the store that the step benchmark makes when it is given n
 def known_truth(
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Folder of the data, the runs and the results; goes on where it stands."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder of the data, the runs and the results. An earlier benchmark there is resumed.",
+        ),
     ] = Path("benchmarks/known-truth"),
     methods: Annotated[
         str,
-        typer.Option(help="Only these entries, parted by commas; `generalized` is all of its own.", show_default="all"),
+        typer.Option(
+            help="Only these entries, separated by commas. The name of a method stands for all of its entries.",
+            show_default="all",
+        ),
     ] = "",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, parted by commas.")] = "0",
-    crops: Annotated[int, typer.Option(min=20, help="Images made, 60 % of them to train on.")] = 1000,
+    seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, separated by commas.")] = "0",
+    crops: Annotated[int, typer.Option(min=20, help="Number of images, 60 % of them to train on.")] = 1000,
     size: Annotated[int, typer.Option(min=16, help="Side of an image in pixels.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
 ) -> None:
-    """Train every method on made lesions whose readers' distribution is known, with equal budgets, and compare.
+    """Train every method on synthetic lesions whose readers' distribution is known, with equal budgets, and compare.
 
-    It may be stopped at any time; the same command goes on.
+    You may stop it at any time; the same command resumes.
     """
-
     from ambiseg.models.benchmarks.trials.entries import ENTRIES, choose_entries
     from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
     from ambiseg.models.benchmarks.trials.results import markdown, read_results
@@ -74,22 +80,24 @@ def known_truth(
                     f"{result.entry}, seed {result.seed}: mode error {result.mode_error:.3f}, GED16 {result.ged16:.3f}"
                 )
     except KeyboardInterrupt:
-        raise Interrupted("Stopped; nothing is lost. Go on with the same command.") from None
+        raise Interrupted("Stopped. Nothing is lost; the same command resumes.") from None
     results = read_results(output)
     if as_json:
         emit_json([result.plain() for result in results])
     else:
         out(*markdown(results).splitlines())
-    console.print(f"Written: {output}/results.csv, .json, .md and .png")
+    console.print(f"Written: {output}/results.csv and results.json")
 
 
 @benchmark.command()
 def step(
     store: Annotated[
         Path | None,
-        typer.Argument(help="Dataset store. Default: made lesions of the preset's crop size.", show_default=False),
+        typer.Argument(help="Dataset store. Default: synthetic lesions of the preset's crop size.", show_default=False),
     ] = None,
-    method: Annotated[str, typer.Option("--method", "-m", help="A method, several parted by commas, or all.")] = "all",
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="A method, several separated by commas, or all.")
+    ] = "all",
     preset: Annotated[str, typer.Option(help="Settings to start from.")] = "small",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. batch=8 or options.convs=3; repeatable.")
@@ -103,7 +111,7 @@ def step(
     The limit is the least time for these at the best speeds of arithmetic and of a large copy measured in the same run.
     """
     from ambiseg.models.benchmarks.cost.step_cost import step_cost
-    from ambiseg.models.core.method import methods as known
+    from ambiseg.models.methods.registry import methods as known
     from ambiseg.models.runs.config import make_config
     from ambiseg.models.runs.hardware import resolve_device
 
@@ -127,18 +135,18 @@ def step(
 
 @benchmark.command()
 def metrics(
-    images: Annotated[int, typer.Option(help="Images made.")] = 200,
-    samples: Annotated[int, typer.Option(help="Masks drawn for each image, 16 at least.")] = 100,
+    images: Annotated[int, typer.Option(help="Number of images.")] = 200,
+    samples: Annotated[int, typer.Option(help="Masks per image, 16 at least.")] = 100,
     readers: Annotated[int, typer.Option(help="Readers of each image.")] = 4,
     size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of the made masks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic masks.")] = 0,
     naive: Annotated[
         bool, typer.Option("--naive", help="Time a double loop over pairs of masks too; takes minutes.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the cost as JSON instead of text.")] = False,
 ) -> None:
-    """Time GED and HM-IoU16 on made masks."""
+    """Time GED and HM-IoU16 on synthetic masks."""
     from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
     from ambiseg.models.runs.hardware import resolve_device
 
@@ -159,7 +167,7 @@ def metrics(
 
 @contextmanager
 def _store(path: Path | None, size: int) -> Iterator["Store"]:
-    """The store at `path`, or one made for the while."""
+    """The store at `path`, or a temporary one."""
     from ambiseg.preprocessing.files import scratch_folder
     from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
     from ambiseg.preprocessing.store.store import Store
@@ -172,7 +180,7 @@ def _store(path: Path | None, size: int) -> Iterator["Store"]:
 
 
 def _overhead(costs: "list[MethodCost]") -> "Table":
-    """Steps beside their arithmetic."""
+    """The time of steps beside that of their arithmetic."""
     rows = [
         (
             cost.method,
@@ -190,7 +198,7 @@ def _overhead(costs: "list[MethodCost]") -> "Table":
 
 
 def _reached(costs: "list[MethodCost]") -> "Table":
-    """Steps beside the device's limits."""
+    """The time of steps beside the device's limits."""
     rows = [
         (
             cost.method,

@@ -29,9 +29,8 @@ def sections(text: str) -> dict[str, str]:
 
 
 def portable(text: str) -> str:
-    """Commands as they are on another machine: data in data/, published figures in examples/."""
-    text = re.sub(r"(--data )\S*?([^/\s`]+)(?=[\s`])", r"\1data/\2", text)
-    return re.sub(r"(--published )\S*?([^/\s`]+)(?=[\s`])", r"\1examples/\2", text)
+    """Commands as they are on another machine: data in data/."""
+    return re.sub(r"(--data )\S*?([^/\s`]+)(?=[\s`])", r"\1data/\2", text)
 
 
 def filled(page: str, folder: Path) -> str:
@@ -52,7 +51,9 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     if not (options.folder / "results.md").is_file():
-        raise SystemExit(f"{options.folder} holds no results.md: expected the folder of `ambiseg benchmark lidc`.")
+        raise SystemExit(
+            f"{options.folder} holds no results.md: run results_page.py on the folder of `ambiseg benchmark lidc` first."
+        )
     page = filled(options.page.read_text(encoding="utf-8"), options.folder)
     with whole_file(options.page) as aside:
         aside.write_text(page, encoding="utf-8")

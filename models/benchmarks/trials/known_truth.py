@@ -1,7 +1,7 @@
 """Every method on the made lesions, whose readers' distribution is known: trained with equal budgets, then measured.
 
 The folder of a benchmark holds the data (`store`), a run folder for each entry and seed, with its `result.json`, and the
-results of all of them as tables and as a picture. It may be stopped at any time: what is finished stays, what was begun
+results of all of them as tables. It may be stopped at any time: what is finished stays, what was begun
 goes on from where it stood.
 """
 
@@ -20,7 +20,6 @@ from ...metrics.modes import Group
 from ...runs.trained import load_trained
 from ...training.loop import Observer, train
 from ..cost.timing import device_words, sampling_seconds, training_seconds
-from ..pages.modes_picture import draw_results
 from .entries import Entry
 from .results import Result, read_results, write_results
 from .trials import Trial, attempts, plan_trials
@@ -65,7 +64,7 @@ def run_benchmark(
 ) -> Iterator[Result]:
     """Train and measure the trials one by one, and yield the result of each; finished ones are not done again.
 
-    The tables and the picture in `folder` are written after each. `observer_of(trial)` watches a training. KeyboardInterrupt
+    The tables in `folder` are written after each. `observer_of(trial)` watches a training. KeyboardInterrupt
     leaves everything so that the same call goes on. A trial that cannot be trained or measured is left out; PartialError
     names all such at the end.
     """
@@ -74,9 +73,7 @@ def run_benchmark(
         return Result.read(trial.path) or _measured(trial, store, device, observer_of(trial))
 
     for result in attempts(trials, result_of):
-        results = read_results(folder)
-        write_results(folder, results)
-        draw_results(folder / "results.png", results)
+        write_results(folder, read_results(folder))
         yield result
 
 
@@ -84,7 +81,7 @@ def _measured(trial: Trial, store: Store, device: torch.device, observe: Observe
     """The result of a trial, trained to its end first."""
     run = trial.run(store, device)
     train(run, store, device, observe)
-    trained = load_trained(run.path, device)
+    trained = load_trained(run.path, device, keep_memory=True)
     evaluation = evaluate(trained, store, "test", samples=SAMPLES)
     evaluation.write(run.path / "evaluation-test")
     figures = {name: figure.mean for name, figure in evaluation.figures.items()}

@@ -1,7 +1,7 @@
 """What the known-truth benchmark found: one result an entry and seed, and the tables made of them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from ambiseg.preprocessing.documents import read_json, write_json
+from ambiseg.preprocessing.tables import write_table
 
-from ..pages.markdown_tables import by_entry, markdown_table, mean_and_spread, short, write_rows, write_text
 from .entries import order
+from .table_text import Column, by_entry, entry_rows, markdown_table, short
 
 FILE = "result.json"
 
@@ -75,43 +76,32 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def write_results(folder: Path, results: Sequence[Result]) -> None:
-    """Write `results.json`, `results.csv` and `results.md`."""
+    """Write `results.json` and `results.csv`, with one row per result."""
     rows = [result.plain() for result in results]
     write_json(folder / "results.json", rows)
-    write_text(folder / "results.md", markdown(results))
     flat = [{name: value for name, value in row.items() if name != "modes"} for row in rows]
-    write_rows(folder / "results.csv", flat)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: its heading, what it shows of a result, how, and what the truth itself would show."""
-
-    heading: str
-    value: Callable[[Result], float]
-    text: Callable[[float], str]
-    truth: Callable[[Result], float] | None = None
+    write_table(folder / "results.csv", flat, list(flat[0]), for_people=True)
 
 
 COLUMNS = (
-    Column("GED16", lambda r: r.ged16, short, lambda r: r.ged16_floor),
-    Column("GED, unbiased", lambda r: r.ged, short, lambda r: 0.0),
-    Column("HM-IoU16", lambda r: r.hm_iou16, short),
-    Column("mode error", lambda r: r.mode_error, short, lambda r: 0.0),
-    Column("P(empty) error", lambda r: r.empty_error, short, lambda r: 0.0),
-    Column("diversity", lambda r: r.diversity, short, lambda r: r.true_diversity),
-    Column("training s", lambda r: r.training_seconds, "{:.0f}".format),
-    Column("step ms", lambda r: r.step_ms, "{:.1f}".format),
-    Column("16 masks ms", lambda r: r.sampling_ms, "{:.1f}".format),
-    Column("parameters", lambda r: r.parameters, "{:,.0f}".format),
+    Column[Result]("GED16", lambda r: r.ged16, short, lambda r: r.ged16_floor),
+    Column[Result]("GED, unbiased", lambda r: r.ged, short, lambda r: 0.0),
+    Column[Result]("HM-IoU16", lambda r: r.hm_iou16, short),
+    Column[Result]("mode error", lambda r: r.mode_error, short, lambda r: 0.0),
+    Column[Result]("P(empty) error", lambda r: r.empty_error, short, lambda r: 0.0),
+    Column[Result]("diversity", lambda r: r.diversity, short, lambda r: r.true_diversity),
+    Column[Result]("training s", lambda r: r.training_seconds, "{:.0f}".format),
+    Column[Result]("step ms", lambda r: r.step_ms, "{:.1f}".format),
+    Column[Result]("16 masks ms", lambda r: r.sampling_ms, "{:.1f}".format),
+    Column[Result]("parameters", lambda r: r.parameters, "{:,.0f}".format),
 )
 
 
 def table(results: Sequence[Result]) -> list[list[str]]:
-    """The results as text: the headings, the truth's row, a row an entry; means, with standard deviations over seeds."""
+    """The results as text: the headings, the row of the truth, one row per entry with means over its seeds."""
     truth = ["the truth itself", *(c.text(c.truth(results[0])) if c.truth else "" for c in COLUMNS)]
-    rows = [[name, *(_cell(column, own) for column in COLUMNS)] for name, own in by_entry(results).items()]
-    return [["entry", *(column.heading for column in COLUMNS)], truth, *rows]
+    headings, *rows = entry_rows(by_entry(results), COLUMNS)
+    return [headings, truth, *rows]
 
 
 def caption(results: Sequence[Result]) -> str:
@@ -127,8 +117,3 @@ def caption(results: Sequence[Result]) -> str:
 def markdown(results: Sequence[Result]) -> str:
     """The table for a page of documentation, its columns aligned."""
     return f"{markdown_table(table(results))}\n\n{caption(results)}\n"
-
-
-def _cell(column: Column, results: Sequence[Result]) -> str:
-    """Means; the standard deviation over seeds beside figures that the truth has too."""
-    return mean_and_spread([column.value(result) for result in results], column.text, spread=column.truth is not None)

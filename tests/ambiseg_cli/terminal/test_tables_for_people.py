@@ -7,13 +7,12 @@ import pytest
 
 from ambiseg.models.audit.audit_published import audit, write_audits
 from ambiseg.models.audit.published_figures import read_published
-from ambiseg.models.benchmarks.pages.markdown_tables import write_rows
 from ambiseg.models.evaluation.evaluation import write_csv
 from ambiseg.models.evaluation.stored import _cases as read_cases
 from ambiseg.models.prediction.content import table
 from ambiseg.models.prediction.document import Document, HypothesisEntry, LesionEntry
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
-from ambiseg.preprocessing.tables import as_meant
+from ambiseg.preprocessing.tables import as_meant, write_table
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "'=1", "=1\n2", "＝1")
 
@@ -52,7 +51,7 @@ def test_names_are_inert_in_every_table(name: str, tmp_path: Path) -> None:
     write_failures(tmp_path / "failures.csv", [CaseFailure(name, name)])
     (tmp_path / "hypotheses.csv").write_text(table(document(name)), newline="")
     write_csv({"row": [0], "patient": [name], "case": [name], "ged": [-0.5]}, tmp_path / "cases.csv")
-    write_rows(tmp_path / "rows.csv", [{"entry": name, "figure": -0.5}])
+    write_table(tmp_path / "rows.csv", [{"entry": name, "figure": -0.5}], ["entry", "figure"], for_people=True)
     for path in tmp_path.glob("*.csv"):
         found = [cell for row in cells(path)[1:] for cell in row]
         assert "'" + name in found, path.name

@@ -1,21 +1,34 @@
-"""The results of ablations: `ablations.csv`, a row a run, and `ablations.md`, a table a base with what each change makes."""
+"""Trains and measures ablations, and writes `ablations.csv`, with one row per run, and `ablations.md`, with one table per base.
 
+    python examples/studies/lidc_page/ablations_page.py -d data/lidc-128-repack -o benchmarks/lidc [-m gated]
+
+The folder is that of `ambiseg benchmark lidc`, whose runs are the bases; a base that is missing is trained. It may be stopped
+at any time, and the same command resumes.
+"""
+
+import argparse
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from ablations import ABLATIONS, STUDIES, Study, choose_studies, plan_ablations
+from results_page import title, write_text
+from winners import over_seeds
 
-from ...comparison.compare_runs import compare
-from ...comparison.comparison import Difference
-from ...evaluation.calibrate_run import SPLIT
-from ...evaluation.stored import StoredEvaluation
-from ...metrics.summary import summarise
-from ..trials.ablations import ABLATIONS, STUDIES, Study
-from ..trials.lidc_trials import SEED
-from ..trials.measured import Measured, read_measured, run_folders
-from ..trials.winners import over_seeds
-from .lidc_page import HEADINGS, not_in_the_tables, title
-from .markdown_tables import by_entry, markdown_table, short, write_rows, write_text
+from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS, missing_section
+from ambiseg.models.benchmarks.trials.lidc_trials import SEED, Work, run_benchmark
+from ambiseg.models.benchmarks.trials.measured import Measured, read_measured, run_folders
+from ambiseg.models.benchmarks.trials.table_text import by_entry, markdown_table, short
+from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.comparison.comparison import Difference
+from ambiseg.models.evaluation.calibrate_run import SPLIT
+from ambiseg.models.evaluation.stored import StoredEvaluation
+from ambiseg.models.metrics.summary import summarise
+from ambiseg.models.runs.hardware import resolve_device
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.tables import write_table
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
 UNCHANGED = "nothing"
@@ -28,9 +41,9 @@ intervals do not include the effect of training from another seed."""
 
 
 def write_ablations(folder: Path, *, limit: int | None = None, command: str = "") -> str:
-    """Make table and page anew from the run folders, and return the page.
+    """Make table and page from the run folders, and return the page.
 
-    limit: of the cases on which the runs were measured; command: what makes the results, for the page.
+    limit: the number of cases on which the runs were measured, None for all; command: what made the runs, for the page.
     """
     bases = read_measured(folder, SPLIT, limit)
     entries = by_entry([*bases, *read_measured(folder, SPLIT, limit, runs=ABLATIONS)])
@@ -42,12 +55,12 @@ def write_ablations(folder: Path, *, limit: int | None = None, command: str = ""
         for run in runs
     ]
     if rows:
-        write_rows(folder / "ablations.csv", rows)
+        write_table(folder / "ablations.csv", rows, list(rows[0]), for_people=True)
     changed = run_folders(folder, ABLATIONS)
     begun = [*run_folders(folder), *changed][0]
     sections = [f"{title('Ablations', begun, bases, command)}\n{READING}\n"]
     sections += [_section(base, own) for base, own in found.items()]
-    page = "\n".join([*sections, *not_in_the_tables(changed)])
+    page = "\n".join([*sections, *missing_section(changed)])
     write_text(folder / "ablations.md", page)
     return page
 
@@ -92,3 +105,36 @@ def _signed(value: float) -> str:
     """Three decimals with their sign; what rounds to 0 has none."""
     rounded = round(value, 3) + 0.0
     return ("+" if rounded > 0 else "") + short(rounded)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", "--data", type=Path, required=True, help="dataset store")
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/lidc"), help="the benchmark's folder")
+    parser.add_argument("-m", "--only", default="", help="these ablations or bases, separated by commas")
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--seeds", default="0", help="seeds, separated by commas")
+    parser.add_argument("--steps", type=int, help="training steps of every entry; default: the preset's")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="one setting of all entries")
+    parser.add_argument("--limit", type=int, help="measure only this many cases of a split")
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    store = Store.open(asked.data)
+    trials = plan_ablations(
+        asked.output,
+        choose_studies([name.strip() for name in asked.only.split(",") if name.strip()]),
+        store,
+        asked.preset,
+        seeds=[int(seed) for seed in asked.seeds.split(",")],
+        steps=asked.steps,
+        settings=asked.settings,
+    )
+    command = shlex.join(["python", *sys.argv])
+    for trial, split in run_benchmark(trials, Work(store, resolve_device(asked.device), asked.limit)):
+        print(f"{trial.path.name}: measured on {split}.", flush=True)
+        write_ablations(asked.output, limit=asked.limit, command=command)
+    print(write_ablations(asked.output, limit=asked.limit, command=command))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ...audit.published_figures import Published
-from ...metrics.catalogue import DRAWS
-from .markdown_tables import markdown_table, short
+from ambiseg.models.audit.published_figures import Published
+from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
+from ambiseg.models.metrics.catalogue import DRAWS
 
 CAVEATS = """\
 Published figures come from other crops and splits than ours, and they also differ from each other in this, as the column

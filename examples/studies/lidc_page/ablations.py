@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, Entry
+from ambiseg.models.benchmarks.trials.lidc_trials import plan
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.runs.config import AugmentSettings
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
-
-from ...runs.config import AugmentSettings
-from .entries import LIDC_ENTRIES, Entry
-from .lidc_trials import plan
-from .trials import Trial
 
 ABLATIONS = "ablations"  # the folder of the changed entries' runs; the bases' are those of the benchmark itself
 
@@ -71,7 +70,7 @@ STUDIES = (  # the most telling first, as a budget may end before they do
             **_each("latent dimensions", "options.latent_dim", (1, 8)),
             **_each("components", "options.components", (2, 5)),
             **_AUGMENTATIONS,
-            **_each("readers a step", "data.readers", (1, 2, 4)),
+            **_each("readers-a-step", "data.readers", (1, 2, 4)),
         },
     ),
     Study(_BASES["modal"], _each("codes", "options.codes", (8, 32, 128, 512))),

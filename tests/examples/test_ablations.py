@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ablations import STUDIES, Study, choose_studies, plan_ablations
+from ablations_page import write_ablations
+from results_page import write_page
 
-from ambiseg.models.benchmarks.pages.ablations_page import write_ablations
-from ambiseg.models.benchmarks.pages.lidc_page import write_results
-from ambiseg.models.benchmarks.trials.ablations import STUDIES, Study, choose_studies, plan_ablations
 from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.trials import Trial
@@ -153,7 +153,7 @@ def test_its_rows_say_what_was_changed(finished: Path) -> None:
 
 
 def test_the_benchmarks_own_page_leaves_changes_out(finished: Path) -> None:
-    page = write_results(finished, limit=6)
+    page = write_page(finished, limit=6)
     assert "`modal`" in page
     assert "modal-codes" not in page
 

@@ -1,19 +1,19 @@
-"""Which entry of a benchmark is the best by a figure, where the paired comparison of its cases bears that out."""
+"""Which entry of a benchmark is the best by a figure, where the paired comparison of its cases confirms it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ...comparison.compare_runs import compare
-from ...evaluation.stored import StoredEvaluation
-from ...metrics.catalogue import MEASURES
+from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.evaluation.stored import StoredEvaluation
+from ambiseg.models.metrics.catalogue import MEASURES
 
 
 def winners(entries: Mapping[str, Sequence[StoredEvaluation]], figures: Sequence[str]) -> dict[str, str]:
     """The entry that is better than every other one, by figure; figures without such an entry are left out.
 
-    entries: the evaluations of each entry, one a seed; a case counts with its mean over the seeds. Better is what
+    entries: the evaluations of each entry, one per seed; a case counts with its mean over the seeds. Better is what
     `compare` finds: Wilcoxon's test of the patients' mean differences, corrected by Holm for the entry's comparisons.
     Raises DataError when the evaluations cannot be compared.
     """

@@ -1,5 +1,11 @@
-"""The known-truth benchmark as a picture: how probable each entry holds each mode to be, beside how probable it is."""
+"""The known-truth benchmark as a picture: the probability that each entry gives each mode, beside the true one.
 
+    python examples/studies/known_truth/modes_picture.py [benchmarks/known-truth]
+
+Writes `results.png`, and the table of results as `results.md`, into the folder of `ambiseg benchmark known-truth`.
+"""
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results
+from ambiseg.models.benchmarks.trials.table_text import by_entry
+from ambiseg.models.figures.style import INK, PALE
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.sources.papers.known_readers import MODES
-
-from ...figures.style import INK, PALE
-from ..trials.results import Result
-from .markdown_tables import by_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +29,8 @@ GAP = 0.2  # between groups of bars, in bars
 
 
 def draw_results(path: Path, results: Sequence[Result]) -> None:
-    """Write a PNG with a panel an entry: a bar for each mode in each group of images, one for the masks that are like no
-    mode, and a line where the truth is.
+    """Write a PNG with one panel per entry: a bar for each mode in each group of images, one for the masks that are like
+    no mode, and a line at the true value.
 
     With several seeds the bars are their mean, and each seed is a dot.
     """
@@ -99,3 +104,20 @@ def _with_rest(probabilities: Sequence[float]) -> list[float]:
 def _places(groups: int, modes: int) -> NDArray[np.float64]:
     """Where the bars stand [groups, modes]."""
     return np.add.outer(np.arange(groups) * (modes + GAP), np.arange(modes, dtype=np.float64))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("benchmarks/known-truth"))
+    asked = parser.parse_args()
+    results = read_results(asked.folder)
+    if not results:
+        raise SystemExit(f"{asked.folder} holds no results: run `ambiseg benchmark known-truth` first.")
+    draw_results(asked.folder / "results.png", results)
+    with whole_file(asked.folder / "results.md") as file:
+        file.write_text(markdown(results), encoding="utf-8")
+    print(f"Written: {asked.folder}/results.png and results.md")
+
+
+if __name__ == "__main__":
+    main()

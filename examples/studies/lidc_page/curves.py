@@ -1,12 +1,12 @@
-"""The validation curves of a benchmark: a panel an entry, its own curve before those of all others."""
+"""The validation curves of a benchmark: one panel per entry, with its own curve in front of all others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ambiseg.preprocessing.files import whole_file
-
-from ...figures.style import (
+from ambiseg.models.benchmarks.trials.measured import entry_and_seed, run_folders
+from ambiseg.models.benchmarks.trials.table_text import short
+from ambiseg.models.figures.style import (
     BLUE,
     HEAD,
     HEADING,
@@ -20,9 +20,8 @@ from ...figures.style import (
     plain,
     png,
 )
-from ...runs.run_folder import Run
-from ..trials.measured import entry_and_seed, run_folders
-from .markdown_tables import short
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.preprocessing.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
