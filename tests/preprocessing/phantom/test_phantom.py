@@ -303,7 +303,7 @@ def test_impossible_choices_are_refused(options: dict, message: str, tmp_path: P
 
 def test_nothing_else_is_written_over(cohort: Path, tmp_path: Path) -> None:
     before = contents(cohort)
-    with pytest.raises(InputError, match="holds another simulated cohort: choose another place"):
+    with pytest.raises(InputError, match="holds another simulated cohort: choose another `output`"):
         write_phantom(cohort, 2, seed=SMALL + 1, slices="nodules", workers=1)
     assert contents(cohort) == before
     (tmp_path / "LIDC-IDRI-0001").mkdir()

@@ -181,7 +181,7 @@ def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> No
         ({"masks": np.full((3, 2, 16, 16), 2)}, "holds the label 2: expected 0..1"),
         ({"masks": np.full((3, 2, 16, 16), 0.5)}, "holds the label 0.5: expected 0..1"),
         ({"masks": np.full((3, 2, 16, 16), -1)}, "holds the label -1: expected 0..1"),
-        ({"images": np.full((3, 16, 16), np.nan)}, "images must be finite numbers"),
+        ({"images": np.full((3, 16, 16), np.nan)}, "expected images of finite numbers"),
         ({"patient": np.arange(2)}, "patient has 2 entries for 3 images"),
         ({"present": np.ones((3, 5), bool)}, r"present has shape \[3, 5\], expected \[3, 2\]"),
     ],

@@ -374,7 +374,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     file.write_text("before")
     with pytest.raises(UsageError, match="is a folder: name a file"):
         write_half(tmp_path, OSError())
-    with pytest.raises(ResourceError, match=r"Cannot make the folder .*file, File exists: choose another place"):
+    with pytest.raises(ResourceError, match=r"Cannot make the folder .*file, File exists: choose another `output`"):
         write_half(file / "below", OSError())
     with pytest.raises(ResourceError, match="file is a file, expected a folder"):
         check_place(file / "below" / "that")
