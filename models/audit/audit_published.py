@@ -128,7 +128,7 @@ def audit(published: Published, noise: float = NOISE) -> Audit:
     UsageError for a noise that is no number of 0 or more.
     """
     if not (isfinite(noise) and noise >= 0):
-        raise UsageError(f"The noise must be a number of 0 or more, came {noise}.")
+        raise UsageError(f"The noise must be a number of 0 or more, got {noise}.")
     if not published.ged:
         return Audit(published, None, None, None, ())
     findings, floor = tuple(_findings(published, noise)), _floor(published)

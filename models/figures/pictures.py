@@ -81,9 +81,9 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "diversity",
         "Diversity and distance",
-        "A point a case. Left: on the diagonal the model's masks differ as much as the readers' do; above it the model hedges, "
-        "below it it is too sure. Right: GED is twice the height above the diagonal. With few readers single cases scatter; "
-        "look at the mean.",
+        "One point per case. Left: on the diagonal the model's masks differ as much as the readers' do. Above it they differ "
+        "more; below it the model is overconfident. Right: GED is twice the height above the diagonal. With few readers "
+        "single cases scatter; look at the mean.",
         draw_diversity(evaluation),
     )
     events = "what the truth is" if about.known_odds else "what readers drew"

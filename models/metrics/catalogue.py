@@ -56,7 +56,7 @@ CATALOGUE = (
     Measure("empty_readers", "P(empty mask), readers", None, "empty"),
     Measure("empty_error", "  absolute difference", "lower", "empty"),
     Measure("empty_accuracy", "Accuracy on empty masks", "higher", "empty"),
-    Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", None, "calibration"),
+    Measure("hypothesis_nll", "NLL of hypotheses, nats per reader", None, "calibration"),
     Measure("hypothesis_brier", "Brier score of hypotheses", None, "calibration"),
     Measure("hypothesis_ece", "ECE of hypotheses", None, "calibration", pooled=True),
     Measure("top_ece", "ECE of the top hypothesis", "lower", "calibration", pooled=True),

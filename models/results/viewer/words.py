@@ -44,7 +44,7 @@ def axes(size: SizeEntry) -> str:
 
 
 def slices(count: int) -> str:
-    """In how many slices a mask is."""
+    """The number of slices of a mask."""
     return f"{count} slice{'' if count == 1 else 's'}"
 
 
@@ -52,12 +52,12 @@ def calibration(found: CalibrationEntry | None) -> str:
     """Whether the probabilities were corrected, and how."""
     if found is None:
         return (
-            "Not calibrated. The probabilities are the model's own: how often it drew each mask. Whether readers bear them "
-            "out was not checked."
+            "Not calibrated. The probabilities are the model's own: how often it drew each mask. Whether readers agree with "
+            "them was not checked."
         )
     return (
-        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected to what "
-        "readers of scans that it was not trained on bore out."
+        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected to agree "
+        "with readers of scans that it was not trained on."
     )
 
 
