@@ -91,7 +91,7 @@ class Audit:
 
 
 def write_audits(path: Path, audits: Sequence[Audit]) -> None:
-    """Write a CSV with a row an audit: the table's own columns, then what is implied and found."""
+    """Write a CSV with one row per audit: the table's own columns, then what is implied and found."""
     counts = sorted({n for one in audits for n in one.published.ged})
     implied = [f"{name}{end}" for name in IMPLIED for end in ("", "_low", "_high")]
     own = list(dict.fromkeys(name for one in audits for name in one.published.rest))

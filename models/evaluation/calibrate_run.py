@@ -3,7 +3,7 @@
 Each image is one event with as many outcomes as the model has hypotheses, and "none of these"; a reader's mask is the
 outcome that it is nearest to (`outcomes`). The log-weights are linear in what is fitted, so the mean negative
 log-likelihood is convex. Which of the shifts are fitted beside the temperature, or nothing at all, is what predicts
-patients left out best.
+held-out patients best.
 """
 
 import math

@@ -30,7 +30,7 @@ from .about import about_evaluation
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
-MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
+MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
 
 
 def evaluate(

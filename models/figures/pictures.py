@@ -73,7 +73,7 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "ged",
         title,
-        "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
+        "One row per estimator. The dark box holds the middle half of the cases, each paler one half of the rest, dots are the "
         "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. "
         + (KNOWN_FLOOR if about.known_odds else READERS_FLOOR),
         draw_distributions(_spreads(evaluation), title, note, "squared GED"),
