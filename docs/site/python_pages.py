@@ -15,8 +15,9 @@ import ambiseg
 
 FOR_METHODS = {
     "ambiseg.models.core.method": ("Method", "Stage", "Player"),
-    "ambiseg.models.core.predictive": ("Predictive",),
+    "ambiseg.models.core.predictive": ("Predictive", "FinitePredictive", "SampledPredictive"),
     "ambiseg.models.core.batch": ("Batch", "Loss"),
+    "ambiseg.models.training.conformance": ("check_method", "variants"),
 }
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Examples?|Notes?|Source):[ ]*\n", re.MULTILINE)
 TITLES = {"Args": "Arguments", "Example": "Example", "Note": "Note"}
@@ -53,7 +54,7 @@ def _sorted(names: Iterable[str]) -> list[str]:
 def _entry(shown: str, value: Any, module: str = "") -> str:
     """The section of one function or class; with the module to import it from, where that is not `ambiseg`."""
     parts = [f"### `{shown}`\n", f"`from {module} import {shown}`\n" if module else ""]
-    if not (inspect.isclass(value) and issubclass(value, (BaseException, BaseModel))):
+    if not (inspect.isclass(value) and (issubclass(value, (BaseException, BaseModel)) or inspect.isabstract(value))):
         parts.append(_signature(shown, value))
     if inspect.isfunction(value):
         _complete(shown, value)
