@@ -23,6 +23,7 @@ from python_pages import names_for_methods, public_names  # noqa: E402
 from schema_pages import document  # noqa: E402
 
 from ambiseg import __version__  # noqa: E402
+from ambiseg.models.prediction.document import reference  # noqa: E402
 
 project = "ambiseg"
 author = "The ambiseg developers"
@@ -66,6 +67,7 @@ SECTIONS: dict[str, Callable[..., str]] = {
     "python": public_names,
     "python-for-methods": names_for_methods,
     "document": document,
+    "hypotheses": reference,
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)")
 LOADED = re.compile(

@@ -150,7 +150,7 @@ def _documented(shown: str, value: Any) -> str:
 def _complete(shown: str, value: Callable[..., Any]) -> None:
     """A public function documents each of its arguments, and no other."""
     given = set(inspect.signature(value).parameters)
-    args = re.search(r"^Args:\n((?:    .*\n|\n)*)", inspect.getdoc(value) + "\n", re.MULTILINE)
+    args = re.search(r"^Args:\n((?:    .*\n|\n)*)", (inspect.getdoc(value) or "") + "\n", re.MULTILINE)
     documented = set(re.findall(r"^    \*{0,2}(\w+)(?: \([^)]*\))?:", args[1] if args else "", re.MULTILINE))
     if given != documented:
         raise ValueError(f"The docstring of `{shown}` and its signature differ: {sorted(given ^ documented)}.")
