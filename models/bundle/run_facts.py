@@ -19,7 +19,7 @@ SPLITS = ("test", "val")  # on which an evaluation counts; the first that there 
 
 @dataclass(frozen=True)
 class Said:
-    """What whoever exports a model says of it."""
+    """What the exporter of a model says about it."""
 
     name: str
     version: str

@@ -65,7 +65,7 @@ def estimators(known_odds: bool) -> dict[str, str]:
         "readers": "all masks that can be drawn, by their odds" if known_odds else "those who read the image, alike",
         "ged*_v": "squared GED, V-statistic with self-pairs",
         "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
-        "*16, *50, *100": "of so many draws an image; of exact weights resampled",
+        "*16, *50, *100": "for this many draws per image; for exact weights resampled",
         "hypotheses": f"masks nearer than {MERGE} merged, {TOP} listed, the others and those that overlap none: residual",
         "*ece": f"{BINS} bins of equal width, events of all cases pooled",
         "low, high": "95 % bootstrap interval, patients resampled",

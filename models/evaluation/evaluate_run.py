@@ -30,7 +30,7 @@ from .about import about_evaluation
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
-MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
+MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
 ) -> Evaluation:
     """Compare the model's masks with the readers' on a split ("train", "val", "test" or "all") of `store`.
 
-    samples: draws an image, or at most so many of the most probable masks of a model with finite support; 16 at least.
+    samples: draws per image, or at most so many of the most probable masks of a model with finite support; 16 at least.
     limit: evaluate only so many cases, spread evenly over the split. Crops that no reader read are left out; crops
     larger than those of the training are cut to their centre, unless `whole` images are asked for. Where the odds of the
     masks are known, these take the place of the readers' equal weights. Raises InputError for a split without cases,
@@ -54,7 +54,7 @@ def evaluate(
     finite.
     """
     if samples < PAPERS_DRAWS:
-        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples an image, came {samples}.")
+        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples per image, got {samples}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
     size = max(store.size) if whole else trained.record.crop

@@ -61,7 +61,7 @@ def check_data(trained: Trained, store: Store) -> None:
 def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[np.intp]:
     """The rows of a split that a reader read, at most `limit` of them, spread evenly; InputError when there are none."""
     if limit is not None and limit < 1:
-        raise UsageError(f"The limit must be at least one case, came {limit}.")
+        raise UsageError(f"The limit must be at least one case, got {limit}.")
     rows = store.rows(split)
     rows = rows[store.present[rows].any(1)]
     if len(rows) == 0:

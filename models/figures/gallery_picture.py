@@ -1,6 +1,6 @@
 """The gallery of a finite model: what its most frequent codes, heads or members draw on several images.
 
-As figure 5b of Modal Uncertainty Estimation (Qiu and Lui 2020): a row an image, a column an atom, and nothing where the
+As figure 5b of Modal Uncertainty Estimation (Qiu and Lui 2020): one row per image, one column per atom, and nothing where the
 atom is all but impossible for the image.
 """
 
@@ -72,7 +72,7 @@ def make_gallery(
     for a split without images; DataError for data that the model cannot read.
     """
     if min(images, atoms) < 1:
-        raise UsageError(f"A gallery shows at least one image and one atom, came {images} and {atoms}.")
+        raise UsageError(f"A gallery shows at least one image and one atom, got {images} and {atoms}.")
     check_data(trained, store)
     rows, chosen = chosen_rows(store, split), chosen_rows(store, split, images)
     total = np.zeros(())

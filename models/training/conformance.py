@@ -114,8 +114,15 @@ def check_method(method: str | type[Method], options: Options | None = None, *, 
 
 
 def variants(method: type[Method], options: Options | None = None) -> Mapping[str, Options]:
-    """Sets of options that are worth checking: `options` as they are (under an empty name), and with each other choice of
-    each option that is a choice (under the choice's name).
+    """Sets of options that are worth checking.
+
+    Args:
+        method: the class.
+        options: those that every set has.
+
+    Returns:
+        `options` as they are, under an empty name, and with each other choice of each option that is a choice, under the
+        name of the choice.
 
     Example:
         >>> from ..methods.mheads import MHeads
@@ -131,7 +138,7 @@ def variants(method: type[Method], options: Options | None = None) -> Mapping[st
 
 
 def made_store(path: Path, *, probabilities: bool = False) -> Store:
-    """60 made lesions of 24 x 24 pixels with four readers; with the class probabilities of a segmenter if these are read."""
+    """60 synthetic lesions of 24 x 24 pixels with four readers, and a segmenter's class probabilities if these are read."""
     plain = write_known_truth(path if not probabilities else path.with_name(f"{path.name}-plain"), crops=CROPS, size=24)
     return _with_probabilities(path, plain) if probabilities else plain
 

@@ -520,9 +520,9 @@ def test_bad_requests_are_told(store):
         evaluate(oracle, store, "val")
     with pytest.raises(InputError, match="No split 'dev'"):
         evaluate(oracle, store, "dev")
-    with pytest.raises(UsageError, match="at least 16 samples an image, came 1"):
+    with pytest.raises(UsageError, match="at least 16 samples per image, got 1"):
         evaluate(oracle, store, "test", samples=1)
-    with pytest.raises(UsageError, match="at least one case, came 0"):
+    with pytest.raises(UsageError, match="at least one case, got 0"):
         evaluate(oracle, store, "test", limit=0)
 
 

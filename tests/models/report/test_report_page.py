@@ -106,7 +106,7 @@ def test_the_folder_is_complete_and_the_page_needs_nothing_else(evaluated, tmp_p
     for rows in table(evaluation).values():
         for row in rows:
             assert row.label.strip() in page.words
-    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws an image"):
+    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws per image"):
         assert words in page.words
 
 
