@@ -14,9 +14,8 @@ from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_PARTS
 from ..core.method import Method, Player, Stage
 from ..core.predictive import SampledPredictive
-from ..nets.adversarial import calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ..nets.adversarial import Discriminator, calibration_loss, fooling_loss, gradient_penalty, telling_loss
 from ..nets.at_rest import evaluating, frozen
-from ..nets.discriminator import Discriminator
 from ..nets.latents import Latent, LatentHead, LatentShape, full_precision, kl, standard_normal
 from ..nets.pixels import counted, mean_cross_entropy, one_hot
 from ..nets.refiner import Prepared, Refiner

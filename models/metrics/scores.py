@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from ..core.overlap import Overlaps, pairwise_dice, pairwise_iou
 from .catalogue import CASE_MEASURES, DRAWS
 from .distances import ged
-from .matching import hm_iou, systematic_resample
+from .matching import hm_iou, ot_iou, systematic_resample
 from .modes import mode_error
 from .outcomes import brier, nll
 from .sides import Sides
 from .summary import NAN
 from .surface import mean_surface_distance_mm
-from .transport import ot_iou
 
 PAPERS_DRAWS = DRAWS[0]  # the number of draws at which HM-IoU and D_max are given
 

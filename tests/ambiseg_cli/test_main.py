@@ -85,7 +85,7 @@ def test_train_then_resume_then_list(
         (("--method", "unet"), 2, "No method 'unet': expected one of"),
         (("-O", "familly=full"), 2, "Unknown option 'familly' of method generalized: expected one of family"),
         (("--set", "optimiser.lr=1"), 2, "Unknown option 'optimiser.lr' of train"),
-        (("--device", "tpu"), 2, "No device 'tpu': expected auto, cpu, cuda or cuda:N"),
+        (("--device", "tpu"), 2, "Unknown --device 'tpu': expected auto, cpu, cuda or cuda:N"),
         (("--resume", "none"), 3, "No run at none: expected a folder with run.json"),
         (("--config", "none.toml"), 3, "No settings file none.toml"),
     ],

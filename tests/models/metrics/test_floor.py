@@ -8,12 +8,12 @@ import pytest
 
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.floor import floor
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from tests.models.metrics.ged_floor import floor
 
 
 @pytest.fixture(scope="module")
