@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import AnyArray
+
 
 @dataclass(frozen=True)
 class Size:
@@ -20,7 +22,7 @@ class Size:
     slices: int
 
 
-def measure(mask: NDArray, spacing_mm: tuple[float, float, float]) -> Size:
+def measure(mask: AnyArray, spacing_mm: tuple[float, float, float]) -> Size:
     """Size of a mask [Z, Y, X] with voxels of `spacing_mm` (z, y, x); any non-zero label counts."""
     marked = mask != 0
     pixels = marked.sum((1, 2))
@@ -44,7 +46,7 @@ def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[fl
     return float(lengths.max()), float(np.ptp(corners @ [x, -y]))
 
 
-def cut_off(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
+def cut_off(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
     """Whether a mask [Z, Y, X] in a box of a scan of `shape` reaches an end of the box that is not the scan's own.
 
     In the plane the box's outermost pixels may be covered in part only, so the last two count.
@@ -57,7 +59,7 @@ def cut_off(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ..
     return False
 
 
-def at_border(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
+def at_border(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
     """Whether a mask [Z, Y, X] in a box of a scan of `shape` touches the scan's own border, so that the scan may show only
     a part of the lesion; a single slice has no border above and below.
     """

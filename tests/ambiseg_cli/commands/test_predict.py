@@ -273,7 +273,7 @@ def damaged() -> list[str]:
         ),
         (lambda: ["predict", save("scan.nii", phantom()), "--at", "4;0"], 2, "expected three numbers X,Y,Z"),
         (lambda: ["predict", save("scan.nii", phantom()), "--points", "p.csv"], 3, "No file p.csv"),
-        (lambda: ["predict", save("scan.nii", phantom()), "--device", "tpu", *POINT], 2, "No device 'tpu'"),
+        (lambda: ["predict", save("scan.nii", phantom()), "--device", "tpu", *POINT], 2, "Unknown --device 'tpu'"),
         (lambda: ["predict", save("scan.nii", phantom()), "--top", "0", *POINT], 2, "--top"),
         (volumes, 4, "holds several volumes (4 x 4 x 4 x 2)"),
         (sheared, 4, "is sheared by"),
