@@ -25,7 +25,23 @@ from ..nets.energy_score import energy_score, hard_planes, pair_weights, reader_
 from ..nets.latents import LatentShape, full_precision
 from ..nets.lesion_gate import LesionGate, Views
 from ..nets.pixels import counted
-from .latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
+from .latent_unet import LatentUNet
+from .shared_options import (
+    BHAT,
+    COMPONENTS,
+    KOHL,
+    LATENT_DIM,
+    RANK,
+    TAU,
+    Beta,
+    Convs,
+    KLDraws,
+    LatentFamily,
+    LatentOptions,
+    NetShape,
+    Norm,
+    Widths,
+)
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
 SCORED = 15  # masks an image, about, whose energy is scored
@@ -40,6 +56,10 @@ class Gated(Method):
 
     name = "gated"
     summary = "Gated mixture: chance of no lesion, and a mixture of shapes with explicit probabilities"
+    references = (
+        BHAT,
+        KOHL,
+    )
 
     def __init__(
         self,
@@ -50,10 +70,10 @@ class Gated(Method):
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
-        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 2,
-        components: Annotated[int, Field(ge=1, le=MOST_PARTS, description="Gaussians in a mixture")] = 5,
-        rank: Annotated[int, Field(ge=1, le=MOST_PARTS, description="rank of low-rank covariances")] = 1,
-        tau: Annotated[float, Field(gt=0, description="Gumbel-softmax temperature")] = 0.28,
+        latent_dim: Annotated[int, LATENT_DIM] = 2,
+        components: Annotated[int, COMPONENTS] = 5,
+        rank: Annotated[int, RANK] = 1,
+        tau: Annotated[float, TAU] = 0.28,
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
         masks: Annotated[
@@ -80,19 +100,8 @@ class Gated(Method):
         self.score, self.shape_readers = score, shape_readers
         self.channels, self.classes = channels, classes
         latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
-        self.shapes = LatentUNet(
-            channels,
-            classes,
-            widths=widths,
-            convs=convs,
-            norm=norm,
-            latent=latent,
-            beta=beta,
-            kl_draws=kl_draws,
-            prior="learned",
-            posterior="image-and-mask",
-            injection="late",
-        )
+        options = LatentOptions(beta, kl_draws)
+        self.shapes = LatentUNet(channels, classes, net=NetShape(widths, convs, norm), latent=latent, options=options)
         self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views)
         count = components if latent.mixture else 1
         self.points: Tensor

@@ -25,6 +25,7 @@ class Modal(Method):
 
     name = "modal"
     summary = "Modal Uncertainty Estimation: discrete codes with a learned prior (Qiu and Lui 2020)"
+    references = ("Qiu and Lui, Modal Uncertainty Estimation via Discrete Latent Representation, 2020",)
 
     def __init__(
         self,

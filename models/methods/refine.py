@@ -20,7 +20,7 @@ from ..nets.latents import Latent, LatentHead, LatentShape, full_precision, kl, 
 from ..nets.pixels import counted, mean_cross_entropy, one_hot
 from ..nets.refiner import Prepared, Refiner
 from ..nets.unet import UNet, VectorEncoder
-from .latent_unet import Convs, Norm, Widths
+from .shared_options import Convs, Norm, Widths
 
 DRAWS_A_CHUNK = 16
 BLACK_BOX_BLOCKS = 5
@@ -38,6 +38,9 @@ class Refine(Method):
     name = "refine"
     aliases = ("car",)
     summary = "Calibrated adversarial refinement, of its own or a stored segmentation (Kassapis et al. 2021)"
+    references = (
+        "Kassapis et al., Calibrated Adversarial Refinement for Stochastic Semantic Segmentation, ICCV workshops 2021",
+    )
 
     def __init__(
         self,
