@@ -1,8 +1,8 @@
-"""Gated mixture: the chance that a reader marks nothing, and a distribution over lesions' shapes for those who mark.
+"""Gated mixture: the probability that a reader marks nothing, and a distribution over shapes for those who mark.
 
-Ours. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns from masks with a lesion alone,
-and a classifier; at last the prior is trained by the energy score of the masks that it gives. The support is finite, so
-probabilities are explicit.
+A method of this project. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns only from
+masks with a lesion, and a classifier. In the last stage the prior is trained by the energy score of its masks. The support
+is finite, so probabilities are explicit.
 """
 
 import math
@@ -44,14 +44,14 @@ from .shared_options import (
 )
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
-SCORED = 15  # masks an image, about, whose energy is scored
+SCORED = 15  # masks per image, approximately, whose energy is scored
 
 
 class Gated(Method):
     """p(y|x) = gate(x) for the empty mask, and (1 - gate(x)) times a latent U-Net's p(y|x, lesion) for the others.
 
-    The latter's support are about `masks` masks: each component of the prior at the same standard normal points of low
-    discrepancy, which are part of the model. In data without empty masks the gate learns to say so.
+    The support of the latter has about `masks` masks: each component of the prior at the same standard normal points of low
+    discrepancy, which are part of the model. In data without empty masks the gate learns that there are none.
     """
 
     name = "gated"
@@ -77,12 +77,14 @@ class Gated(Method):
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
         masks: Annotated[
-            int, Field(ge=1, le=MOST_CHANNELS, description="masks with a lesion in the support, about")
+            int, Field(ge=1, le=MOST_CHANNELS, description="masks with a lesion in the support, approximately")
         ] = 60,
         shape_readers: Annotated[
             int,
             Field(
-                ge=1, le=MOST_PARTS, description="readers an image that teach the shapes, of those who mark something"
+                ge=1,
+                le=MOST_PARTS,
+                description="readers per image who mark something and from whom the shapes are learned",
             ),
         ] = 2,
         gate_width: Annotated[

@@ -36,7 +36,7 @@ PAPER: dict[Family, LatentShape] = {
 
 
 class Generalized(LatentUNet):
-    """The paper's net: widths 32-64-128 and a bottleneck of 512, three convolutions and one BatchNorm a block.
+    """The paper's net: widths 32-64-128 and a bottleneck of 512, three convolutions and one BatchNorm per block.
 
     `latent_dim`, `components`, `rank` and `tau` left out take the paper's values for the family.
     """

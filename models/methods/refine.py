@@ -27,8 +27,8 @@ BLACK_BOX_BLOCKS = 5
 
 
 class Refine(Method):
-    """A calibration net F gives each pixel's class probabilities; a generator G draws masks whose mean agrees with F's and
-    which a discriminator D cannot tell from readers' masks.
+    """A calibration net F gives the class probabilities of each pixel. A generator G draws masks whose mean agrees with those
+    of F, and which a discriminator D cannot distinguish from readers' masks.
 
     calibration "mean" is the paper's loss, "cross-entropy" its control cGAN+L_ce, "none" a plain conditional GAN. latent
     "vae" is the cVAE-GAN of appendix B.2.3: z ~ q(z|x) with "mean", else z ~ q(z|x, y) in training and N(0, I) later.
@@ -65,7 +65,7 @@ class Refine(Method):
         segmenter: Annotated[
             Literal["own", "stored"], Field(description="calibrate the image, or stored class probabilities")
         ] = "own",
-        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws an image in the calibration loss")] = 20,
+        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per image in the calibration loss")] = 20,
         adversarial_weight: Annotated[float, Field(ge=0, description="weight of the adversarial loss")] = 10.0,
         calibration_weight: Annotated[float, Field(ge=0, description="weight of calibration or cross-entropy")] = 5.0,
         beta: Annotated[float, Field(ge=0, description="weight of the vae's KL divergence")] = 1.0,

@@ -17,8 +17,8 @@ BHAT = "Bhat et al., Generalized Probabilistic U-Net for medical image segmentat
 
 # Networks
 Widths = Annotated[Levels, Field(min_length=1, description="channels of each level")]
-Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions a block")]
-Norm = Annotated[bool, Field(description="one BatchNorm a block")]
+Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per block")]
+Norm = Annotated[bool, Field(description="one BatchNorm per block")]
 
 # Latent distributions: fields of options that one method requires and another leaves to its paper
 LATENT_DIM = Field(ge=1, le=MOST_PARTS, description="dimensions of z")
@@ -29,7 +29,7 @@ LatentFamily = Annotated[Family, Field(description="latent distribution of prior
 
 # How a latent model is trained and put together
 Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
-KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws a component for a mixture's KL")]
+KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per component for the KL of a mixture")]
 Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
 Injection = Annotated[Literal["late", "early"], Field(description="z after the U-Net (late) or at its input (early)")]

@@ -117,7 +117,7 @@ def pixel_reliability(
     truth: NDArray[np.float64],
     scored: Sequence[int] | None = None,
 ) -> tuple[Bins, Bins]:
-    """Whether the share of readers who mark a pixel bears out its probability.
+    """Compare the probabilities of pixels with the share of readers who mark them.
 
     An event is a pixel and a foreground class. Pixels that a reader ignores are left out.
 
