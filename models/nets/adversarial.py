@@ -2,7 +2,7 @@
 loss of CAR.
 
 Goodfellow et al. 2014 (non-saturating form); Mescheder et al. 2018 (R1); Kassapis et al. 2021 (calibration loss, eq. 6).
-All losses are means over whatever they are given, computed in float32.
+All losses are means over their inputs, computed in float32.
 """
 
 import torch
@@ -19,7 +19,7 @@ SLOPE = 0.2
 class Discriminator(nn.Module):
     """Four 4x4 convolutions of stride 2 and `width`, 2, 4 and 8 `width` channels, a global average, a linear score.
 
-    DCGAN's last layer sees a map of a fixed 4x4 size; the average makes it serve images of every size.
+    The last layer of DCGAN sees a map of a fixed 4x4 size; the average makes images of every size possible.
     """
 
     def __init__(self, channels: int, classes: int, width: int):
@@ -41,12 +41,12 @@ class Discriminator(nn.Module):
 
 
 def fooling_loss(fake: Tensor) -> Tensor:
-    """The generator's: -log D of the scores (log odds) given to what it made (CAR, eq. 3)."""
+    """The loss of the generator: -log D of the scores (log odds) of its masks (CAR, eq. 3)."""
     return F.softplus(-fake.float()).mean()
 
 
 def telling_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's: -log D(real) - log(1 - D(fake)) of scores (log odds); either may have any number (CAR, eq. 4)."""
+    """The loss of the discriminator: -log D(real) - log(1 - D(fake)) of scores (log odds) of any lengths (CAR, eq. 4)."""
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
 
@@ -70,6 +70,6 @@ def calibration_loss(mean: Tensor, target: Tensor, counted: Tensor) -> Tensor:
 
 
 def _even(features: Tensor) -> Tensor:
-    """Features with zeros to an even height and width, so that halving rounds up and a single pixel is kept."""
+    """Features padded with zeros to an even height and width, so that halving rounds up and a single pixel is kept."""
     height, width = features.shape[-2:]
     return F.pad(features, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else features

@@ -1,4 +1,4 @@
-"""The scores of a training run on a fixed part of its validation split: always the same crops, draws and readers."""
+"""Scores on a fixed part of the validation split: always the same crops, draws and readers."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ READERS_AT_ONCE = 4
 
 
 class Validation:
-    """The validation crops, read once: what networks read, readers' masks, and how likely each reader is."""
+    """The validation crops, read once: the inputs of the networks, the readers' masks, and the probability of each reader."""
 
     def __init__(self, store: Store, record: RunRecord, device: torch.device):
         rows = store.rows("val")
@@ -55,7 +55,9 @@ class Validation:
             for name, value in self._losses(method, part, generator).items():
                 losses[name] = losses.get(name, 0.0) + value
             atoms = method(self.images[part]).atoms(self.samples, generator)
-            labels.append(on_host(atoms.labels))  # once a part: image by image a GPU would wait for its tables
+            labels.append(
+                on_host(atoms.labels)
+            )  # once per part: image by image, the host would wait for the GPU each time
             weights.append(on_host(atoms.weights))
             draws = atoms.draws
         figures = validation_scores(
