@@ -84,7 +84,7 @@ class Gated(Method):
             Field(
                 ge=1,
                 le=MOST_PARTS,
-                description="readers per image who mark something and from whom the shapes are learned",
+                description="readers per image that train the shapes, of those who mark something",
             ),
         ] = 2,
         gate_width: Annotated[
