@@ -1,8 +1,9 @@
 """The content of hypotheses.json as types, key by key and in the order of the file.
 
-The descriptions of the keys are the reference of the format, which the site shows.
+The descriptions of the keys are the reference of the format: `reference` prints them as tables, which the site shows.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -164,3 +165,31 @@ class Document(About):
     )
     scan: ScanEntry = Field(description="the scan's grid (see below)")
     lesions: list[LesionEntry] = Field(description="the lesions (see below); in a search, by descending score")
+
+
+PARTS: Mapping[str, type[_Part]] = {
+    "The document": Document,
+    "A lesion": LesionEntry,
+    "A hypothesis": HypothesisEntry,
+    "`model`": ModelEntry,
+    "`calibration`": CalibrationEntry,
+    "`scan`": ScanEntry,
+}
+
+
+def reference() -> str:
+    """The reference of hypotheses.json in Markdown: one table per part, one row per key.
+
+    Example:
+        >>> print(reference()[:27])
+        **The document**
+        <BLANKLINE>
+        | key | w
+    """
+    return "\n\n".join("\n".join(_table(title, part)) for title, part in PARTS.items()) + "\n"
+
+
+def _table(title: str, part: type[_Part]) -> Iterator[str]:
+    yield from (f"**{title}**", "", "| key | what it is |", "|---|---|")
+    for name, field in part.model_fields.items():
+        yield f"| `{field.alias or name}` | {field.description} |"
