@@ -91,7 +91,7 @@ class Audit:
 
 
 def write_audits(path: Path, audits: Sequence[Audit]) -> None:
-    """Write a CSV with a row an audit: the table's own columns, then what is implied and found."""
+    """Write a CSV with one row per audit: the table's own columns, then what is implied and found."""
     counts = sorted({n for one in audits for n in one.published.ged})
     implied = [f"{name}{end}" for name in IMPLIED for end in ("", "_low", "_high")]
     own = list(dict.fromkeys(name for one in audits for name in one.published.rest))
@@ -128,7 +128,7 @@ def audit(published: Published, noise: float = NOISE) -> Audit:
     UsageError for a noise that is no number of 0 or more.
     """
     if not (isfinite(noise) and noise >= 0):
-        raise UsageError(f"The noise must be a number of 0 or more, came {noise}.")
+        raise UsageError(f"The noise must be a number of 0 or more, got {noise}.")
     if not published.ged:
         return Audit(published, None, None, None, ())
     findings, floor = tuple(_findings(published, noise)), _floor(published)

@@ -150,7 +150,7 @@ def _counts(header: Sequence[str], path: Path) -> dict[str, int]:
     for name, number in digits.items():
         if len(number) > len(str(MOST_DRAWS)) or int(number) > MOST_DRAWS:
             raise DataError(
-                f"Column {shown(repr(name))} of {path} is of more than {MOST_DRAWS:,} draws an image: mend its name."
+                f"Column {shown(repr(name))} of {path} is for more than {MOST_DRAWS:,} draws per image: correct its name."
             )
     if len(digits) > MOST_COUNTS:
         raise DataError(f"{path} has {len(digits)} columns of energy distances, expected {MOST_COUNTS} at most.")

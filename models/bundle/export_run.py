@@ -74,7 +74,7 @@ def export_model(
 def _line(what: str, text: str) -> str:
     """The text itself. Raises UsageError unless it is one line that can be printed."""
     if not text.isprintable() or len(text) > 1000:
-        raise UsageError(f"--{what} must be one line of 1000 characters at most, came {text[:40]!r}.")
+        raise UsageError(f"--{what} must be one line of 1000 characters at most, got {text[:40]!r}.")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Which model is meant: a run's folder, the name of an installed or shipped model, or nothing said."""
+"""Find the requested model: a run's folder, the name of an installed or shipped model, or the default."""
 
 from pathlib import Path
 

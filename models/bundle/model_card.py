@@ -18,7 +18,7 @@ SHOWN = (
     "marked_pixel_ece", "stated_marked_pixel_ece", "ambiguity_auroc", "mode_error",
 )  # fmt: skip
 CHECKED = {
-    "nll": "NLL, nats a reader",
+    "nll": "NLL, nats per reader",
     "brier": "Brier score",
     "ece": "ECE of hypotheses",
     "top_ece": "ECE of the top one",

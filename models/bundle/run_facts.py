@@ -19,7 +19,7 @@ SPLITS = ("test", "val")  # on which an evaluation counts; the first that there 
 
 @dataclass(frozen=True)
 class Said:
-    """What whoever exports a model says of it."""
+    """What the exporter of a model says about it."""
 
     name: str
     version: str
@@ -80,7 +80,7 @@ def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]
         store = Store.open(data.path)
         if store.content_hash == data.content_hash:
             counts = {split: split_counts(store, split) for split in ("train", "val", "test")}
-            return " ".join(store.manifest["source"].split()), counts
+            return " ".join(store.manifest.source.split()), counts
     except AmbisegError:  # it lies there no more, or is damaged: the model can be shared without it
         pass
     return None, {}

@@ -72,5 +72,7 @@ def _same_kind(figure: str, first: StoredEvaluation, other: StoredEvaluation) ->
     advice = f"evaluate both with the same --samples, or leave {figure} out"
     _same("number of samples", first, other, first.about.samples, other.about.samples, advice)
     if block == "weighted" and figure not in UNBIASED:
-        advice = f"{figure} depends on it, take {' or '.join(sorted(UNBIASED))}, or a figure of so many draws"
+        advice = (
+            f"{figure} depends on it, take {' or '.join(sorted(UNBIASED))}, or a figure for a fixed number of draws"
+        )
         _same("weights", first, other, first.about.weights, other.about.weights, advice)

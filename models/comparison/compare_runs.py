@@ -1,7 +1,7 @@
 """Runs compared case by case on the same data: paired differences, their intervals and tests.
 
 Slices of one lesion, and lesions of one patient, resemble each other. The interval of the mean difference of cases
-therefore draws whole patients again, and the test is of the patients' mean differences, one number a patient.
+therefore draws whole patients again, and the test is of the patients' mean differences, one number per patient.
 """
 
 import difflib

@@ -1,11 +1,11 @@
-"""Which readers' masks a batch shows: drawn anew for each image, among the readers present or by known probabilities."""
+"""Which readers' masks appear in a batch: drawn anew for each image, among the readers present or by known probabilities."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.store import Flip
+from ambiseg.preprocessing.store.flips import Flip
 
 from .randomness import gumbel, uniform
 

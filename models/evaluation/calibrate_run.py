@@ -3,7 +3,7 @@
 Each image is one event with as many outcomes as the model has hypotheses, and "none of these"; a reader's mask is the
 outcome that it is nearest to (`outcomes`). The log-weights are linear in what is fitted, so the mean negative
 log-likelihood is convex. Which of the shifts are fitted beside the temperature, or nothing at all, is what predicts
-patients left out best.
+held-out patients best.
 """
 
 import math
@@ -41,7 +41,7 @@ CHOICES = {  # which numbers are fitted; the fewest first, as equals go to the e
 
 @dataclass(frozen=True)
 class Fit:
-    """What was fitted, and the mean NLL of patients left out (nats a reader) of each choice of what to fit."""
+    """What was fitted, and the mean NLL of held-out patients (nats per reader) for each choice of what to fit."""
 
     calibration: Calibration
     chosen: str
@@ -61,7 +61,7 @@ def calibrate(
 ) -> Fit:
     """Fit the calibration of a model on the validation split of `store`, and on nothing else.
 
-    samples: draws an image, or at most so many of the most probable masks of a finite support; limit: use only so many
+    samples: draws per image, or at most so many of the most probable masks of a finite support; limit: use only so many
     cases, spread evenly. Raises InputError for an empty split, DataError for data that the model cannot read and for
     fewer than two patients.
     """
@@ -133,7 +133,7 @@ def choose(found: Sequence[Outcome], patients: Sequence[str]) -> tuple[str, NDAr
     names, member = np.unique(np.asarray(patients), return_inverse=True)
     if len(names) < 2:
         raise DataError(
-            f"A calibration needs validation cases of two patients at least, came {len(names)}: use a larger split."
+            f"A calibration needs validation cases of at least two patients, got {len(names)}: use a larger split."
         )
     events = Events.of(found)
     fold = member % min(FOLDS, len(names))
@@ -169,7 +169,7 @@ class Events:
         return Events(self.features[which], self.possible[which], self.hits[which])
 
     def nll(self, numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Mean negative log-likelihood (nats a reader) under the numbers (1/T, empty, none), and its gradient [3]."""
+        """Mean negative log-likelihood (nats per reader) under the numbers (1/T, empty, none), and its gradient [3]."""
         logits = np.where(self.possible, self.features @ numbers, -np.inf)
         total = logsumexp(logits, axis=1, keepdims=True)
         surprise = np.where(self.possible, np.exp(logits - total), 0) - self.hits

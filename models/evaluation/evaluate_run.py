@@ -30,7 +30,7 @@ from .about import about_evaluation
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
-MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
+MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
 ) -> Evaluation:
     """Compare the model's masks with the readers' on a split ("train", "val", "test" or "all") of `store`.
 
-    samples: draws an image, or at most so many of the most probable masks of a model with finite support; 16 at least.
+    samples: draws per image, or at most so many of the most probable masks of a model with finite support; 16 at least.
     limit: evaluate only so many cases, spread evenly over the split. Crops that no reader read are left out; crops
     larger than those of the training are cut to their centre, unless `whole` images are asked for. Where the odds of the
     masks are known, these take the place of the readers' equal weights. Raises InputError for a split without cases,
@@ -54,7 +54,7 @@ def evaluate(
     finite.
     """
     if samples < PAPERS_DRAWS:
-        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples an image, came {samples}.")
+        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples per image, got {samples}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
     size = max(store.size) if whole else trained.record.crop
@@ -83,7 +83,9 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
-        return pixel_reliability(probabilities[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+        return pixel_reliability(
+            probabilities[0].float().cpu().numpy(), masks, sides.truth, store.manifest.scored_labels
+        )
 
     pixels, marked = reliability(atoms.marginal)
     index = store.index[row]
@@ -97,7 +99,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
         stated=None if stated is None else reliability(stated),
         ambiguity=sides.ged.ambiguity,
         disagree=sides.disagree,
-        group="all" if store.group is None else index[store.group],
+        group="all" if store.manifest.group is None else index[store.manifest.group],
         modes=_modes(sides),
     )
 
@@ -110,8 +112,8 @@ def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calib
         weights / weights.sum(),
         _read_masks(store, row, size),
         draws=atoms.draws,
-        odds=store.odds(np.array([row]))[0] if store.known_odds else None,
-        scored=store.scored,
+        odds=store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else None,
+        scored=store.manifest.scored_labels,
         calibration=calibration,
     )
 
@@ -137,7 +139,7 @@ def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, si
     """The model's weighted masks as of `drawn_atoms`, and the class probabilities [1, K, H, W] that it states outright."""
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
-    probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
+    probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))

@@ -16,7 +16,7 @@ from ..metrics.summary import Figure, summarise
 class Judgement:
     """How far listed hypotheses' probabilities can be believed: figures with intervals by patient, reliability bins, sets.
 
-    figures: "nll" (nats a reader), "brier", "ece" of all listed hypotheses and the residual, "top_ece" of the first;
+    figures: "nll" (nats per reader), "brier", "ece" of all listed hypotheses and the residual, "top_ece" of the first;
     bins: "hypotheses" and "top"; coverage: of the credible sets of each level.
     """
 

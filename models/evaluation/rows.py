@@ -46,7 +46,7 @@ def check_data(trained: Trained, store: Store) -> None:
             f"The model knows the classes {', '.join(data.class_names)}, {store.path} has {', '.join(store.class_names)}: "
             "evaluate on data like the model's own."
         )
-    if data.probabilities and not store.has_probabilities:
+    if data.probabilities and not store.manifest.has_class_probabilities:
         raise DataError(
             f"The model reads the class probabilities of another segmenter, {store.path} holds none: make the dataset "
             "with them."
@@ -61,7 +61,7 @@ def check_data(trained: Trained, store: Store) -> None:
 def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[np.intp]:
     """The rows of a split that a reader read, at most `limit` of them, spread evenly; InputError when there are none."""
     if limit is not None and limit < 1:
-        raise UsageError(f"The limit must be at least one case, came {limit}.")
+        raise UsageError(f"The limit must be at least one case, got {limit}.")
     rows = store.rows(split)
     rows = rows[store.present[rows].any(1)]
     if len(rows) == 0:

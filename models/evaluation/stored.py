@@ -52,7 +52,7 @@ def read_evaluation(path: Path, split: str) -> StoredEvaluation:
 def read_evaluations(paths: Sequence[Path], split: str) -> tuple[StoredEvaluation, ...]:
     """Two or more evaluations, each with a name of its own: runs of the same name are called by their folders."""
     if len(paths) < 2:
-        raise UsageError(f"A comparison needs two runs or more, came {len(paths)}.")
+        raise UsageError(f"A comparison needs two runs or more, got {len(paths)}.")
     found = [read_evaluation(path, split) for path in paths]
     for number, one in enumerate(found):
         if any(one.folder.resolve() == other.folder.resolve() for other in found[:number]):
@@ -80,7 +80,7 @@ def _folder(path: Path, split: str) -> Path:
 
 def _cases(path: Path) -> Table:
     """The table of cases, one at least."""
-    table = read_table(path, "a row a case")
+    table = read_table(path, "one row per case")
     table.need("row", "patient")
     if not table.rows:
         raise DataError(f"{path} holds no case: {AGAIN}.")

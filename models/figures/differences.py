@@ -19,7 +19,7 @@ WIDTH, ROW, GAP, FOOT = 3.2, 0.34, 0.7, 0.65  # inches: a panel, a pair of runs 
 
 
 def draw_differences(comparison: Comparison, note: str) -> "Figure":
-    """A panel a figure, a line a pair of runs; `note` stands above them.
+    """One panel per figure, one line per pair of runs; `note` is printed above them.
 
     The dot is the pair's mean difference, second run less first, the bar its 95 % bootstrap interval by patient. The colours
     say which run is better after correction for all tests; undecided also stands for figures of which neither way is better.

@@ -1,4 +1,4 @@
-"""How a figure is distributed over cases: letter-value plots (Hofmann, Wickham and Kafadar 2017), a row a distribution."""
+"""How a figure is distributed over cases: letter-value plots (Hofmann, Wickham and Kafadar 2017), one row per distribution."""
 
 import math
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ MANY = 300  # cases from which on points are paler
 
 
 def draw_diversity(evaluation: Evaluation) -> "Figure":
-    """Two panels, a point a case: the model's diversity against the readers', and the distance between model and readers
+    """Two panels, one point per case: the model's diversity against the readers', and the distance between model and readers
     against the mean of both diversities, where GED is twice the height above the diagonal.
     """
     model, readers, overlap = terms(evaluation)

@@ -18,9 +18,9 @@ COLUMNS = 3
 
 
 def draw_modes(groups: Mapping[str, Group], named_by: str) -> "Figure":
-    """A panel a group: a bar for each mode's mean probability, a line where the truth is, and what is like no mode.
+    """One panel per group: a bar for each mode's mean probability, a line where the truth is, and what is like no mode.
 
-    named_by: what the groups are. With many modes or groups a point a mode and group, the model's against the truth.
+    named_by: what the groups are. With many modes or groups one point per mode and group, the model's against the truth.
     """
     modes = max(len(group.truth) for group in groups.values())
     note = f"mean over the cases of each {named_by}" if len(groups) > 1 else "mean over all cases"

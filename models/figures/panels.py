@@ -26,7 +26,7 @@ COLUMNS = 3 + HYPOTHESES
 
 
 def draw_cases(panels: Sequence[Panel], title: str, note: str) -> "Figure":
-    """A row a case: image, all readers' outlines, probability of foreground, the most probable hypotheses, each with the
+    """One row per case: image, all readers' outlines, probability of foreground, the most probable hypotheses, each with the
     model's probability and the share of readers whose mask is nearest to it.
     """
     width = LABEL + COLUMNS * (TILE + GAP) + EDGE

@@ -73,7 +73,7 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "ged",
         title,
-        "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
+        "One row per estimator. The dark box holds the middle half of the cases, each paler one half of the rest, dots are the "
         "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. "
         + (KNOWN_FLOOR if about.known_odds else READERS_FLOOR),
         draw_distributions(_spreads(evaluation), title, note, "squared GED"),
@@ -81,9 +81,9 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "diversity",
         "Diversity and distance",
-        "A point a case. Left: on the diagonal the model's masks differ as much as the readers' do; above it the model hedges, "
-        "below it it is too sure. Right: GED is twice the height above the diagonal. With few readers single cases scatter; "
-        "look at the mean.",
+        "One point per case. Left: on the diagonal the model's masks differ as much as the readers' do. Above it they differ "
+        "more; below it the model is overconfident. Right: GED is twice the height above the diagonal. With few readers "
+        "single cases scatter; look at the mean.",
         draw_diversity(evaluation),
     )
     events = "what the truth is" if about.known_odds else "what readers drew"
@@ -137,7 +137,8 @@ def _cases(
     evaluation: Evaluation, kinds: Mapping[str, Sequence[Case]], trained: Trained, store: Store
 ) -> Iterator[Drawn]:
     """The pictures of single cases, of each kind of `chosen_cases`."""
-    choice = "how probable what is nearest to it truly is" if store.known_odds else "the share of readers nearest to it"
+    known = store.manifest.known_odds
+    choice = "how probable what is nearest to it truly is" if known else "the share of readers nearest to it"
     label = MEASURES[sorting_figure(evaluation)].label.format(weights=weights_of(evaluation.about))
     for kind, cases in kinds.items():
         title = CASES[kind]
@@ -146,7 +147,7 @@ def _cases(
             f"cases-{kind}",
             title,
             f"Chosen by {label}. From the left: the image, all masks that "
-            f"{'can be drawn' if store.known_odds else 'readers drew'}, the model's probability of foreground, and the "
+            f"{'can be drawn' if known else 'readers drew'}, the model's probability of foreground, and the "
             "hypotheses, the most probable first.",
             draw_cases(case_panels(trained, store, evaluation, cases), title, note),
         )

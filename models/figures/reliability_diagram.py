@@ -17,7 +17,7 @@ WIDTH = 4.6  # inches a panel
 
 
 def draw_reliability(bins: Mapping[str, Bins], title: str, note: str, *, events: str) -> "Figure":
-    """A panel a named set of bins, as all beside top hypotheses, or before beside after calibration.
+    """One panel per named set of bins, as all beside top hypotheses, or before beside after calibration.
 
     Above: observed frequency against predicted probability, with bars to the diagonal where they differ, pale for fewer
     than `FEW` events; below: how many `events` each bin holds, on a logarithmic axis.

@@ -33,7 +33,7 @@ def calibration(calibrated: CalibrationUsed | None) -> str:
 
 def model_masks(about: EvaluationAbout | ComparedRun) -> str:
     """What stands behind the model's weighted set of masks."""
-    return weights_of(about) + (f", {about.samples} at most" if about.weights == "exact" else " an image")
+    return weights_of(about) + (f", {about.samples} at most" if about.weights == "exact" else " per image")
 
 
 def weights_of(about: EvaluationAbout | ComparedRun) -> str:

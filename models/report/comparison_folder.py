@@ -1,6 +1,6 @@
 """The folder of a comparison: its numbers, its pictures, and a page that shows all of it.
 
-comparison.json   what was compared and found; comparison.csv a row a figure and pair of runs
+comparison.json   what was compared and found; comparison.csv one row per figure and pair of runs
 comparison.png    the differences with their intervals; distribution.png each run's GED16 over the cases; both as SVG, too
 report.html       all of it on one page that needs no network
 
@@ -65,9 +65,9 @@ def _figures(
     yield (
         "comparison",
         "Differences of runs",
-        "A panel a figure, a line a pair of runs: the mean difference, second less first, and its 95 % interval by patient. In "
-        "“A → B” A is the first run, B the second. Blue: the second is better, orange: the first, grey: undecided after "
-        "correction for all tests, or neither way is better.",
+        "One panel per figure, one line per pair of runs: the mean difference, second minus first, and its 95 % interval by "
+        "patient. In “A → B” A is the first run, B the second. Blue: the second is better, orange: the first, grey: undecided "
+        "after correction for all tests, or neither direction is better.",
         draw_differences(comparison, f"{note}; 95 % intervals by patient"),
     )
     spreads = _spreads(evaluations)
@@ -75,7 +75,7 @@ def _figures(
         yield (
             "distribution",
             "How GED16 is distributed over the cases",
-            "A row a run. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
+            "One row per run. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
             "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may "
             "overlap where their difference, case by case, is beyond doubt.",
             draw_distributions(spreads, "How GED16 is distributed over the cases", note, "squared GED, 16 draws"),

@@ -1,7 +1,7 @@
 """The folder of an evaluation: its numbers, and if wanted its pictures and a page that shows all of it.
 
 summary.json   what was evaluated and all figures
-cases.csv      a row a case; cases.parquet the same, on request
+cases.csv      one row per case; cases.parquet the same, on request
 figures/       the pictures, PNG
 report.html    figures and pictures on one page that needs no network
 

@@ -268,8 +268,8 @@ def test_readers_of_the_row_come_before_the_option(table):
         ),
         (["method,ged16,readers", "A,.2,1e9"], DataError, "Column 'readers' in line 2 .* 10,000 at most"),
         (["method,ged16,readers", "A,.2,4.5"], DataError, "Column 'readers' in line 2 .* expected a whole number"),
-        (["method,ged" + "1" * 5000, "A,.2"], DataError, r"Column 'ged1+\.\.\. of .* is of more than 100,000 draws"),
-        (["method,ged100001", "A,.2"], DataError, "is of more than 100,000 draws"),
+        (["method,ged" + "1" * 5000, "A,.2"], DataError, r"Column 'ged1+\.\.\. of .* is for more than 100,000 draws"),
+        (["method,ged100001", "A,.2"], DataError, "is for more than 100,000 draws"),
         (["method," + ",".join(f"ged{n}" for n in range(1, 102)), "A" + ",.2" * 101], DataError, "has 101 columns"),
         (
             ["method,ged16,readers", "A,.2,1"],

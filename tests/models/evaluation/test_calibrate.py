@@ -93,7 +93,7 @@ def test_cases_of_different_length_stand_side_by_side() -> None:
 
 
 def test_one_patient_is_not_enough() -> None:
-    with pytest.raises(DataError, match="two patients at least, came 1"):
+    with pytest.raises(DataError, match="at least two patients, got 1"):
         choose(made_cases(4)[0], ["p"] * 4)
 
 
