@@ -140,7 +140,7 @@ def _check(table: Table, row: Row, number: int, manifest: Manifest) -> None:
 
 
 def _are_probabilities(text: str, masks: int) -> bool:
-    """Whether a cell holds the probabilities of so many masks."""
+    """Whether a cell holds the probabilities of the given number of masks."""
     try:
         found = [float(value) for value in text.split()]
     except ValueError:

@@ -146,7 +146,7 @@ def isotropic(
 
 
 def _ends(side: slice, count: int, steps: float, margin: int, multiple: int) -> tuple[int, int]:
-    """First and last grid point along an axis with `steps` grid steps a voxel, both multiples, from the axis' centre on."""
+    """First and last grid point along an axis with `steps` grid steps per voxel, both multiples, from the axis' centre on."""
     centre = (count - 1) / 2
     first = math.floor(((side.start - centre) * steps - margin) / multiple) * multiple
     last = math.ceil(((side.stop - 1 - centre) * steps + margin) / multiple) * multiple

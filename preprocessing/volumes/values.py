@@ -1,4 +1,4 @@
-"""Which voxel values a scan or a mask may hold, and whether a file can hold as many as its header claims."""
+"""The voxel values that scans and masks may hold, and whether a file can hold as many as its header claims."""
 
 import os
 from typing import Any

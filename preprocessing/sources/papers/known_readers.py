@@ -1,4 +1,4 @@
-"""A made set of ambiguous lesions whose readers are draws from known distributions over whole masks.
+"""A synthetic set of ambiguous lesions whose readers are draws from known distributions over whole masks.
 
 Each image shows a bright core inside a faint ring, on noise. A reader draws nothing, the core, or core and ring; how
 often depends on the core's brightness, which is the visible cue. So a model of these readers can be checked against truth.
