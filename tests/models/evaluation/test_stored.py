@@ -29,7 +29,7 @@ def test_runs_of_one_name_are_called_by_their_folders(stored_run, tmp_path):
 
 
 def test_one_run_is_no_comparison(run):
-    with pytest.raises(UsageError, match=r"needs two runs or more, came 1\."):
+    with pytest.raises(UsageError, match=r"needs two runs or more, got 1\."):
         read_evaluations([run], "test")
     with pytest.raises(UsageError, match="evaluation-test is given twice"):
         read_evaluations([run, run / "evaluation-test"], "test")
@@ -43,7 +43,7 @@ def test_no_folder(tmp_path):
 def test_a_run_that_was_not_evaluated_says_how(run):
     (run / "run.json").write_text("{}")
     with pytest.raises(
-        InputError, match=r"not been evaluated on the split 'val': run `ambiseg evaluate .*one --split val`"
+        InputError, match=r"not been evaluated on 'val': run `ambiseg evaluate .*one` first, with 'val' as `split`"
     ):
         read_evaluation(run, "val")
 
