@@ -290,7 +290,7 @@ def test_options_that_cannot_be(table, tmp_path):
     path = table("method,ged16", "A,.2")
     with pytest.raises(UsageError, match=r"`readers` must be from 2 to 10,000, got 1\."):
         read_published(path, readers=1)
-    with pytest.raises(UsageError, match="got --readers 100000000000000000000"):
+    with pytest.raises(UsageError, match="got 100000000000000000000"):
         read_published(path, readers=10**20)
     for text in ("much", "1e999999999", "0." + "3" * 5000, "2"):
         with pytest.raises(UsageError, match="`reader_diversity` holds"):
@@ -344,7 +344,7 @@ def test_any_cells_are_audited_or_refused_by_row_and_column(tmp_path, cells, dec
     else:
         said = ""
     if said:
-        assert re.search(r"Column '[\w_]+' in line 2 of|is no CSV in UTF-8", said)
+        assert re.search(r"Column '[\w_]+' in line 2 of|is (?:no|not a) CSV in UTF-8", said)
         assert len(said) < 400
         return
     found = audit(row)

@@ -104,7 +104,7 @@ def test_the_folder_is_complete_and_the_page_needs_nothing_else(evaluated, tmp_p
     for rows in table(evaluation).values():
         for row in rows:
             assert row.label.strip() in page.words
-    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws an image"):
+    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws per image"):
         assert words in page.words
 
 
@@ -138,7 +138,7 @@ def test_pages_of_whatever_is_defined(made, options):
 def test_notes_and_calibration_are_told(made):
     page = Page(render_page(made(1), []))
     assert "In no case two readers' masks share nothing" in page.words
-    assert "probabilities are as the model states them" in page.words
+    assert "probabilities as the model states them" in page.words
     page = Page(render_page(made(calibrated={"temperature": 1.25, "split": "val"}), []))
     assert "temperature 1.250, fitted on val" in page.words
 
