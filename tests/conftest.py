@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ambiseg.models.core.batch import Batch, Loss
-from ambiseg.models.core.method import Method, build
+from ambiseg.models.core.method import Method
 from ambiseg.models.core.predictive import SampledPredictive
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

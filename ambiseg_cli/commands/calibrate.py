@@ -57,7 +57,7 @@ def calibrate(
     from ambiseg.models.runs.trained import load_trained
 
     run = run or newest_run()
-    trained = load_trained(run, resolve_device(device), calibrated=False)
+    trained = load_trained(run, resolve_device(device), calibrated=False, keep_memory=True)
     store = data_for(trained.record, data)
     check_split(store, check)
     with progress() as display:

@@ -67,7 +67,7 @@ def evaluate(
     if parquet:
         check_parquet()
     run = run or newest_run()
-    trained = load_trained(run, resolve_device(device))
+    trained = load_trained(run, resolve_device(device), keep_memory=True)
     store = data_for(trained.record, data)
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")

@@ -41,7 +41,7 @@ def gallery(
     path = output or run / "gallery.png"
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
-    trained = load_trained(run, resolve_device(device))
+    trained = load_trained(run, resolve_device(device), keep_memory=True)
     with progress() as display:
         found = make_gallery(
             trained,

@@ -16,8 +16,9 @@ def methods(
     """List the methods, or one method's options with their defaults."""
     from rich.table import Table
 
-    from ambiseg.models.core.method import find_method, options_model
-    from ambiseg.models.core.method import methods as all_methods
+    from ambiseg.models.methods.constructor import options_model
+    from ambiseg.models.methods.registry import find_method, unusable_methods
+    from ambiseg.models.methods.registry import methods as all_methods
 
     if name is None:
         summaries = {key: method.summary for key, method in all_methods().items()}
@@ -27,6 +28,8 @@ def methods(
         table = Table("method", "what it is", box=None)
         for key, summary in summaries.items():
             table.add_row(key, summary)
+        for unusable in unusable_methods():
+            table.add_row(unusable.name, str(unusable))
         out(table)
         return
     model = options_model(find_method(name))

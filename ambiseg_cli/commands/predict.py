@@ -139,7 +139,7 @@ def predict(
             check_place(folder)
         places = Places(tuple(at or ()), points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
         chosen = find_model(model)
-        trained = load_trained(chosen, resolve_device(device), calibrated=not uncalibrated)
+        trained = load_trained(chosen, resolve_device(device), calibrated=not uncalibrated, keep_memory=True)
         request = Request(
             places,
             Ranking(top, draws, merge, depth, seed),

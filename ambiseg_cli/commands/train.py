@@ -105,7 +105,8 @@ def _new_run(
     """Make the run folder; of several processes the first one makes it and the others wait for it."""
     from ambiseg.models.runs.run_folder import Run, new_run_path
     from ambiseg.models.runs.run_record import RunRecord
-    from ambiseg.models.training.loop import check_data, check_hardware
+    from ambiseg.models.training.loop import check_data
+    from ambiseg.models.training.stepper import check_hardware
 
     check_data(config, store)
     check_hardware(config.hardware, device)

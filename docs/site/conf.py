@@ -94,7 +94,7 @@ def _target(target: str, folder: Path) -> str:
 def _below(text: str, page: str) -> list[str]:
     """The pages under a README: those of its own folder, and the READMEs of the folders in it, named as it names them."""
     found = {target: title for title, target in re.findall(r"\[([^\]]+)\]\(([\w.-]+\.md|[\w-]+/README\.md)\)", text)}
-    return [f"{title} <{target}>" if page == root_doc else target for target, title in found.items()]
+    return [f"{' '.join(title.split())} <{target}>" if page == root_doc else target for target, title in found.items()]
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:

@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from schema_pages import kind
 
-from ambiseg.models.core.method import methods, options_model
+from ambiseg.models.methods.constructor import options_model
+from ambiseg.models.methods.registry import methods
 
 
 def all_methods() -> str:

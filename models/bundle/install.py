@@ -10,7 +10,8 @@ from ambiseg.preprocessing.errors import AmbisegError, DataError, UsageError
 from ambiseg.preprocessing.files import clear_leftovers, whole_folder
 
 from ..core.bounds import MOST_TENSORS
-from ..core.method import check_options, find_method, outline
+from ..methods.constructor import outline
+from ..methods.registry import check_options, find_method
 from ..runs.run_folder import Run
 from ..runs.trained import load_trained
 from .installed import models_folder

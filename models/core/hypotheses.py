@@ -103,13 +103,17 @@ def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]
 
 def _check(labels: NDArray, weights: NDArray, top: int, merge: float) -> None:
     if top < 1:
-        raise UsageError(f"The number of hypotheses to keep must be at least 1, came {top}.")
+        raise UsageError(f"`top`: the number of hypotheses to keep must be at least 1, got {top}.")
     if not 0 <= merge <= 1:
-        raise UsageError(f"Masks are merged below a distance 1 - IoU between 0 and 1, came {merge}.")
+        raise UsageError(f"`merge`: masks are merged below a distance 1 - IoU between 0 and 1, got {merge}.")
     if len(labels) == 0 or weights.shape != (len(labels),):
-        raise DataError(f"Expected one weight for each of at least one mask, came {len(labels)} and {weights.shape}.")
+        raise DataError(
+            f"Expected at least one mask and one weight per mask, got {len(labels)} masks and weights {weights.shape}."
+        )
     if not np.isfinite(weights).all() or weights.min() < 0 or not math.isclose(math.fsum(weights), 1, abs_tol=1e-3):
-        raise DataError("The masks' weights are no probabilities (negative, not finite, or their sum is not 1).")
+        raise DataError(
+            "The weights of the masks are not probabilities: one is negative or not finite, or their sum is not 1."
+        )
 
 
 def _distinct(pixels: NDArray, weights: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -15,7 +15,8 @@ from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from ..core.bounds import LARGEST_CROP, MOST_PARTS
-from ..core.method import check_options, find_method, first_problem, options_model
+from ..methods.constructor import first_problem, options_model
+from ..methods.registry import check_options, find_method
 
 DEEPEST = 20  # levels of tables and lists within each other: more is no settings file
 LONG = 200  # characters of what is wrong with a file

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from ..core.calibration import Calibration, read_calibration
-from ..core.method import Method, build
+from ..core.method import Method
 from ..core.predictive import Predictive
+from ..methods.registry import MethodMissing, build
 from .hardware import keep_freed_memory
 from .normalise import normalise, with_probabilities
 from .run_folder import RECORD, Run
@@ -22,9 +24,15 @@ from .weights_file import read_weights
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained method with what it needs to read images; made by `load_trained`.
+    """A trained model: a method with its weights, and what it needs to read images. `load_trained` makes it.
 
-    `name` is the run folder's name, `weights_hash` the SHA-256 of its weights, `calibration` what was fitted for them.
+    Attributes:
+        method: the network, in evaluation mode.
+        record: the run's record, with the settings of its training and what is known of its data.
+        device: where the weights are.
+        name: of the run folder.
+        weights_hash: SHA-256 of the file of weights.
+        calibration: what was fitted for these weights, None without such.
     """
 
     method: Method
@@ -36,9 +44,14 @@ class Trained:
 
     @torch.inference_mode()
     def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:
-        """The predictive distribution for images [B, C, H, W] in the data's unit (HU for CT).
+        """The predictive distribution of masks for images.
 
-        probabilities [B, K, H, W] in 255ths: another segmenter's, for a model that reads them.
+        Args:
+            images: [B, C, H, W] in the unit of the training data (HU for CT), with pixels of its spacing.
+            probabilities: class probabilities [B, K, H, W] of another segmenter in 255ths, for a model that reads them.
+
+        Returns:
+            A distribution over masks [H, W] for each image.
         """
         arrays = (images,) if probabilities is None else (images, probabilities)
         image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
@@ -47,26 +60,49 @@ class Trained:
         return predictive
 
 
-def load_trained(path: Path, device: torch.device, *, calibrated: bool = True) -> Trained:
-    """The best weights of a run, in evaluation mode on `device`, with their calibration if there is one and it is wanted."""
-    if device.type == "cpu":
+def load_trained(path: Path, device: torch.device, *, calibrated: bool = True, keep_memory: bool = False) -> Trained:
+    """The model of a run, with its best weights.
+
+    Args:
+        path: the run folder.
+        device: where the model shall compute.
+        calibrated: whether to load the calibration of these weights, if there is one.
+        keep_memory: whether to call `keep_freed_memory` for a model on a CPU. It makes prediction faster and changes the
+            whole process, so only programs that own their process should ask for it, as the command line does.
+
+    Raises:
+        InputError: there is no run, or it has no weights yet.
+        DataError: a file of the run is damaged, or its method is not installed.
+    """
+    if keep_memory and device.type == "cpu":
         keep_freed_memory()
     run = Run.open(path)
     if not run.weights.is_file():
-        raise InputError(f"{path} has no weights yet: its training stopped before the first validation; resume it.")
+        raise InputError(f"{path} has no weights yet, as its training stopped before the first validation: resume it.")
     content = run.weights.read_bytes()
-    data, config = run.record.data, run.record.config
-    tensors, _ = read_weights(content, str(run.weights))
-    try:
-        method = build(config.method, data.inputs, len(data.class_names), config.options)
-    except UsageError as error:
-        raise DataError(f"{path / RECORD} is damaged or of another version: {error}") from error
-    try:
-        method.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
-    method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
+    method = _method(run, content).to(device)
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     method.eval().requires_grad_(False)
     weights_hash = hashlib.sha256(content).hexdigest()
     calibration = read_calibration(path, weights_hash) if calibrated else None
     return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)
+
+
+def _method(run: Run, content: bytes) -> Method:
+    """The method of a run with the weights that are the `content` of its file."""
+    data, config = run.record.data, run.record.config
+    tensors, _ = read_weights(content, str(run.weights))
+    try:
+        method = build(config.method, data.inputs, len(data.class_names), config.options)
+    except MethodMissing as error:
+        raise DataError(
+            f"{run.path} was trained with the method {shown(config.method)!r}, which is not available here: install the "
+            f"package that provides it. {error}"
+        ) from error
+    except UsageError as error:
+        raise DataError(f"{run.path / RECORD} is damaged or of another version: {error}") from error
+    try:
+        method.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise DataError(f"{run.weights} is corrupt or not of this model: restore it or train again.") from error
+    return method

@@ -1,5 +1,6 @@
-"""The state of a training run between two steps, saved and restored to the bit."""
+"""The state of a training run between two steps: made by the seed alone, saved and restored to the bit."""
 
+import copy
 import io
 import pickle
 import struct
@@ -13,8 +14,14 @@ import torch
 
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.preprocessing.store.store import Store
 
-from ..core.method import Method
+from ..core.method import Method, Player
+from ..core.randomness import seed_of
+from ..methods.registry import build
+from ..runs.config import OptimiserSettings, TrainConfig
+from ..runs.hardware import training_precision
+from ..runs.run_record import DataRecord
 
 SCHEMA = 1
 COUNTERS = ("step", "best", "stale")
@@ -73,6 +80,41 @@ class TrainingState:
             raise DataError(
                 f"{path} is corrupt or of another version: restore it from a copy, or delete it to train from the start."
             ) from error
+
+
+def new_method(config: TrainConfig, store: Store) -> Method:
+    """The method of a run's settings for the images and classes of a store, with weights from torch's own generator."""
+    return build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options)
+
+
+def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:
+    """A freshly initialised method with its optimisers, on a device; the seed alone decides the weights."""
+    torch.manual_seed(seed_of(config.seed, "initialise"))
+    method = new_method(config, store).to(device)
+    if config.hardware.channels_last:
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
+    averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
+    if config.hardware.compile:
+        for child in method.children():
+            child.compile()
+    optimisers = {
+        f"{stage.name}/{player.name}": _optimiser(player, config.optimiser, device)
+        for stage in method.stages()
+        for player in stage.players
+    }
+    precision = training_precision(config.hardware.precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    return TrainingState(method, averaged, optimisers, scaler)
+
+
+def _optimiser(player: Player, settings: OptimiserSettings, device: torch.device) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        list(player.parameters),
+        lr=settings.learning_rate * player.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda",
+    )
 
 
 def _check_sums(path: Path) -> None:

@@ -21,8 +21,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from ambiseg.models.bundle import export_model
 from ambiseg.models.core.calibration import Calibration
-from ambiseg.models.core.method import build
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.methods.registry import build
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run

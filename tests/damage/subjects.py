@@ -210,7 +210,7 @@ def log() -> Any:
 def checkpoint() -> Any:
     """The state of a stopped training."""
     from ambiseg.models.runs.run_folder import Run
-    from ambiseg.models.training.loop import initial_state
+    from ambiseg.models.training.checkpoint import initial_state
     from ambiseg.preprocessing.store.store import Store
 
     run = Run.open(Path("run"))

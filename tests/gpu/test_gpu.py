@@ -14,9 +14,9 @@ import torch
 from ambiseg.models.benchmarks.cost.arithmetic import seconds_each
 from ambiseg.models.benchmarks.cost.metric_cost import metric_cost
 from ambiseg.models.benchmarks.cost.step_cost import step_cost
-from ambiseg.models.core.method import methods
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
 from ambiseg.models.runs.config import make_config
@@ -24,7 +24,7 @@ from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.distributed import Processes
-from ambiseg.models.training.loop import Loop, train
+from ambiseg.models.training.loop import BudgetSpent, Loop, train
 from ambiseg.models.training.validation_scores import validation_scores
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import IGNORE, Store
@@ -59,9 +59,8 @@ def losses(loop: Loop, steps: int) -> list[float]:
     """The loss of each of the next steps."""
     found = []
     for _ in range(steps):
-        loop.step()
-        loop.state.step += 1
-        found.append(next(value for name, value in loop.terms.items() if name.endswith("loss"))[-1])
+        loop.advance()
+        found.append(next(value for name, value in loop.recent[-1].items() if name.endswith("loss")))
     return torch.stack(found).tolist()
 
 
@@ -123,13 +122,11 @@ def test_the_host_never_waits_for_the_device(
 ) -> None:
     """After a step that initialises, and in each stage; an epoch of these data is over within the steps watched."""
     loop = loop_of(made(tmp_path, known_truth, method, "steps=40", *augment), known_truth)
-    for _, begun, _ in loop.stages:
-        loop.state.step = begun
-        loop.step()
+    for _, begun, _ in loop.stepper.spans:
+        loop.stepper.step(begun)
         with waiting_is_an_error():
             for number in range(begun + 1, begun + 9):
-                loop.state.step = number
-                loop.step()
+                loop.stepper.step(number)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "float32"])
@@ -157,7 +154,7 @@ def test_graphs_make_a_step_of_the_papers_size_faster(crops_of_128: Store, tmp_p
         run = made(tmp_path / flag, crops_of_128, "probunet", f"hardware.graphs={flag}", preset="paper")
         loop = loop_of(run, crops_of_128)
         losses(loop, 10)
-        seconds[flag] = min(seconds_each(loop.step, 20, CUDA) for _ in range(3))
+        seconds[flag] = min(seconds_each(loop.advance, 20, CUDA) for _ in range(3))
     print(f"a step with graphs {1e3 * seconds['true']:.2f} ms, without {1e3 * seconds['false']:.2f} ms")
     assert seconds["true"] < seconds["false"]
 
@@ -176,7 +173,7 @@ def test_a_resumed_curve_has_no_visible_step(known_truth: Store, tmp_path: Path,
     parted = made(tmp_path / "parted", known_truth, method, *settings)
     expected = losses(loop_of(whole, known_truth), 120)
     asked = iter([False] * 59)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(BudgetSpent):
         train(parted, known_truth, CUDA, enough=lambda: next(asked, True))
     loop = loop_of(parted, known_truth)
     assert loop.state.step == 60

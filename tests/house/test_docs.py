@@ -74,7 +74,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 def test_every_method_has_its_page() -> None:
-    from ambiseg.models.core.method import methods
+    from ambiseg.models.methods.registry import methods
 
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} >= set(methods())
 

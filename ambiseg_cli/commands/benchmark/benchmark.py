@@ -111,7 +111,7 @@ def step(
     The limit is the least time for these at the best speeds of arithmetic and of a large copy measured in the same run.
     """
     from ambiseg.models.benchmarks.cost.step_cost import step_cost
-    from ambiseg.models.core.method import methods as known
+    from ambiseg.models.methods.registry import methods as known
     from ambiseg.models.runs.config import make_config
     from ambiseg.models.runs.hardware import resolve_device
 

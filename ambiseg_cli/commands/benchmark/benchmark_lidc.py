@@ -65,6 +65,7 @@ def lidc(
     from ambiseg.models.benchmarks.trials.lidc_tables import write_results
     from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
     from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.training.loop import BudgetSpent
     from ambiseg.preprocessing.files import check_place
     from ambiseg.preprocessing.store.store import Store, default_store
 
@@ -83,7 +84,7 @@ def lidc(
                 watch.done()
                 console.print(f"{trial.path.name}: measured on {split}.")
                 write_results(output, limit=limit)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BudgetSpent):
         raise Interrupted("Stopped. Nothing is lost; the same command resumes.") from None
     except PartialError:
         out(*write_results(output, limit=limit).splitlines())

@@ -61,7 +61,7 @@ def _demo(folder: Path, patients: int, seed: int) -> None:
         store = _preprocess(folder, seed)
     with _step("3/5", f"Training the Generalized Probabilistic U-Net on {counted(len(store.rows('train')), 'crop')}"):
         run = _train(folder, store, seed)
-    trained = load_trained(run.path, _cpu())
+    trained = load_trained(run.path, _cpu(), keep_memory=True)
     with _step("4/5", "Evaluating on patients that it has not seen"):
         figures, report = _evaluate(run, trained, store, seed)
     with _step("5/5", "Predicting a lesion that it has not seen"):

@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from ambiseg.models.core.method import build
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.hardware import resolve_device
 

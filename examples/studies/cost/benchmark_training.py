@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import build
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import TrainConfig, make_config
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.normalise import normalise, resolve_window
@@ -56,8 +56,8 @@ class OurSteps:
     def __init__(self, store: Store, config: TrainConfig, device: torch.device, folder: Path):
         run = Run.create(folder / "run", RunRecord.of(config, store, str(device)))
         self.loop = Loop(run, store, device, Processes(), lambda progress: None)
-        self.fetch, self.device, self.data_seconds, self.alone = self.loop._batch, device, 0.0, False
-        self.loop._batch = self.timed_batch
+        self.fetch, self.device, self.data_seconds, self.alone = self.loop.stepper.batch_of, device, 0.0, False
+        self.loop.stepper.batch_of = self.timed_batch
 
     def timed_batch(self, step: int, progress: float) -> Batch:
         """A batch; its time on the device counts when profiled, which makes the host wait as training never does."""
@@ -70,10 +70,9 @@ class OurSteps:
 
     def step(self) -> None:
         """One step, with what the loop does after it."""
-        self.loop.step()
-        self.loop.state.step += 1
+        self.loop.advance()
         if self.loop.state.step % LOG_EVERY == 0:
-            self.loop._report()
+            self.loop.report()
 
 
 class PlainSteps:

@@ -10,16 +10,14 @@ from statistics import median
 
 import torch
 
-from ambiseg.preprocessing.files import scratch_folder
 from ambiseg.preprocessing.store.store import Store
 
-from ...core.method import Stage
 from ...runs.config import TrainConfig
 from ...runs.hardware import training_precision
-from ...runs.run_folder import Run
 from ...runs.run_record import RunRecord
 from ...training.distributed import joined_processes
-from ...training.loop import Loop
+from ...training.schedule import Span
+from ...training.stepper import Stepper
 from .arithmetic import Arithmetic, record, seconds_each
 from .roofline import Speeds, measure_speeds
 
@@ -84,10 +82,10 @@ class MethodCost:
     speeds: Speeds
 
 
-def phases(stages: Sequence[tuple[Stage, int, int]]) -> list[Phase]:
-    """The phases of a schedule of stages, each with its first step and the step after its last one."""
-    total, found = stages[-1][2], []
-    for stage, begun, end in stages:
+def phases(spans: Sequence[Span]) -> list[Phase]:
+    """The phases of a schedule of stages."""
+    total, found = spans[-1].end, []
+    for stage, begun, end in spans:
         numbers: dict[tuple[str, ...], list[int]] = {}
         for step in range(end - begun):
             moving = tuple(player.name for player in stage.players if player.active(step))
@@ -111,39 +109,37 @@ def step_cost(
     costs: dict[Phase, StepCost] = {}
     precision = training_precision(config.hardware.precision, device)
     speeds = measure_speeds(device, dict.fromkeys((precision, torch.float32)))
-    with scratch_folder() as folder, joined_processes(device) as (processes, device):
-        run = Run.create(folder / "run", RunRecord.of(config, store, str(device)))
-        loop = Loop(run, store, device, processes, lambda progress: None)
-        found = phases(loop.stages)
+    with joined_processes(device) as (processes, device):
+        stepper = Stepper(RunRecord.of(config, store, str(device)), store, device, processes)
+        found = phases(stepper.spans)
         for phase in found:
             on_progress(len(costs), len(found))
-            loop.state.step = phase.step
-            costs[phase] = _phase_cost(loop, max(1, steps // ROUNDS), device, speeds)
+            costs[phase] = _phase_cost(stepper, phase.step, max(1, steps // ROUNDS), device, speeds)
         on_progress(len(costs), len(found))
-    parameters = sum(parameter.numel() for parameter in loop.state.method.parameters())
+    parameters = sum(parameter.numel() for parameter in stepper.state.method.parameters())
     return MethodCost(config.method, parameters, _mean(costs), costs, speeds)
 
 
-def _phase_cost(loop: Loop, times: int, device: torch.device, speeds: Speeds) -> StepCost:
-    work = _recorded(loop)
+def _phase_cost(stepper: Stepper, number: int, times: int, device: torch.device, speeds: Speeds) -> StepCost:
+    def step() -> None:
+        stepper.step(number)
+
+    work = _recorded(stepper, step)
     alone = work.alone(device)
     alone()
-    rounds = [(seconds_each(loop.step, times, device), seconds_each(alone, times, device)) for _ in range(ROUNDS)]
+    rounds = [(seconds_each(step, times, device), seconds_each(alone, times, device)) for _ in range(ROUNDS)]
     seconds, arithmetic = (median(column) for column in zip(*rounds, strict=True))
     limit = speeds.seconds(work.needed)
     return StepCost(seconds, arithmetic, work.flops, work.repeated_flops, work.bytes, limit)
 
 
-def _recorded(loop: Loop) -> Arithmetic:
-    """The arithmetic of the loop's step, which CUDA graphs would hide; the loop is then ready to be timed."""
-    graphs, loop.graphs = loop.graphs, None
-    if graphs:
-        graphs.release()
-    loop.step()  # allocates the optimiser's state, and lets libraries choose their algorithms
-    work = record(loop.step)
-    if graphs:
-        loop.graphs = graphs
-        loop.step()  # makes the graphs
+def _recorded(stepper: Stepper, step: Callable[[], None]) -> Arithmetic:
+    """The arithmetic of a step, which CUDA graphs would hide; the step is then ready to be timed."""
+    with stepper.without_graphs():
+        step()  # allocates the optimiser's state, and lets libraries choose their algorithms
+        work = record(step)
+    if stepper.graphs:
+        step()  # captures the graphs
     return work
 
 

@@ -81,7 +81,7 @@ def _measured(trial: Trial, store: Store, device: torch.device, observe: Observe
     """The result of a trial, trained to its end first."""
     run = trial.run(store, device)
     train(run, store, device, observe)
-    trained = load_trained(run.path, device)
+    trained = load_trained(run.path, device, keep_memory=True)
     evaluation = evaluate(trained, store, "test", samples=SAMPLES)
     evaluation.write(run.path / "evaluation-test")
     figures = {name: figure.mean for name, figure in evaluation.figures.items()}

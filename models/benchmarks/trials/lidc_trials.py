@@ -25,7 +25,8 @@ from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
 from ...runs.run_folder import Run
 from ...runs.trained import Trained, load_trained
-from ...training.loop import check_data, check_hardware, train
+from ...training.loop import BudgetSpent, check_data, train
+from ...training.stepper import check_hardware
 from ..cost.timing import device_words, machine_words, sampling_seconds, training_seconds
 from .entries import ENTRIES, Entry
 from .notes import Evaluated, Judged, Note, Part, Sampling, Training, note, note_failure, read_notes
@@ -90,8 +91,8 @@ def run_benchmark(trials: Sequence[Trial], work: Work, *, test: bool = False) ->
     """Train and measure the trials on the validation split, then, if wanted, all of them on the test split; yields each
     trial with the split that it has been measured on. What is finished is not done again.
 
-    Raises KeyboardInterrupt when stopped or when it is enough: the same call goes on. A trial that cannot be trained or
-    measured is noted and left out; PartialError names all such at the end.
+    Raises KeyboardInterrupt when stopped by a signal, BudgetSpent when it is enough; the same call resumes. A trial that
+    cannot be trained or measured is noted and left out; PartialError names all such at the end.
     """
     failure: PartialError | None = None
     try:
@@ -112,7 +113,7 @@ def _measured(trial: Trial, split: str, work: Work) -> str:
             if read_notes(trial.path).done(part, work.limit):
                 continue
             if work.enough():
-                raise KeyboardInterrupt
+                raise BudgetSpent
             note(trial.path, part, do(trial, work, work.watch(trial, part)))
     except (UsageError, DataError) as error:
         if (trial.path / "run.json").is_file():
@@ -143,7 +144,7 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Training:
     to_the_end = train(
         run, work.store, work.device, lambda seen: on_progress(seen.step, seen.steps), enough=work.enough
     )
-    method = load_trained(run.path, work.device, calibrated=False).method
+    method = load_trained(run.path, work.device, calibrated=False, keep_memory=True).method
     return Training(
         steps=max((entry["step"] for entry in run.read_log()), default=0),
         stopped_early=not to_the_end,
@@ -156,7 +157,7 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Training:
 
 def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
     """Fit the calibration, keep it in the run, and judge it on the cases that it was fitted on."""
-    trained = load_trained(trial.path, work.device, calibrated=False)
+    trained = load_trained(trial.path, work.device, calibrated=False, keep_memory=True)
     found, patients = _choices(trained, SPLIT, work, on_progress)
     data = work.store.content_hash
     fitted = fit(found, patients, samples=CALIBRATION_SAMPLES, seed=SEED, data=data, weights=trained.weights_hash)
@@ -166,7 +167,7 @@ def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
 
 def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
     """Judge the calibration on cases that it was not fitted on."""
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     if trained.calibration is None:
         raise DataError(
             f"{trial.path} has lost its calibration.json: delete its benchmark.json, and it is measured again."
@@ -193,13 +194,13 @@ def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) 
 
 
 def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Sampling:
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     return {draws: sampling_seconds(trained, work.store, SPLIT, draws) for draws in TIMED}
 
 
 def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Evaluated:
     begun = time.monotonic()
-    trained = load_trained(trial.path, work.device)
+    trained = load_trained(trial.path, work.device, keep_memory=True)
     evaluation = evaluate(
         trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
     )

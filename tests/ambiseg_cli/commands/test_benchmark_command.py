@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.core.method import methods
+from ambiseg.models.methods.registry import methods
 from ambiseg.preprocessing.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
@@ -89,8 +89,8 @@ def test_lidc_prints_tables_and_goes_on(ambiseg: Command, known_truth: Store, tm
 def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: Path) -> None:
     code, printed, notes = ambiseg(*lidc(known_truth, tmp_path / "out"), "--set", "optimiser.learning_rate=1e30")
     assert code == 5
-    assert "2 of 2 entries failed: mheads-gate-seed0: The loss is no finite number" in notes
-    assert "- `dropout-seed0` failed: The loss is no finite number" in printed
+    assert "2 of 2 entries failed: mheads-gate-seed0: The loss is not a finite number" in notes
+    assert "- `dropout-seed0` failed: The loss is not a finite number" in printed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from ambiseg.commands.evaluate import evaluate
-from ambiseg.models.core.method import build, check_options
+from ambiseg.models.methods.registry import build, check_options
 from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

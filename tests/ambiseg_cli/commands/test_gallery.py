@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.core.method import build
 from ambiseg.models.figures.gallery_picture import BLANK, Gallery, make_gallery, save_gallery
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ambiseg.models.bundle.find import find_model
-from ambiseg.models.core.method import build
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord

@@ -136,7 +136,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
     store = known_truth_store(tmp_path, crops=40, size=24)
     results = run_benchmark(tmp_path, plan(tmp_path, entries, steps=2, size=24), store, CPU)
     assert next(results).entry == "mheads-gate"
-    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is no finite number"):
+    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is not a finite number"):
         next(results)
     assert [result.entry for result in read_results(tmp_path)] == ["mheads-gate"]
 

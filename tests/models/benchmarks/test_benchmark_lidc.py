@@ -17,6 +17,7 @@ from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchma
 from ambiseg.models.benchmarks.trials.measured import read_measured
 from ambiseg.models.benchmarks.trials.notes import Notes, read_notes
 from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.training.loop import BudgetSpent
 from ambiseg.preprocessing.errors import InputError, PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
@@ -120,7 +121,7 @@ def test_what_was_stopped_anywhere_goes_on_to_the_same(
         try:
             run(tmp_path, known_truth, enough=lambda asked=asked: next(asked))
             break
-        except KeyboardInterrupt:
+        except BudgetSpent:
             pieces += 1
     assert pieces > STEPS  # a step of a training or another part each
     write_results(tmp_path, limit=6)

@@ -12,9 +12,11 @@ from ambiseg.models.benchmarks.cost.arithmetic import Call, Layout, record, seco
 from ambiseg.models.benchmarks.cost.roofline import Speeds, measure_speeds
 from ambiseg.models.benchmarks.cost.step_cost import Phase, StepCost, phases, step_cost
 from ambiseg.models.core.batch import Batch, Loss
-from ambiseg.models.core.method import Player, Stage, build
+from ambiseg.models.core.method import Player, Stage
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
+from ambiseg.models.training.schedule import Span
 from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
@@ -171,7 +173,7 @@ def test_phases_are_the_steps_in_which_the_same_players_move() -> None:
     second = Stage(
         "second", (Player("two", [], no_loss), Player("three", [], no_loss, active=lambda step: step % 10 < 3))
     )
-    assert phases([(first, 0, 20), (second, 20, 80)]) == [
+    assert phases([Span(first, 0, 20), Span(second, 20, 80)]) == [
         Phase("first", ("one",), 0.25, 10),
         Phase("second", ("two", "three"), 18 / 80, 20 + 30),
         Phase("second", ("two",), 42 / 80, 20 + 33),

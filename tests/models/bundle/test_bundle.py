@@ -30,9 +30,9 @@ from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import DEFAULT
 from ambiseg.models.bundle.references import REFERENCES
 from ambiseg.models.core.calibration import Calibration
-from ambiseg.models.core.method import methods
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import data_for
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.metrics.catalogue import CATALOGUE
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import load_trained

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ambiseg.models.core.bounds import MOST_NUMBERS
-from ambiseg.models.core.method import build, check_options, find_method, methods, options_model, outline
+from ambiseg.models.methods.constructor import options_model, outline
+from ambiseg.models.methods.registry import build, check_options, find_method, methods
 from ambiseg.models.runs.config import TrainConfig
 from ambiseg.preprocessing.errors import UsageError
 

@@ -172,16 +172,16 @@ def test_intervals_only_for_draws():
     assert intervals.shape == (2, 2)
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_refused():
     labels = np.zeros((2, 4, 4), np.uint8)
-    with pytest.raises(UsageError, match="at least 1, came 0"):
+    with pytest.raises(UsageError, match="at least 1, got 0"):
         rank(labels, equal(2), top=0)
-    with pytest.raises(UsageError, match="between 0 and 1, came 2"):
+    with pytest.raises(UsageError, match="between 0 and 1, got 2"):
         rank(labels, equal(2), merge=2)
-    with pytest.raises(DataError, match="one weight for each"):
+    with pytest.raises(DataError, match="one weight per mask"):
         rank(labels, equal(3))
     for weights in ([np.nan, 1.0], [-0.5, 1.5], [0.2, 0.2]):
-        with pytest.raises(DataError, match="no probabilities"):
+        with pytest.raises(DataError, match="not probabilities"):
             rank(labels, np.array(weights))
 
 

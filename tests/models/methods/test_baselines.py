@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import Method, build, check_options
+from ambiseg.models.core.method import Method
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.dropout import dropout
+from ambiseg.models.methods.registry import build, check_options
 from ambiseg.models.nets.pixels import cross_entropy, pairwise_cross_entropy
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
@@ -158,9 +159,7 @@ def test_the_paper_gives_every_head_the_same_probability() -> None:
 
 
 def test_one_head_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match="'heads' of method mheads: input should be greater than or equal to 2, came 1"
-    ):
+    with pytest.raises(UsageError, match="'heads' of method mheads: input should be greater than or equal to 2, got 1"):
         check_options("mheads", {"heads": 1})
 
 

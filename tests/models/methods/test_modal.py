@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import build
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.modal import Modal
+from ambiseg.models.methods.registry import build
 from ambiseg.models.nets.residual import CodeDecoder, ResidualEncoder
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import Trained

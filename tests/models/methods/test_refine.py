@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import Player, build
+from ambiseg.models.core.method import Player
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.methods.refine import Drawn, Refine
+from ambiseg.models.methods.registry import build
 from ambiseg.models.nets.refiner import Refiner
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.core.method import methods
 from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.models.training.loop import initial_state, train
+from ambiseg.models.training.checkpoint import initial_state
+from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.splits import split_patients
 from ambiseg.preprocessing.store.store import Intensity, Store
 from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ambiseg.models.core.method import methods
+from ambiseg.models.methods.registry import methods
 from ambiseg.models.runs.config import make_config, presets
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
@@ -84,8 +84,8 @@ def test_the_papers_settings_of_modal_and_refine() -> None:
         (["stepps=3"], r"Unknown option 'stepps' of train: expected one of .*steps"),
         (["optimiser.lr=3"], r"Unknown option 'optimiser.lr' of train: expected one of .*learning_rate"),
         (["options.dim=3"], r"Unknown option 'dim' of method probunet: expected one of .*latent_dim"),
-        (["options.beta=-1"], r"Option 'beta' of method probunet: .*greater than or equal to 0, came -1"),
-        (["steps=many"], r"Option 'steps' of train: .*integer.*came 'many'"),
+        (["options.beta=-1"], r"Option 'beta' of method probunet: .*greater than or equal to 0, got -1"),
+        (["steps=many"], r"Option 'steps' of train: .*integer.*got 'many'"),
         (["steps"], r"Setting 'steps' cannot be read: expected KEY=VALUE"),
     ],
 )

@@ -11,12 +11,13 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ambiseg.models.benchmarks.cost.step_cost import step_cost
 from ambiseg.models.core.batch import Batch
-from ambiseg.models.core.method import Method, build
+from ambiseg.models.core.method import Method
 from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.methods.registry import build
 from ambiseg.models.nets.residual import ResidualEncoder
 from ambiseg.models.nets.unet import UNet, VectorEncoder
 from ambiseg.models.runs.config import make_config
-from ambiseg.models.training import loop as training
+from ambiseg.models.training import stepper
 from ambiseg.models.training.graphs import NetworkGraphs, check_graphs
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
@@ -154,7 +155,7 @@ def test_others_are_waited_for_before_a_capture(capturing: Capturing) -> None:
 def test_the_step_benchmark_counts_what_graphs_hide(
     capturing: Capturing, known_truth: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "check_graphs", lambda hardware, device: None)
+    monkeypatch.setattr(stepper, "check_graphs", lambda hardware, device: None)
     settings = ["data.crop=16", "batch=2", "options.widths=[6,8]", "options.convs=1", "hardware.precision=float32"]
     costs = []
     for graphs in ("false", "true"):

@@ -15,7 +15,10 @@ from ambiseg.models.runs.config import OptimiserSettings, make_config
 from ambiseg.models.runs.run_folder import Run, new_run_path, newest_run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.models.training.loop import Progress, initial_state, learning_rate, train, update_average
+from ambiseg.models.training.checkpoint import initial_state
+from ambiseg.models.training.loop import Progress, train
+from ambiseg.models.training.schedule import learning_rate
+from ambiseg.models.training.stepper import update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
@@ -87,7 +90,7 @@ def test_a_loss_that_is_no_number_stops_with_advice(known_truth: Store, tmp_path
     run = make_run(
         tmp_path / "run", known_truth, "optimiser.learning_rate=1e30", "optimiser.clip=0", "optimiser.warmup=0"
     )
-    with pytest.raises(UsageError, match=r"no finite number at step 10: lower optimiser.learning_rate"):
+    with pytest.raises(UsageError, match=r"not a finite number at step 10: lower optimiser.learning_rate"):
         train(run, known_truth, CPU)
 
 
@@ -210,13 +213,14 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     train(run, known_truth, CPU)
     kept = run.checkpoint.read_bytes()
 
-    def full(self: Path, data: bytes) -> int:
+    def full(self: Path, mode: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     state = initial_state(run.record.config, known_truth, CPU)
     with pytest.raises(AmbisegError, match=r"No room left on the disk while writing .*checkpoint\.pt"):
         state.save(run.checkpoint)
+    monkeypatch.undo()
     assert run.checkpoint.read_bytes() == kept
     assert not list(run.path.glob(".writing*"))
 

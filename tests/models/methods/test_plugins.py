@@ -1,0 +1,123 @@
+"""Methods of other packages: a plug-in that is really installed, and others that cannot be used."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ambiseg.models.methods.registry import MethodMissing, find_method, methods, unusable_methods
+from ambiseg.preprocessing.store.store import Store
+
+ROOT = Path(__file__).parents[3]
+PLUGIN = ROOT / "examples" / "method-plugin"
+STEPS = ("steps=4", "batch=2", "data.crop=16", "validation.every=2", "validation.limit=2")
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of installed packages with the example plug-in, which pip builds and installs."""
+    folder = tmp_path_factory.mktemp("plugin")
+    source = shutil.copytree(PLUGIN, folder / "source")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*install, "--target", str(folder / "site"), str(source)], check=True)
+    return folder / "site"
+
+
+def declare(site: Path, package: str, entry: str, code: str = "") -> None:
+    """Put a package with one entry point into a folder of installed packages, as an installer leaves it there."""
+    module = entry.partition(" = ")[2].partition(":")[0]
+    site.mkdir(exist_ok=True)
+    if code:
+        (site / f"{module}.py").write_text(code)
+    about = site / f"{package.replace('-', '_')}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[ambiseg.methods]\n{entry}\n")
+
+
+def run(*arguments: object, site: Path | None = None) -> tuple[int, str, str]:
+    """Run the command line in a process that sees the packages in `site`: exit code, stdout, stderr (lines joined)."""
+    command = [sys.executable, "-m", "ambiseg", *map(str, arguments)]
+    path = {} if site is None else {"PYTHONPATH": str(site)}
+    found = subprocess.run(command, env={**os.environ, "COLUMNS": "300", **path}, capture_output=True, text=True)
+    return found.returncode, found.stdout, " ".join(found.stderr.split())
+
+
+def test_a_plugin_is_listed_with_its_options(plugin: Path) -> None:
+    assert list(json.loads(run("methods", "--json", site=plugin)[1])) == [*methods(), "little-heads"]
+    schema = json.loads(run("methods", "little-heads", "--json", site=plugin)[1])
+    assert schema["properties"]["heads"]["default"] == 4
+
+
+def test_a_plugin_trains_and_loads_from_its_run(plugin: Path, known_truth: Store, tmp_path: Path) -> None:
+    train = ["train", "-m", "little-heads", "-d", known_truth.path, "-o", tmp_path / "run", "--preset", "small"]
+    settings = [word for setting in (*STEPS, "options.heads=3") for word in ("--set", setting)]
+    code, _, err = run(*train, *settings, site=plugin)
+    assert code == 0, err
+    loads = (
+        "import sys; from pathlib import Path; import numpy as np, torch\n"
+        "from ambiseg.models.runs.trained import load_trained\n"
+        "trained = load_trained(Path(sys.argv[1]), torch.device('cpu'))\n"
+        "print(type(trained.method).__name__, trained.predictive(np.zeros((1, 1, 9, 9))).atoms(5).labels.shape[1])"
+    )
+    command = [sys.executable, "-c", loads, str(tmp_path / "run")]
+    found = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(plugin)}, capture_output=True, text=True)
+    assert found.stdout == "LittleHeads 3\n", found.stderr
+    code, _, err = run("evaluate", tmp_path / "run", "-d", known_truth.path)
+    assert code == 4
+    assert "was trained with the method 'little-heads', which is not available here: install the package" in err
+
+
+@pytest.mark.slow
+def test_the_example_keeps_the_contract(plugin: Path) -> None:
+    code = "from ambiseg.models.training.conformance import check_method; check_method('little-heads', {'width': 4})"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugin)}, check=True)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """Packages whose methods cannot be used, each for another reason."""
+    site = tmp_path / "site"
+    declare(site, "falls", "falling = falls:Falling", "raise RuntimeError('no such wheel.\\nMore below.')")
+    declare(site, "lacks", "lacking = lacks:Lacking", "import torch")
+    declare(site, "strange", "stranger = strange:number", "number = 3")
+    declare(site, "twin-a", "twin = twin_a:Twin")
+    declare(site, "twin-b", "twin = twin_b:Twin")
+    declare(site, "usurper", "probunet = usurper:Net")
+    return site
+
+
+def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(broken: Path) -> None:
+    code, out, err = run("methods", site=broken)
+    assert (code, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.splitlines() if "cannot be used" in line}
+    assert set(rows) == {"falling", "lacking", "stranger", "twin", "probunet"}
+    assert "the package falls cannot be used: RuntimeError: no such wheel" in rows["falling"]
+    assert "usurper cannot be used: ambiseg has a method of that name, too" in rows["probunet"]
+    assert list(json.loads(run("methods", "--json", site=broken)[1])) == list(methods())
+    assert run("methods", "probunet", site=broken)[:2] == run("methods", "probunet")[:2]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("falling", "Method 'falling' of the package falls cannot be used: RuntimeError: no such wheel."),
+        ("lacking", "Method 'lacking' of the package lacks cannot be used: AttributeError: module 'lacks' has no"),
+        ("stranger", "Method 'stranger' of the package strange cannot be used: its entry point is not a subclass of"),
+        ("twin", "Method 'twin' of the package twin-a cannot be used: twin-b has a method of that name, too."),
+    ],
+)
+def test_a_method_that_cannot_be_used_says_why_when_it_is_requested(broken: Path, name: str, reason: str) -> None:
+    code, _, err = run("train", "-m", name, "--print-config", site=broken)
+    assert (code, reason in err) == (2, True), err
+
+
+def test_all_of_ours_can_be_used() -> None:
+    assert [one for one in unusable_methods() if one.package == "ambiseg"] == []
+    assert find_method("car") is methods()["refine"]
+    with pytest.raises(MethodMissing, match="No method 'divination': expected one of generalized, probunet"):
+        find_method("divination")
