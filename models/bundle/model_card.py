@@ -158,7 +158,7 @@ def _limits(facts: Facts) -> Iterable[str]:
     side = record.crop if spacing is None else f"{record.crop * spacing:g}"
     yield from ("## Limits", "")
     yield "- Its masks and probabilities predict what readers like those of its data would draw, not what is true."
-    yield "- It was not tested on scanners, protocols, organs, lesions or readers beyond those of its data, unless stated above."
+    yield "- It was not tested on scanners, protocols, organs, lesions or readers other than its data's, unless stated above."
     yield f"- It sees single slices of {side} x {side} {'pixels' if spacing is None else 'mm'}: the rest is cut off."
     if facts.trained.calibration is None:
         yield "- It is not calibrated: a probability may differ greatly from the share of readers."

@@ -135,11 +135,11 @@ def test_a_failed_entry_is_listed_and_the_rest_goes_on(known_truth: Store, tmp_p
     planned = trials(tmp_path, known_truth, (wild, TWO[0]))
     seen = []
     found = run_benchmark(planned, Work(known_truth, CPU, limit=6), test=True)
-    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is no finite number"):
+    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is not a finite number"):
         seen.extend((trial.entry.name, split) for trial, split in found)
     assert seen == [("mheads-gate", "val"), ("mheads-gate", "test")]
     page = write_results(tmp_path, limit=6)
-    assert "- `probunet-seed0` failed: The loss is no finite number" in page
+    assert "- `probunet-seed0` failed: The loss is not a finite number" in page
     assert [row["entry"] for row in rows(tmp_path / "results.csv")] == ["mheads-gate"]
 
 
