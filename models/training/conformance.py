@@ -113,8 +113,15 @@ def check_method(method: str | type[Method], options: Options | None = None, *, 
 
 
 def variants(method: type[Method], options: Options | None = None) -> Mapping[str, Options]:
-    """Sets of options that are worth checking: `options` as they are (under an empty name), and with each other choice of
-    each option that is a choice (under the choice's name).
+    """Sets of options that are worth checking.
+
+    Args:
+        method: the class.
+        options: those that every set has.
+
+    Returns:
+        `options` as they are, under an empty name, and with each other choice of each option that is a choice, under the
+        name of the choice.
 
     Example:
         >>> from ..methods.mheads import MHeads

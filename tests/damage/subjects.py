@@ -35,7 +35,7 @@ class Refused(AmbisegError):
 
 
 class CommandFailed(Exception):
-    """A command that called its own error a fault in ambiseg."""
+    """A command that called its own error a bug in ambiseg."""
 
 
 class Implausible(Exception):
@@ -72,7 +72,7 @@ def command(*arguments: str) -> str:
         except SystemExit as leaving:
             code = leaving.code
     said = _text(err) + "".join(file.read_text() for file in Path().rglob("failures.csv"))
-    if code not in range(7) or code == 1 or "fault in ambiseg" in said or "\x1b" in said:
+    if code not in range(7) or code == 1 or "bug in ambiseg" in said or "\x1b" in said:
         raise CommandFailed(said)
     if code:
         raise Refused(said.split("Error:")[-1].strip(), int(str(code)))

@@ -36,7 +36,7 @@ def test_what_is_fitted_is_stored_shown_and_used(ambiseg: Command, run: Path) ->
         "Credible sets",
     ):
         assert words in out
-    assert "patients is a fit on few" in err
+    assert "Note: the fit is on only" in err
     stored = json.loads((run / "calibration.json").read_text())
     check = json.loads((run / "calibration" / "check.json").read_text())
     assert {key: check["fitted"][key] for key in stored} == stored

@@ -53,7 +53,7 @@ def test_info_of_known_odds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert facts["special"] == {"mode probabilities are reported by": "cue"}
     printed = run("info").stdout
     assert "3 masks with known odds a crop" in printed
-    assert "Crops by masks that mark something" in printed
+    assert "Crops by non-empty masks" in printed
     assert "- mode probabilities are reported by: cue" in (store.path / "README.md").read_text()
 
 
@@ -84,7 +84,7 @@ def test_verify_finds_damage(store: Store) -> None:
     (store.path / "index.csv").unlink()
     failed = run("verify").exception
     assert isinstance(failed, DataError)
-    assert "is damaged, files missing or changed: index.csv, masks_000.npy; make the dataset again" in str(failed)
+    assert "is damaged; files are missing or changed: index.csv, masks_000.npy. Make the dataset again" in str(failed)
 
 
 def test_export_draws(store: Store) -> None:
