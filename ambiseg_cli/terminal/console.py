@@ -1,6 +1,6 @@
 """Where the commands write: results to stdout, everything else (progress, notes, errors) to stderr.
 
-Names of files, patients, cases and lesions come from whoever made the data. Everything printed here is therefore plain text:
+Names of files, patients, cases and lesions come from the source of the data. Everything printed here is therefore plain text:
 markup in it has no effect, and control characters are written out.
 """
 

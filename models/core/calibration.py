@@ -1,4 +1,4 @@
-"""Calibration: how a run's stated probabilities become ones that its validation readers bear out.
+"""Calibration: how a run's stated probabilities are corrected to agree with its validation readers.
 
 A hypothesis of probability p gets the weight p^(1/T), times exp(empty) if it is the empty mask; "none of these", to which a
 model gives no probability, gets the weight exp(none); the weights are divided by their sum. T is the temperature (Guo et

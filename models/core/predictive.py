@@ -12,7 +12,7 @@ from .randomness import gumbel
 Stitch = Callable[[Tensor], Tensor]  # logits [B, n, K, H, W] of images that are slices of one volume, made to fit
 
 ATOMS_A_CHUNK = 16
-STORY_ATOMS = 64  # the most atoms that are weighed when images share one story
+STORY_ATOMS = 64  # the most atoms that are weighted when images share one latent sample
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Atoms:
 
 class Predictive(ABC):
     """Whole masks with probabilities. `tied=True` makes the images of a batch share their randomness or support:
-    draw number i is one consistent story over all of them, as the slices of one lesion need.
+    draw number i uses the same latent sample in all of them, as the slices of one lesion need.
     """
 
     @abstractmethod

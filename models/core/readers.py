@@ -1,4 +1,4 @@
-"""Which readers' masks a batch shows: drawn anew for each image, among the readers present or by known probabilities."""
+"""Which readers' masks appear in a batch: drawn anew for each image, among the readers present or by known probabilities."""
 
 from collections.abc import Sequence
 

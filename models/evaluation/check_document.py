@@ -62,7 +62,7 @@ class JudgementSummary(BaseModel):
 
 
 class FittedCalibration(Calibration):
-    """A calibration, what of it was fitted, and the NLL (nats per reader) of patients left out for each choice."""
+    """A calibration, what of it was fitted, and the NLL (nats per reader) of held-out patients for each choice."""
 
     model_config = ConfigDict(extra="ignore")
 

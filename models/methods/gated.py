@@ -28,7 +28,7 @@ from ..nets.pixels import counted
 from .latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
-SCORED = 15  # masks an image, about, whose energy is scored
+SCORED = 15  # approximate number of masks per image in the energy score
 
 
 class Gated(Method):
@@ -62,7 +62,7 @@ class Gated(Method):
         shape_readers: Annotated[
             int,
             Field(
-                ge=1, le=MOST_PARTS, description="readers an image that teach the shapes, of those who mark something"
+                ge=1, le=MOST_PARTS, description="readers per image that train the shapes, of those who mark something"
             ),
         ] = 2,
         gate_width: Annotated[

@@ -25,10 +25,10 @@ DRAWS_A_CHUNK = 16
 
 # The options that the family's methods share, as their constructors declare them.
 Widths = Annotated[Levels, Field(min_length=1, description="channels of each level")]
-Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions a block")]
+Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per block")]
 Norm = Annotated[bool, Field(description="one BatchNorm a block")]
 LatentFamily = Annotated[Family, Field(description="latent distribution of prior and posterior")]
-KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws a component for a mixture's KL")]
+KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per component for a mixture's KL")]
 Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
 Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]

@@ -10,7 +10,7 @@ from .latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Pr
 
 
 class ProbUNet(LatentUNet):
-    """Kohl's net for LIDC: widths 32-64-128-192, three convolutions a block, no normalisation, six latent dimensions.
+    """Kohl's net for LIDC: widths 32-64-128-192, three convolutions per block, no normalisation, six latent dimensions.
 
     The paper ties the prior net, the posterior net and the encoder of the U-Net in shape, as here.
     """

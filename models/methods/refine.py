@@ -63,7 +63,7 @@ class Refine(Method):
         segmenter: Annotated[
             Literal["own", "stored"], Field(description="calibrate the image, or stored class probabilities")
         ] = "own",
-        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws an image in the calibration loss")] = 20,
+        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per image in the calibration loss")] = 20,
         adversarial_weight: Annotated[float, Field(ge=0, description="weight of the adversarial loss")] = 10.0,
         calibration_weight: Annotated[float, Field(ge=0, description="weight of calibration or cross-entropy")] = 5.0,
         beta: Annotated[float, Field(ge=0, description="weight of the vae's KL divergence")] = 1.0,

@@ -19,7 +19,7 @@ from ..core.overlap import comparable, pairwise_iou
 
 
 def floor(store: Store, rows: NDArray[np.intp] | None = None, *, samples: int, crop: int | None = None) -> float:
-    """Expected GED_V of a perfect model at `samples` draws an image, mean over the rows (None: all) of a store.
+    """Expected GED_V of a perfect model at `samples` draws per image, mean over the rows (None: all) of a store.
 
     crop: side of the central part that counts, None: the whole images. Raises DataError for a store without known odds.
     """

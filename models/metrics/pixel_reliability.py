@@ -1,4 +1,4 @@
-"""Whether a model's probabilities of single pixels are borne out by the share of readers who mark them."""
+"""Whether a model's probabilities of single pixels agree with the share of readers who mark them."""
 
 from collections.abc import Sequence
 

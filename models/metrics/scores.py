@@ -84,7 +84,7 @@ def _weighted(sides: Sides) -> dict[str, float]:
 
 
 def _hypotheses(sides: Sides, spacing_mm: Sequence[float] | None) -> dict[str, float]:
-    """How near the hypotheses listed come to the readers on average, and whether readers bear out their probabilities."""
+    """How close the listed hypotheses come to the readers on average, and whether readers agree with their probabilities."""
     chosen = sides.outcome
     listed = sides.hypotheses.masks[: len(chosen.hits) - 1]
     dice = pairwise_dice(listed, sides.masks) @ sides.truth

@@ -1,4 +1,4 @@
-"""Optimal-transport IoU: how well two weighted sets of masks match when each mask's weight may be parted among several.
+"""Optimal-transport IoU: how well two weighted sets of masks match when each mask's weight may be split among several.
 
 The best plan P [S, R] has the model's weights as row sums, the readers' as column sums, and the greatest sum of P IoU;
 its cost with 1 - IoU is the first Wasserstein distance of the two sets (Kantorovich 1942; Villani 2009). Nothing is

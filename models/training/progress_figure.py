@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 COLOURS = {"train": "#8da0b3", "validation": "#0b5fa5", "best": "#c44e00"}
 TITLES = {
-    "loss": "Loss (nats an image)",
-    "kl": "KL divergence (nats an image)",
+    "loss": "Loss (nats per image)",
+    "kl": "KL divergence (nats per image)",
     "ged": "Squared GED on validation (lower is better)",
     "hm_iou": "Matched IoU on validation (higher is better)",
 }
