@@ -17,7 +17,7 @@ class CaseFailure:
 
 
 def write_failures(path: Path, failures: Sequence[Any]) -> None:
-    """A CSV with a row a failure (frozen dataclasses of one kind); without failures, an earlier run's is removed."""
+    """Write a CSV with one row per failure (frozen dataclasses of one kind); without any, remove an earlier run's file."""
     if not failures:
         path.unlink(missing_ok=True)
         return

@@ -49,7 +49,7 @@ class Row(Mapping[str, str]):
 class Table:
     """A table as it stands in the file `path`: the names of its columns, in order, and its rows.
 
-    decimal_comma: whether a comma may stand in a number for the point, as it may where something else parts the cells.
+    decimal_comma: whether a comma may stand in a number for the point, as it may where something else separates the cells.
     """
 
     path: Path
@@ -174,7 +174,7 @@ def inert(cell: str) -> str:
 
 
 def as_meant(cell: str) -> str:
-    """What a cell was before it was made `inert`."""
+    """The text of a cell before it was made `inert`."""
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
@@ -228,11 +228,11 @@ def _lines(text: str, path: Path, separator: str, skipped: int) -> Iterable[tupl
 
 
 def _separator(text: str) -> tuple[str, int]:
-    """What separates the cells, by the first line that is not blank; how many lines say nothing but that (Excel's sep=;)."""
+    """The separator of cells, by the first line that is not blank; and how many lines only name it (Excel's sep=;)."""
     number, first = next(((i, line) for i, line in enumerate(text.splitlines()) if line.strip()), (0, ""))
     if (said := re.fullmatch(r'"?sep=([,;\t])"?', first.strip(" "))) is not None:
         return said[1], number + 1
-    bare = re.sub(r'"[^"]*"', "", first)  # of what stands in quotation marks nothing separates
+    bare = re.sub(r'"[^"]*"', "", first)  # a separator in quotation marks is text
     return max(SEPARATORS, key=bare.count), 0
 
 

@@ -88,13 +88,13 @@ def _facts(store: "Store") -> dict[str, Any]:
     counts = {split: split_counts(store, split) for split in ("train", "val", "test", "all")}
     return {
         "path": str(store.path),
-        "name": manifest["name"],
-        "source": manifest["source"],
+        "name": manifest.name,
+        "source": manifest.source,
         "splits": {
             split: dict(zip(("patients", "lesions", "crops"), count, strict=True)) for split, count in counts.items()
         },
         "readers": store.readers,
-        "known_odds": store.known_odds,
+        "known_odds": store.manifest.known_odds,
         "masks": masks_text(store),
         "special": special_facts(store),
         "crops_by_readers_who_marked": {str(marked): crops for marked, crops in crops_by_marks(store).items()},

@@ -10,7 +10,7 @@ from ambiseg.preprocessing.errors import UsageError
 
 Run = Annotated[
     Path | None,
-    typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
+    typer.Argument(help="Run folder, as `ambiseg train` creates it. Default: the newest.", show_default=False),
 ]
 Data = Annotated[
     Path | None,

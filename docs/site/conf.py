@@ -45,6 +45,7 @@ html_css_files = ["page.css"]
 html_sidebars = {page: [] for page in ("README", "tutorial", "explanation", "glossary")}  # pages without a section
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = False
 html_theme_options = {
     "github_url": "https://github.com/ambiseg/ambiseg",
     "navigation_with_keys": False,

@@ -86,7 +86,7 @@ def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]
         store = Store.open(data.path)
         if store.content_hash == data.content_hash:
             counts = {split: split_counts(store, split) for split in ("train", "val", "test")}
-            return " ".join(store.manifest["source"].split()), counts
+            return " ".join(store.manifest.source.split()), counts
     except AmbisegError:  # moved or damaged: the model can be shared without it
         pass
     return None, {}

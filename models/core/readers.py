@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.store import Flip
+from ambiseg.preprocessing.store.flips import Flip
 
 from .randomness import gumbel, uniform
 

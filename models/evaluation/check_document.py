@@ -107,7 +107,7 @@ class CalibrationCheck(BaseModel):
             ambiseg=version("ambiseg"),
             run=trained.name,
             method=trained.method.name,
-            data=store.manifest["name"],
+            data=store.manifest.name,
             fitted=FittedCalibration.model_validate(fitted),
             checked_on=split,
             before=JudgementSummary.of(before),

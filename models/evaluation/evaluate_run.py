@@ -107,7 +107,9 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
-        return pixel_reliability(probabilities[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+        return pixel_reliability(
+            probabilities[0].float().cpu().numpy(), masks, sides.truth, store.manifest.scored_labels
+        )
 
     pixels, marked = reliability(atoms.marginal)
     index = store.index[row]
@@ -121,7 +123,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
         stated=None if stated is None else reliability(stated),
         ambiguity=sides.ged.ambiguity,
         disagree=sides.disagree,
-        group="all" if store.group is None else index[store.group],
+        group="all" if store.manifest.group is None else index[store.manifest.group],
         modes=_modes(sides),
     )
 
@@ -134,8 +136,8 @@ def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calib
         weights / weights.sum(),
         _read_masks(store, row, size),
         draws=atoms.draws,
-        odds=store.odds(np.array([row]))[0] if store.known_odds else None,
-        scored=store.scored,
+        odds=store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else None,
+        scored=store.manifest.scored_labels,
         calibration=calibration,
     )
 
@@ -161,7 +163,7 @@ def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, si
     """The masks of `drawn_atoms`, and the class probabilities [1, K, H, W] that the model states without a draw."""
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
-    probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
+    probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))

@@ -59,7 +59,7 @@ def check_data(trained: Trained, store: Store) -> None:
             f"The model knows the classes {', '.join(data.class_names)}, but {store.path} has {', '.join(store.class_names)}: "
             "evaluate on data like the model's own."
         )
-    if data.probabilities and not store.has_probabilities:
+    if data.probabilities and not store.manifest.has_class_probabilities:
         raise DataError(
             f"The model reads the class probabilities of another segmenter, but {store.path} holds none: make the dataset "
             "with them."

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW, Store
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.hypotheses import Hypotheses
@@ -98,7 +99,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
         distance=case.scores[sorting_figure(evaluation)],
         image=_shown(centre_crop(store.images(np.array([row]))[0], size), store.intensity.unit),
         step_mm=spacing_of(store, row),
-        known=store.known_odds,
+        known=store.manifest.known_odds,
         masks=sides.masks,
         truth=sides.truth,
         hypotheses=sides.hypotheses.first(TOP),

@@ -17,7 +17,8 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
@@ -98,7 +99,7 @@ def make_gallery(
     masks, probabilities = _drawn(trained, store, chosen, top)
     return Gallery(
         title=f"{trained.name}: its most frequent masks",
-        note=f"{trained.method.name} on {store.manifest['name']}, {split}. Above a column: the mask's number of {len(total)}, "
+        note=f"{trained.method.name} on {store.manifest.name}, {split}. Above a column: the mask's number of {len(total)}, "
         f"its mean\nprobability over {counted(len(rows), 'image')}. "
         f"Blank: less than {100 * BLANK:.2f} % probable for the image.",
         images=_shown(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
@@ -119,7 +120,7 @@ def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[
         part = rows[start : start + IMAGES_AT_ONCE]
         images = centre_crop(store.images(part), trained.record.crop)
         given = trained.record.data.probabilities
-        probabilities = centre_crop(store.probabilities(part), trained.record.crop) if given else None
+        probabilities = centre_crop(store.class_probabilities(part), trained.record.crop) if given else None
         predictive = trained.predictive(images, probabilities)
         if not isinstance(predictive, FinitePredictive):
             raise UsageError(

@@ -137,9 +137,8 @@ def _cases(
     evaluation: Evaluation, kinds: Mapping[str, Sequence[Case]], trained: Trained, store: Store
 ) -> Iterator[Drawn]:
     """The pictures of single cases, of each kind of `chosen_cases`."""
-    choice = (
-        "the true probability of what is nearest to it" if store.known_odds else "the share of readers nearest to it"
-    )
+    known = store.manifest.known_odds
+    choice = "the true probability of what is nearest to it" if known else "the share of readers nearest to it"
     label = MEASURES[sorting_figure(evaluation)].label.format(weights=weights_of(evaluation.about))
     for kind, cases in kinds.items():
         title = CASES[kind]
@@ -148,7 +147,7 @@ def _cases(
             f"cases-{kind}",
             title,
             f"Chosen by {label}. From the left: the image, all masks that "
-            f"{'can be drawn' if store.known_odds else 'readers drew'}, the model's probability of foreground, and the "
+            f"{'can be drawn' if known else 'readers drew'}, the model's probability of foreground, and the "
             "hypotheses, the most probable first.",
             draw_cases(case_panels(trained, store, evaluation, cases), title, note),
         )

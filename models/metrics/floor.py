@@ -26,8 +26,8 @@ def floor(store: Store, rows: NDArray[np.intp] | None = None, *, samples: int, c
     rows = np.arange(len(store)) if rows is None else rows
     size = max(store.size) if crop is None else crop
     diversities = []
-    for odds, row in zip(store.odds(rows), rows, strict=True):
+    for odds, row in zip(store.truth.probabilities(rows), rows, strict=True):
         masks = centre_crop(store.masks(np.array([row]))[0], size)
-        _, compared = comparable(masks, masks, scored=store.scored)
+        _, compared = comparable(masks, masks, scored=store.manifest.scored_labels)
         diversities.append(odds @ (1 - pairwise_iou(compared)) @ odds)
     return float(np.mean(diversities)) / samples

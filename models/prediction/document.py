@@ -1,6 +1,6 @@
 """The content of hypotheses.json as types, key by key and in the order of the file.
 
-Their descriptions are the reference of the format: `reference` prints them as docs/reference/hypotheses-json.md shows them.
+The descriptions of the keys are the reference of the format: `reference` prints them as tables, which the site shows.
 """
 
 from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_probabilities
-from ambiseg.preprocessing.store.store import Intensity
+from ambiseg.preprocessing.store.intensity import Intensity
 from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.volumes.volume import Volume

@@ -41,7 +41,7 @@ def write_check(
             "top hypothesis, after": after.bins["top"],
         },
         f"{trained.name} ({trained.method.name}): hypotheses before and after calibration",
-        f"{store.manifest['name']}, {split}; fitted on {fit.calibration.split}",
+        f"{store.manifest.name}, {split}; fitted on {fit.calibration.split}",
         events="hypotheses",
     )
     with whole_folder(run / FOLDER) as aside:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses

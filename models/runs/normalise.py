@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW, Intensity
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Intensity
 
 Window = tuple[float, float] | Literal["crop"]
 

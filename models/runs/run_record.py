@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from ambiseg.preprocessing.store.store import Intensity, Store
+from ambiseg.preprocessing.store.intensity import Intensity, Unit
+from ambiseg.preprocessing.store.store import Store
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from .config import TrainConfig
@@ -28,7 +29,7 @@ class DataRecord(BaseModel):
     class_names: tuple[str, ...] = Field(min_length=1)
     probabilities: bool = False
     spacing_mm: Annotated[FiniteFloat, Field(gt=0, le=MOST_MM)] | None
-    unit: str
+    unit: Unit
     low: FiniteFloat
     high: FiniteFloat
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
@@ -48,11 +49,11 @@ class DataRecord(BaseModel):
         """The record of an open store."""
         return cls(
             path=str(store.path),
-            name=store.manifest["name"],
+            name=store.manifest.name,
             content_hash=store.content_hash,
             channels=store.channels,
             class_names=store.class_names,
-            probabilities=store.has_probabilities,
+            probabilities=store.manifest.has_class_probabilities,
             spacing_mm=store.spacing_mm,
             scaled_over=max(store.size),
             **vars(store.intensity),

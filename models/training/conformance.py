@@ -15,7 +15,8 @@ from torch import Tensor
 from ambiseg.preprocessing.files import scratch_folder
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import IGNORE, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 from ..core.batch import Batch
 from ..core.hypotheses import rank
@@ -276,7 +277,7 @@ def saved_weights_predict_the_same(subject: Subject, store: Store, folder: Path)
         method = method.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
         run.save_weights(method, 0)
         rows = np.arange(2)
-        stored = (store.probabilities(rows),) if store.has_probabilities else ()
+        stored = (store.class_probabilities(rows),) if store.manifest.has_class_probabilities else ()
         arrays = [torch.from_numpy(store.images(rows)).clamp(0, 1), *(torch.from_numpy(part) / 255 for part in stored)]
         with torch.inference_mode():
             expected = method(torch.cat(arrays, 1).to(memory_format=layout)).sample(6, generator_for(0))
@@ -347,5 +348,5 @@ def _with_probabilities(path: Path, plain: Store) -> Store:
             image, masks = plain.images(np.array([number]))[0], plain.masks(np.array([number]))[0]
             lesion = image.clip(0.05, 0.95)
             probabilities = np.concatenate((1 - lesion, lesion))
-            writer.add(Crop(image, masks, row["patient"], row["case"], probabilities=probabilities))
+            writer.add(Crop(image, masks, row["patient"], row["case"], class_probabilities=probabilities))
     return Store.open(path)

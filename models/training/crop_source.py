@@ -1,4 +1,4 @@
-"""Where training crops come from: all on the device when they fit, read ahead from disk, or dealt anew for every step."""
+"""Where training crops come from: all on the device when they fit, read ahead from disk, or or drawn anew for every step."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.sources.papers.guessing_game import dealer
-from ambiseg.preprocessing.store.store import Flip, Store
+from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import Store
 
 from ..core.randomness import seed_of
 
@@ -98,11 +99,11 @@ CropSource = DeviceSource | AheadSource
 
 
 def crop_source(store: Store, device: torch.device, memory: str, share: Share) -> CropSource:
-    """The source of a store's training crops: dealt anew where the store has a bank to deal from, else its train rows,
+    """The source of a store's training crops: drawn anew where the store has a pool to draw from, else its train rows,
     for `memory` "device", "mapped" or "auto" (on the device when the crops take less than SHARE of what is free).
     """
-    if store.deal is not None:
-        return AheadSource(_dealt(store, device, share))
+    if store.manifest.deal is not None:
+        return AheadSource(_drawn(store, device, share))
     rows = store.rows("train")
     if memory == "auto":
         one = store.images(rows[:1]).nbytes + store.labels(rows[:1]).nbytes
@@ -117,14 +118,13 @@ def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wa
     stand in pinned memory.
     """
     put = _tensor if wait else _sent
-    chances = store.odds(rows) if store.known_odds else store.present[rows].astype(np.float64)
     return Crops(
         put(store.images(rows), device),
         put(store.labels(rows), device),
-        put(chances.astype(np.float32), device),
-        store.known_odds,
-        store.flips,
-        put(store.probabilities(rows), device) if store.has_probabilities else None,
+        put(store.truth.chances(rows).astype(np.float32), device),
+        store.truth.known,
+        store.manifest.flips,
+        put(store.class_probabilities(rows), device) if store.manifest.has_class_probabilities else None,
     )
 
 
@@ -139,14 +139,14 @@ def _permutation(epoch: int, count: int, seed: int) -> NDArray[np.intp]:
     return np.random.default_rng(seed_of(seed, "epoch", epoch)).permutation(count)
 
 
-def _dealt(store: Store, device: torch.device, share: Share) -> Callable[[int], Crops]:
+def _drawn(store: Store, device: torch.device, share: Share) -> Callable[[int], Crops]:
     """A function from a step to crops that no other step has seen."""
-    deal = dealer(store)
+    draw = example_drawer(store)
 
     def read(step: int) -> Crops:
         rng = np.random.default_rng(seed_of(share.seed, "deal", step, share.rank))
-        images, masks, odds = deal(share.batch // share.world, rng)
-        chances = _sent(odds.astype(np.float32), device)
+        images, masks, probabilities = draw(share.batch // share.world, rng)
+        chances = _sent(probabilities.astype(np.float32), device)
         return Crops(_sent(images, device), _sent(masks, device), chances, known=True)
 
     return read

@@ -30,12 +30,14 @@ class Validation:
         rows = np.sort(chosen[: record.config.validation.limit])
         images = _tensor(centre_crop(store.images(rows), record.crop), device)
         extra = (
-            (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
+            (_tensor(centre_crop(store.class_probabilities(rows), record.crop), device),)
+            if store.manifest.has_class_probabilities
+            else ()
         )
         self.images = with_probabilities(normalise(images, record.window), *extra).to(memory_format=torch.channels_last)
         self.masks = centre_crop(store.masks(rows), record.crop)
-        self.present, self.scored = store.present[rows], store.scored
-        self.odds = store.odds(rows) if store.known_odds else None
+        self.present, self.scored = store.present[rows], store.manifest.scored_labels
+        self.odds = store.truth.probabilities(rows) if store.manifest.known_odds else None
 
     @torch.inference_mode()
     def scores(self, method: Method) -> dict[str, float]:

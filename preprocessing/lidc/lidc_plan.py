@@ -1,4 +1,4 @@
-"""What is to be done with a folder of LIDC-IDRI: where it lies, which scans are in it, under which names."""
+"""The plan for a folder of LIDC-IDRI: where it lies, which scans are in it, and their names."""
 
 import configparser
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from ..counted import counted
 from ..errors import InputError
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import SeriesIndex
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex
 from ..store.resume import part_name
 from .annotations import ScanRecord, marks, nodules, scans
 from .lidc_crops import CropSettings, ScanTask
@@ -39,7 +39,7 @@ def default_root() -> Path:
 
 
 def plan(
-    root: Path, index: SeriesIndex, settings: CropSettings, partial: Path
+    root: Path, index: SeriesIndex[FileIdentity], settings: CropSettings, partial: Path
 ) -> tuple[list[ScanTask], dict[str, Any]]:
     """The scans that have nodules, by id, and counts of what was found."""
     records = scans()

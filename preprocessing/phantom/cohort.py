@@ -164,10 +164,10 @@ def _claim(folder: Path, manifest: Mapping[str, Any]) -> None:
     path = folder / "phantom.json"
     if path.is_file():
         if path.read_bytes() != json_text(manifest).encode():
-            raise InputError(f"{folder} holds another simulated cohort: choose another place with -o, or remove it.")
+            raise InputError(f"{folder} holds another simulated cohort: choose another `output`, or remove it.")
         return
     if not is_free(folder):
-        raise InputError(f"{folder} exists and is no simulated cohort: choose another place with -o.")
+        raise InputError(f"{folder} exists and is no simulated cohort: choose another `output`.")
     write_json(path, manifest)
 
 

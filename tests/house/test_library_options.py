@@ -14,23 +14,6 @@ STILL_TO_DO = {  # shrinks; a file that is clean may stay in it until somebody t
     "models/prediction/search.py",
     "models/results/batches.py",
     "models/results/folder.py",
-    "preprocessing/exports/dicom_seg.py",
-    "preprocessing/exports/seg_nrrd.py",
-    "preprocessing/lone_worker.py",
-    "preprocessing/scans/class_probabilities.py",
-    "preprocessing/scans/dicom/study.py",
-    "preprocessing/scans/scan.py",
-    "preprocessing/shortages.py",
-    "preprocessing/sources/nifti/nifti_cases.py",
-    "preprocessing/sources/nifti/nifti_store.py",
-    "preprocessing/sources/packed/crop_values.py",
-    "preprocessing/sources/packed/packed_npz.py",
-    "preprocessing/sources/packed/packed_png.py",
-    "preprocessing/sources/packed/packed_shards.py",
-    "preprocessing/sources/papers/cityscapes_frames.py",
-    "preprocessing/store/mosaic.py",
-    "preprocessing/store/store.py",
-    "preprocessing/workers.py",
 }
 
 

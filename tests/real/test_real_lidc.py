@@ -17,7 +17,6 @@ from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.lidc.readings import readings
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR
@@ -25,6 +24,7 @@ from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
+from examples.studies.cost.pylidc_compat import load_pylidc
 
 pytestmark = pytest.mark.real
 

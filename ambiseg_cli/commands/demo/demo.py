@@ -37,7 +37,10 @@ def demo(
         "ambiseg-demo"
     ),
     patients: Annotated[
-        int, typer.Option(help="Number of simulated patients. With more, the model learns better and longer.", min=8)
+        int,
+        typer.Option(
+            help="Number of simulated patients. With more, the model gets better and the demo takes longer.", min=8
+        ),
     ] = 24,
     seed: Annotated[int, typer.Option(help="Seed of patients, pixels and training.", min=0)] = 0,
 ) -> None:

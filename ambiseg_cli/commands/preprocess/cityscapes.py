@@ -31,8 +31,8 @@ def cityscapes(
 ) -> None:
     """Make the multimodal Cityscapes: 19 classes, five of which flip to a second one with known probabilities.
 
-    The official val folder is the test split. Darmstadt, Mönchengladbach and Ulm, of the official train folder, are the
-    validation split.
+    The official val folder is the test split.
+    Three cities of the official train folder are the validation split: Darmstadt, Mönchengladbach and Ulm.
     """
     from ambiseg.preprocessing.sources.papers.cityscapes_store import preprocess_cityscapes
 

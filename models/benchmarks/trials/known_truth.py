@@ -46,7 +46,7 @@ def known_truth_store(folder: Path, *, crops: int = 1000, size: int = 32) -> Sto
     if not path.exists():
         return write_known_truth(path, crops=crops, size=size, readers=None)
     store = Store.open(path)
-    held = store.manifest["settings"]
+    held = store.manifest.settings
     if (held.get("crops"), held.get("size")) != (crops, size):
         raise UsageError(
             f"{path} holds {held.get('crops')} crops of {held.get('size')} pixels, expected {crops} of {size}: choose another "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.inference import LesionHypotheses

@@ -4,7 +4,7 @@
     masks                   bz2 of bits [N, R, S * S]
     patient, nodule, slice  [N] numbers
 
-`slices.csv` or `slices.csv.gz` beside them has a row a crop with what LIDC's database says of it.
+`slices.csv` or `slices.csv.gz` beside them has one row per crop, with its entries in LIDC's database.
 """
 
 import bz2
@@ -21,7 +21,7 @@ from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError, UsageError
 from ...lidc.lidc_store import ATTRIBUTION
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from ...tables import Row, Table, read_table
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
@@ -42,10 +42,12 @@ Facts = Mapping[Key, Mapping[str, Any]]
 
 def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
     """The crops of all shards, in their order."""
-    if settings.unit == "hu":
-        raise UsageError("These crops are scaled to 0..255 one by one, so that no HU are left: give no --intensity hu.")
+    if settings.intensity == "hu":
+        raise UsageError(
+            "These crops are scaled to 0..255 one by one, so that no HU are left: leave out the `intensity` hu."
+        )
     if len(settings.class_names) != 2:
-        raise UsageError("These crops have the classes background and lesion: give two names with --class-names.")
+        raise UsageError("These crops have the classes background and lesion: give two names with `class_names`.")
     keys = {path: _keys(path) for path in paths}
     facts = {folder: _facts(folder) for folder in {path.parent for path in paths}}
     missing = sum(key not in facts[path.parent] for path in paths for key in keys[path])
@@ -82,12 +84,12 @@ def _keys(path: Path) -> list[Key]:
 
 
 def _facts(folder: Path) -> Facts:
-    """What the CSV beside the shards says of each crop (see `_place`), by patient, nodule and slice; none without a CSV."""
+    """The facts of each crop in the CSV beside the shards (see `_place`), by patient, nodule and slice; none without a CSV."""
     found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
     path = next((found[name] for name in ("slices.csv.gz", "slices.csv") if name in found), None)
     if path is None:
         return {}
-    table = read_table(path, "the table of these shards, a row a crop")
+    table = read_table(path, "the table of these shards, one row per crop")
     table.need("patient_id", "nodule", "slice", *NUMBERS, *TEXTS.values())
     return {
         (row["patient_id"], table.whole_number(row, "nodule"), table.whole_number(row, "slice")): _place(table, row)
@@ -128,7 +130,7 @@ def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 
 def _place(table: Table, row: Row) -> dict[str, Any]:
-    """What the table says of a crop, under the names that `preprocess lidc` gives it too."""
+    """The facts of a crop in the table, under the names that `preprocess lidc` uses too."""
     spacing = table.number(row, "pixel_spacing_mm")
     return {
         "z_mm": table.number(row, "z_position_mm"),
@@ -142,5 +144,5 @@ def _place(table: Table, row: Row) -> dict[str, Any]:
 
 
 def _by_mask(row: Row, name: str) -> str:
-    """The values of the masks that there are, parted by `;`."""
+    """The values of the existing masks, separated by `;`."""
     return ";".join(takewhile(bool, (row.get(f"{name}_{number}", "") for number in range(READERS))))

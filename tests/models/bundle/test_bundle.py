@@ -179,7 +179,7 @@ def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stor
         "A. Reader",
         "Kohl et al., A Probabilistic U-Net",
         known_truth.content_hash,
-        known_truth.manifest["source"],
+        known_truth.manifest.source,
         "| train | {} | {} | {} |".format(*split_counts(known_truth, "train")),
         "On the split `test`",
         "crops of 2 patients",

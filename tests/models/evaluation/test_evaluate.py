@@ -24,8 +24,10 @@ from ambiseg.models.runs.run_record import DataRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
-from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 CASES, READERS, SIZE = 240, 4, 12
@@ -117,7 +119,9 @@ def write_modes(path, *, size=SIZE, cases=40, **info):
             odds = SURE if row % 4 == 0 else POPULATION
             provenance = {"cue": "sure" if row % 4 == 0 else "unsure"}
             image = np.full((1, SIZE, SIZE), row, np.int16)
-            writer.add(Crop(image, population_masks(), patient, f"c{row}", odds=odds, provenance=provenance))
+            writer.add(
+                Crop(image, population_masks(), patient, f"c{row}", mask_probabilities=odds, provenance=provenance)
+            )
     return Store.open(path)
 
 
@@ -130,7 +134,9 @@ def modes(tmp_path_factory):
 
 
 def truth_oracle(store, **options):
-    return Oracle(store, lambda row: (store.masks(np.array([row]))[0], store.odds(np.array([row]))[0]), **options)
+    return Oracle(
+        store, lambda row: (store.masks(np.array([row]))[0], store.truth.probabilities(np.array([row]))[0]), **options
+    )
 
 
 def standard_error(evaluation, name):
@@ -232,7 +238,9 @@ def test_pixels_stated_without_draws_have_figures_of_their_own(modes):
     """A model that draws but one mask, and states each pixel's true probability beside it: F of a collapsed `refine`."""
 
     def true_shares(row):
-        return np.tensordot(modes.odds(np.array([row]))[0], modes.masks(np.array([row]))[0].astype(float), 1)
+        return np.tensordot(
+            modes.truth.probabilities(np.array([row]))[0], modes.masks(np.array([row]))[0].astype(float), 1
+        )
 
     collapsed = Oracle(modes, lambda row: (population_masks(), np.array([0.0, 1.0, 0.0])), stated=true_shares)
     found = evaluate(collapsed, modes, "test", samples=16)
@@ -410,7 +418,7 @@ def test_probabilities_of_another_segmenter_reach_the_model(tmp_path):
     with write_store(tmp_path / "data", StoreInfo("p", "test", HOUNSFIELD), {"p": "test"}) as writer:
         for row in range(2):
             image = np.full((1, SIZE, SIZE), row, np.int16)
-            writer.add(Crop(image, population_masks(), "p", f"c{row}", probabilities=given[row]))
+            writer.add(Crop(image, population_masks(), "p", f"c{row}", class_probabilities=given[row]))
     black_box = Store.open(tmp_path / "data")
     oracle = population_oracle(black_box, crop=6)
     evaluate(oracle, black_box, "test")

@@ -10,7 +10,7 @@ from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesio
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD
+from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
 from ambiseg.preprocessing.volumes.resample import PlaneGrid
 from ambiseg.preprocessing.volumes.volume import Volume
 

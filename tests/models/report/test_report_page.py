@@ -14,8 +14,10 @@ from ambiseg.models.figures.picture import Picture
 from ambiseg.models.report.evaluation_folder import write_numbers, write_report
 from ambiseg.models.report.evaluation_page import render_page
 from ambiseg.models.report.table import table
-from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 VOID = {"meta", "img", "br"}
 
@@ -60,7 +62,7 @@ def write_blobs(path, *, known=False, classes=("background", "lesion"), channels
             image = image.astype(np.int16) if channels == 1 else image.clip(0, 255).astype(np.uint8)
             odds = np.array([0.2, 0.5, 0.3]) if known else None
             provenance = {"cue": "ab"[row % 2]} if known else {}
-            writer.add(Crop(image, masks, patient, f"crop-{row}", odds=odds, provenance=provenance))
+            writer.add(Crop(image, masks, patient, f"crop-{row}", mask_probabilities=odds, provenance=provenance))
     return Store.open(path)
 
 
@@ -88,7 +90,7 @@ def test_the_folder_is_complete_and_the_page_needs_nothing_else(evaluated, tmp_p
     ]  # fmt: skip
     pictures = {file.stem for file in (report.parent / "figures").iterdir()}
     assert {"ged", "diversity", "reliability-hypotheses", "reliability-pixels", "cases-best"} <= pictures
-    assert ("modes" in pictures) == store.known_odds
+    assert ("modes" in pictures) == store.manifest.known_odds
     assert (steps[0], steps[-1]) == ((0, len(pictures)), (len(pictures), len(pictures)))
 
     text = report.read_text(encoding="utf-8")
