@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from ambiseg.preprocessing.documents import parse_json
 from ambiseg.preprocessing.errors import DataError
 
+from ..methods.registry import find_method
 from ..runs.run_record import DataRecord
 from .model_files import METADATA
-from .references import REFERENCES
 from .run_facts import Facts
 
 TASK = "Segmentation of lesions on which readers disagree: ranked masks, each with a probability"
@@ -76,7 +76,7 @@ def metadata_of(facts: Facts) -> Metadata:
         pred_classes="one label map per hypothesis, with its probability: " + _classes(data),
         eval_metrics=_metrics(facts),
         intended_use=PURPOSE,
-        references=list(REFERENCES[record.method]),
+        references=list(find_method(record.method).references),
         network_data_format=_format(data, record.crop),
     )
 

@@ -10,7 +10,6 @@ from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
 from ..runs.config import TrainConfig
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
-from .references import REFERENCES
 from .run_facts import Facts
 
 SHOWN = (
@@ -164,7 +163,7 @@ def _limits(facts: Facts) -> Iterable[str]:
 
 def _references(facts: Facts) -> Iterable[str]:
     yield from ("## References", "")
-    yield from (f"- {reference}." for reference in REFERENCES[facts.trained.record.method])
+    yield from (f"- {reference}." for reference in type(facts.trained.method).references)
 
 
 def _table(rows: Mapping[str, str]) -> Iterable[str]:

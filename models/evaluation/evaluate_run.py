@@ -20,8 +20,7 @@ from ..core.calibration import Calibration
 from ..core.predictive import Atoms
 from ..core.randomness import generator_for, seed_of
 from ..metrics.modes import mode_shares
-from ..metrics.pixel_reliability import pixel_reliability
-from ..metrics.reliability import Bins
+from ..metrics.reliability import Bins, pixel_reliability
 from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained

@@ -1,8 +1,8 @@
 """Every figure of an evaluation: its name in tables and files, what people read, and which way is better.
 
-The distance of two masks is d = 1 - IoU as `overlap` settles it. Figures with 16, 50 or 100 in their name use that
-many draws, whatever the model is, so that figures of different models can be compared. The others use all requested draws, or
-the exact weighted set (no sampling error) when the model's support is finite.
+The distance of two masks is d = 1 - IoU as `core.overlap` defines it. Figures whose name contains 16, 50 or 100 are of
+that number of draws, whatever the model is, so that models can be compared. The others are of all draws that were
+requested, or of the exact weighted set (no sampling error) when the model's support is finite.
 """
 
 from dataclasses import dataclass

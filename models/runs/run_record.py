@@ -15,9 +15,21 @@ from .normalise import Window, resolve_window
 
 
 class DataRecord(BaseModel):
-    """What a run remembers of its data set; `path` is where it lay, `channels` are the images' own, `probabilities` says
-    whether another segmenter's class probabilities come with them; `scaled_over`: the side in pixels of the stored crops,
-    over which relative values were scaled, None where an earlier version did not remember it.
+    """The data set of a run.
+
+    Attributes:
+        path: where the store was.
+        name: of the store.
+        content_hash: of the store.
+        channels: of the images.
+        class_names: background first.
+        probabilities: whether the class probabilities of another segmenter come with the images.
+        spacing_mm: size of a pixel in mm; None if unknown.
+        unit: of the images, "HU" for CT.
+        low: lowest value of the images.
+        high: highest value of the images.
+        scaled_over: side in pixels of the stored crops, over which relative values were scaled; None where an earlier
+            version did not record it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,12 +48,12 @@ class DataRecord(BaseModel):
 
     @property
     def intensity(self) -> Intensity:
-        """What the images' numbers are."""
+        """The unit and the range of the images."""
         return Intensity(self.unit, self.low, self.high)
 
     @property
     def inputs(self) -> int:
-        """Channels that a network reads: the image's, and one a class where there are probabilities."""
+        """Channels that a network reads: those of the image, and one per class where there are probabilities."""
         return self.channels + (len(self.class_names) if self.probabilities else 0)
 
     @classmethod

@@ -138,7 +138,7 @@ def variants(method: type[Method], options: Options | None = None) -> Mapping[st
 
 
 def made_store(path: Path, *, probabilities: bool = False) -> Store:
-    """60 synthetic lesions of 24 x 24 pixels with four readers, and a segmenter's class probabilities if these are read."""
+    """60 synthetic lesions of 24 x 24 pixels with four readers, and with the class probabilities of a segmenter if required."""
     plain = write_known_truth(path if not probabilities else path.with_name(f"{path.name}-plain"), crops=CROPS, size=24)
     return _with_probabilities(path, plain) if probabilities else plain
 

@@ -1,4 +1,4 @@
-"""Where training crops come from: all on the device when they fit, read ahead from disk, or or drawn anew for every step."""
+"""Sources of training crops: all on the device if they fit, read ahead from disk, or drawn anew for every step."""
 
 import os
 from collections.abc import Callable
@@ -24,9 +24,13 @@ SHARE = 0.4  # of the free memory that the data may take
 class Crops:
     """Stored crops on the device, in their stored types.
 
-    images [B, C, H, W]; masks [B, R, H, W], or the base label maps [B, 1, H, W] where `flips` make the modes of them;
-    chances [B, R]: of each reader to be drawn (1 for those present, 0 else), or the modes' probabilities when these are
-    `known`; probabilities [B, K, H, W]: another segmenter's, in 255ths.
+    Attributes:
+        images: [B, C, H, W].
+        masks: of the readers [B, R, H, W], or base label maps [B, 1, H, W] from which `flips` generate the modes.
+        chances: 1 for readers who are present and 0 for the others [B, R]; probabilities of the modes if `known`.
+        known: whether the probabilities of the modes are known.
+        flips: of classes, which generate the modes.
+        probabilities: class probabilities [B, K, H, W] of another segmenter, in 255ths.
     """
 
     images: Tensor
@@ -39,7 +43,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of which batches a process takes: the `rank`-th of every `world` images of batches of `batch`."""
+    """The part of each batch that a process takes: image number `rank` of every `world` images, in batches of `batch`."""
 
     batch: int
     seed: int
@@ -47,7 +51,7 @@ class Share:
     world: int = 1
 
     def positions(self, step: int, count: int) -> NDArray[np.intp]:
-        """Which of `count` crops are this process's in a step."""
+        """Which of `count` crops this process takes in a step."""
         return positions_of_step(step, count, self.batch, self.seed)[self.rank :: self.world]
 
 
@@ -72,7 +76,7 @@ class DeviceSource:
         )
 
     def settle(self) -> None:
-        """Nothing is ever on its way."""
+        """Nothing is ever being read."""
 
 
 class AheadSource:
@@ -99,8 +103,14 @@ CropSource = DeviceSource | AheadSource
 
 
 def crop_source(store: Store, device: torch.device, memory: str, share: Share) -> CropSource:
-    """The source of a store's training crops: drawn anew where the store has a pool to draw from, else its train rows,
-    for `memory` "device", "mapped" or "auto" (on the device when the crops take less than SHARE of what is free).
+    """The source of the training crops of a store.
+
+    Args:
+        store: with train rows, or with a pool from which crops are drawn anew for every step.
+        device: where the crops are needed.
+        memory: "device", "mapped" (read from disk), or "auto": on the device if the crops take less than SHARE of its free
+            memory.
+        share: the part of each batch that this process takes.
     """
     if store.manifest.deal is not None:
         return AheadSource(_drawn(store, device, share))
@@ -114,8 +124,9 @@ def crop_source(store: Store, device: torch.device, memory: str, share: Share) -
 
 
 def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wait: bool = True) -> Crops:
-    """The crops of the given rows, on the device; `wait` until they are there, as so much data should that it is not to
-    stand in pinned memory.
+    """The crops of the given rows, on the device.
+
+    wait: whether to wait until they are there. This keeps large data out of pinned memory.
     """
     put = _tensor if wait else _sent
     return Crops(
@@ -129,7 +140,7 @@ def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wa
 
 
 def positions_of_step(step: int, count: int, batch: int, seed: int) -> NDArray[np.intp]:
-    """Which of `count` crops step number `step` uses: epochs are seeded permutations, laid end to end."""
+    """Which of `count` crops a step uses: epochs are seeded permutations, one after the other."""
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
     return np.concatenate([_permutation(int(e), count, seed)[places[epochs == e]] for e in np.unique(epochs)])
 
@@ -157,7 +168,7 @@ def _tensor(array: NDArray, device: torch.device) -> Tensor:
 
 
 def _sent(array: NDArray, device: torch.device) -> Tensor:
-    """As `_tensor`, but through pinned memory to CUDA: the host does not wait for the device, which may be steps behind."""
+    """As `_tensor`, but through pinned memory to CUDA, so that the host does not wait for the device."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 

@@ -15,12 +15,12 @@ from ambiseg.models.benchmarks.cost.timing import training_seconds
 from ambiseg.models.benchmarks.trials.entries import ENTRIES, Entry, choose_entries
 from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results, write_results
-from ambiseg.models.metrics.floor import floor
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.training.loop import Observer, Progress
 from ambiseg.preprocessing.errors import PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
 from ambiseg.preprocessing.store.store import Store
+from tests.models.metrics.ged_floor import floor
 
 CPU = torch.device("cpu")
 SMALL = {"widths": [4, 6], "convs": 1}

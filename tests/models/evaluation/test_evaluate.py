@@ -17,9 +17,7 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
-from ambiseg.models.metrics.floor import floor
-from ambiseg.models.metrics.pixel_reliability import pixel_reliability
-from ambiseg.models.metrics.reliability import together
+from ambiseg.models.metrics.reliability import pixel_reliability, together
 from ambiseg.models.runs.run_record import DataRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
@@ -29,6 +27,7 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from tests.models.metrics.ged_floor import floor
 
 CASES, READERS, SIZE = 240, 4, 12
 POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large

@@ -8,7 +8,6 @@ import pytest
 
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.floor import floor
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.flips import Flip
@@ -16,6 +15,7 @@ from ambiseg.preprocessing.store.intensity import BYTES
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
+from tests.models.metrics.ged_floor import floor
 
 
 @pytest.fixture(scope="module")

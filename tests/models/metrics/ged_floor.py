@@ -12,10 +12,9 @@ U-statistic the floor is 0, and so it is of both for a model that gives the exac
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.core.overlap import comparable, pairwise_iou
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
-
-from ..core.overlap import comparable, pairwise_iou
 
 
 def floor(store: Store, rows: NDArray[np.intp] | None = None, *, samples: int, crop: int | None = None) -> float:
