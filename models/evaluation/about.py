@@ -13,7 +13,7 @@ from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
 from .evaluation import Case
-from .summary_document import CalibrationUsed, EvaluationAbout
+from .summary_document import FIXED_DRAWS, CalibrationUsed, EvaluationAbout
 
 
 def about_evaluation(
@@ -65,7 +65,7 @@ def estimators(known_odds: bool) -> dict[str, str]:
         "readers": "all masks that can be drawn, by their odds" if known_odds else "those who read the image, alike",
         "ged*_v": "squared GED, V-statistic with self-pairs",
         "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
-        "*16, *50, *100": "for this many draws per image; for exact weights resampled",
+        "*16, *50, *100": FIXED_DRAWS,
         "hypotheses": f"masks nearer than {MERGE} merged, {TOP} listed, the others and those that overlap none: residual",
         "*ece": f"{BINS} bins of equal width, events of all cases pooled",
         "low, high": "95 % bootstrap interval, patients resampled",

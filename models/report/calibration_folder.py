@@ -1,7 +1,7 @@
-"""What `ambiseg calibrate` leaves in a run's folder: the calibration, its check on other cases, and the diagrams.
+"""What `ambiseg calibrate` writes into a run's folder: the calibration, its check on other cases, and the diagrams.
 
-calibration.json           what predict and evaluate use
-calibration/check.json     what was fitted and checked on what, figures before and after
+calibration.json           the calibration that predict and evaluate use
+calibration/check.json     the data of the fit and the check, and the figures before and after
 calibration/reliability.png
 """
 

@@ -140,7 +140,7 @@ def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wa
 
 
 def positions_of_step(step: int, count: int, batch: int, seed: int) -> NDArray[np.intp]:
-    """Which of `count` crops a step uses: epochs are seeded permutations, one after the other."""
+    """The numbers of the crops that a step uses, of `count`: epochs are seeded permutations, one after the other."""
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
     return np.concatenate([_permutation(int(e), count, seed)[places[epochs == e]] for e in np.unique(epochs)])
 

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +74,7 @@ def _layer(placed: Placed, start: NDArray[np.int_], stop: NDArray[np.int_]) -> N
     return layer
 
 
-def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, Any]:
+def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, object]:
     colour = COLOURS[number % len(COLOURS)]
     return {
         "id": f"Segment_{number + 1}",

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("ambiseg_cli", "preprocessing", "models", "examples", "tests")
-STILL_TO_DO = ("models/benchmarks/", "tests/examples/", "tests/models/benchmarks/")  # only ever shorter
+STILL_TO_DO: tuple[str, ...] = ()  # folders that are not read yet; only ever shorter
 UNIT = (
     "audit|batch|block|call|case|code|column|component|crop|distribution|draw|entry|estimator|figure|frame|group|head|"
     "hypothesis|image|lesion|map|member|method|mask|mode|nodule|pair|panel|patient|pixel|player|point|process|reader|row|run|"

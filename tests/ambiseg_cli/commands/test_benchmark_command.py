@@ -169,4 +169,4 @@ def test_metrics_prints_seconds_and_the_double_loops(ambiseg: Command) -> None:
 def test_metrics_refuses_too_few(ambiseg: Command) -> None:
     code, _, notes = ambiseg("benchmark", "metrics", "--samples", 15)
     assert code == 2
-    assert "16 samples at least" in notes
+    assert "--samples at least 16" in notes

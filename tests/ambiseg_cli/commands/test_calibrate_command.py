@@ -70,9 +70,9 @@ def test_a_second_fit_starts_from_the_models_own_probabilities(ambiseg: Command,
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--check", "val"), 2, "says nothing when it is checked on 'val'"),
+        (("--check", "val"), 2, "so a check on 'val' shows nothing"),
         (("--check", "tset"), 3, "No split 'tset'"),
-        (("--limit", "0"), 2, "at least one case"),
+        (("--limit", "0"), 2, "--limit must be at least 1"),
         (("--limit", "1"), 4, "at least two patients, got 1"),
         (("--samples", "0"), 2, "samples"),
         (("-d", "nowhere"), 3, "nowhere"),

@@ -92,7 +92,7 @@ def test_few_samples_have_no_figures_of_more(run):
     printed = invoke(run, "--no-report", "--samples", 50).stdout
     assert "GED50, unbiased" in printed
     assert "GED100" not in printed
-    with pytest.raises(UsageError, match="at least 16 samples per image, got 15"):
+    with pytest.raises(UsageError, match="at least 16 draws per image"):
         invoke(run, "--samples", 15)
 
 

@@ -130,7 +130,7 @@ def test_a_model_is_fitted_on_val_alone(known_truth: Store, threshold_model) -> 
     assert (fit.cases, fit.patients) == (len(found), len(set(patients)))
     assert (fit.calibration.split, fit.calibration.data_hash) == ("val", known_truth.content_hash)
     for split in ("val", "all"):
-        with pytest.raises(UsageError, match="fitted on 'val' and says nothing when it is checked on"):
+        with pytest.raises(UsageError, match="fitted on 'val', so a check on"):
             check_split(known_truth, split)
     with pytest.raises(InputError, match="No split 'tset'"):
         check_split(known_truth, "tset")

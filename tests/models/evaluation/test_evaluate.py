@@ -519,9 +519,9 @@ def test_bad_requests_are_told(store):
         evaluate(oracle, store, "val")
     with pytest.raises(InputError, match="No split 'dev'"):
         evaluate(oracle, store, "dev")
-    with pytest.raises(UsageError, match="at least 16 samples per image, got 1"):
+    with pytest.raises(UsageError, match="at least 16 draws per image, got `samples` 1"):
         evaluate(oracle, store, "test", samples=1)
-    with pytest.raises(UsageError, match="at least one case, got 0"):
+    with pytest.raises(UsageError, match="`limit` must be at least 1, got 0"):
         evaluate(oracle, store, "test", limit=0)
 
 
@@ -569,6 +569,6 @@ def test_a_runs_own_data_must_be_unchanged(tmp_path):
         data_for(record)
     assert len(data_for(record, tmp_path / "data")) == 6
     (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"no longer at .*: say with --data where it is"):
+    with pytest.raises(InputError, match=r"no longer at .*: give its place as `data`"):
         data_for(record)
     assert len(data_for(record, tmp_path / "moved")) == 6

@@ -140,7 +140,7 @@ def test_pages_of_whatever_is_defined(made, options):
 def test_notes_and_calibration_are_told(made):
     page = Page(render_page(made(1), []))
     assert "In no case two readers' masks share nothing" in page.words
-    assert "probabilities are as the model states them" in page.words
+    assert "probabilities as the model states them" in page.words
     page = Page(render_page(made(calibrated={"temperature": 1.25, "split": "val"}), []))
     assert "temperature 1.250, fitted on val" in page.words
 
