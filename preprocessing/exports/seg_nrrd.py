@@ -37,7 +37,7 @@ def write_seg_nrrd(path: Path, scan: Scan, segments: Sequence[Segment]) -> None:
     except ImportError as error:
         raise UsageError(
             "Files for 3D Slicer need the package slicerio, which is not installed: `pip install 'ambiseg[slicer]'`, "
-            "or leave out the `format` seg-nrrd."
+            "or leave out seg-nrrd of `formats`."
         ) from error
     placed = [in_file_order(each, scan.grid) for each in segments]
     start, stop = _around([box for box, _ in placed])
