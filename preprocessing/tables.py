@@ -10,10 +10,9 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .documents import shown
 from .errors import DataError, InputError
@@ -38,7 +37,7 @@ class Row(Mapping[str, str]):
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.cells)
 
     def __len__(self) -> int:
@@ -126,7 +125,7 @@ def parse_table(content: bytes, path: Path, expected: str) -> Table:
 
 
 def write_table(
-    path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False
+    path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, for_people: bool = False
 ) -> None:
     """Write a CSV file, whole or not at all: `columns` of `rows`, blank where a row lacks one.
 
@@ -137,7 +136,7 @@ def write_table(
         aside.write_text(text, encoding="utf-8", newline="")
 
 
-def table_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False) -> str:
+def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, for_people: bool = False) -> str:
     """The text of a table, as `write_table` writes it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -64,8 +64,8 @@ def phantom(
     if as_json:
         emit_json(manifest)
     else:
-        faulty = f", {len(manifest['faults'])} of them faulty (see phantom.json)" if manifest["faults"] else ""
+        faulty = f", {len(manifest.faults)} of them faulty (see phantom.json)" if manifest.faults else ""
         out(
-            f"{counted(manifest['images'], 'synthetic slice')} of {counted(len(manifest['scans']), 'scan')}{faulty}: {output}",
+            f"{counted(manifest.images, 'synthetic slice')} of {counted(len(manifest.scans), 'scan')}{faulty}: {output}",
             f"Next: ambiseg preprocess lidc {output}",
         )

@@ -66,7 +66,7 @@ def write_dicom_seg(
     """
     if scan.dicom is None:
         raise UsageError(
-            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out the `format` dicom-seg, "
+            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out dicom-seg of `formats`, "
             "or give the folder of DICOM files."
         )
     with warnings.catch_warnings():
@@ -121,7 +121,7 @@ def _skeleton(dicom: DicomScan, grid: Grid, placed: Sequence[Placed], **about: A
     except KeyError as error:
         raise DataError(
             f"The series holds images of a kind ({source.SOPClassUID.name}) from which no DICOM SEG is derived: "
-            "leave out the `format` dicom-seg."
+            "leave out dicom-seg of `formats`."
         ) from error
     copy_identity(source, seg)
     return seg

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,7 @@ def write_seg_nrrd(path: Path, scan: Scan, segments: Sequence[Segment]) -> None:
     except ImportError as error:
         raise UsageError(
             "Files for 3D Slicer need the package slicerio, which is not installed: `pip install 'ambiseg[slicer]'`, "
-            "or leave out the `format` seg-nrrd."
+            "or leave out seg-nrrd of `formats`."
         ) from error
     placed = [in_file_order(each, scan.grid) for each in segments]
     start, stop = _around([box for box, _ in placed])
@@ -75,7 +74,7 @@ def _layer(placed: Placed, start: NDArray[np.int_], stop: NDArray[np.int_]) -> N
     return layer
 
 
-def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, Any]:
+def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, object]:
     colour = COLOURS[number % len(COLOURS)]
     return {
         "id": f"Segment_{number + 1}",

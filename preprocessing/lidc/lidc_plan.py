@@ -5,7 +5,6 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..counted import counted
 from ..errors import InputError
@@ -40,7 +39,7 @@ def default_root() -> Path:
 
 def plan(
     root: Path, index: SeriesIndex[FileIdentity], settings: CropSettings, partial: Path
-) -> tuple[list[ScanTask], dict[str, Any]]:
+) -> tuple[list[ScanTask], dict[str, int | str]]:
     """The scans that have nodules, by id, and counts of what was found."""
     records = scans()
     names = case_names(records)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from ..counted import counted
 from ..errors import DataError, InputError, ResourceError, UsageError
@@ -49,7 +49,7 @@ class LidcReport:
 
     store: Path
     crops: int
-    counts: Mapping[str, Any]
+    counts: Mapping[str, int | str]
     failures: Sequence[Failure]
     failures_file: Path
 
@@ -170,7 +170,7 @@ def _unread(root: Path, index: SeriesIndex[FileIdentity]) -> list[Failure]:
     return [Failure("", "", reason) for reason in reasons]
 
 
-def _counts(done: Sequence[ScanTask]) -> dict[str, Any]:
+def _counts(done: Sequence[ScanTask]) -> dict[str, int | str]:
     """Counts of what went into the store."""
     sizes = [len(nodule.marks) for task in done for nodule in task.nodules]
     by_readers = Counter(min(size, READERS) for size in sizes)

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, InputError
 from ..files import sha256
+from .intact import is_intact
 from .intensity import Intensity
-from .manifest import INDEX, Manifest, read_manifest
+from .manifest import INDEX, POOL, Manifest, read_manifest
 from .shards import Shards
 from .splits import SPLITS
 from .store_index import IndexRow, read_index
@@ -206,6 +207,18 @@ class Store:
                 yield name
             if on_progress is not None:
                 on_progress(done, len(files))
+
+
+def pool_file(store: Store) -> Path:
+    """The pool from which the store's game draws training images, checked against its hash.
+
+    Raises:
+        DataError: The file is damaged or missing.
+    """
+    path, expected = store.path / POOL, store.manifest.bank_sha256
+    if expected is None or not is_intact(path, expected):
+        raise DataError(f"{path} is missing or was changed since it was written: make the dataset again.")
+    return path
 
 
 def default_store(root: Path = Path("data")) -> Path:

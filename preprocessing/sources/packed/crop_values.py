@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class SourceReport:
 
     store: Path
     crops: int
-    counts: Mapping[str, Any]
+    counts: Mapping[str, int | str]
     notes: Sequence[str] = ()
     failures: Sequence[CaseFailure] = field(default_factory=list)
     failures_file: Path | None = None

@@ -40,7 +40,7 @@ class Pack:
     attribution: str = ""
 
 
-def natural(text: str) -> list[Any]:
+def natural(text: str) -> list[int | str]:
     """A key that sorts slice-2 before slice-10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 

@@ -10,7 +10,6 @@ Other arrays [N] of text or numbers go into the store's index under their own na
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,5 +115,5 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
         raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
 
 
-def _others(columns: Columns, row: int) -> dict[str, Any]:
+def _others(columns: Columns, row: int) -> dict[str, object]:
     return {name: array[row].item() for name, array in columns.items() if name not in OWN}

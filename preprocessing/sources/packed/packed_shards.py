@@ -9,10 +9,10 @@
 
 import bz2
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,18 @@ TEXTS = {
 }
 
 Key = tuple[str, int, int]
-Facts = Mapping[Key, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The facts of a crop in the table: its place, its scan's pixel size, and further columns of the index."""
+
+    z_mm: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+Facts = Mapping[Key, _Facts]
 
 
 def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
@@ -102,6 +113,7 @@ def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
     images, masks = _arrays(path, len(keys))
     shape = (READERS, *images.shape[1:])
     for (patient, nodule, number), image, bits in zip(keys, images, masks, strict=True):
+        about = facts.get((patient, nodule, number), _Facts())
         yield Crop(
             image=image[None],
             masks=np.unpackbits(bits).reshape(shape),
@@ -109,7 +121,9 @@ def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
             case=patient,
             lesion=str(nodule),
             slice=number,
-            **facts.get((patient, nodule, number), {}),
+            z_mm=about.z_mm,
+            spacing_mm=about.spacing_mm,
+            provenance=about.provenance,
         )
 
 
@@ -129,18 +143,12 @@ def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     return images, masks.reshape(count, -1)
 
 
-def _place(table: Table, row: Row) -> dict[str, Any]:
+def _place(table: Table, row: Row) -> _Facts:
     """The facts of a crop in the table, under the names that `preprocess lidc` uses too."""
     spacing = table.number(row, "pixel_spacing_mm")
-    return {
-        "z_mm": table.number(row, "z_position_mm"),
-        "spacing_mm": (spacing, spacing),
-        "provenance": {
-            **{ours: row[theirs] for ours, theirs in TEXTS.items()},
-            "marks": _by_mask(row, "pylidc_ann"),
-            "malignancy": _by_mask(row, "malignancy"),
-        },
-    }
+    texts = {ours: row[theirs] for ours, theirs in TEXTS.items()}
+    marks = {"marks": _by_mask(row, "pylidc_ann"), "malignancy": _by_mask(row, "malignancy")}
+    return _Facts(table.number(row, "z_position_mm"), (spacing, spacing), {**texts, **marks})
 
 
 def _by_mask(row: Row, name: str) -> str:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...store.pool import pool_file
-from ...store.store import Store
+from ...store.store import Store, pool_file
 
 # From a number of images and a generator to images [N, C, H, W], masks [N, R, H, W] and their probabilities [N, R].
 DrawExamples = Callable[[int, np.random.Generator], tuple[NDArray, NDArray[np.uint8], NDArray[np.float64]]]

@@ -112,8 +112,8 @@ def test_same_seed_same_bytes_whatever_the_number_of_workers(cohort: Path, tmp_p
         on_progress=lambda done, total: progress.append((done, total)),
     )
     assert contents(tmp_path / "again") == contents(cohort)
-    assert progress[0] == (0, manifest["images"])
-    assert progress[-1] == (manifest["images"], manifest["images"])
+    assert progress[0] == (0, manifest.images)
+    assert progress[-1] == (manifest.images, manifest.images)
 
 
 def test_another_seed_gives_other_pixels(scan: PhantomScan) -> None:
@@ -260,8 +260,8 @@ def test_compression_changes_no_pixel(spoilt: Path) -> None:
 @pytest.mark.slow
 def test_pylidc_reads_a_whole_scan_and_finds_the_lesions(tmp_path: Path) -> None:
     manifest = write_phantom(tmp_path / "cohort", 1, seed=7, workers=1)
-    record = by_patient(manifest["scans"][0]["patient"])
-    assert manifest["images"] == len(record.z_mm)
+    record = by_patient(manifest.scans[0].patient)
+    assert manifest.images == len(record.z_mm)
     pylidc = load_pylidc(tmp_path / "cohort")
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.series_instance_uid == record.series_uid).one()
     volume = scan.to_volume(verbose=False)
@@ -319,7 +319,7 @@ def test_command_reports_what_it_made(tmp_path: Path) -> None:
     arguments += ["--workers", "1", "--faults", "truncated"]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
-    assert "synthetic slices of 1 scan, 1 of them spoilt (see phantom.json)" in first.stdout
+    assert "synthetic slices of 1 scan, 1 of them faulty (see phantom.json)" in first.stdout
     assert f"ambiseg preprocess lidc {tmp_path / 'cohort'}" in first.stdout
     again = CliRunner().invoke(app, [*arguments, "--json"])
     manifest = json.loads((tmp_path / "cohort" / "phantom.json").read_text())

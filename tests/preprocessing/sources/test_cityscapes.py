@@ -240,5 +240,5 @@ def test_another_layout_is_told(tmp_path: Path) -> None:
 
 def test_the_command(root: Path, tmp_path: Path, ambiseg: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = ambiseg("preprocess", "cityscapes", root, "-o", tmp_path / "out", "--size", "half", "--workers", 1)
-    assert (code, out) == (0, f"{tmp_path / 'out'}: images 9, cities to train on 2, to validate 3, to test 2\n")
+    assert (code, out) == (0, f"{tmp_path / 'out'}: images 9, cities in train 2, in val 3, in test 2\n")
     assert "Note" not in err

@@ -19,8 +19,7 @@ from ambiseg.preprocessing.sources.papers.guessing_game import (
 )
 from ambiseg.preprocessing.sources.papers.mnist import hold_out, read_digits, read_idx
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
-from ambiseg.preprocessing.store.pool import pool_file
-from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store import Store, pool_file
 
 SIDE = 4
 EVERY_DIGIT = np.repeat(np.arange(10, dtype=np.uint8), 6)
@@ -266,5 +265,5 @@ def test_the_command(folder: Path, tmp_path: Path, ambiseg: Callable[..., tuple[
     for file in folder.glob("t10k-*"):
         file.unlink()
     code, out, err = ambiseg("preprocess", "mnist-guess", folder, "-o", tmp_path / "out", "--val", 2, "--test", 2)
-    assert (code, out) == (0, f"{tmp_path / 'out'}: images 1004, digits to deal from 40\n")
+    assert (code, out) == (0, f"{tmp_path / 'out'}: images 1004, training digits 40\n")
     assert "Note: There are no test digits (t10k-*)" in err

@@ -16,8 +16,7 @@ from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
 from ambiseg.preprocessing.store import intact, store_writer
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.intensity import BYTES
-from ambiseg.preprocessing.store.pool import pool_file
-from ambiseg.preprocessing.store.store import IGNORE, Store, default_store
+from ambiseg.preprocessing.store.store import IGNORE, Store, default_store, pool_file
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
 

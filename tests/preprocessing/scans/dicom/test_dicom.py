@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -12,10 +13,12 @@ from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossle
 
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom import dicom_files
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.scans.dicom.series import one_a_place, read_series, series_grid
 from ambiseg.preprocessing.scans.dicom.series_images import read_images, read_slices
+from ambiseg.preprocessing.scans.scan import open_scan
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (20, 24)
@@ -241,3 +244,19 @@ def test_a_copy_counts_once_and_another_image_at_its_place_is_refused(
     dataset.save_as(copy)
     with pytest.raises(DataError, match=r"different images lie at one place, z = -27.5 mm \(000001.dcm and copy.dcm\)"):
         read_series([*paths, copy])
+
+
+def test_each_header_is_read_once(
+    tmp_path: Path, scan: ScanRecord, write_series: WriteSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_series(tmp_path / "scan", scan, [0.0, 2.5, 5.0], SHAPE)
+    read, real = [], dicom_files.read_partial
+
+    def counted(file: BinaryIO, *rest: Any, **options: Any) -> Any:
+        read.append(Path(file.name))
+        return real(file, *rest, **options)
+
+    monkeypatch.setattr(dicom_files, "read_partial", counted)
+    with open_scan(tmp_path / "scan") as found:
+        assert found.volume.array.shape == (3, *SHAPE)
+    assert sorted(read) == sorted(paths)
