@@ -1,4 +1,4 @@
-"""The `ambiseg` command: gathers the commands, and is the one place where an error becomes an exit code."""
+"""The `ambiseg` command: all commands together, and the one place where an error becomes an exit code."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ app = typer.Typer(
     cls=Everywhere,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-preprocess = typer.Typer(help="Turn images and readers' masks into a dataset store.", no_args_is_help=True)
+preprocess = typer.Typer(help="Make a dataset store from images and readers' masks.", no_args_is_help=True)
 for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)
 app.add_typer(preprocess, name="preprocess")
@@ -65,23 +65,23 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Options of the command line as a whole."""
+    """Options of the whole command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code; errors meant for the user become one sentence on stderr."""
+    """Run the command line and exit with its code. Errors meant for the user become one sentence on stderr."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded; see docs/decisions/0010
     outlive_terminal()
     with interruptible():
         try:
             code = _run(arguments)
         except KeyboardInterrupt:
-            code = _interrupted("Interrupted: nothing half-written was kept; run the same command again.")
+            code = _interrupted("Interrupted: nothing half-written was kept. Run the same command again.")
         except Exception as error:
             code = _report(error)
     for stream in (sys.stdout, sys.stderr):
@@ -90,11 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run the command line; its exit code. Raises KeyboardInterrupt, and whatever a command raises."""
+    """Run the command line and return its exit code. Raises KeyboardInterrupt, and whatever a command raises."""
     try:
         app(arguments, prog_name="ambiseg")
     except SystemExit as leaving:
-        if leaving.code == 130:  # what typer makes of a KeyboardInterrupt
+        if leaving.code == 130:  # this is how typer passes on a KeyboardInterrupt
             raise KeyboardInterrupt from None
         sys.stdout.flush()  # a full disk is found here, not when Python ends
         return int(leaving.code or 0)
@@ -102,7 +102,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _report(error: Exception) -> int:
-    """Say what went wrong and return the exit code."""
+    """Print what went wrong and return the exit code."""
     if os.environ.get(FRANK):
         complain(*traceback.format_exc().splitlines())
     if isinstance(error, Interrupted):
@@ -112,16 +112,16 @@ def _report(error: Exception) -> int:
         sentence, *below = map(spoken, told.lines)
         complain(f"Error: {sentence}", *below)
         return told.exit_code
-    if stopped_by() is not None:  # what a library made of the interruption
+    if stopped_by() is not None:  # a library turned the interruption into another error
         return _interrupted("Interrupted: run the same command again.")
     complain(
         f"Unexpected error: {type(error).__name__}: {error}",
-        "This is a fault in ambiseg: please report it with the output of `ambiseg --debug ...`.",
+        "This is a bug in ambiseg. Please report it with the output of `ambiseg --debug ...`.",
     )
     return 1
 
 
 def _interrupted(sentence: str) -> int:
-    """Say that the work was stopped; the exit code, 128 and the signal's number."""
+    """Print that the work was stopped. Returns the exit code: 128 plus the signal's number."""
     complain(spoken(sentence))
     return 128 + (stopped_by() or signal.SIGINT)

@@ -26,7 +26,7 @@ from ambiseg.preprocessing.lidc.annotations import marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.readings import readings
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 
 ROWS = 4  # slices shown
 

@@ -1,7 +1,7 @@
-"""JSON documents: one writer for all that is written, one reader that holds what is read against its type.
+"""JSON documents: one writer for all of them, and one reader that checks a document against its type.
 
-What comes out of arrays are numbers of numpy; they are written as the plain numbers that they are. Whatever is read may have
-been cut short, edited or damaged: it is refused with file, line or key, what was expected and what stands there.
+Numbers of numpy are written as plain numbers. A document that is read may have been cut short, edited or damaged. It is then
+refused, with the file, the line or key, the expected value and the value found.
 """
 
 import json
@@ -28,7 +28,7 @@ def json_text(content: Any, *, indent: int | None = 1) -> str:
     """A document as text, with a line feed at its end.
 
     content: plain values, dataclasses, pydantic models, and numpy's numbers and arrays anywhere among them. Raises TypeError
-    for anything else and ValueError for NaN and infinities, which JSON has not: both are faults of the caller.
+    for anything else, and ValueError for NaN and infinities, which JSON lacks. Both are faults of the caller.
 
     >>> json_text({"voxels": np.int64(3)}, indent=None)
     '{"voxels": 3}\\n'
@@ -46,7 +46,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path, kind: type[Document], remedy: str) -> Document:
     """The document in a file, as a value of `kind`: a dataclass, a pydantic model, or a type such as `dict[str, int]`.
 
-    remedy: what the user can do, the end of the sentence: "make the dataset again". Raises DataError, with the line or the
+    remedy: what the user can do, as the end of the sentence: "make the dataset again". Raises DataError, with the line or the
     key, for anything but a whole document of that kind.
     """
     try:
@@ -85,7 +85,12 @@ def first_fault(error: ValidationError) -> str:
     key = ".".join(map(str, fault["loc"])) or "the whole"
     if fault["type"] == "missing":
         return f"`{shown(key)}` is missing"
-    says = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    says = (
+        fault["msg"]
+        .removeprefix("Input should be ")
+        .removeprefix("Value error, ")
+        .replace("a valid tuple", "a valid list")
+    )
     return f"`{shown(key)}`: expected {says}, got {_got(fault['input'])}"
 
 
@@ -104,7 +109,7 @@ def _got(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What `json` does not know, in terms of what it knows."""
+    """A value that `json` does not know, in terms of values that it knows."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

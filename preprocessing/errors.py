@@ -1,11 +1,23 @@
-"""Every error that a user can cause: one sentence of what was expected, what came and what to do.
+"""Every error that a user can cause: one sentence that says what was expected, what was got and what to do.
 
-The command line catches `AmbisegError` alone and leaves with its `exit_code`; anything else is a bug of ours.
+The command line catches `AmbisegError` alone and leaves with its `exit_code`. Any other exception is a bug of ambiseg.
 """
 
 
 class AmbisegError(Exception):
-    """Base of all errors meant for the user: a sentence, and in few cases `lines` below it, as of a table."""
+    """Base of all errors that are meant for the user.
+
+    Attributes:
+        lines: The sentence, and in few cases further lines below it, such as the rows of a table.
+        exit_code: The status with which the command line leaves.
+
+    Example:
+        >>> try:
+        ...     raise DataError("scan.nii is cut short: copy it again.")
+        ... except AmbisegError as error:
+        ...     print(error, error.exit_code)
+        scan.nii is cut short: copy it again. 4
+    """
 
     exit_code = 1
 
@@ -21,13 +33,13 @@ class UsageError(AmbisegError):
 
 
 class InputError(AmbisegError):
-    """The input named does not exist, or holds nothing that can be used."""
+    """The input does not exist, or holds nothing that can be used."""
 
     exit_code = 3
 
 
 class NothingFound(InputError):
-    """The input can be used, but what is looked for is not in it, or the user names no place in it."""
+    """The input can be used, but nothing was found in it, or no place in it was given."""
 
 
 class DataError(AmbisegError):

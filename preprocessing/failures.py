@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .tables import write_table
 
@@ -16,8 +15,8 @@ class CaseFailure:
     reason: str
 
 
-def write_failures(path: Path, failures: Sequence[Any]) -> None:
-    """A CSV with a row a failure (frozen dataclasses of one kind); without failures, an earlier run's is removed."""
+def write_failures(path: Path, failures: Sequence[object]) -> None:
+    """Write a CSV with one row per failure (frozen dataclasses of one kind); without any, remove an earlier run's file."""
     if not failures:
         path.unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written aside by one process at a time, then put under their name."""
+"""Files and folders that are whole or absent: one process at a time writes them aside, then moves them to their name."""
 
 import contextlib
 import ctypes
@@ -68,7 +68,7 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
 
     Raises UsageError where another process holds it and does not let go within `patience` seconds. A hidden file in the
-    folder of `path`, which is made, is the lock. Whoever holds `path` may hold it again.
+    folder of `path`, which is made, is the lock. A process that holds `path` may hold it again.
     """
     from filelock import Timeout
 
@@ -78,7 +78,7 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
             lock.acquire(timeout=patience)
         except Timeout as error:
             raise UsageError(
-                f"Another ambiseg is writing {path}: wait until it has finished, or choose another place with -o."
+                f"Another ambiseg is writing {path}: wait until it has finished, or choose another `output`."
             ) from error
         try:
             yield
@@ -190,24 +190,22 @@ def make_folder(path: Path) -> None:
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # as a file of that name
-        raise ResourceError(
-            f"Cannot make the folder {path}, {error.strerror}: choose another place with -o."
-        ) from error
+        raise ResourceError(f"Cannot make the folder {path}, {error.strerror}: choose another `output`.") from error
 
 
 def check_place(path: Path) -> None:
     """Raise a ResourceError where a folder cannot be made or written, before the work that this would lose."""
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ResourceError(f"{there} is a file, expected a folder: choose another place with -o.")
+        raise ResourceError(f"{there} is a file, expected a folder: choose another `output`.")
     if not os.access(there, os.W_OK):
-        raise ResourceError(f"Not allowed to write {path}: choose another place with -o.")
+        raise ResourceError(f"Not allowed to write {path}: choose another `output`.")
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the system or a library says when `path` cannot be written (no room, no right) into a `ResourceError` that
-    names it. What is said of another file is left as it is.
+    """Turn the errors of the system or a library when `path` cannot be written (no room, no right) into a `ResourceError` that
+    names it. An error about another file is left as it is.
     """
     try:
         yield
@@ -218,7 +216,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         if lacking not in (ROOM, SIZE, UNWRITTEN, RIGHT, DEVICE, NAME) or not _concerns(error, path):
             raise
         if lacking is RIGHT:
-            raise ResourceError(f"Not allowed to write {path}: choose another place with -o.") from error
+            raise ResourceError(f"Not allowed to write {path}: choose another `output`.") from error
         raise lacking.error(path) from error
 
 

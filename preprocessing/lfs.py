@@ -1,4 +1,4 @@
-"""Git LFS pointers: small texts that stand where a clone without LFS should have the files themselves."""
+"""Git LFS pointers: small text files that a clone without LFS has in place of the files themselves."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def is_pointer(path: Path) -> bool:
 
 
 def check_no_pointer(path: Path) -> None:
-    """Raise an `InputError` where a file is only a pointer to the one that was meant."""
+    """Raise an `InputError` where a file is only a pointer to the file that is meant."""
     if path.is_file() and is_pointer(path):
         raise InputError(f"{path.name} is a Git LFS pointer, not the file itself: run `git lfs pull` where it lies.")
 

@@ -89,7 +89,7 @@ class LoneWorker(Generic[Task, Result]):
                 "memory can: leave it out, or try it alone."
             ) from error
         raise ResourceError(
-            f"It took longer than {self._minutes:g} min and was stopped: allow more with --time-limit, or leave it out."
+            f"It took longer than {self._minutes:g} min and was stopped: allow more `minutes`, or leave it out."
         )
 
     def _end(self) -> None:

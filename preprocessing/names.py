@@ -1,4 +1,4 @@
-"""What the names of files and folders say of what is in them; every suffix is read in whatever case it is written."""
+"""File names: which kind of file a suffix stands for, in upper or lower case, and how scans are named after files."""
 
 from pathlib import Path
 

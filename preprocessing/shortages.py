@@ -1,4 +1,4 @@
-"""What the machine lacks: room, memory, a right, open files, processes. Recognised here, whichever library says so.
+"""Shortages of the machine (room, memory, a right, open files, processes), recognised whichever library reports them.
 
 The system's own errors carry a number. Libraries often drop it: numpy says "10000 requested and 2032 written", torch
 "unexpected pos 576 vs 534", a linked library "failed to map segment". So an error's words are read too, where its type and
@@ -15,8 +15,8 @@ from .errors import ResourceError
 
 @dataclass(frozen=True)
 class Shortage:
-    """What is lacking and what to do about it: two halves of a sentence, and between them `place`, with a file's path where it
-    is known; empty where no file has to do with it.
+    """A shortage and its remedy: two halves of a sentence, and between them `place`, with a file's path where it is known.
+    `place` is empty where no file is concerned.
     """
 
     what: str
@@ -49,11 +49,14 @@ UNWRITTEN = Shortage(
 )
 DEVICE = Shortage("The disk or network folder fails", "copy what is needed to another one, and work there", " at {}")
 NAME = Shortage("The system refuses to use", "choose a shorter name, or one without links that lead in a circle", " {}")
-HANDLES = Shortage("Too many files are open at once", "raise the limit (ulimit -n), or ask for fewer --workers")
+HANDLES = Shortage("Too many files are open at once", "raise the limit (ulimit -n), or use fewer `workers`")
 MEMORY = Shortage(
-    "Out of memory", "use a smaller batch, crop or scan, fewer draws or --workers, or a machine or device that has more"
+    "Out of memory",
+    "use a smaller batch, crop or scan, fewer `draws` or `workers`, or a machine or device that has more",
 )
-PROCESSES = Shortage("No more processes or threads can be started", "use --workers 1, or raise the limit (ulimit -u)")
+PROCESSES = Shortage(
+    "No more processes or threads can be started", "set `workers` to 1, or raise the limit (ulimit -u)"
+)
 
 NUMBERS = {
     errno.EACCES: RIGHT,
@@ -88,7 +91,7 @@ SPEAKING = {"OSError", "RuntimeError", "ImportError", "SystemError", "Safetensor
 
 
 def shortage(error: BaseException) -> Shortage | None:
-    """What the machine lacked, where that is why an error was raised; None for all other errors.
+    """The shortage that caused an error; None for errors of other causes.
 
     >>> shortage(OSError(28, "No space left on device")).what
     'No room left on the disk'

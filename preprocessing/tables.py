@@ -10,10 +10,9 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .documents import shown
 from .errors import DataError, InputError
@@ -38,7 +37,7 @@ class Row(Mapping[str, str]):
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.cells)
 
     def __len__(self) -> int:
@@ -49,7 +48,7 @@ class Row(Mapping[str, str]):
 class Table:
     """A table as it stands in the file `path`: the names of its columns, in order, and its rows.
 
-    decimal_comma: whether a comma may stand in a number for the point, as it may where something else parts the cells.
+    decimal_comma: whether a comma may stand in a number for the point, as it may where something else separates the cells.
     """
 
     path: Path
@@ -126,7 +125,7 @@ def parse_table(content: bytes, path: Path, expected: str) -> Table:
 
 
 def write_table(
-    path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False
+    path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, for_people: bool = False
 ) -> None:
     """Write a CSV file, whole or not at all: `columns` of `rows`, blank where a row lacks one.
 
@@ -137,7 +136,7 @@ def write_table(
         aside.write_text(text, encoding="utf-8", newline="")
 
 
-def table_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, for_people: bool = False) -> str:
+def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, for_people: bool = False) -> str:
     """The text of a table, as `write_table` writes it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -174,7 +173,7 @@ def inert(cell: str) -> str:
 
 
 def as_meant(cell: str) -> str:
-    """What a cell was before it was made `inert`."""
+    """The text of a cell before it was made `inert`."""
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
@@ -228,11 +227,11 @@ def _lines(text: str, path: Path, separator: str, skipped: int) -> Iterable[tupl
 
 
 def _separator(text: str) -> tuple[str, int]:
-    """What separates the cells, by the first line that is not blank; how many lines say nothing but that (Excel's sep=;)."""
+    """The separator of cells, by the first line that is not blank; and how many lines only name it (Excel's sep=;)."""
     number, first = next(((i, line) for i, line in enumerate(text.splitlines()) if line.strip()), (0, ""))
     if (said := re.fullmatch(r'"?sep=([,;\t])"?', first.strip(" "))) is not None:
         return said[1], number + 1
-    bare = re.sub(r'"[^"]*"', "", first)  # of what stands in quotation marks nothing separates
+    bare = re.sub(r'"[^"]*"', "", first)  # a separator in quotation marks is text
     return max(SEPARATORS, key=bare.count), 0
 
 

@@ -38,11 +38,12 @@ def spread(
 ) -> Iterator[tuple[Task, Result]]:
     """Yield each task with `work(task)`, in the order in which they are finished, or that of the tasks.
 
-    workers: processes; with one, all is done in this process. Without a number, tasks are done in this process while what
-    is left is done here sooner than others have started, as the tasks done so far tell, and the rest by a process a core.
-    Other processes are spawned, so `work` and the tasks must be picklable; at most two tasks a worker are in flight.
-    Workers end when this process does, however it ends; what stops the loop stops them within their tasks, which then clean
-    up.
+    workers: processes; with one, all is done in this process. Without a number, tasks are done in this process as long
+    as the rest is expected to finish here sooner than others could start, going by the tasks done so far. The rest is done by
+    one process per core.
+    Other processes are spawned, so `work` and the tasks must be picklable; at most two tasks per worker are in flight.
+    Workers end when this process does, however it ends. Whatever stops the loop stops them within their tasks, which then
+    clean up.
     """
     left = deque(tasks)
     count = min(workers or usable_cores(), max(len(left), 1))
@@ -88,7 +89,7 @@ def _spawned(
                 yield flying.pop(future), future.result()
     except BrokenProcessPool as error:
         raise ResourceError(
-            "A worker process was killed, most likely for want of memory: run it again with --workers 1."
+            "A worker process was killed, most likely for want of memory: run it again with `workers` 1."
         ) from error
     except BaseException:
         _stop(set(multiprocessing.active_children()) - others)

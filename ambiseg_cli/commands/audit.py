@@ -1,4 +1,4 @@
-"""`ambiseg audit`: whether published energy distances can be true, and what they imply."""
+"""`ambiseg audit`: whether published energy distances are possible, and what follows from them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,31 +28,34 @@ STYLES = {
 def audit(
     table: Annotated[
         Path,
-        typer.Argument(help="CSV with a column `method` and columns ged16, ged100, ...: one for each number of draws."),
+        typer.Argument(help="CSV file with a column `method` and columns ged16, ged100, ..., one per number of draws."),
     ],
-    readers: Annotated[int, typer.Option(help="Readers an image, where the table has no column of that name.")] = 4,
+    readers: Annotated[
+        int, typer.Option(help="Number of readers per image, if the table has no column of that name.")
+    ] = 4,
     reader_diversity: Annotated[
         str | None,
         typer.Option(
-            help="Mean distance of two readers' masks, self-pairs included, where the table has no such column.",
+            help="Mean distance between two readers' masks, self-pairs included, if the table has no such column.",
             show_default=False,
         ),
     ] = None,
     decimals: Annotated[
         int | None,
         typer.Option(
-            help="Decimals to which the figures were printed. Default: as written.", min=0, max=12, show_default=False
+            help="Number of decimals of the printed figures. Default: as written.", min=0, max=12, show_default=False
         ),
     ] = None,
     noise: Annotated[
-        float, typer.Option(help="How far the noise of the draws may put each figure, beyond its rounding.", min=0)
+        float,
+        typer.Option(help="How far the noise of the draws may move each figure, in addition to its rounding.", min=0),
     ] = 0.004,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the result as CSV, too.", show_default=False)
+        Path | None, typer.Option("-o", "--output", help="Also write the result as CSV.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
-    """Imply the diversity of samples from published GED at several numbers of draws, and flag the impossible."""
+    """Infer the diversity of samples from published GED at several numbers of draws, and flag impossible figures."""
     from ambiseg.models.audit.audit_published import audit as audit_row
     from ambiseg.models.audit.audit_published import write_audits
     from ambiseg.models.audit.published_figures import read_published
@@ -72,20 +75,20 @@ def audit(
 
 
 def _table(audits: "Sequence[Audit]") -> "Table":
-    """A row a method: its figures, what they imply, the verdict."""
+    """One row per method: its figures, what follows from them, and the verdict."""
     from rich.table import Table
     from rich.text import Text
 
     counts = sorted({n for one in audits for n in one.published.ged})
     unbiased = any(one.unbiased for one in audits)
     table = Table(
-        title="What the published GED implies",
-        caption="If all figures of a row are V-statistics of the same model, test set and distance. ±: what rounding allows. "
-        "Figures of a finite test set also carry the noise of their draws.",
+        title="What follows from the published GED",
+        caption="This holds if all figures of a row are V-statistics of the same model, test set and distance. ±: what "
+        "rounding allows. Figures of a finite test set also contain the noise of their draws.",
     )
     table.add_column("method")
     table.add_column(Text(f"GED at\n{', '.join(map(str, counts))}"), justify="right")
-    for heading in ("implied\ndiversity", "GED at\n∞ draws", *(["GED,\nunbiased"] if unbiased else [])):
+    for heading in ("inferred\ndiversity", "GED at\n∞ draws", *(["GED,\nunbiased"] if unbiased else [])):
         table.add_column(Text(heading), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for one in audits:

@@ -1,6 +1,5 @@
-"""`ambiseg calibrate`: fit on validation readers what makes a run's probabilities ones that can be calibrated."""
+"""`ambiseg calibrate`: fit the correction of a run's probabilities to its validation readers."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress
+from ..terminal.options import Data, Device, Run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ambiseg.models.evaluation.calibrate_run import Fit
     from ambiseg.models.evaluation.judgement import Judgement
 
+    from ..api import Calibrated
+
 FEW = 20  # validation patients
 LABELS = {
-    "nll": "NLL, nats a reader",
+    "nll": "NLL, nats per reader",
     "brier": "Brier score",
     "ece": "ECE of hypotheses",
     "top_ece": "ECE of the top hypothesis",
@@ -25,67 +27,67 @@ LABELS = {
 
 
 def calibrate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Masks drawn for each image; as many as predict draws.", min=1)] = 256,
+    run: Run = None,
+    samples: Annotated[
+        int, typer.Option(help="Number of masks drawn per image; best as many as `predict` draws.", min=1)
+    ] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the draws.", min=0)] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
-    ] = None,
+    data: Data = None,
     check: Annotated[
-        str, typer.Option(help="Split on which before and after are compared; the fit is always on val.")
+        str, typer.Option(help="Split on which before and after are compared. The fit is always on val.")
     ] = "test",
     limit: Annotated[
-        int | None, typer.Option(help="Use only so many cases of each split, spread over it.", show_default=False)
+        int | None,
+        typer.Option(help="Use only this number of cases of each split, spread over it.", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print fit and check as JSON instead of tables.")] = False,
 ) -> None:
-    """Fit a temperature, and where they help shifts of the empty mask and of "none of these", to the validation readers'
-    choices; predict and evaluate use what is stored in the run.
+    """Fit a temperature to the validation readers' choices, with shifts of the empty mask and of "none of these" if they help.
+
+    The result is stored in the run, where `predict` and `evaluate` use it.
     """
-    from ambiseg.models.evaluation.calibrate_run import calibrate as fit_run
-    from ambiseg.models.evaluation.calibrate_run import check_split, choices
-    from ambiseg.models.evaluation.judgement import judge, recalibrated
-    from ambiseg.models.evaluation.rows import data_for
-    from ambiseg.models.report.calibration_folder import write_check
-    from ambiseg.models.runs.hardware import resolve_device
+    from ambiseg.models.runs.hardware import keep_freed_memory, resolve_device
     from ambiseg.models.runs.run_folder import newest_run
-    from ambiseg.models.runs.trained import load_trained
+
+    from ..api import calibrate as fit_run
 
     run = run or newest_run()
-    trained = load_trained(run, resolve_device(device), calibrated=False, keep_memory=True)
-    store = data_for(trained.record, data)
-    check_split(store, check)
+    if resolve_device(device).type == "cpu":
+        keep_freed_memory()
     with progress() as display:
         fitting, checking = Meter(display, "Fitting", "cases"), Meter(display, "Checking", "cases")
-        fit = fit_run(trained, store, samples=samples, seed=seed, limit=limit, on_progress=fitting)
-        found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=checking)
-    before = judge(found, patients, seed)
-    after = judge(recalibrated(found, fit.calibration), patients, seed)
-    content = write_check(run, trained, store, check, fit, before, after)
-    if as_json:
-        emit_json(content)
-    else:
-        out(_fit_table(fit))
-        out(
-            _check_table(
-                before, after, f"On {check}: {counted(len(found), 'case')} of {counted(len(set(patients)), 'patient')}"
-            )
+        found = fit_run(
+            run,
+            data,
+            check=check,
+            samples=samples,
+            seed=seed,
+            limit=limit,
+            device=device,
+            on_fit=fitting,
+            on_check=checking,
         )
-        out(_coverage_table(before, after))
-    if fit.patients < FEW:
+    if as_json:
+        emit_json(found.content)
+    else:
+        _print(found)
+    if found.fit.patients < FEW:
         console.print(
-            f"Note: a fit on {counted(fit.patients, 'patient')} is a fit on few: another few might say otherwise."
+            f"Note: the fit is on only {counted(found.fit.patients, 'patient')}. Other patients might give a different result."
         )
     console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
 
 
+def _print(found: "Calibrated") -> None:
+    cases, patients = counted(found.cases, "case"), counted(found.patients, "patient")
+    out(_fit_table(found.fit))
+    out(_check_table(found.before, found.after, f"On {found.split}: {cases} of {patients}"))
+    out(_coverage_table(found.before, found.after))
+
+
 def _fit_table(fit: "Fit") -> "Table":
-    """What predicts patients left out best, and the numbers fitted on all."""
+    """Which choice predicts patients left out best, and the numbers fitted on all patients."""
     from rich.table import Table
 
     numbers = fit.calibration
@@ -93,7 +95,7 @@ def _fit_table(fit: "Fit") -> "Table":
         title=f"Fitted on val: {counted(fit.cases, 'case')} of {counted(fit.patients, 'patient')}",
         caption=f"temperature {numbers.temperature:.3f}, empty {numbers.empty:+.3f}, none {numbers.none:+.3f} nats",
     )
-    table.add_column("what is fitted")
+    table.add_column("fitted")
     table.add_column("NLL of patients left out", justify="right")
     for name, value in fit.held_out.items():
         table.add_row(name + (" (chosen)" if name == fit.chosen else ""), f"{value:.4f}")
@@ -117,7 +119,7 @@ def _check_table(before: "Judgement", after: "Judgement", title: str) -> "Table"
 
 
 def _coverage_table(before: "Judgement", after: "Judgement") -> "Table":
-    """Credible sets: what they state and what they hold."""
+    """Credible sets: the probability that they state, and how much of the readers' choices they hold."""
     from rich.table import Table
 
     table = Table(title="Credible sets: the first hypotheses that reach a level", caption="means over the cases")

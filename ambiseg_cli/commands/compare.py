@@ -1,4 +1,4 @@
-"""`ambiseg compare`: whether one run is better than another on the same cases, or only looks so."""
+"""`ambiseg compare`: whether one run is better than another on the same cases, or only seems to be."""
 
 import math
 from pathlib import Path
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
     from ambiseg.models.comparison.comparison import Comparison, Difference
 
-MOST_NAMES = 3  # runs that the folder's name holds
+MOST_NAMES = 3  # runs named in the folder's name
 
 
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Two or more evaluated runs; the others are compared with the first.", metavar="RUN"),
+        typer.Argument(help="Two or more evaluated runs. The others are compared with the first one.", metavar="RUN"),
     ],
-    split: Annotated[str, typer.Option(help="Split whose evaluation to take.")] = "test",
+    split: Annotated[str, typer.Option(help="Split whose evaluations are compared.")] = "test",
     figure: Annotated[
         list[str] | None,
         typer.Option(
             "-f",
             "--figure",
-            help="Figure to compare, a column of cases.csv; several times for several. Default: ged16_v, ged16_u, hm_iou16, "
-            "top_dice and best_dice.",
+            help="Figure to compare, a column of cases.csv; repeatable. Default: ged16_v, ged16_u, hm_iou16, top_dice and "
+            "best_dice.",
             show_default=False,
         ),
     ] = None,
-    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare each run with each other one.")] = False,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every pair of runs.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
     output: Annotated[
         Path | None,
@@ -46,7 +46,7 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
 ) -> None:
-    """Compare evaluated runs case by case: paired differences, intervals by patient, tests corrected for their number."""
+    """Compare evaluated runs case by case: paired differences, intervals by patient, and tests corrected for their number."""
     from ambiseg.models.comparison.compare_runs import FIGURES
     from ambiseg.models.comparison.compare_runs import compare as compare_evaluations
     from ambiseg.models.evaluation.stored import read_evaluations
@@ -66,7 +66,7 @@ def compare(
         out(_legend(comparison))
         for note in comparison.notes:
             out(note)
-    console.print(f"Written: {page} and what is beside it")
+    console.print(f"Written: {page} and the files beside it")
 
 
 def _folder_name(comparison: "Comparison") -> str:
@@ -77,7 +77,7 @@ def _folder_name(comparison: "Comparison") -> str:
 
 
 def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
-    """A pair of runs, a row a figure."""
+    """A pair of runs, one row per figure."""
     from rich.table import Table
     from rich.text import Text
 
@@ -98,14 +98,14 @@ def _heading(comparison: "Comparison") -> str:
 
 def _legend(comparison: "Comparison") -> str:
     return (
-        "Difference: second less first, mean of the cases and its 95 % bootstrap interval by patient. Effect: rank-biserial "
-        "correlation. p: Wilcoxon signed-rank test of the patients' mean differences, corrected by Holm for "
-        f"{len(comparison.differences)} tests; from .05 on it is undecided which run is better."
+        "Difference: second minus first, mean over the cases, with its 95 % bootstrap interval by patient. Effect: "
+        "rank-biserial correlation. p: Wilcoxon signed-rank test of the patients' mean differences, corrected by Holm's method "
+        f"for {len(comparison.differences)} tests. From p = .05 it is undecided which run is better."
     )
 
 
 def _cells(row: "Difference") -> tuple[str, ...]:
-    """A difference as text; a dash where nothing can be said."""
+    """A difference as text; a dash where it is not defined."""
     from ambiseg.models.figures.numbers import decimals, p_value, signed
 
     interval = "" if math.isnan(row.low) else f" [{signed(row.low)}, {signed(row.high)}]"

@@ -1,4 +1,4 @@
-"""`ambiseg data info|verify|export`: look into a dataset store."""
+"""`ambiseg data info|verify|export`: inspect a dataset store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from ambiseg.preprocessing.store.store import Store
 
-data = typer.Typer(help="Look into a dataset store: counts, hashes, pictures.", no_args_is_help=True)
+data = typer.Typer(help="Inspect a dataset store: counts, hashes, pictures.", no_args_is_help=True)
 
 StorePath = Annotated[
     Path | None,
     typer.Argument(
-        metavar="PATH", help="Dataset store. Default: data/lidc, else the only one in data/.", show_default=False
+        metavar="PATH", help="Dataset store. Default: data/lidc, or the only one in data/.", show_default=False
     ),
 ]
 
@@ -29,7 +29,7 @@ def info(
     path: StorePath = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON instead of tables.")] = False,
 ) -> None:
-    """Say what a store holds: patients, lesions and crops by split, readers, sizes, spacing, intensity, hash."""
+    """Show what a store holds: patients, lesions and crops by split, readers, sizes, spacing, intensity, hash."""
     facts = _facts(_open(path))
     if as_json:
         emit_json(facts)
@@ -48,7 +48,7 @@ def verify(path: StorePath = None) -> None:
         damaged = list(store.damaged(Meter(display, "Checking", "files")))
     if damaged:
         raise DataError(
-            f"{store.path} is damaged, files missing or changed: {', '.join(damaged)}; make the dataset again."
+            f"{store.path} is damaged; files are missing or changed: {', '.join(damaged)}. Make the dataset again."
         )
     out(f"{store.path}: all files are as written, {counted(len(store), 'crop')}, hash {store.content_hash}")
 
@@ -57,11 +57,11 @@ def verify(path: StorePath = None) -> None:
 def export(
     path: StorePath = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")] = Path("mosaic.png"),
-    split: Annotated[str, typer.Option("--split", help="Split to draw from: train, val, test or all.")] = "all",
-    count: Annotated[int, typer.Option("--count", min=1, max=400, help="Crops to show.")] = 24,
+    split: Annotated[str, typer.Option("--split", help="Split of the crops: train, val, test or all.")] = "all",
+    count: Annotated[int, typer.Option("--count", min=1, max=400, help="Number of crops.")] = 24,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the choice of crops.")] = 0,
 ) -> None:
-    """Draw a mosaic of crops with the outline of every reader; the picture names no patient."""
+    """Draw a mosaic of crops with the outline of every reader. The picture names no patient."""
     from ambiseg.preprocessing.store.mosaic import choose_rows, draw_mosaic
 
     store = _open(path)
@@ -88,13 +88,13 @@ def _facts(store: "Store") -> dict[str, Any]:
     counts = {split: split_counts(store, split) for split in ("train", "val", "test", "all")}
     return {
         "path": str(store.path),
-        "name": manifest["name"],
-        "source": manifest["source"],
+        "name": manifest.name,
+        "source": manifest.source,
         "splits": {
             split: dict(zip(("patients", "lesions", "crops"), count, strict=True)) for split, count in counts.items()
         },
         "readers": store.readers,
-        "known_odds": store.known_odds,
+        "known_odds": store.manifest.known_odds,
         "masks": masks_text(store),
         "special": special_facts(store),
         "crops_by_readers_who_marked": {str(marked): crops for marked, crops in crops_by_marks(store).items()},
@@ -118,7 +118,7 @@ def _tables(facts: dict[str, Any]) -> "list[Table]":
     for name, value in _lines(facts).items():
         about.add_row(name, value)
     splits = Table("split", title="Crops by split", title_justify="left")
-    what = "masks that mark something" if facts["known_odds"] else "readers who marked"
+    what = "non-empty masks" if facts["known_odds"] else "readers who marked"
     marks = Table(what, title=f"Crops by {what}", title_justify="left")
     for table, headings in ((splits, ("patients", "lesions", "crops")), (marks, ("crops", "share"))):
         for heading in headings:
@@ -132,7 +132,7 @@ def _tables(facts: dict[str, Any]) -> "list[Table]":
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
-    """The facts that are one line each, as text."""
+    """The facts that take one line each, as text."""
     spacing, scans, intensity = facts["spacing_mm"], facts["scan_spacing_mm"], facts["intensity"]
     absent = facts["crops_with_absent_readers"]
     return {

@@ -1,4 +1,4 @@
-"""`ambiseg evaluate`: how close a run's masks come to the readers' masks."""
+"""`ambiseg evaluate`: how close a run's masks are to the readers' masks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,37 +8,34 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress
+from ..terminal.options import Data, Device, Run
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ambiseg.models.evaluation.evaluation import Evaluation
 
-WIDEST = 8  # modes that the table of mode probabilities shows one by one
+WIDEST = 8  # so many modes are shown one by one in the table of mode probabilities
 
 
 def evaluate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
-    ] = None,
+    run: Run = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on: train, val, test or all.")] = "test",
     samples: Annotated[
-        int, typer.Option(help="Masks drawn for each image, 16 at least; GED50 and GED100 need as many.")
+        int, typer.Option(help="Number of masks drawn per image, at least 16; GED50 and GED100 need as many.")
     ] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the draws.", min=0)] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
-    ] = None,
+    data: Data = None,
     limit: Annotated[
-        int | None, typer.Option(help="Evaluate only so many cases, spread over the split.", show_default=False)
+        int | None, typer.Option(help="Evaluate only this number of cases, spread over the split.", show_default=False)
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Evaluate whole stored images, not their centre of the training crop's size."),
+        typer.Option(
+            "--whole", help="Evaluate whole stored images instead of their centre of the training crop's size."
+        ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -48,13 +45,13 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Write the table of cases as Parquet, too.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also write the table of cases as Parquet.")] = False,
     no_report: Annotated[
-        bool, typer.Option("--no-report", help="Numbers only: no pictures and no report.html, which is faster.")
+        bool, typer.Option("--no-report", help="Write numbers only, without pictures and report.html; this is faster.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
-    """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration; with a report."""
+    """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
     from ambiseg.models.evaluation.evaluation import check_parquet
     from ambiseg.models.evaluation.rows import data_for
@@ -97,11 +94,11 @@ def evaluate(
             out(_modes_table(evaluation))
         for note in evaluation.about.notes:
             out(note)
-    console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and what is beside it")
+    console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
 
 
 def _table(evaluation: "Evaluation") -> "Table":
-    """The figures as a table, block by block, each with what a perfect model would have where that is known."""
+    """The figures as a table, block by block, each with the figure of a perfect model where that is known."""
     from rich.table import Table
 
     from ambiseg.models.figures.numbers import decimals, interval
@@ -128,7 +125,7 @@ def _table(evaluation: "Evaluation") -> "Table":
 
 
 def _modes_table(evaluation: "Evaluation") -> "Table":
-    """The model's mode probabilities beneath the true ones, group by group; their mean error alone for many modes."""
+    """The model's mode probabilities below the true ones, group by group; only their mean error if there are many modes."""
     from rich.table import Table
 
     group = evaluation.about.group or "cases"

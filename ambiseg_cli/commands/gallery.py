@@ -1,4 +1,4 @@
-"""`ambiseg gallery`: what the most frequent codes, heads or members of a run draw on several images."""
+"""`ambiseg gallery`: the masks that the most frequent codes, heads or members of a run give for several images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,30 +6,25 @@ from typing import Annotated
 import typer
 
 from ..terminal.console import Meter, console, progress
+from ..terminal.options import Data, Device, Run
 
 
 def gallery(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", "-d", help="Dataset store. Default: the run's own, unchanged.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split that the images come from: train, val, test or all.")] = "val",
-    images: Annotated[int, typer.Option(help="Images shown, spread evenly over the split.")] = 6,
+    run: Run = None,
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="Split of the images: train, val, test or all.")] = "val",
+    images: Annotated[int, typer.Option(help="Number of images, spread evenly over the split.")] = 6,
     atoms: Annotated[
-        int, typer.Option(help="Masks shown of each image: of the most frequent codes, heads or members.")
+        int, typer.Option(help="Number of masks per image: those of the most frequent codes, heads or members.")
     ] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Picture to write, a PNG. Default: RUN/gallery.png.", show_default=False),
+        typer.Option("-o", "--output", help="PNG file to write. Default: RUN/gallery.png.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it exists.")] = False,
 ) -> None:
-    """Draw a picture of what a run's codes (or heads, or members) stand for: a row an image, a column a code."""
+    """Draw a picture of what a run's codes (or heads, or members) stand for: one row per image, one column per code."""
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.figures.gallery_picture import make_gallery, save_gallery
     from ambiseg.models.runs.hardware import resolve_device
@@ -40,7 +35,7 @@ def gallery(
     run = run or newest_run()
     path = output or run / "gallery.png"
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
+        raise UsageError(f"{path} already exists: choose another `output`, or replace it with `overwrite`.")
     trained = load_trained(run, resolve_device(device), keep_memory=True)
     with progress() as display:
         found = make_gallery(

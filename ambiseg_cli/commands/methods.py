@@ -1,4 +1,4 @@
-"""`ambiseg methods`: what can be trained, and each method's options."""
+"""`ambiseg methods`: the methods that can be trained, and their options."""
 
 from typing import Annotated
 
@@ -8,12 +8,12 @@ from ..terminal.console import emit_json, out
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method, to see its options.", show_default="list all")] = None,
+    name: Annotated[str | None, typer.Argument(help="A method, to list its options.", show_default="list all")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON (with a name: the options' JSON schema).")
+        bool, typer.Option("--json", help="Print JSON: the list, or the JSON schema of a method's options.")
     ] = False,
 ) -> None:
-    """List the methods, or one method's options with their defaults."""
+    """List the methods, or the options of one method with their defaults."""
     from rich.table import Table
 
     from ambiseg.models.methods.constructor import options_model

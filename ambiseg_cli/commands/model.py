@@ -1,4 +1,4 @@
-"""`ambiseg model export|install|list|verify|remove|onnx`: trained models from one machine to another."""
+"""`ambiseg model export|install|list|verify|remove|onnx`: share trained models between machines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,34 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..terminal.console import console, emit_json, out
+from ..terminal.options import Overwrite, Run
 
 if TYPE_CHECKING:
     from ambiseg.models.bundle import Installed
 
 model = typer.Typer(
-    help="Share trained models: export a run as one zip, install it elsewhere, use it by its name.",
+    help="Share trained models: export a run as a zip, install it elsewhere, use it by its name.",
     no_args_is_help=True,
 )
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 
 
 @model.command()
 def export(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder, as `ambiseg train` makes it. Default: the newest.", show_default=False),
-    ] = None,
+    run: Run = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Zip to write. Default: NAME-VERSION.zip.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--output", help="Zip file to write. Default: NAME-VERSION.zip.", show_default=False),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="What the model is called. Default: as the run.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name. Default: the run's.", show_default=False)] = None,
     version: Annotated[str, typer.Option(help="The model's version.")] = "1.0.0",
-    author: Annotated[list[str] | None, typer.Option(help="Who made it; may be repeated.", show_default=False)] = None,
+    author: Annotated[list[str] | None, typer.Option(help="Author; repeatable.", show_default=False)] = None,
     description: Annotated[
-        str, typer.Option(help="What it is, in a sentence, for the model card.", show_default=False)
+        str, typer.Option(help="One sentence about the model, for its model card.", show_default=False)
     ] = "",
     licence: Annotated[
         str | None,
@@ -41,10 +36,12 @@ def export(
             "--licence", "--license", help="Text file, or an SPDX name such as CC-BY-4.0.", show_default="none stated"
         ),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Round the weights to half precision: half the size.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Round the weights to half precision, which halves the size.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a run as one zip: weights, model card, metadata, calibration, licence, hashes; no path and no pickle."""
+    """Write a run as one zip: weights, model card, metadata, calibration, licence and hashes, without paths or pickles."""
     from ambiseg.models.bundle import export_model
     from ambiseg.models.runs.run_folder import newest_run
 
@@ -62,28 +59,28 @@ def export(
     for note in exported.notes:
         console.print(f"Note: {note}")
     if licence is None:
-        console.print("Note: no licence was stated, so nobody else may use it: say one with --licence.")
+        console.print("Note: no licence was given, so nobody else may use the model: give one with --licence.")
     console.print(
-        f"Written: {exported.path!s} ({_size(exported.path.stat().st_size)}), the model {exported.name}, "
-        f"weights' SHA-256 {exported.weights_hash[:12]}"
+        f"Written: {exported.path!s} ({_size(exported.path.stat().st_size)}), model {exported.name}, "
+        f"SHA-256 of the weights {exported.weights_hash[:12]}"
     )
 
 
 @model.command()
 def install(
     path: Annotated[
-        Path, typer.Argument(metavar="ZIP", help="Zip that `ambiseg model export` wrote.", show_default=False)
+        Path, typer.Argument(metavar="ZIP", help="Zip file, as `ambiseg model export` writes it.", show_default=False)
     ],
     name: Annotated[
-        str | None, typer.Option(help="What it is to be called here. Default: its own name.", show_default=False)
+        str | None, typer.Option(help="The model's name on this machine. Default: its own.", show_default=False)
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Check a model's zip to the last byte, load it once, and keep it where `--model NAME` finds it."""
+    """Check every byte of a model's zip, load it once, and keep it where `--model NAME` finds it."""
     from ambiseg.models.bundle import install_model
 
     folder = install_model(path, name=name, overwrite=overwrite)
-    console.print(f"Installed: {folder!s}; its model card is README.md there")
+    console.print(f"Installed: {folder!s}; its model card is README.md in this folder")
     console.print(f"Use it: ambiseg predict SCAN --model {folder.name}")
 
 
@@ -91,7 +88,7 @@ def install(
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON instead of a table.")] = False,
 ) -> None:
-    """List the models that come with ambiseg and those that are installed."""
+    """List the models that come with ambiseg and those that you installed."""
     from rich.table import Table
 
     from ambiseg.models.bundle import installed_models, models_folder, shipped_models
@@ -102,7 +99,7 @@ def list_models(
         emit_json([_facts(one) for one in models])
         return
     if not models:
-        console.print(f"No model is installed in {models_folder()!s}: `ambiseg model install ZIP` installs one.")
+        console.print(f"No model is installed in {models_folder()!s}: install one with `ambiseg model install ZIP`.")
         return
     table = Table(box=None)
     for column in ("name", "version", "method", "data"):
@@ -125,25 +122,28 @@ def list_models(
         )
     out(table)
     for folder in dict.fromkeys(one.path.parent for one in models):
-        console.print(f"In {folder!s}; a model's card is README.md in its folder")
+        console.print(f"In {folder!s}; the model card is README.md in a model's folder")
 
 
 @model.command()
 def verify(
     what: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An installed model's name, a zip, or a folder.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Name of an installed model, a zip file, or a folder.", show_default=False
+        ),
     ],
 ) -> None:
     """Check every file of a model against its hash."""
     from ambiseg.models.bundle import verify_model
 
     hashes = verify_model(what)
-    out(f"{what}: all {len(hashes)} files are as exported, weights' SHA-256 {hashes['model.safetensors']}")
+    out(f"{what}: all {len(hashes)} files are as exported, SHA-256 of the weights {hashes['model.safetensors']}")
 
 
 @model.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="The installed model.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of the installed model.", show_default=False)],
 ) -> None:
     """Delete an installed model."""
     from ambiseg.models.bundle import remove_model
@@ -156,7 +156,9 @@ def onnx(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="Run folder, or installed model. Default: the newest run.", show_default=False
+            metavar="MODEL",
+            help="Run folder, or name of an installed model. Default: the newest run.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -164,11 +166,15 @@ def onnx(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Side of the images in pixels. Default: the training crop.", min=8, show_default=False),
+        typer.Option(
+            help="Height and width of the images in pixels. Default: those of the training crop.",
+            min=8,
+            show_default=False,
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as an ONNX file, with all randomness as an input, and compare it with PyTorch before it is kept."""
+    """Write a model as an ONNX file with all randomness as an input. It is compared with PyTorch before it is kept."""
     import torch
 
     from ambiseg.models.bundle import find_model
@@ -179,15 +185,15 @@ def onnx(
     trained = load_trained(find_model(name), torch.device("cpu"))
     path = output or Path(f"{trained.name}.onnx")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
+        raise UsageError(f"{path} already exists: choose another `output`, or replace it with `overwrite`.")
     with console.status("Tracing and comparing"):
         found = export_onnx(trained, path, size=size)
     out(_signature("inputs", found.inputs))
     out(_signature("outputs", found.outputs))
-    out(f"largest difference from PyTorch: {found.difference:.1e} in logits of up to {found.largest:.1f}")
+    out(f"largest difference from PyTorch: {found.difference:.1e}, in logits of up to {found.largest:.1f}")
     console.print(f"Written: {path!s} ({_size(path.stat().st_size)})")
     if trained.calibration is not None:
-        console.print("Note: the calibration is not in it: it works on hypotheses, not on logits.")
+        console.print("Note: the file does not contain the calibration, which works on hypotheses, not on logits.")
 
 
 def _facts(one: "Installed") -> dict[str, Any]:
@@ -199,7 +205,7 @@ def _facts(one: "Installed") -> dict[str, Any]:
 
 
 def _size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes in kB or MB."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 

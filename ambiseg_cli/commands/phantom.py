@@ -13,29 +13,30 @@ from ..terminal.options import Workers
 
 
 class PhantomSlices(StrEnum):
-    """Which slices of a scan are made."""
+    """Which slices of a scan are simulated."""
 
     all = "all"
     nodules = "nodules"
 
 
 def phantom(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make the cohort in.")] = Path(
-        "data/phantom-dicom"
-    ),
-    patients: Annotated[int, typer.Option("--patients", help="How many patients, of LIDC's 875 with nodules.")] = 12,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cohort.")] = Path("data/phantom-dicom"),
+    patients: Annotated[
+        int, typer.Option("--patients", help="Number of patients, out of LIDC's 875 with nodules.")
+    ] = 12,
     slices: Annotated[
         PhantomSlices,
         typer.Option(
             "--slices",
-            help="Whole scans, which pylidc needs (about 65 MB each, short scans preferred), or only the slices about nodules.",
+            help="Whole scans, which pylidc needs (about 65 MB each; short scans are preferred), or only the slices around "
+            "nodules.",
         ),
     ] = PhantomSlices.all,
     faults: Annotated[
         str,
         typer.Option(
             "--faults",
-            help="Spoil a scan each, by a list parted by commas: missing-slices, duplicate-z, truncated, foreign-series, "
+            help="Faults, each in one scan, separated by commas: missing-slices, duplicate-z, truncated, foreign-series, "
             "compressed, unreadable-syntax.",
         ),
     ] = "",
@@ -45,7 +46,7 @@ def phantom(
 ) -> None:
     """Simulate CT scans around LIDC-IDRI's real contours: DICOM with invented pixels, to try everything without the data.
 
-    A run that was stopped goes on where it was when it is started again.
+    If it is stopped, the same command continues where it was.
     """
     from ambiseg.preprocessing.phantom import write_phantom
 
@@ -63,8 +64,8 @@ def phantom(
     if as_json:
         emit_json(manifest)
     else:
-        faulty = f", {len(manifest['faults'])} of them spoilt (see phantom.json)" if manifest["faults"] else ""
+        faulty = f", {len(manifest.faults)} of them faulty (see phantom.json)" if manifest.faults else ""
         out(
-            f"{counted(manifest['images'], 'synthetic slice')} of {counted(len(manifest['scans']), 'scan')}{faulty}: {output}",
+            f"{counted(manifest.images, 'synthetic slice')} of {counted(len(manifest.scans), 'scan')}{faulty}: {output}",
             f"Next: ambiseg preprocess lidc {output}",
         )

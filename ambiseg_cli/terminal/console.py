@@ -1,23 +1,33 @@
 """Where the commands write: results to stdout, everything else (progress, notes, errors) to stderr.
 
-Names of files, patients, cases and lesions come from whoever made the data. Whatever is printed here is therefore text and
-nothing else: it is no markup, and no character in it is one that a terminal obeys.
+Names of files, patients, cases and lesions come from the source of the data. Everything printed here is therefore plain text:
+markup in it has no effect, and control characters are written out.
 """
 
 import sys
 import unicodedata
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.highlighter import Highlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
+
+from ambiseg.preprocessing.counted import counted
+
+from .option_names import spoken
+
+if TYPE_CHECKING:
+    from ambiseg.preprocessing.sources.packed.crop_values import SourceReport
+
+SHOWN = 20  # failures in a table; the files list all of them
 
 
 def visible(text: str, kept: str = "") -> str:
-    r"""Text with every character that a terminal might obey, or that turns the reading order, written out.
+    r"""Text with every control character, and every character that changes the reading order, written out.
 
     kept: such characters that stay as they are.
 
@@ -38,20 +48,20 @@ def _written(letter: str) -> str:
 
 
 class PlainConsole(Console):
-    """A console that prints text as it stands, on one line each, and gives control characters in it no effect."""
+    """A console that prints text as it is, one line each, without effect of markup or control characters in it."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string as rich shows it: printed, in a table's cell or as its title."""
+        """A string as rich shows it: on its own, in a table's cell or as its title."""
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """All that is about to be printed: the last place where a text that came another way is caught."""
+        """Everything that is about to be printed: the last place where text that came another way can be caught."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text, kept="\n"), segment.style)
 
 
 class Labels(Highlighter):
-    """Colours for the word that a message begins with."""
+    """Colours the first word of a message."""
 
     def highlight(self, text: Text) -> None:
         """Colour the text."""
@@ -71,7 +81,7 @@ _stdout = _console(stderr=False)
 
 
 def out(*results: RenderableType) -> None:
-    """Print results (a line of text or a table each) to stdout."""
+    """Print results, each a line of text or a table, to stdout."""
     for result in results:
         _stdout.print(result)
 
@@ -84,7 +94,7 @@ def emit_json(result: Any) -> None:
 
 
 def progress() -> Progress:
-    """A progress display on stderr: what, bar, count, rate and time left. Use it as a context manager."""
+    """A progress display on stderr with bar, count, rate and time left. Use it as a context manager."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -103,7 +113,7 @@ class Meter:
 
     def __init__(self, display: Progress, what: str, unit: str):
         self.display, self.unit = display, unit
-        self.task = display.add_task(what, total=None, rate="", visible=False)  # seen once there is something
+        self.task = display.add_task(what, total=None, rate="", visible=False)  # shown once there is something to show
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
@@ -113,6 +123,46 @@ class Meter:
 
 
 def complain(*lines: str) -> None:
-    """Print an error to stderr, a line each, also when quiet."""
+    """Print an error to stderr, one line each, even when quiet."""
     for line in lines:
         _errors.print(line)
+
+
+class Failure(Protocol):
+    """A case that failed, and why."""
+
+    @property
+    def case(self) -> str:
+        """The case's name."""
+
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+
+
+def warn(sentence: str) -> None:
+    """Print a warning of the library to stderr, in terms of the running command's options."""
+    console.print(f"Warning: {spoken(sentence)}")
+
+
+def failures_table(failures: Sequence[Failure], what: str = "input", how: str = "could not be used") -> Table:
+    """A table of cases that failed, with their reasons; only the first ones if there are many.
+
+    what: the name of one of them; how: what happened to it.
+    """
+    table = Table("case", "reason", title=f"{counted(len(failures), what)} {how}")
+    for failure in failures[:SHOWN]:
+        table.add_row(failure.case or "-", spoken(failure.reason))
+    if len(failures) > SHOWN:
+        table.add_row("...", f"and {len(failures) - SHOWN} more")
+    return table
+
+
+def report_store(report: "SourceReport", summary: str, as_json: bool) -> None:
+    """Print the notes on a new dataset store, then the store with a summary, or the report as JSON."""
+    for note in report.notes:
+        console.print(f"Note: {spoken(note)}")
+    if as_json:
+        emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
+    else:
+        out(f"{report.store}: {summary}")

@@ -1,4 +1,4 @@
-"""Options that every command takes, before its name or after it: how much is said, and whether an error shows its traceback."""
+"""Options of every command, before its name or after it: how much is printed, and whether an error shows its traceback."""
 
 import os
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Quiet = Annotated[
     typer.Option(
         "-q",
         "--quiet",
-        help="No progress and no notes, errors only.",
+        help="Print errors only, without progress and notes.",
         callback=_be_quiet,
         expose_value=False,
         rich_help_panel=PANEL,
@@ -48,7 +48,7 @@ Debug = Annotated[
 
 
 class Everywhere(TyperGroup):
-    """The command line: gives its own -q and --debug to each command and each group of commands in it."""
+    """The command line. It gives its own -q and --debug to each command and each group of commands in it."""
 
     def __init__(self, **about: Any):
         super().__init__(**about)
@@ -57,7 +57,7 @@ class Everywhere(TyperGroup):
             _extend(command, shared)
 
     def main(self, *arguments: Any, **more: Any) -> Any:
-        """Run it; what was asked for holds for this run alone, whatever this process runs before or after it."""
+        """Run it. Its options hold for this run alone, whatever this process runs before or after it."""
         os.environ.pop(FRANK, None)
         option_names.running.clear()
         try:
@@ -66,7 +66,7 @@ class Everywhere(TyperGroup):
             console.quiet = False
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. The end of a file where none should be is no wish to leave, as typer takes it."""
+        """Run the command. An unexpected end of a file is an error, not a request to exit, as typer takes it."""
         try:
             return super().invoke(ctx)
         except EOFError as error:
@@ -74,7 +74,7 @@ class Everywhere(TyperGroup):
 
 
 def _extend(command: Any, shared: list[Any]) -> None:
-    """Add options to a command, or to a group of commands and all that is in it; errors are to be told in its terms."""
+    """Add options to a command, or to a group and all commands in it, and word messages in the command's terms."""
     command.params += shared
     inner = getattr(command, "commands", None)
     if inner is None:
@@ -84,7 +84,7 @@ def _extend(command: Any, shared: list[Any]) -> None:
 
 
 def _announced(command: Any, callback: Callable[..., Any]) -> Callable[..., Any]:
-    """The callback of a command, by whose parameters messages are worded while it runs and when it has failed."""
+    """The callback of a command. While it runs, and when it has failed, messages name its options."""
 
     @wraps(callback)
     def run(*arguments: Any, **more: Any) -> Any:

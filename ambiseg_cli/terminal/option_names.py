@@ -1,11 +1,11 @@
-"""Messages of the library in the command line's terms: a parameter in backticks becomes the option that gives it."""
+"""The library's messages in the command line's terms: a parameter in backticks becomes the command's option."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 NAME = re.compile(r"(?<!version: )`(\w+)`")  # "... of another version: `rows`" is the key of a document
-running: dict[str, str] = {}  # the parameters of the command that runs, and how its user writes them
+running: dict[str, str] = {}  # how the user of the running command writes each of its parameters
 
 
 def names_of(command: Any) -> dict[str, str]:
@@ -14,7 +14,7 @@ def names_of(command: Any) -> dict[str, str]:
 
 
 def begin(command: Any) -> None:
-    """Take the names from this command from now on."""
+    """Use the names of this command from now on."""
     running.clear()
     running.update(names_of(command))
 

@@ -1,5 +1,6 @@
 """Options that several commands have, and how their values are read."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -7,22 +8,57 @@ import typer
 
 from ambiseg.preprocessing.errors import UsageError
 
-ClassNames = Annotated[str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ...")]
+Run = Annotated[
+    Path | None,
+    typer.Argument(help="Run folder, as `ambiseg train` creates it. Default: the newest.", show_default=False),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", "-d", help="Dataset store. Default: the one that the run was trained on.", show_default=False
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is already there.")]
+ClassNames = Annotated[
+    str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ..., background first.")
+]
 SplitShares = Annotated[
-    str, typer.Option("--split", help="Shares of train, val and test; all of a patient's crops go together.")
+    str, typer.Option("--split", help="Shares of train, val and test. All crops of a patient go into the same split.")
 ]
 SplitSeed = Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")]
 SplitFile = Annotated[
     Path | None,
     typer.Option(
-        "--split-file", help="CSV with the columns patient,split instead of a split by seed.", show_default=False
+        "--split-file",
+        help="CSV file with the columns patient,split that gives the split, instead of the seed.",
+        show_default=False,
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes. Default: one a core where it saves time.", show_default=False),
+    typer.Option(
+        "--workers", min=1, help="Number of processes. Default: one per core where that saves time.", show_default=False
+    ),
 ]
 ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+
+
+def point(text: str) -> tuple[float, float, float]:
+    """A point from text "X,Y,Z".
+
+    >>> point("-42.5,18,120")
+    (-42.5, 18.0, 120.0)
+    """
+    try:
+        x, y, z = map(float, text.split(","))
+    except ValueError:
+        x = y = z = math.nan
+    if not all(map(math.isfinite, (x, y, z))):
+        raise UsageError(
+            f"The point {text!r} is not understood: expected three finite numbers X,Y,Z such as -42.5,18,120."
+        )
+    return x, y, z
 
 
 def split_sizes(text: str) -> tuple[int, int, int]:
@@ -34,7 +70,7 @@ def split_sizes(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise UsageError(
-            f"--split {text!r} is not understood: expected shares of train, val and test such as 70,10,20."
+            f"`split` {text!r} is not understood: expected shares of train, val and test such as 70,10,20."
         )
     train, val, test = map(int, parts)
     return train, val, test
@@ -49,7 +85,7 @@ def class_names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if len(names) < 2 or not all(names) or len(set(names)) < len(names):
         raise UsageError(
-            f"--class-names {text!r} is not understood: expected two or more different names, background first."
+            f"`class_names` {text!r} is not understood: expected two or more different names, background first."
         )
     return names
 
@@ -67,7 +103,7 @@ def spacing_mm(text: str) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value < 100:
-        raise UsageError(f"--spacing {text!r} is not understood: expected a pixel size in mm above 0, or native.")
+        raise UsageError(f"`spacing` {text!r} is not understood: expected a pixel size in mm above 0, or native.")
     return value
 
 
@@ -81,7 +117,7 @@ def names(text: str) -> list[str]:
 
 
 def seeds(text: str) -> list[int]:
-    """Different seeds, one at least, from text such as "0,1,2".
+    """Different seeds, at least one, from text such as "0,1,2".
 
     >>> seeds("0,1,1,2")
     [0, 1, 2]
@@ -91,5 +127,7 @@ def seeds(text: str) -> list[int]:
     except ValueError:
         found = []
     if not found:
-        raise UsageError(f"Seeds {text!r} cannot be read: expected whole numbers parted by commas, e.g. 0,1,2.")
+        raise UsageError(
+            f"The seeds {text!r} are not understood: expected whole numbers separated by commas, e.g. 0,1,2."
+        )
     return found

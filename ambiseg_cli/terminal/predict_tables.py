@@ -1,4 +1,4 @@
-"""What `ambiseg predict` prints of a prediction: a table a lesion, and notes."""
+"""What `ambiseg predict` prints about a prediction: one table per lesion, and notes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from .console import console, out
+from .console import console, out, warn
 
 if TYPE_CHECKING:
     from ambiseg.models.prediction.document import Document, LesionEntry
 
 NOTES = {
-    "cut_off": "masks marked with * reach the border of what was looked at; see --depth.",
-    "at_border": "masks marked with | touch the scan's border: a part of the lesion may lie outside.",
+    "cut_off": "masks marked with * reach the border of the region that was looked at; see --depth.",
+    "at_border": "masks marked with | touch the scan's border; part of the lesion may lie outside.",
 }
 
 
 def show(document: "Document") -> None:
-    """Print the lesions of a prediction, and what should be known of them."""
+    """Print the lesions of a prediction, with warnings and notes."""
     lesions = document.lesions
     for warning in document.warnings:
-        console.print(f"Warning: {warning}")
+        warn(warning)
     if document.found_by == "search":
         console.print(
-            "Experimental: no place was given, so the lungs were searched; candidates are listed by score. "
-            "Lesions may be missed, and candidates may be none."
+            "Experimental: no place was given, so the lungs were searched. Candidates are listed by score. Lesions may be "
+            "missed, and candidates may not be lesions."
         )
     for lesion in lesions:
         out(_table(lesion))
@@ -35,21 +35,23 @@ def show(document: "Document") -> None:
     for lesion in lesions:
         if any(other > lesion.number for other in lesion.overlaps):
             shared = ", ".join(str(other) for other in lesion.overlaps)
-            console.print(f"Note: lesion {lesion.number} overlaps lesion {shared}: perhaps they are one.")
+            console.print(f"Note: lesion {lesion.number} overlaps lesion {shared}: they may be one lesion.")
     if any(lesion.aleatoric for lesion in lesions):
-        console.print("aleatoric.nii.gz: the entropy that the model states without a draw, beside that of its draws.")
+        console.print(
+            "aleatoric.nii.gz: the entropy that the model states without a draw; entropy.nii.gz: that of its draws."
+        )
     if document.calibration is None:
         console.print(
-            "The probabilities are the model's own, not calibrated: `ambiseg calibrate` fits them to readers."
+            "The probabilities are the model's own. They are not calibrated; `ambiseg calibrate` fits them to readers."
         )
 
 
 def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
-    """Where the time went."""
+    """The time spent in each part."""
     table = Table("part", "seconds", title="Time")
     for part, spent in seconds.items():
         table.add_row(part, f"{spent:.1f}")
-    table.add_row("all", f"{sum(seconds.values()):.1f}", style="bold")
+    table.add_row("total", f"{sum(seconds.values()):.1f}", style="bold")
     table.caption = f"peak memory {peak_memory_mb / 1000:.2f} GB"
     table.columns[1].justify = "right"
     return table
@@ -64,7 +66,7 @@ def _table(lesion: "LesionEntry") -> Table:
     flat = lesion.hypotheses[0].volume_mm3 is None
     table = Table(
         title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) mm{score}",
-        caption=f"P(no lesion) {lesion.no_lesion:.1%}, {ambiguity}left out {lesion.residual:.1%}, {drawn}",
+        caption=f"P(no lesion) {lesion.no_lesion:.1%}, {ambiguity}not listed {lesion.residual:.1%}, {drawn}",
     )
     for column in ("rank", "probability", "95 %", "area mm²" if flat else "volume mm³", "axes mm"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""A terminal that may close while a command writes to it: the command is to end in its own way, not where it writes next."""
+"""A terminal may close while a command writes to it. The command should then end in its own way, not where it writes next."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 
 def outlive_terminal() -> None:
-    """From now on what is written to a terminal that was closed is dropped without an error."""
+    """From now on, drop what is written to a closed terminal, without an error."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and stream.isatty():
@@ -17,7 +17,7 @@ def outlive_terminal() -> None:
 
 
 def let_go(stream: TextIO) -> None:
-    """Write what a stream still holds, and give the stream up where that cannot be: Python would end with a traceback."""
+    """Write what a stream still holds. If that fails, give up the stream, since Python would end with a traceback."""
     try:
         stream.flush()
     except OSError:
@@ -26,7 +26,7 @@ def let_go(stream: TextIO) -> None:
 
 
 class _Terminal(io.FileIO):
-    """A terminal to write to; once it is gone, nothing is written."""
+    """A terminal to write to. Once it is gone, nothing is written."""
 
     def write(self, data: Any) -> int:
         try:

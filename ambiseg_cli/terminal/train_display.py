@@ -18,7 +18,7 @@ COLUMNS = ("loss", "kl", "ged", "ged_u", "hm_iou", "diversity")
 
 
 class TrainDisplay:
-    """Watches a run; a context manager. `best` holds the scores of the best validation by the run's monitor."""
+    """Shows a run while it trains. Use it as a context manager. `best` holds the scores of the best validation."""
 
     def __init__(self, run: Run):
         self.run, self.monitor = run, run.record.config.validation.monitor
@@ -26,7 +26,7 @@ class TrainDisplay:
         self.meter = Meter(self.bar, run.record.method, "step")
         self.validations = [entry for entry in run.read_log() if entry["kind"] == "validation"]
         self.live = Live(self._table(), console=console, refresh_per_second=4, transient=not console.is_terminal)
-        self.told = False
+        self.estimated = False
 
     def __enter__(self) -> "TrainDisplay":
         self.live.start()
@@ -43,26 +43,26 @@ class TrainDisplay:
 
     @property
     def best(self) -> dict[str, float]:
-        """Step, GED and matched IoU of the best validation so far."""
+        """Step, GED and matched IoU of the best validation so far, by the run's monitor."""
         if not self.validations:
             return {}
         best = min(self.validations, key=lambda entry: entry.get(self.monitor, math.inf))
         return {name: best.get(name, math.nan) for name in ("step", "ged", "ged_u", "hm_iou")}
 
     def observe(self, seen: Progress) -> None:
-        """Take in what the loop reports."""
+        """Show what the loop reports."""
         if seen.scores:
             self.validations.append({"step": seen.step, **seen.scores})
             if not console.is_terminal:
                 console.print(
                     f"step {seen.step}: " + ", ".join(f"{n} {seen.scores[n]:.3f}" for n in COLUMNS if n in seen.scores)
                 )
-        elif not self.told and seen.step < seen.steps:
-            self.told = True
+        elif not self.estimated and seen.step < seen.steps:
+            self.estimated = True
             seconds = (seen.steps - seen.step) / seen.speed
             time = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
             console.print(
-                f"{seen.speed:.1f} steps/s: about {time} for the {counted(seen.steps - seen.step, 'step')} left."
+                f"{seen.speed:.1f} steps/s: about {time} for the remaining {counted(seen.steps - seen.step, 'step')}."
             )
         self.meter(seen.step, seen.steps)
         self.live.update(self._table())

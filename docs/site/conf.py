@@ -23,6 +23,7 @@ from python_pages import names_for_methods, public_names  # noqa: E402
 from schema_pages import document  # noqa: E402
 
 from ambiseg import __version__  # noqa: E402
+from ambiseg.models.prediction.document import reference  # noqa: E402
 
 project = "ambiseg"
 author = "The ambiseg developers"
@@ -41,8 +42,10 @@ html_theme = "pydata_sphinx_theme"
 html_title = "ambiseg"
 html_static_path = ["static"]
 html_css_files = ["page.css"]
+html_sidebars = {page: [] for page in ("README", "tutorial", "explanation", "glossary")}  # pages without a section
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = False
 html_theme_options = {
     "github_url": "https://github.com/ambiseg/ambiseg",
     "navigation_with_keys": False,
@@ -65,6 +68,7 @@ SECTIONS: dict[str, Callable[..., str]] = {
     "python": public_names,
     "python-for-methods": names_for_methods,
     "document": document,
+    "hypotheses": reference,
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)")
 LOADED = re.compile(

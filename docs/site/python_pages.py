@@ -15,8 +15,9 @@ import ambiseg
 
 FOR_METHODS = {
     "ambiseg.models.core.method": ("Method", "Stage", "Player"),
-    "ambiseg.models.core.predictive": ("Predictive",),
+    "ambiseg.models.core.predictive": ("Predictive", "FinitePredictive", "SampledPredictive"),
     "ambiseg.models.core.batch": ("Batch", "Loss"),
+    "ambiseg.models.training.conformance": ("check_method", "variants"),
 }
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Examples?|Notes?|Source):[ ]*\n", re.MULTILINE)
 TITLES = {"Args": "Arguments", "Example": "Example", "Note": "Note"}
@@ -53,8 +54,10 @@ def _sorted(names: Iterable[str]) -> list[str]:
 def _entry(shown: str, value: Any, module: str = "") -> str:
     """The section of one function or class; with the module to import it from, where that is not `ambiseg`."""
     parts = [f"### `{shown}`\n", f"`from {module} import {shown}`\n" if module else ""]
-    if not (inspect.isclass(value) and issubclass(value, BaseException)):
+    if not (inspect.isclass(value) and (issubclass(value, (BaseException, BaseModel)) or inspect.isabstract(value))):
         parts.append(_signature(shown, value))
+    if inspect.isfunction(value):
+        _complete(shown, value)
     parts.append(_documented(shown, value))
     if inspect.isclass(value):
         parts += [_fields(value), *_methods(value)]
@@ -106,17 +109,22 @@ def _parameter(one: inspect.Parameter) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"<{type(value).__name__}>" if re.search(r" at 0x|<factory>", repr(value)) else repr(value)
+    return "..." if re.search(r" at 0x|<factory>", repr(value)) else repr(value)
 
 
 def _type(annotation: Any) -> str:
     """An annotation without the modules of its names."""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text.replace("NoneType", "None"))
+    text = re.sub(r"ForwardRef\('([\w.]+)'\)", r"\1", text.replace("NoneType", "None"))
+    text = re.sub(r"\bUnion\[([^\[\]]+)\]", lambda found: found[1].replace(", ", " | "), text)
+    text = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+    return re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"NDArray[\1]", text)
 
 
 def _fields(owner: type) -> str:
-    """The fields of a dataclass or a pydantic model with their types."""
+    """The fields of a dataclass or a pydantic model with their types, where the docstring does not explain them."""
+    if "\nAttributes:\n" in inspect.cleandoc(owner.__doc__ or ""):
+        return ""
     if dataclasses.is_dataclass(owner):
         rows = [[code(one.name), code(_type(one.type))] for one in dataclasses.fields(owner) if one.name[0] != "_"]
         return table(["field", "type"], rows) if rows else ""
@@ -137,6 +145,15 @@ def _documented(shown: str, value: Any) -> str:
     text, *sections = SECTION.split(inspect.cleandoc(written or ""))
     pairs = zip(sections[::2], sections[1::2], strict=True)
     return "\n".join([_prose(text), *(_section(name, textwrap.dedent(body).strip("\n")) for name, body in pairs)])
+
+
+def _complete(shown: str, value: Callable[..., Any]) -> None:
+    """A public function documents each of its arguments, and no other."""
+    given = set(inspect.signature(value).parameters)
+    args = re.search(r"^Args:\n((?:    .*\n|\n)*)", (inspect.getdoc(value) or "") + "\n", re.MULTILINE)
+    documented = set(re.findall(r"^    \*{0,2}(\w+)(?: \([^)]*\))?:", args[1] if args else "", re.MULTILINE))
+    if given != documented:
+        raise ValueError(f"The docstring of `{shown}` and its signature differ: {sorted(given ^ documented)}.")
 
 
 def _section(name: str, body: str) -> str:

@@ -75,7 +75,7 @@ def main() -> None:
         scored[PERFECT].append(perfect(found, len(masks)))
     table = [["what draws", "GED, exact", *(f"GED{n}" for n in DRAWS), "GED_U"]]
     table += [[name, *map(short, np.mean(values, 0))] for name, values in scored.items()]
-    print(f"{len(rows):,} crops of {store.manifest['name']}, {options.split}\n\n{markdown_table(table)}")
+    print(f"{len(rows):,} crops of {store.manifest.name}, {options.split}\n\n{markdown_table(table)}")
 
 
 if __name__ == "__main__":

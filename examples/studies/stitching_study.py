@@ -31,7 +31,7 @@ from ambiseg.models.metrics.distances import equal_weights, without_self_pairs
 from ambiseg.models.metrics.matching import hm_iou, systematic_resample
 from ambiseg.models.metrics.outcomes import Outcome, hypothesis_bins, outcome
 from ambiseg.models.metrics.reliability import together
-from ambiseg.models.prediction.stitch import stitching
+from ambiseg.models.prediction.draws import join_slices
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
@@ -60,7 +60,7 @@ def ways(predictive: Predictive, place_mm: NDArray, draws: int) -> Iterator[tupl
     for name, tied, stitch in (
         ("separately", False, None),
         ("shared sample", True, None),
-        ("joined", True, stitching(place_mm)),
+        ("joined", True, join_slices(place_mm)),
     ):
         if name == "separately" and not isinstance(predictive, LatentPredictive):
             continue  # the slices of a finite support have no common weights then

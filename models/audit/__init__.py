@@ -1,1 +1,1 @@
-"""Published energy distances: what they imply, and whether they can be true."""
+"""Audits of published energy distances: what they imply, and whether they can be true."""

@@ -1,18 +1,18 @@
-"""What published energy distances imply, and whether they can be true: the V-statistic's identity as a tool.
+"""What published energy distances imply, and whether they can be true.
 
-For one model, one test set and one distance the V-statistic of N draws expects, as `distances` derives it,
+For one model, one test set and one distance, the V-statistic of N draws has the expectation (derived in `distances`)
 
     G(N) = G + d_SS / N,    G = GED_U + d_YY / M
 
-so figures at several N lie on a line in 1/N, and so do those at any two of them. Its slope d_SS is the expected distance of two
-of the model's masks and lies in 0..1. Its end G, at infinitely many draws, is the distance to the M readers' masks themselves:
-never below 0 (1 - IoU of one foreground is of negative type, so its energy distances are not negative), nor, where the
-readers' diversity is known and each image's readers are independent given the image, below d_YY / M. On images that are
-there because a reader marked something they are not, and GED_U may lie a little below 0 (docs/reference/metrics.md). Both
+so figures at several N lie on a line in 1/N. The slope d_SS is the expected distance of two of the model's masks and lies in
+0..1. The limit G, at infinitely many draws, is the distance to the M readers' masks themselves. It is never below 0: 1 - IoU of
+one foreground is of negative type, so its energy distances are not negative. Where the readers' diversity is known and each
+image's readers are independent given the image, it is not below d_YY / M either. On images that were selected because a
+reader marked something they are not independent, and GED_U may lie a little below 0 (docs/reference/metrics.md). Both
 diversities leave self-pairs out.
 
 The figures of a finite test set differ from these expectations by the noise of their draws, so a small excess over rounding
-is no proof of an error; how much each figure would have to be off is therefore part of every finding.
+is no proof of an error. Every finding therefore says how far each figure would have to be off.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ WEIGHT = {"dependent readers": "possible only where an image's readers depend on
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a row. excess: how far each figure must be off for it to be right, beyond rounding (0: within)."""
+    """What is wrong with a row. excess: how far each figure must be off, beyond rounding, for the row to be possible."""
 
     sentence: str
     excess: float
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """A row and what it implies: the model's diversity d_SS, G at infinitely many draws, the unbiased GED; None: unknown."""
+    """A row and what it implies: the model's diversity d_SS, G at infinitely many draws, the unbiased GED; None if unknown."""
 
     published: Published
     diversity: Interval | None
@@ -72,7 +72,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """That of the worst finding; without any "possible", or "one count" when there is nothing to hold beside it."""
+        """The verdict of the worst finding; without findings "possible", or "one count" when a row has a single figure."""
         if self.findings:
             return max((finding.verdict for finding in self.findings), key=GRADES.index)
         return "possible" if len(self.published.ged) > 1 else "one count"
@@ -91,7 +91,7 @@ class Audit:
 
 
 def write_audits(path: Path, audits: Sequence[Audit]) -> None:
-    """Write a CSV with a row an audit: the table's own columns, then what is implied and found."""
+    """Write a CSV with one row per audit: the table's own columns, then what is implied and found."""
     counts = sorted({n for one in audits for n in one.published.ged})
     implied = [f"{name}{end}" for name in IMPLIED for end in ("", "_low", "_high")]
     own = list(dict.fromkeys(name for one in audits for name in one.published.rest))
@@ -122,13 +122,28 @@ def _short(value: float) -> str:
 
 
 def audit(published: Published, noise: float = NOISE) -> Audit:
-    """What a row of published figures implies, and what in it cannot be.
+    """Infer what a row of published figures implies, and find what in it is impossible.
 
-    noise: how far the noise of the draws may put each figure, beyond rounding; a greater excess is impossible. Raises
-    UsageError for a noise that is no number of 0 or more.
+    Args:
+        published: The row.
+        noise: How far the noise of the draws may move each figure, beyond rounding; a larger excess is "impossible".
+
+    Returns:
+        Intervals of the implied diversity, limit and unbiased GED, and all findings.
+
+    Raises:
+        UsageError: `noise` is not a number of 0 or more.
+
+    Example:
+        >>> from ambiseg.models.audit.audit_published import audit
+        >>> from ambiseg.models.audit.published_figures import Published
+        >>> from ambiseg.models.audit.rounded_line import Rounded
+        >>> row = Published("ours", {16: Rounded(0.25, 0.0005), 100: Rounded(0.27, 0.0005)})
+        >>> audit(row).verdict
+        'impossible'
     """
     if not (isfinite(noise) and noise >= 0):
-        raise UsageError(f"The noise must be a number of 0 or more, came {noise}.")
+        raise UsageError(f"`noise` must be a number of 0 or more, got {noise}.")
     if not published.ged:
         return Audit(published, None, None, None, ())
     findings, floor = tuple(_findings(published, noise)), _floor(published)
@@ -155,7 +170,7 @@ def _floor(published: Published) -> Rounded:
 
 @dataclass(frozen=True)
 class Claim:
-    """What must be true of a row, as conditions on the line of its figures; `broken` says that it is not, of a slope.
+    """What must be true of a row, as conditions on the line of its figures; `broken` is the sentence when it is not.
 
     worst: the verdict when noise does not explain it.
     """
@@ -166,7 +181,7 @@ class Claim:
 
 
 def _findings(published: Published, noise: float) -> Iterator[Finding]:
-    """What is wrong, claim by claim, where it is worst: in all figures of the row or in those of neighbouring counts."""
+    """What is wrong, claim by claim, where the excess is largest: in the whole row or in two neighbouring counts."""
     ged = dict(sorted(published.ged.items()))
     whole = Lines(ged)
     if (miss := whole.excess()) > 0:
@@ -184,9 +199,9 @@ def _findings(published: Published, noise: float) -> Iterator[Finding]:
 
 
 def _claims(published: Published) -> Iterator[Claim]:
-    """What must be true of a row's line, and of that through any two of its figures."""
+    """What must be true of a row's line, and of the line through any two of its figures."""
     several, floor = len(published.ged) > 1, _floor(published)
-    falls = () if several else (FALLS,)  # of a single figure nothing is known but that the line does not rise
+    falls = () if several else (FALLS,)  # a single figure only shows that the line does not rise
     yield Claim("GED rises with the number of draws (diversity {slope})", (FALLS,))
     yield Claim("GED falls by more than masks can differ (diversity {slope})", (AT_MOST_1,))
     yield Claim("GED at infinitely many draws lies below 0", (NOT_NEGATIVE, *falls))
@@ -199,7 +214,7 @@ def _claims(published: Published) -> Iterator[Claim]:
 
 
 def _around(diversity: Rounded, fewest: int) -> tuple[AtMost, AtMost]:
-    """Conditions that the slope be the published diversity, which may hold the self-pairs of any number of draws."""
+    """Conditions that the slope is the published diversity, which may include the self-pairs of any number of draws."""
     above = AtMost(0, -1, diversity.half_unit - diversity.value)
     return above, AtMost(0, 1 - 1 / fewest, diversity.value + diversity.half_unit)
 

@@ -18,17 +18,22 @@ NAMES = ("method", "name")
 EMPTY = {"", "-", "–", "—"}
 MOST = 2  # no squared energy distance of distances in 0..1 is greater
 MOST_READERS = 10_000
-MOST_DRAWS = 100_000  # an image
+MOST_DRAWS = 100_000  # per image
 MOST_COUNTS = 100  # columns of figures
 LONGEST = 24  # characters of a number, far more than any measurement is worth
 
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a table: the GED (V-statistic) of a method by number of draws, and what else is known.
+    """One row of a table: the published figures of a method.
 
-    reader_diversity: E d(y, y') of the `readers` readers, self-pairs included (as `ambiseg evaluate` prints it), None when
-    not known; diversity: the published diversity of the model's masks, None without; rest: the row's other columns.
+    Attributes:
+        method: Name of the method.
+        ged: GED (V-statistic) by number of draws.
+        readers: Number of readers (R) per image.
+        reader_diversity: E d(y, y') of the readers, self-pairs included, as `ambiseg evaluate` prints it; None if unknown.
+        diversity: Published diversity of the model's masks; None if there is none.
+        rest: The row's other columns.
     """
 
     method: str
@@ -42,19 +47,30 @@ class Published:
 def read_published(
     path: Path, *, readers: int = 4, reader_diversity: str | None = None, decimals: int | None = None
 ) -> list[Published]:
-    """The rows of a CSV with a column `method` (or `name`) and columns `ged<N>`, N the number of draws.
+    """Read a table of published figures: a CSV with a column `method` (or `name`) and columns `ged<N>` for N draws.
 
-    Optional columns `readers`, `reader_diversity` and `diversity`; where a row has none of the first two, the arguments
-    hold. decimals: to how many decimals figures were printed, where the table does not show it (None: as written).
-    Raises InputError for a missing or empty file, DataError that names row and column for a cell that is no number or out
-    of range, UsageError for such an argument.
+    The columns `readers`, `reader_diversity` and `diversity` are optional.
+
+    Args:
+        path: The CSV file.
+        readers: Number of readers in rows that do not give it.
+        reader_diversity: Diversity of the readers in rows that do not give it, as text, since its decimals count.
+        decimals: Number of decimals to which figures were printed; None to take them from the table.
+
+    Returns:
+        The rows in the order of the file.
+
+    Raises:
+        InputError: The file is missing or has no rows.
+        DataError: A cell is not a number or out of range; the error names row and column.
+        UsageError: An argument is out of range.
     """
     if not 2 <= readers <= MOST_READERS:
-        raise UsageError(f"Readers disagree from two on, up to {MOST_READERS:,} are taken; got --readers {readers}.")
-    known_diversity = _option("--reader-diversity", reader_diversity)
+        raise UsageError(f"`readers` must be from 2 to {MOST_READERS:,}, got {readers}.")
+    known_diversity = _option("`reader_diversity`", reader_diversity)
     table = read_table(path, "a CSV with a column 'method' and columns ged16, ged100, ...").lowered()
     if not table.rows:
-        raise InputError(f"{path} holds no row of figures: give a line with column names and one for each method.")
+        raise InputError(f"{path} holds no row of figures: give one line with column names and one line per method.")
     counts = _counts(table.columns, path)
     method = next((name for name in NAMES if name in table.columns), None)
     if method is None:
@@ -109,14 +125,14 @@ class _Cells:
 
 
 def _option(name: str, text: str | None) -> Rounded | None:
-    """The share that an option gives; None where it is not given."""
+    """The share that an argument gives; None where it is not given."""
     return _figure(text or "", 1, None, name, UsageError)
 
 
 def _figure(
     text: str, most: int, decimals: int | None, place: str, error: Callable[[str], AmbisegError]
 ) -> Rounded | None:
-    """A figure of at most `most` in either direction, with the rounding that its decimals tell."""
+    """A figure of at most `most` in either direction, with the rounding that its decimals imply."""
     number = _number(text, place, error)
     if number is None:
         return None
@@ -127,7 +143,7 @@ def _figure(
 
 
 def _number(text: str, place: str, error: Callable[[str], AmbisegError]) -> Decimal | None:
-    """A number that is written out and short enough to be one that somebody measured; None for an empty text."""
+    """A number that is written out and short enough to be a measurement; None for an empty text."""
     text = text.strip()
     if text in EMPTY:
         return None
@@ -150,7 +166,7 @@ def _counts(header: Sequence[str], path: Path) -> dict[str, int]:
     for name, number in digits.items():
         if len(number) > len(str(MOST_DRAWS)) or int(number) > MOST_DRAWS:
             raise DataError(
-                f"Column {shown(repr(name))} of {path} is of more than {MOST_DRAWS:,} draws an image: mend its name."
+                f"Column {shown(repr(name))} of {path} is for more than {MOST_DRAWS:,} draws per image: correct its name."
             )
     if len(digits) > MOST_COUNTS:
         raise DataError(f"{path} has {len(digits)} columns of energy distances, expected {MOST_COUNTS} at most.")

@@ -1,8 +1,8 @@
-"""Lines through rounded figures: what a limit and a slope can be when each figure may be off by its rounding.
+"""Lines through rounded figures: the possible limits and slopes when each figure may be off by its rounding.
 
-Figures y(N) published at several N lie on a line y = limit + slope / N, up to rounding. All the lines that pass are a convex
-set in (limit, slope), so what they allow are linear programs with these two unknowns, and as the third the excess: how far
-each figure has to be off beyond its rounding.
+Figures y(N) published at several N lie on a line y = limit + slope / N, up to rounding. All lines through them are a convex
+set in (limit, slope). Their bounds are linear programs in these two unknowns and a third, the excess: how far each figure has
+to be off beyond its rounding.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 EXCESS = (0, 0, 1)  # of (limit, slope, excess)
-SOLVED = 1e-7  # what the solver may leave
+SOLVED = 1e-7  # tolerance of the solver
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """A published number, and how far off rounding may have put it."""
+    """A published number, and the largest error of its rounding."""
 
     value: float
     half_unit: float
@@ -26,7 +26,7 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Interval:
-    """The value of the figures as they stand, and the least and the greatest that their rounding allows."""
+    """The value of the figures as printed, and the least and the greatest that their rounding allows."""
 
     value: float
     low: float
@@ -50,7 +50,7 @@ class Lines:
         self.values = np.array([figure.value for figure in figures.values()])
         self.half_units = np.array([figure.half_unit for figure in figures.values()])
         self.design = np.array([[1, 1 / n] for n in figures])
-        self._excesses: dict[tuple[tuple[AtMost, ...], bool], float] = {}  # solved once, asked for by claim after claim
+        self._excesses: dict[tuple[tuple[AtMost, ...], bool], float] = {}  # each is solved once
 
     def excess(self, *conditions: AtMost, rounded: bool = True) -> float:
         """The least excess with which a line meets all `conditions`; 0 when one does within the figures' rounding.
@@ -64,11 +64,11 @@ class Lines:
         return self._excesses[asked]
 
     def limit(self) -> Interval:
-        """What the lines reach at infinite N; where no line passes, of those that miss the least."""
+        """The value of the lines at infinite N; where no line passes, of the lines with the least excess."""
         return self._interval(0)
 
     def slope(self) -> Interval:
-        """How much the lines rise with 1/N; where no line passes, of those that miss the least."""
+        """The slope of the lines in 1/N; where no line passes, of the lines with the least excess."""
         return self._interval(1)
 
     def _interval(self, place: int) -> Interval:
@@ -76,7 +76,7 @@ class Lines:
         most = excess + SOLVED if excess else 0.0
         low, high = (float(self._best(sign * np.eye(3)[place], most=most)[place]) for sign in (1, -1))
         value = np.linalg.lstsq(self.design, self.values, rcond=None)[0][place]
-        low, high = min(low, high), max(low, high)  # one point, but for what the solver leaves
+        low, high = min(low, high), max(low, high)  # one point, up to the solver's tolerance
         return Interval(float(np.clip(value, low, high)), low, high)
 
     def _best(
@@ -87,7 +87,7 @@ class Lines:
         rounded: bool = True,
         most: float | None = None,
     ) -> NDArray[np.float64]:
-        """Limit, slope and excess of least `cost`, the excess being `most` at most."""
+        """Limit, slope and excess of least `cost`, with an excess of at most `most`."""
         half_units = self.half_units if rounded else np.zeros_like(self.half_units)
         beyond = -np.ones((len(self.values), 1))
         rows = [np.hstack([self.design, beyond]), np.hstack([-self.design, beyond])]

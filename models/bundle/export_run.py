@@ -1,4 +1,4 @@
-"""From a run's folder to a zip that others can install."""
+"""Export: from a run's folder to a zip that others can install."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,7 +23,7 @@ from .run_facts import Facts, Said, gather
 
 @dataclass(frozen=True)
 class Exported:
-    """A zip that was written, the model's name, the weights' SHA-256, and sentences on what of the run was left out."""
+    """A zip that was written, the model's name, the SHA-256 of its weights, and notes on what was left out."""
 
     path: Path
     name: str
@@ -33,7 +33,7 @@ class Exported:
 
 def export_model(
     run: Path,
-    path: Path | None = None,
+    output: Path | None = None,
     *,
     name: str | None = None,
     version: str = "1.0.0",
@@ -43,11 +43,33 @@ def export_model(
     half: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a run's best weights with all that others need, and nothing that says where it lay, into one zip (default:
-    NAME-VERSION.zip in the working folder). The same run gives the same bytes.
+    """Export a run's best weights, and all that others need to use them, as one zip without any path of this machine.
 
-    half: weights rounded to half precision, in half the space; licence: a text file or an SPDX name. Raises UsageError for
-    a bad name or an existing zip, and what `load_trained`, `read_licence` and reading the run's evaluation raise.
+    The same run gives the same bytes.
+
+    Args:
+        run: The run's folder.
+        output: The zip to write; by default NAME-VERSION.zip in the working folder.
+        name: The model's name; by default the name of the run's folder.
+        version: The model's version.
+        authors: Who made it.
+        description: One sentence for the model card.
+        licence: A text file, or an SPDX name such as "CC-BY-4.0".
+        half: Whether to round the weights to half precision, in half the space.
+        overwrite: Whether to replace an existing zip.
+
+    Returns:
+        The zip, the model's name, the hash of its weights, and notes on what of the run was left out.
+
+    Raises:
+        UsageError: The name is not valid, the zip exists, or a text is too long.
+        InputError: There is no such run or licence.
+        DataError: The run or its evaluation is damaged.
+
+    Example:
+        >>> from ambiseg.models.bundle import export_model, install_model
+        >>> def share(run, output):
+        ...     return install_model(export_model(run, output, half=True).path)
     """
     said = Said(
         check_name(name or run.resolve().name),
@@ -56,9 +78,9 @@ def export_model(
         _line("description", description),
         read_licence(licence),
     )
-    path = path or Path(f"{said.name}-{said.version}.zip")
+    path = output or Path(f"{said.name}-{said.version}.zip")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another file with -o, or replace it with --overwrite.")
+        raise UsageError(f"{path} exists already: choose another `output`, or give `overwrite` to replace it.")
     if (run / SUMS).is_file():
         raise UsageError(f"{run} is a model that was exported already: share the zip that it came from.")
     trained = load_trained(run, torch.device("cpu"))
@@ -74,20 +96,22 @@ def export_model(
 def _line(what: str, text: str) -> str:
     """The text itself. Raises UsageError unless it is one line that can be printed."""
     if not text.isprintable() or len(text) > 1000:
-        raise UsageError(f"--{what} must be one line of 1000 characters at most, came {text[:40]!r}.")
+        raise UsageError(f"`{what}` must be one line of at most 1000 characters, got {text[:40]!r}.")
     return text
 
 
 def halved(content: bytes) -> bytes:
-    """A safetensors file with its matrices and kernels in half precision. Vectors (biases, statistics, counts) are few and
-    may be large or small: they stay. Raises UsageError where a weight is too large for half precision.
+    """A safetensors file with its matrices and kernels in half precision.
+
+    Vectors (biases, statistics, counts) are few and may be large or small, so they stay as they are. Raises UsageError where
+    a weight is too large for half precision.
     """
     tensors, about = read_weights(content, WEIGHTS)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensors[name] = tensor.half()
             if not tensors[name].isfinite().all():
-                raise UsageError(f"The weight {name} is too large for half precision: export without --half.")
+                raise UsageError(f"The weight {name} is too large for half precision: export without `half`.")
     return weights_bytes(tensors, about)
 
 

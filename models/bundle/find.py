@@ -1,4 +1,4 @@
-"""Which model is meant: a run's folder, the name of an installed or shipped model, or nothing said."""
+"""Finding a model: by a run's folder, by the name of an installed or shipped model, or by default."""
 
 from pathlib import Path
 
@@ -10,11 +10,23 @@ from .model_files import RECORD, SUMS, check_files
 
 
 def find_model(name: str | Path | None = None) -> Path:
-    """The folder of a model: a run's, or one of that name that is installed or comes with ambiseg; without a name the newest
-    run in runs/, else the only installed model, else the one that comes with ambiseg.
+    """Find the folder of a model, and check an exported model against its hashes.
 
-    A model that was exported is held against its hashes. Raises InputError that says which models there are, or how to come
-    by one, DataError for one that is damaged.
+    Args:
+        name: A run's folder, or the name of a model that is installed or comes with ambiseg. None for the newest run in
+            runs/, else the only installed model, else the model that comes with ambiseg.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        InputError: There is no such model; the error lists the known ones.
+        DataError: The model is damaged.
+
+    Example:
+        >>> from ambiseg.models.bundle import find_model
+        >>> find_model("lidc-gated").name
+        'lidc-gated'
     """
     path = _unnamed() if name is None else _named(name)
     if (path / SUMS).is_file():
@@ -23,7 +35,7 @@ def find_model(name: str | Path | None = None) -> Path:
 
 
 def _named(name: str | Path) -> Path:
-    """The folder of the model that is meant by a name or a path."""
+    """The folder of the model with a name or a path."""
     path = Path(name)
     if (path / RECORD).is_file():
         return path
@@ -41,7 +53,7 @@ def _named(name: str | Path) -> Path:
 
 
 def _unnamed() -> Path:
-    """The model that is meant when none is named."""
+    """The default model."""
     if any(RUNS.glob("*/model.safetensors")):
         return newest_run()
     installed = installed_models()
@@ -50,7 +62,7 @@ def _unnamed() -> Path:
     if installed:
         names = [model.name for model in installed]
         raise InputError(
-            f"No run in {RUNS}/ and several installed models: choose one with --model, {installed_text(names)}."
+            f"No run in {RUNS}/ and several installed models: choose one as `model`, {installed_text(names)}."
         )
     shipped = {model.name: model.path for model in shipped_models()}
     if DEFAULT in shipped:

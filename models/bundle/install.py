@@ -1,4 +1,4 @@
-"""From a zip to a model that can be used by its name."""
+"""Install: from a zip to a model that can be used by its name."""
 
 import os
 from pathlib import Path
@@ -19,15 +19,27 @@ from .metadata import read_metadata
 from .model_files import check_files, check_name
 from .model_zip import model_name, unpack
 
-HEADER = 512  # bytes that a tensor takes in the header of the weights, at the most
+HEADER = 512  # the most bytes that a tensor takes in the header of the weights
 
 
 def install_model(path: Path, *, name: str | None = None, overwrite: bool = False) -> Path:
-    """Install a model's zip under a name (default: its own), whole or not at all; returns its folder.
+    """Install a model's zip, whole or not at all.
 
-    Before it is kept every hash is checked, the model is built and its weights are loaded. Raises InputError when there is
-    no file, DataError for a zip that is damaged, holds anything strange or does not work with this version, UsageError for
-    a bad name or a model that is installed already. What a killed installation left in the place goes first.
+    Before the model is kept, every hash is checked, the model is built and its weights are loaded. Leftovers of a killed
+    installation are removed first.
+
+    Args:
+        path: The zip.
+        name: The name under which to install it; by default its own.
+        overwrite: Whether to replace an installed model of this name.
+
+    Returns:
+        The folder of the installed model.
+
+    Raises:
+        InputError: There is no such file.
+        DataError: The zip is damaged, contains anything unexpected, or does not work with this version.
+        UsageError: The name is not valid, or a model of this name is installed already.
     """
     if name is not None:
         check_name(name)
@@ -45,12 +57,12 @@ def install_model(path: Path, *, name: str | None = None, overwrite: bool = Fals
 def _check_free(target: Path, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise UsageError(
-            f"A model {target.name!r} is installed already: choose another --name, or replace it with --overwrite."
+            f"A model {target.name!r} is installed already: choose another `name`, or give `overwrite` to replace it."
         )
 
 
 def _check_works(folder: Path, path: Path) -> None:
-    """Raise a DataError unless this version can build the model and its weights fit it to the last."""
+    """Raise a DataError unless this version can build the model and all its weights fit."""
     try:
         _check_shapes(folder)
         load_trained(folder, torch.device("cpu"))
@@ -64,7 +76,7 @@ def _check_works(folder: Path, path: Path) -> None:
 
 
 def _check_shapes(folder: Path) -> None:
-    """Raise a DataError unless the weights' shapes are those that run.json asks for, before any room is made for them."""
+    """Raise a DataError unless the weights have the shapes that run.json requires, before memory is allocated for them."""
     run = Run.open(folder)
     data, config = run.record.data, run.record.config
     options = check_options(config.method, config.options)

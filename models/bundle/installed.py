@@ -1,4 +1,4 @@
-"""The models that have a name: those that come with ambiseg, and those that were installed in one place of the user's."""
+"""Models with a name: those that come with ambiseg, and those that the user installed."""
 
 import os
 import shutil
@@ -14,11 +14,11 @@ from .model_files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
 from .model_zip import unpack
 
 SHIPPED = Path(__file__).parents[1] / "weights"  # within the package
-DEFAULT = "lidc-gated"  # the shipped model that predict uses when there is no other
+DEFAULT = "lidc-gated"  # the shipped model that predict uses by default
 
 
 def models_folder() -> Path:
-    """Where models are installed: AMBISEG_MODELS, else the platform's place for a user's data."""
+    """The folder of installed models: AMBISEG_MODELS, else the platform's folder for user data."""
     asked = os.environ.get("AMBISEG_MODELS")
     if asked:
         return Path(asked).expanduser()
@@ -34,8 +34,14 @@ def models_folder() -> Path:
 
 @dataclass(frozen=True)
 class Installed:
-    """An installed model: its name and folder, what it says of itself (None: its metadata cannot be read), the size of all
-    its files in bytes, whether it is calibrated.
+    """An installed model.
+
+    Attributes:
+        name: Its name.
+        path: Its folder.
+        metadata: The content of metadata.json; None where it cannot be read.
+        size: Size of all its files in bytes.
+        calibrated: Whether it has a calibration.
     """
 
     name: str
@@ -71,7 +77,7 @@ def _installed(path: Path) -> Installed:
 
 
 def known_models() -> dict[str, Path]:
-    """The folders of all models that have a name; of two with one name the user's own wins."""
+    """The folders of all models with a name; where two share a name, the user's own is taken."""
     return {model.name: model.path for model in (*shipped_models(), *installed_models())}
 
 
@@ -81,7 +87,7 @@ def is_shipped(path: Path) -> bool:
 
 
 def installed_path(name: str) -> Path:
-    """The folder of an installed model. Raises InputError that says which there are."""
+    """The folder of an installed model. Raises InputError that lists the installed ones."""
     names = [model.name for model in installed_models()]
     if name not in names:
         raise InputError(f"No model {name!r} is installed in {models_folder()}: {installed_text(names)}.")
@@ -89,7 +95,7 @@ def installed_path(name: str) -> Path:
 
 
 def installed_text(names: list[str]) -> str:
-    """Which models there are, as the end of a sentence."""
+    """The names of models, as the end of a sentence."""
     return f"there are {', '.join(names)}" if names else "there is none, install one with `ambiseg model install ZIP`"
 
 
@@ -105,9 +111,17 @@ def remove_model(name: str) -> Path:
 
 
 def verify_model(model: str | Path) -> dict[str, str]:
-    """Check every file of an installed model (by name), of a model's folder or of its zip; returns the hashes by file.
+    """Check every file of a model against its hash.
 
-    Raises InputError when there is none, DataError that names what is damaged.
+    Args:
+        model: The name of an installed model, a model's folder, or its zip.
+
+    Returns:
+        The SHA-256 of each file, by its name.
+
+    Raises:
+        InputError: There is no such model.
+        DataError: A file is damaged; the error names it.
     """
     path = Path(model)
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Under which terms a model is shared."""
+"""The terms under which a model is shared."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,15 @@ class Licence:
 
 NONE = Licence(
     "none stated",
-    "No licence was stated when this model was exported. Without one nobody but its authors may use, change or pass it on:\n"
-    "ask them.\n",
+    "No licence was stated when this model was exported. Without one, only its authors may use, change or\n"
+    "share it: ask them.\n",
 )
 
 
 def read_licence(given: str | None) -> Licence:
-    """The licence for a file's path or an SPDX name; None: that none was stated.
+    """The licence in a text file, or of an SPDX name; `NONE` where none is given.
 
-    Raises InputError for what is neither, DataError for a file that is no text or is too long.
+    Raises InputError for what is neither, DataError for a file that is not text or is too long.
     """
     if given is None:
         return NONE
@@ -45,4 +45,6 @@ def read_licence(given: str | None) -> Licence:
             raise ValueError("too long")
         return Licence("see LICENSE", path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path} is no licence: expected a text in UTF-8 of {LONGEST // 1024} KB at most.") from error
+        raise DataError(
+            f"{path} is not a licence: expected a text in UTF-8 of at most {LONGEST // 1024} KB."
+        ) from error

@@ -1,4 +1,4 @@
-"""metadata.json: a model in fields, named as in the metadata of a MONAI bundle, so that its tools find what they look for."""
+"""metadata.json: the facts of a model, in the fields of a MONAI bundle's metadata, so that MONAI's tools can read them."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from ambiseg.preprocessing.documents import parse_json
 from ambiseg.preprocessing.errors import DataError
 
+from ..methods.registry import find_method
 from ..runs.run_record import DataRecord
 from .model_files import METADATA
-from .references import REFERENCES
 from .run_facts import Facts
 
 TASK = "Segmentation of lesions on which readers disagree: ranked masks, each with a probability"
@@ -24,7 +24,7 @@ Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 class Metadata(BaseModel):
-    """The content of metadata.json. schema_number, method and licence are ours, all else is MONAI's."""
+    """The content of metadata.json. The fields schema_number, method and licence are our own, all others are MONAI's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Metadata(BaseModel):
 
 
 def metadata_of(facts: Facts) -> Metadata:
-    """The metadata of a model about to be exported. Versions are those of the training, numpy's is this one's."""
+    """The metadata of a model to be exported. Versions are those of the training, except numpy's, which is the current one."""
     record, said = facts.trained.record, facts.said
     data = record.data
     return Metadata(
@@ -72,11 +72,11 @@ def metadata_of(facts: Facts) -> Metadata:
         data_source=data.name + (f" ({facts.source})" if facts.source else ""),
         data_type="dataset store of ambiseg",
         image_classes=f"{image_text(data)}; crops of {record.crop} x {record.crop} pixels, {spacing_text(data)}",
-        label_classes="one label map a reader: " + _classes(data),
-        pred_classes="one label map a hypothesis, with its probability: " + _classes(data),
+        label_classes="one label map per reader: " + _classes(data),
+        pred_classes="one label map per hypothesis, with its probability: " + _classes(data),
         eval_metrics=_metrics(facts),
         intended_use=PURPOSE,
-        references=list(REFERENCES[record.method]),
+        references=list(find_method(record.method).references),
         network_data_format=_format(data, record.crop),
     )
 
@@ -91,15 +91,15 @@ def read_metadata(folder: Path, called: str | Path) -> Metadata:
 
 
 def image_text(data: DataRecord) -> str:
-    """What an image is, in words: channels, unit and range."""
+    """An image in words: channels, unit and range."""
     channels = "one channel" if data.channels == 1 else f"{data.channels} channels"
     unit = "CT in HU" if data.unit == "HU" else "values without a unit"
     return f"{unit} from {data.low:g} to {data.high:g}, {channels}"
 
 
 def spacing_text(data: DataRecord) -> str:
-    """How large a pixel is, in words."""
-    return "as acquired" if data.spacing_mm is None else f"{data.spacing_mm:g} mm a pixel"
+    """The size of a pixel, in words."""
+    return "as acquired" if data.spacing_mm is None else f"{data.spacing_mm:g} mm per pixel"
 
 
 def _classes(data: DataRecord) -> str:
@@ -113,7 +113,7 @@ def _metrics(facts: Facts) -> dict[str, float]:
 
 
 def _format(data: DataRecord, crop: int) -> dict[str, Any]:
-    """What goes in and comes out."""
+    """The formats of inputs and outputs."""
     classes = {str(label): name for label, name in enumerate(data.class_names)}
 
     def planes(kind: str, count: int, dtype: str, values: list[float], channels: dict[str, str]) -> dict[str, Any]:

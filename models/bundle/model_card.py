@@ -1,4 +1,4 @@
-"""The model card, README.md: what a model is, what it learned from, how good it is, where it ends."""
+"""The model card, README.md: what a model is, its data, its training, how good it is, and its limits."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,6 @@ from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
 from ..runs.config import TrainConfig
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
-from .references import REFERENCES
 from .run_facts import Facts
 
 SHOWN = (
@@ -18,10 +17,10 @@ SHOWN = (
     "marked_pixel_ece", "stated_marked_pixel_ece", "ambiguity_auroc", "mode_error",
 )  # fmt: skip
 CHECKED = {
-    "nll": "NLL, nats a reader",
+    "nll": "NLL, nats per reader",
     "brier": "Brier score",
     "ece": "ECE of hypotheses",
-    "top_ece": "ECE of the top one",
+    "top_ece": "ECE of the top hypothesis",
 }
 
 
@@ -63,7 +62,7 @@ def _use(facts: Facts) -> Iterable[str]:
         "## How to use it",
         "",
         "```sh",
-        f"ambiseg model install {name}.zip        # the file that this card came in",
+        f"ambiseg model install {name}.zip        # the file that contains this card",
     )
     yield from (f"ambiseg predict scan.nii.gz --model {name}", "```")
 
@@ -75,7 +74,7 @@ def _data(facts: Facts) -> Iterable[str]:
     if facts.source:
         yield f"Its source: {facts.source}."
     if not facts.counts:
-        yield "How many patients and crops it holds was not known when the model was exported."
+        yield "The numbers of its patients and crops were not known when the model was exported."
         return
     yield from ("", "| split | patients | lesions | crops |", "|---|---|---|---|")
     yield from (f"| {split} | {' | '.join(f'{n:,}' for n in counts)} |" for split, counts in facts.counts.items())
@@ -88,7 +87,7 @@ def _training(facts: Facts) -> Iterable[str]:
 
 
 def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
-    """What decides what a run learns, in words."""
+    """The settings of a training, in words."""
     optimiser, augment = config.optimiser, config.augment
     changes = [f"{name} {value}" for name, value in augment.model_dump().items() if value not in (0, "none")]
     options = ", ".join(f"{name} = {value}" for name, value in config.options.items() if value is not None)
@@ -98,7 +97,7 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
         "steps": f"{config.steps:,} of {counted(config.batch, 'image')}, {counted(config.data.readers, 'reader')} drawn "
         "for each",
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
-        "averaged weights": f"decay {optimiser.ema:g} a step" if optimiser.ema else "no",
+        "averaged weights": f"decay {optimiser.ema:g} per step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",
         "intensity window": "each crop's own range" if window == "crop" else f"{window[0]:g} to {window[1]:g}",
         "seed": str(config.seed),
@@ -108,13 +107,17 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
 def _evaluation(facts: Facts) -> Iterable[str]:
     yield from ("## How good it is", "")
     if facts.evaluation is None:
-        yield "It was not evaluated: nothing is known of how close its masks come to readers'."
+        yield "It was not evaluated: nothing is known about how close its masks are to the readers' masks."
         return
     about = facts.evaluation.about
     yield (
         f"On the split `{about.split}` of `{about.data}`: {counted(about.cases, 'crop')} of "
         f"{counted(len(set(facts.evaluation.patients)), 'patient')}, {weights_of(about)}. "
-        + ("The validation split also chose the weights, so these figures flatter. " if about.split == "val" else "")
+        + (
+            "The validation split also chose the weights, so these figures are optimistic. "
+            if about.split == "val"
+            else ""
+        )
         + ("The weights were not yet rounded. " if facts.half else "")
         + ("Probabilities are calibrated. " if about.calibrated else "Probabilities are the model's own. ")
         + "Intervals are 95 % bootstrap by patient."
@@ -153,18 +156,18 @@ def _limits(facts: Facts) -> Iterable[str]:
     spacing = record.data.spacing_mm
     side = record.crop if spacing is None else f"{record.crop * spacing:g}"
     yield from ("## Limits", "")
-    yield "- Its masks and probabilities say what readers like those of its data would draw, not what is true."
-    yield "- Other scanners, protocols, organs, lesions or readers than those of its data are untried, unless said above."
-    yield f"- It sees single slices of {side} x {side} {'pixels' if spacing is None else 'mm'}: what does not fit is cut off."
+    yield "- Its masks and probabilities predict what readers like those of its data would draw, not what is true."
+    yield "- It was not tested on scanners, protocols, organs, lesions or readers other than its data's, unless stated above."
+    yield f"- It sees single slices of {side} x {side} {'pixels' if spacing is None else 'mm'}: the rest is cut off."
     if facts.trained.calibration is None:
-        yield "- It is not calibrated: a probability may be far from the share of readers."
+        yield "- It is not calibrated: a probability may differ greatly from the share of readers."
     if facts.evaluation is None:
         yield "- It was not evaluated."
 
 
 def _references(facts: Facts) -> Iterable[str]:
     yield from ("## References", "")
-    yield from (f"- {reference}." for reference in REFERENCES[facts.trained.record.method])
+    yield from (f"- {reference}." for reference in type(facts.trained.method).references)
 
 
 def _table(rows: Mapping[str, str]) -> Iterable[str]:

@@ -26,7 +26,7 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
 def is_name(text: str) -> bool:
-    """Whether a model may be called so: what is a safe folder name on every system.
+    """Whether a text may be a model's name: a safe folder name on every system.
 
     >>> is_name("lung-nodules.2"), is_name("../models"), is_name(".hidden")
     (True, False, False)
@@ -35,11 +35,11 @@ def is_name(text: str) -> bool:
 
 
 def check_name(text: str) -> str:
-    """The name itself. Raises UsageError for one that is no safe folder name."""
+    """Check a model's name, and return it. Raises UsageError where it is not a safe folder name."""
     if not is_name(text):
         raise UsageError(
-            f"A model cannot be called {text!r}: expected letters, digits, '.', '_' and '-', from a letter or digit to a "
-            "letter or digit, 64 at most; choose another --name."
+            f"A model cannot be called {text!r}: expected letters, digits, '.', '_' and '-', beginning and ending "
+            "with a letter or digit, 64 at most; choose another `name`."
         )
     return text
 
@@ -53,16 +53,16 @@ def write_sums(folder: Path) -> None:
 def check_files(folder: Path, called: str | Path) -> dict[str, str]:
     """Check every file of a model's folder against its hash; returns the hashes by file.
 
-    called: what the model is called in errors. Raises DataError that names the file that is missing or was changed.
+    called: the model's name in errors. Raises DataError that names a file that is missing or was changed.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise DataError(f"{called} lacks {missing[0]}: get the model again from where it came from.")
+        raise DataError(f"{called} lacks {missing[0]}: get the model again.")
     sums = _read_sums(folder, called)
     there = {name for name in FILES if name != SUMS and (folder / name).is_file()}
     for name in sorted(there | sums.keys()):
         if name not in sums:
-            raise DataError(f"{called} gives no hash of its {name}: get the model again from where it came from.")
+            raise DataError(f"{called} has no hash of its {name}: get the model again.")
         if name not in there or sha256(folder / name) != sums[name]:
             raise DataError(f"{called} is damaged, {name} is not as it was exported: get the model again.")
     return sums

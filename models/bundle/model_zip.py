@@ -1,4 +1,4 @@
-"""The zip of a model: written to the same bytes each time, and read as a stranger's file should be."""
+"""The zip of a model: written to the same bytes each time, and read with the checks that an untrusted file needs."""
 
 import contextlib
 import shutil
@@ -25,7 +25,7 @@ PICKLES = (
     ".bin",
     ".joblib",
 )  # formats that may run code when they are loaded
-ENTRIES = 2 * len(FILES)  # the most that are looked at
+ENTRIES = 2 * len(FILES)  # the most that are read
 LONGEST_END = 22 + 2**16  # bytes of the record at a zip's end, with its comment
 LONGEST_LIST = 2**16  # bytes of a zip's list of entries
 RATIO, SMALL = 100, 2**14  # how much smaller an entry may be packed than it is, but for small ones
@@ -33,8 +33,8 @@ ENCRYPTED = 1  # in a zip entry's flags
 
 
 def pack(folder: Path, path: Path, name: str) -> None:
-    """Write a model's folder as a zip with the top folder `name`. Nothing is compressed, as weights hardly can be and as
-    compressors differ.
+    """Write a model's folder as a zip with the top folder `name`. Nothing is compressed: weights hardly can
+    be, and compressors differ.
     """
     with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for entry in sorted(folder.iterdir()):
@@ -44,13 +44,13 @@ def pack(folder: Path, path: Path, name: str) -> None:
 
 
 def model_name(path: Path) -> str:
-    """The name of the model in a zip, after all its entries were looked at. Raises what `unpack` raises."""
+    """The name of the model in a zip, after all its entries were checked. Raises what `unpack` raises."""
     with _opened(path) as archive:
         return _checked(archive, path)[0]
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Write the files of a model's zip into an existing empty folder, after all entries were looked at.
+    """Write the files of a model's zip into an existing empty folder, after all entries were checked.
 
     Raises InputError when there is no file, DataError for a zip that is damaged or holds anything but a model's own files,
     once each, in one top folder.
@@ -72,7 +72,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except BROKEN as error:
         if shortage(error):  # of the disk that is unpacked to
             raise
-        raise DataError(f"{path} is no zip, or damaged: get the model again from where it came from.") from error
+        raise DataError(f"{path} is not a zip, or damaged: get the model again.") from error
 
 
 def _check_directory(path: Path) -> None:
@@ -128,7 +128,7 @@ def _place(info: zipfile.ZipInfo, path: Path) -> tuple[str, str | None]:
         return entry.name, None
     if info.is_dir() or len(entry.parts) != 2 or not is_name(entry.parts[0]) or entry.name not in FILES:
         raise DataError(
-            f"{path} was refused, {shown} is no file of a model: expected NAME/{WEIGHTS} and what goes with it."
+            f"{path} was refused, {shown} is not a file of a model: expected NAME/{WEIGHTS} and its companions."
         )
     if info.file_size > LIMITS[entry.name]:
         raise DataError(f"{path} was refused, {shown} is larger than a model's can be: {info.file_size:,} bytes.")

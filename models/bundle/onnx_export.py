@@ -1,4 +1,4 @@
-"""From a trained model to an ONNX file that was compared with PyTorch before it was kept."""
+"""ONNX export: a trained model as an ONNX file, which is compared with PyTorch before it is kept."""
 
 import contextlib
 import importlib.util
@@ -34,8 +34,14 @@ DYNAMIC |= {name: {0: "batch", 1: "draws"} for name in ("normal", "gumbel")}
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What was written: the axes of inputs and outputs by name, the largest absolute difference from PyTorch, and the
-    largest absolute value that was compared.
+    """A written ONNX file.
+
+    Attributes:
+        path: The file.
+        inputs: Axes of the inputs, by name.
+        outputs: Axes of the outputs, by name.
+        difference: Largest absolute difference from PyTorch.
+        largest: Largest absolute value that was compared.
     """
 
     path: Path
@@ -46,11 +52,21 @@ class OnnxFile:
 
 
 def export_onnx(trained: Trained, path: Path, *, size: int | None = None) -> OnnxFile:
-    """Write a model on the CPU as one ONNX file for images of `size` pixels (default: the training crop), any number of
-    images and any number of draws; see `Graph` for inputs and outputs.
+    """Write a model as one ONNX file, for any number of images and draws; `Graph` describes its inputs and outputs.
 
-    The file is kept only if onnxruntime gives for random images and noise what PyTorch gives. Raises UsageError where onnx
-    is not installed or the method has no ONNX form, DataError where the two differ.
+    The file is kept only if onnxruntime gives the same outputs as PyTorch for random images and noise.
+
+    Args:
+        trained: A model on the CPU.
+        path: The file to write.
+        size: Height and width of the images in pixels; by default those of the training crop.
+
+    Returns:
+        The file, its axes, and the largest difference from PyTorch.
+
+    Raises:
+        UsageError: onnx is not installed, or the method has no ONNX form.
+        DataError: The outputs differ.
     """
     _check_installed()
     size = size or trained.record.crop
@@ -63,7 +79,7 @@ def export_onnx(trained: Trained, path: Path, *, size: int | None = None) -> Onn
 
 def _check_installed() -> None:
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
-        raise UsageError("ONNX files need further packages: pip install 'ambiseg[onnx]'.")
+        raise UsageError("ONNX files need further packages: run pip install 'ambiseg[onnx]'.")
 
 
 def _write(graph: Graph, trained: Trained, inputs: Mapping[str, Tensor], file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a run when it is exported: gathered once, then said by the model card and by metadata.json."""
+"""The facts of a run when it is exported, gathered once for the model card and for metadata.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SPLITS = ("test", "val")  # on which an evaluation counts; the first that there 
 
 @dataclass(frozen=True)
 class Said:
-    """What whoever exports a model says of it."""
+    """What the person who exports a model states about it."""
 
     name: str
     version: str
@@ -30,11 +30,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be said of a model.
+    """The facts of a model.
 
-    weights_hash: of the exported weights, which are rounded to half precision where `half`; evaluation: of the run, by the
-    same weights before any rounding; check: what `ambiseg calibrate` found on other cases than it was fitted on;
-    source, counts: the data set's, and its (patients, lesions, crops) by split, where it still lies where it was.
+    Attributes:
+        said: What the person who exports it states.
+        trained: The model.
+        weights_hash: Hash of the exported weights.
+        half: Whether they are rounded to half precision.
+        evaluation: The run's evaluation, with the weights before any rounding; None where there is none.
+        check: The check of its calibration on other cases than those of the fit; None where there is none.
+        source: Source of the data set; None where the data set was moved or changed.
+        counts: (patients, lesions, crops) by split; empty where the data set was moved or changed.
     """
 
     said: Said
@@ -48,14 +54,14 @@ class Facts:
 
 
 def gather(run: Path, trained: Trained, said: Said, weights_hash: str, *, half: bool) -> tuple[Facts, list[str]]:
-    """The facts of a run, and sentences on what lies in its folder but does not count."""
+    """The facts of a run, and notes on what in its folder was left out."""
     evaluation, notes = _evaluation(run, trained.weights_hash)
     source, counts = _data(trained.record.data)
     return Facts(said, trained, weights_hash, half, evaluation, _check(run, trained), source, counts), notes
 
 
 def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, list[str]]:
-    """The run's evaluation on the first of `SPLITS` that is of these weights."""
+    """The run's evaluation on the first of `SPLITS` that belongs to these weights."""
     notes: list[str] = []
     for split in SPLITS:
         folder = run / f"evaluation-{split}"
@@ -64,12 +70,12 @@ def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, 
         found = read_evaluation(folder, split)
         if found.about.weights_hash == weights_hash:
             return found, notes
-        notes.append(f"{folder} is of other weights and was left out: run `ambiseg evaluate {run}` again.")
+        notes.append(f"{folder} belongs to other weights and was left out: run `ambiseg evaluate {run}` again.")
     return None, notes
 
 
 def _check(run: Path, trained: Trained) -> CalibrationCheck | None:
-    """The check of the run's calibration, if it is of this one."""
+    """The check of the run's calibration, if it belongs to this calibration."""
     found = None if trained.calibration is None else CalibrationCheck.read(run)
     return found if found is not None and found.fitted.calibration == trained.calibration else None
 
@@ -80,7 +86,7 @@ def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]
         store = Store.open(data.path)
         if store.content_hash == data.content_hash:
             counts = {split: split_counts(store, split) for split in ("train", "val", "test")}
-            return " ".join(store.manifest["source"].split()), counts
-    except AmbisegError:  # it lies there no more, or is damaged: the model can be shared without it
+            return " ".join(store.manifest.source.split()), counts
+    except AmbisegError:  # moved or damaged: the model can be shared without it
         pass
     return None, {}

@@ -1,7 +1,7 @@
 """Runs compared case by case on the same data: paired differences, their intervals and tests.
 
 Slices of one lesion, and lesions of one patient, resemble each other. The interval of the mean difference of cases
-therefore draws whole patients again, and the test is of the patients' mean differences, one number a patient.
+therefore resamples whole patients, and the test is of the patients' mean differences, one number per patient.
 """
 
 import difflib
@@ -31,7 +31,27 @@ def compare(
 ) -> Comparison:
     """Compare every run with the first, or every one with every other, figure by figure.
 
-    Raises UsageError for a figure that cases do not have, DataError where the evaluations cannot be compared.
+    Differences are the second run's figure less the first's, over the cases in which both have it. Wilcoxon's signed-rank
+    test is of the patients' mean differences; p-values are corrected by Holm (1979) for all tests of the comparison.
+
+    Args:
+        evaluations: Two or more evaluations of the same cases, as of `read_evaluations`.
+        figures: Names of figures that cases have, columns of `cases.csv`.
+        all_pairs: Whether to compare each run with each other one.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        All differences with their 95 % intervals, tests and effect sizes, and notes for the reader.
+
+    Raises:
+        UsageError: Cases do not have one of the figures.
+        DataError: The evaluations cannot be compared.
+
+    Example:
+        >>> from ambiseg.models.comparison.compare_runs import compare
+        >>> from ambiseg.models.evaluation.stored import read_evaluations
+        >>> def better(*runs):
+        ...     return compare(read_evaluations(runs, "test"), ["ged16_u"]).differences[0].better
     """
     figures = list(dict.fromkeys(figures))
     for figure in figures:
@@ -61,7 +81,7 @@ def _check_figure(figure: str) -> None:
         return
     if figure in MEASURES:
         raise UsageError(
-            f"{figure} is a figure of the whole split, which no case has by itself: choose one that cases have, such as "
+            f"{figure} is a figure of the whole split, which no single case has: choose one that cases have, such as "
             f"{', '.join(FIGURES)}."
         )
     near = difflib.get_close_matches(figure, CASE_MEASURES, n=4, cutoff=0.5) or FIGURES
@@ -114,12 +134,12 @@ def _run(evaluation: StoredEvaluation) -> ComparedRun:
 
 
 def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Difference]) -> list[str]:
-    """What a reader of the table should know."""
+    """Notes for the reader of the table."""
     notes = []
     for name, words in (
         ("seed", "The draws' seeds differ"),
-        ("samples", "The numbers of samples differ, which the figures here do not depend on"),
-        ("ambiseg", "The evaluations are of different versions of ambiseg"),
+        ("samples", "The numbers of samples differ, but these figures do not depend on them"),
+        ("ambiseg", "The evaluations were made by different versions of ambiseg"),
         ("trained_on", "The runs were trained on different data"),
     ):
         values = [str(getattr(one.about, name)) for one in evaluations]
@@ -137,6 +157,6 @@ def _notes(evaluations: Sequence[StoredEvaluation], differences: Sequence[Differ
         tests = f"{len(differences)} tests" if len(differences) > 1 else "one test"
         notes.append(
             f"With {patients} {'patients' if patients > 1 else 'patient'} and {tests} no corrected p can go below "
-            f"{least:.3g}: too few patients to tell runs apart."
+            f"{least:.3g}: too few patients to show a difference."
         )
     return notes

@@ -1,1 +1,1 @@
-"""What every room of the models speaks of: methods, predictive distributions, batches, hypotheses, overlap."""
+"""The terms that all of `models` shares: methods, predictive distributions, batches, hypotheses, overlap."""

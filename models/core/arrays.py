@@ -1,7 +1,7 @@
-"""Masks as numpy arrays, or as tensors on the GPU where the model left them: what the two spell differently.
+"""Masks as numpy arrays, or as tensors on the GPU where the model left them: the operations that the two spell differently.
 
-On a CPU numpy is twice as fast as torch at the product of a matrix with its own transpose, of which it computes one half;
-on a GPU the masks stay where they are and only the small tables of their overlaps come back.
+On a CPU numpy is twice as fast as torch at the product of a matrix with its own transpose, of which it computes one half.
+On a GPU the masks stay where they are, and only the small tables of their overlaps come back.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Masks = NDArray | Tensor
+AnyArray = NDArray[Any]  # of labels, flags or numbers of any type
+Masks = AnyArray | Tensor
 
 
 def where_it_lies(tensor: Tensor) -> Masks:
@@ -20,7 +21,7 @@ def where_it_lies(tensor: Tensor) -> Masks:
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
-def on_host(masks: Masks) -> NDArray:
+def on_host(masks: Masks) -> AnyArray:
     """As a numpy array, without a copy if it is one or shares the CPU's memory."""
     return masks.cpu().numpy() if isinstance(masks, Tensor) else masks
 
@@ -41,7 +42,8 @@ def only(labels: Masks, classes: Sequence[int]) -> Masks:
     table[list(classes)] = classes
     if isinstance(labels, Tensor):
         return torch.from_numpy(table).to(labels.device)[labels.long()]
-    return table[labels]
+    kept: AnyArray = table[labels]
+    return kept
 
 
 def reals(flags: Masks, *, double: bool) -> Any:

@@ -1,4 +1,4 @@
-"""What a method is trained on, and what its loss returns."""
+"""Batch and Loss: what a method is trained on, and what its loss returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,20 @@ from torch import Tensor
 class Batch:
     """A training batch, already cropped, augmented and normalised, on the training device.
 
-    image [B, C, H, W] float: the image's channels in 0..1 and, where the data has them, the K class probabilities of
-    another segmenter; mask [B, M, H, W] class labels (long) of M readers drawn at random for each image (M = 1 in the
-    papers), `IGNORE` where a pixel counts for nothing; `progress` is the share of the stage that is done, 0 to 1;
-    `shared` is what a stage has prepared for all of its players, in a form that is theirs; None without such.
+    Attributes:
+        image: [B, C, H, W] float; the channels of the image in 0..1 and, where the data has them, the K class
+            probabilities of another segmenter as further channels.
+        mask: class labels [B, M, H, W] (long) of M readers, who are drawn at random for each image (M = 1 in the papers);
+            `IGNORE` (255) marks a pixel that does not count.
+        progress: the share of the stage that is done, 0 to 1.
+        shared: what the stage has prepared for all of its players; None if it prepares nothing. Its type is the method's
+            own.
+
+    Example:
+        >>> import torch
+        >>> batch = Batch(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.long))
+        >>> [tuple(part.shape) for part in batch.pairs()]
+        [(6, 1, 8, 8), (6, 8, 8)]
     """
 
     image: Tensor
@@ -29,7 +39,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """A scalar to minimise, and its named terms for the log (detached scalars, nats per image unless a page says else)."""
+    """What a loss function of a method returns.
+
+    Attributes:
+        total: the scalar to minimise.
+        terms: named scalars for the log, detached; in nats per image, unless the method's page says otherwise.
+    """
 
     total: Tensor
     terms: Mapping[str, Tensor]

@@ -1,6 +1,6 @@
-"""Hypotheses: a short ranked list of distinct masks with probabilities, and the one ranking that makes it.
+"""Hypotheses: a short ranked list of distinct masks with probabilities, and the ranking that creates it.
 
-Why masks are merged by k-medoids around the densest masks: docs/decisions/0003-merging-hypotheses.md.
+docs/decisions/0003-merging-hypotheses.md says why masks are merged by k-medoids around the densest masks.
 """
 
 import math
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 
+from .arrays import AnyArray
 from .overlap import marked_pixels, pairwise_iou
 
 MERGE = 0.3  # distance 1 - IoU below which two masks are one hypothesis
@@ -24,10 +25,12 @@ DIGITS = 12  # sums that agree to so many decimals are ties
 class Hypotheses:
     """Distinct masks of one image or volume, the most probable first.
 
-    masks [N, ...] uint8 class labels, each one that the model really produced; probabilities [N], descending;
-    intervals [N, 2]: 95 % intervals of the probabilities when they were counted from draws, else None;
-    residual: the probability of everything left out, so that sum(probabilities) + residual = 1;
-    draws: how many draws were counted, None when the probabilities are exact.
+    Attributes:
+        masks: class labels [N, H, W] or [N, Z, Y, X], uint8; the model really produced each of them.
+        probabilities: of the masks [N], descending.
+        intervals: 95 % intervals of the probabilities [N, 2] if they were counted from draws, else None.
+        residual: the probability of everything that is not listed, so that sum(probabilities) + residual = 1.
+        draws: how many draws were counted; None if the probabilities are exact.
     """
 
     masks: NDArray[np.uint8]
@@ -38,7 +41,7 @@ class Hypotheses:
 
     @property
     def empty(self) -> NDArray[np.bool_]:
-        """Which of them mark nothing [N]."""
+        """Which masks are empty [N]."""
         return np.asarray(~self.masks.reshape(len(self.masks), -1).any(1))
 
     def first(self, n: int) -> "Hypotheses":
@@ -61,16 +64,31 @@ def rank(
     draws: int | None = None,
     iou: NDArray[np.float64] | None = None,
 ) -> Hypotheses:
-    """Rank a weighted set of masks: labels [S, ...] with weights [S] that sum to 1.
+    """Rank a weighted set of masks.
 
-    Exact duplicates are added up; no two hypotheses are closer than `merge` (1 - IoU, see `metrics.overlap`), and the
-    empty mask always stands alone; each hypothesis is its cluster's weighted medoid and has its cluster's mass: the
-    probability that a mask of the model is nearer to it than to any other hypothesis. The `top` most probable are kept, but for
-    those below `LEAST`; among fewer than a thousand draws there are none.
-    Ties are broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they
-    speak of the number of draws, not of the choice of the clusters or of the model. iou [S, S]: `pairwise_iou` of the
-    masks, where it is known already. Raises UsageError for a `top` or `merge` out of range, DataError for weights that
-    are no probabilities.
+    Exact duplicates are added up. No two hypotheses are closer than `merge`, and the empty mask always stands alone. Each
+    hypothesis is the weighted medoid of its cluster and has the mass of its cluster: the probability that a mask of the
+    model is nearer to it than to any other hypothesis. Ties are broken by the masks' bytes, so that the order of the draws
+    does not matter. The intervals are Wilson's; they account for the number of draws, not for the choice of the clusters or
+    for the model.
+
+    Args:
+        labels: masks [S, H, W] or [S, Z, Y, X].
+        weights: of the masks [S], sum 1.
+        top: how many hypotheses to keep at most. Those below `LEAST` are left out too; with fewer than a thousand draws
+            there are none.
+        merge: the distance 1 - IoU (see `core.overlap`) below which two masks are one hypothesis, 0 to 1.
+        draws: how many independent draws the weights count; None if they are exact probabilities.
+        iou: `pairwise_iou` of the masks [S, S], if it is known already.
+
+    Raises:
+        UsageError: `top` or `merge` is out of range.
+        DataError: the weights are not probabilities.
+
+    Example:
+        >>> masks = np.array([[[1, 1]], [[1, 1]], [[0, 0]]], np.uint8)
+        >>> rank(masks, np.array([0.4, 0.3, 0.3])).probabilities.round(2).tolist()
+        [0.7, 0.3]
     """
     _check(labels, weights, top, merge)
     pixels = marked_pixels(labels)
@@ -90,10 +108,18 @@ def rank(
 
 
 def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """95 % intervals [N, 2] of probabilities estimated by shares [N] of n draws (Wilson 1927).
+    """95 % intervals of probabilities that were estimated from draws (Wilson 1927).
 
-    >>> wilson_intervals(np.array([0.0, 0.5]), 100).round(3).tolist()
-    [[0.0, 0.037], [0.404, 0.596]]
+    Args:
+        shares: of the draws [N].
+        n: how many draws there were.
+
+    Returns:
+        Lower and upper ends [N, 2].
+
+    Example:
+        >>> wilson_intervals(np.array([0.0, 0.5]), 100).round(3).tolist()
+        [[0.0, 0.037], [0.404, 0.596]]
     """
     z = 1.959963984540054
     centre = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -101,7 +127,7 @@ def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]
     return np.clip(np.stack((centre - half, centre + half), 1), 0, 1)
 
 
-def _check(labels: NDArray, weights: NDArray, top: int, merge: float) -> None:
+def _check(labels: AnyArray, weights: AnyArray, top: int, merge: float) -> None:
     if top < 1:
         raise UsageError(f"`top`: the number of hypotheses to keep must be at least 1, got {top}.")
     if not 0 <= merge <= 1:
@@ -116,7 +142,7 @@ def _check(labels: NDArray, weights: NDArray, top: int, merge: float) -> None:
         )
 
 
-def _distinct(pixels: NDArray, weights: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _distinct(pixels: AnyArray, weights: AnyArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Where each distinct mask of positive mass lies in pixels [S, P], sorted by the masks' bytes, and its mass.
 
     The sums are exactly rounded, so that they do not depend on the order of the draws.
@@ -129,7 +155,7 @@ def _distinct(pixels: NDArray, weights: NDArray) -> tuple[NDArray[np.intp], NDAr
 
 
 def _clusters(
-    distance: NDArray, empty: NDArray[np.bool_], mass: NDArray, merge: float
+    distance: AnyArray, empty: NDArray[np.bool_], mass: AnyArray, merge: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Medoids of the clusters of distinct masks with distances [S, S] and masses [S], and the clusters' masses.
 
@@ -150,7 +176,7 @@ def _clusters(
     return medoids, np.bincount(nearest, mass, len(medoids)).astype(np.float64)
 
 
-def _densest(near: NDArray[np.bool_], mass: NDArray) -> NDArray[np.intp]:
+def _densest(near: NDArray[np.bool_], mass: NDArray[np.float64]) -> NDArray[np.intp]:
     """Masks chosen one by one, each with the most yet uncovered mass near it [S, S], until all mass is covered."""
     near = near | np.eye(len(mass), dtype=bool)
     uncovered = np.ones(len(mass), bool)
@@ -164,7 +190,7 @@ def _densest(near: NDArray[np.bool_], mass: NDArray) -> NDArray[np.intp]:
     return np.array(chosen)
 
 
-def _medoid(distance: NDArray, mass: NDArray, members: NDArray[np.intp], candidates: NDArray[np.intp]) -> int:
+def _medoid(distance: AnyArray, mass: AnyArray, members: NDArray[np.intp], candidates: NDArray[np.intp]) -> int:
     """The candidate with the least mean distance to all members, weighted by their masses."""
     cost = distance[np.ix_(candidates, members)] @ mass[members]
     return int(candidates[np.round(cost, DIGITS).argmin()])

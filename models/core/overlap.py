@@ -1,4 +1,4 @@
-"""Overlap of masks: the one place where IoU, and what an empty mask means, is settled.
+"""Overlap of masks: the one place that defines IoU and the treatment of empty masks.
 
 Conventions, everywhere in ambiseg:
 - masks are label maps, 0 is background; the distance of two masks is d = 1 - IoU of their foreground;
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store.store import IGNORE
 
-from .arrays import Masks, beside, joined, on_host, only, reals
+from .arrays import AnyArray, Masks, beside, joined, on_host, only, reals
 
 Matrix = NDArray[np.float64]
 Ratio = Callable[[Matrix, Matrix], Matrix]
@@ -34,7 +34,10 @@ Ratio = Callable[[Matrix, Matrix], Matrix]
 class Overlaps:
     """All IoUs of one image, from which every distance is read.
 
-    draws [S, S] among the model's masks; cross [S, R] between the model's masks and the readers'; readers [R, R].
+    Attributes:
+        draws: among the model's masks [S, S].
+        cross: of the model's masks with the readers' [S, R].
+        readers: among the readers' masks [R, R].
     """
 
     draws: Matrix
@@ -43,16 +46,29 @@ class Overlaps:
 
 
 def pairwise_iou(a: Masks, b: Masks | None = None) -> Matrix:
-    """IoU of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M].
+    """IoU of every mask of one set with every mask of another.
 
-    >>> pairwise_iou(np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]), np.array([[[1, 0, 0, 0]]])).tolist()
-    [[0.5], [0.0]]
+    Args:
+        a: masks [N, H, W] or [N, Z, Y, X].
+        b: masks [M, ...] of the same shape; None: `a` itself.
+
+    Returns:
+        IoUs [N, M], 0 to 1.
+
+    Example:
+        >>> pairwise_iou(np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]), np.array([[[1, 0, 0, 0]]])).tolist()
+        [[0.5], [0.0]]
     """
     return _pairwise(a, b, lambda both, total: both / (total - both))
 
 
 def pairwise_dice(a: Masks, b: Masks | None = None) -> Matrix:
-    """Dice coefficient of every mask in `a` [N, ...] with every mask in `b` [M, ...] (default: `a` itself) -> [N, M]."""
+    """Dice coefficient of every mask of one set with every mask of another; arguments and axes as for `pairwise_iou`.
+
+    Example:
+        >>> pairwise_dice(np.array([[[1, 1, 0, 0]]]), np.array([[[1, 0, 0, 0]]])).round(3).tolist()
+        [[0.667]]
+    """
     return _pairwise(a, b, lambda both, total: 2 * both / total)
 
 
@@ -77,11 +93,19 @@ def comparable(
     *,
     scored: Sequence[int] | None = None,
 ) -> tuple[Masks, Masks]:
-    """What counts of the model's masks `labels` [S, ...] and the readers' `masks` [R, ...] of one image.
+    """The model's and the readers' masks of one image, reduced to what counts.
 
-    Readers that are not `present` [R] are left out; pixels that any mask ignores, and foreground classes that are not
-    `scored` (None: all are), become background in all masks. The readers' masks come to where the model's lie. Raises
-    DataError when no reader is left or the shapes differ.
+    Pixels that any mask ignores, and foreground classes that are not scored, become background in all masks. The readers'
+    masks are moved to the device of the model's.
+
+    Args:
+        labels: the model's masks [S, ...].
+        masks: the readers' masks [R, ...].
+        present: which readers read the image [R]; the others are left out. None: all.
+        scored: the foreground classes that count; None: all.
+
+    Raises:
+        DataError: no reader is left, or the shapes differ.
     """
     masks = masks if present is None else masks[present]
     if len(masks) == 0:
@@ -101,8 +125,8 @@ def counted_pixels(masks: Masks) -> Masks:
     return (masks != IGNORE).all(0)
 
 
-def marked_pixels(masks: NDArray) -> NDArray:
-    """Masks [N, ...] flattened to [N, P], with only the P pixels that some mask of them marks."""
+def marked_pixels(masks: AnyArray) -> AnyArray:
+    """Masks [N, ...] flattened to [N, P], with only the P pixels that at least one of them marks."""
     flat = masks.reshape(len(masks), -1)
     return flat.take(np.flatnonzero(flat.any(0)), 1)
 
@@ -123,7 +147,7 @@ def _pairwise(a: Masks, b: Masks | None, ratio: Ratio) -> Matrix:
 
 
 def _worth_counting(masks: Masks) -> Masks:
-    """Masks [N, ...] flattened to [N, P]: the marked pixels; on a GPU all, to choose there costs more than it spares."""
+    """Masks [N, ...] flattened to [N, P]: the marked pixels; on a GPU all of them, as choosing costs more than it saves."""
     return marked_pixels(masks) if isinstance(masks, np.ndarray) else masks.flatten(1)
 
 

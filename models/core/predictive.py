@@ -9,18 +9,21 @@ from torch import Tensor
 
 from .randomness import gumbel
 
-Stitch = Callable[[Tensor], Tensor]  # logits [B, n, K, H, W] of images that are slices of one volume, made to fit
+Stitch = Callable[[Tensor], Tensor]  # joins slices: logits [B, n, K, H, W] of images that are slices of one volume
 
 ATOMS_A_CHUNK = 16
-STORY_ATOMS = 64  # the most atoms that are weighed when images share one story
+STORY_ATOMS = 64  # the most masks that are weighed when images share one latent sample
 
 
 @dataclass(frozen=True)
 class Atoms:
-    """A weighted set of masks for each image of a batch.
+    """A weighted set of masks (atoms of the distribution) for each image of a batch.
 
-    labels [B, N, H, W] uint8 classes; weights [B, N], each row sums to 1; marginal [B, K, H, W]: the weighted mean of the
-    masks' pixelwise class probabilities; `draws`: how many independent draws these are, None when they are the exact support.
+    Attributes:
+        labels: classes [B, N, H, W], uint8.
+        weights: of the masks [B, N]; each row sums to 1.
+        marginal: class probabilities of the pixels [B, K, H, W], the weighted mean over the masks.
+        draws: how many independent draws these are; None if they are the exact support with its probabilities.
     """
 
     labels: Tensor
@@ -30,13 +33,26 @@ class Atoms:
 
 
 class Predictive(ABC):
-    """Whole masks with probabilities. `tied=True` makes the images of a batch share their randomness or support:
-    draw number i is one consistent story over all of them, as the slices of one lesion need.
+    """A distribution over whole masks for each image of a batch.
+
+    Axes: B batch, n draws, K classes, H height, W width. With `tied=True` the images of a batch share one latent sample:
+    draw number i is one consistent hypothesis over all of them, as the slices of one lesion need.
+
+    Subclass `SampledPredictive` for a model that can only draw, `FinitePredictive` for masks with explicit probabilities.
     """
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Tensor:
-        """Draw n masks for every image: class logits [B, n, K, H, W]. The same generator state gives the same draws."""
+        """Draw n masks for each image.
+
+        Args:
+            n: how many.
+            generator: the source of randomness; the same state gives the same draws. None: torch's global generator.
+            tied: whether the images share one latent sample.
+
+        Returns:
+            Class logits [B, n, K, H, W].
+        """
 
     @abstractmethod
     def atoms(
@@ -44,23 +60,41 @@ class Predictive(ABC):
     ) -> Atoms:
         """A weighted set of at most n masks: the n most probable ones of a finite support, else n draws of weight 1/n.
 
-        `stitch` is applied to the masks' logits; it needs `tied`.
+        Args:
+            n: how many at most.
+            generator: the source of randomness, as for `sample`.
+            tied: whether the images share one latent sample.
+            stitch: a function that joins slices, applied to the masks' logits [B, n, K, H, W]; it needs `tied`.
+
+        Returns:
+            The masks with their weights; of a finite support the most probable first.
         """
 
     def pixelwise(self) -> Tensor | None:
-        """Class probabilities [B, K, H, W] that the model states outright, without a draw; None for most models."""
+        """Class probabilities [B, K, H, W] that the model states directly, without a draw; None for most models."""
         return None
 
 
 class SampledPredictive(Predictive):
-    """A Predictive that can only be drawn from: subclasses give `chunks`, everything else follows.
+    """A distribution that can only be drawn from. Subclasses implement `chunks`; everything else follows.
 
-    Draws come in chunks so that a thousand masks of an image never stand in memory as logits at once.
+    Draws come in chunks, so that the logits of a thousand masks are never in memory at once.
+
+    Example:
+        >>> class Noise(SampledPredictive):
+        ...     def chunks(self, n, generator, tied):
+        ...         yield torch.randn(2, n, 3, 8, 8, generator=generator)
+        >>> atoms = Noise().atoms(5)
+        >>> tuple(atoms.labels.shape), atoms.draws
+        ((2, 5, 8, 8), 5)
     """
 
     @abstractmethod
     def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[Tensor]:
-        """Yield class logits [B, m, K, H, W] until the m add up to n."""
+        """Yield class logits [B, m, K, H, W] until the m add up to n.
+
+        With `tied`, draw number i uses the same randomness for all images. The chunk size must not change the draws.
+        """
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Tensor:
         """Draw n masks for every image: class logits [B, n, K, H, W]."""
@@ -81,9 +115,17 @@ class SampledPredictive(Predictive):
 
 
 class FinitePredictive(Predictive):
-    """N masks with explicit probabilities: codes, heads, members.
+    """N masks with explicit probabilities, such as those of codes, heads or members.
 
-    log_probabilities [B, N] in nats (-inf: impossible); `decode` turns indices [B, n] into class logits [B, n, K, H, W].
+    Args:
+        log_probabilities: of the masks [B, N] in nats, not necessarily normalised; -inf: impossible.
+        decode: a function from indices [B, n] of masks to class logits [B, n, K, H, W].
+
+    Example:
+        >>> masks = torch.randn(4, 2, 8, 8)
+        >>> found = FinitePredictive(torch.tensor([[0.0, 1.0, 2.0, -torch.inf]]), lambda index: masks[index])
+        >>> found.atoms(10).weights.round(decimals=2).tolist()
+        [[0.6700000166893005, 0.23999999463558197, 0.09000000357627869]]
     """
 
     def __init__(self, log_probabilities: Tensor, decode: Callable[[Tensor], Tensor]):
@@ -103,8 +145,9 @@ class FinitePredictive(Predictive):
     def atoms(
         self, n: int, generator: torch.Generator | None = None, *, tied: bool = False, stitch: Stitch | None = None
     ) -> Atoms:
-        """The n most probable masks, their probabilities renormalised; the generator is not used. Tied: at most
-        `STORY_ATOMS`, whose logits stand in memory at once.
+        """The n most probable masks, their probabilities renormalised; the generator is not used.
+
+        If tied, there are at most `STORY_ATOMS` masks, because all of their logits are in memory at once.
         """
         if tied:
             _, weights, logits = self._story(min(n, STORY_ATOMS))
@@ -118,9 +161,9 @@ class FinitePredictive(Predictive):
         return Atoms(labels, weights, marginal, draws=None)
 
     def _most_probable(self, probabilities: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Indices [B, n] of the n most probable atoms, ties in their order, and their renormalised weights [B, n].
+        """Indices [B, n] of the n most probable masks, ties in their order, and their renormalised weights [B, n].
 
-        Atoms that are impossible for every image are left out: to decode them would be for nothing.
+        Masks that are impossible for every image are left out, so that they need not be decoded.
         """
         n = min(n, int((self.log_probabilities > -torch.inf).any(0).sum()))
         top = probabilities.sort(dim=1, descending=True, stable=True)
@@ -128,7 +171,7 @@ class FinitePredictive(Predictive):
         return top.indices[:, :n], weights / weights.sum(1, keepdim=True)
 
     def _story(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The same atoms with the same weights for all images, as slices of one lesion need: indices, weights [B, n] and
+        """The same masks with the same weights for all images, as slices of one lesion need: indices and weights [B, n],
         logits [B, n, K, H, W].
         """
         own = self.log_probabilities.exp()
@@ -139,14 +182,18 @@ class FinitePredictive(Predictive):
         return index, weights.expand(len(own), -1), logits
 
     def _decoded(self, index: Tensor) -> Tensor:
-        return torch.cat([self.decode(some) for some in index.split(ATOMS_A_CHUNK, 1)], 1)
+        return torch.cat([self.decode(some) for some in torch.split(index, ATOMS_A_CHUNK, 1)], 1)
 
 
 def one_story(probabilities: Tensor, logits: Tensor) -> Tensor:
-    """Probabilities [N] shared by images that are slices of one lesion, from each one's own [B, N] of masks [B, N, K, H, W].
+    """Probabilities [N] that images share, as slices of one lesion do.
 
-    An image's say is the square of the foreground area that it expects: a slice beside the lesion shows nothing whatever
-    the reader thought of the lesion, and what a reader thinks is decided where the lesion is largest.
+    The weight of an image is the square of the foreground area that it expects: a slice beside the lesion shows nothing
+    whatever the reader thought of the lesion, and a reader's opinion is decided where the lesion is largest.
+
+    Args:
+        probabilities: each image's own [B, N].
+        logits: of the masks [B, N, K, H, W].
     """
     area = (1 - logits.float().softmax(2)[:, :, 0]).mean((2, 3))
     say = (probabilities * area).sum(1, keepdim=True) + 1e-6
@@ -155,8 +202,14 @@ def one_story(probabilities: Tensor, logits: Tensor) -> Tensor:
 
 
 def harden(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels [B, m, H, W] (uint8, the most probable class) of logits [B, m, K, H, W], and the sum [B, K, H, W] over the
-    m draws of their class probabilities. Two classes need one subtraction and no softmax.
+    """From logits to masks.
+
+    Args:
+        logits: of m draws [B, m, K, H, W].
+
+    Returns:
+        The most probable class of each pixel [B, m, H, W] (uint8), and the sum over the draws of the class probabilities
+        [B, K, H, W]. Two classes need one subtraction and no softmax.
     """
     logits = logits.float()
     if logits.shape[2] == 2:

@@ -1,4 +1,4 @@
-"""Where random numbers come from: explicit generators, seeded by what they are for, so that every draw replays.
+"""Random numbers come from explicit generators, each seeded by its purpose, so that every draw replays.
 
 Numbers are drawn on the generator's own device and then moved: a CPU generator gives the same draws everywhere.
 """
@@ -14,7 +14,12 @@ TINY = 1e-20
 
 
 def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed that depends on all parts and on nothing else, e.g. (run seed, "step", 17)."""
+    """A 63-bit seed that depends on all parts and on nothing else, such as (seed of the run, "step", 17).
+
+    Example:
+        >>> seed_of(0, "step", 17) == seed_of(0, "step", 17) != seed_of(0, "step", 18)
+        True
+    """
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -42,10 +47,10 @@ def gumbel(shape: Sequence[int], generator: torch.Generator | None, like: Tensor
 
 
 def kept(shape: Sequence[int], rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """What dropout multiplies features [..., C, H, W] of a `shape` by: 0 at probability `rate` (to 1/65536), else
-    1 / (1 - rate); on the device of `like`, in its type, and with channels last in memory, as features have them.
+    """The factors of dropout for features [..., C, H, W] of a `shape`: 0 with probability `rate` (to 1/65536), else
+    1 / (1 - rate). They are on the device of `like`, in its type, and have channels last in memory, as features do.
 
-    Sixteen random bits a number, which a CPU makes several times faster than a float.
+    Each takes sixteen random bits, which a CPU generates several times faster than a float.
     """
     device = generator.device if generator is not None else like.device
     words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64, device=device)

@@ -1,17 +1,26 @@
-"""Which readers' masks a batch shows: drawn anew for each image, among the readers present or by known probabilities."""
+"""The readers whose masks go into a batch: drawn anew for each image, among those present or by known probabilities."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.store import Flip
+from ambiseg.preprocessing.store.flips import Flip
 
 from .randomness import gumbel, uniform
 
 
 def present_readers(present: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """For each image `count` of its `present` readers [B, R] -> [B, count], without repetition while there are enough."""
+    """Draw readers for each image, without repetition while there are enough.
+
+    Args:
+        present: which readers read each image [B, R].
+        count: how many to draw for each image.
+        generator: the source of randomness.
+
+    Returns:
+        The numbers of the readers [B, count].
+    """
     scores = uniform(present.shape, generator, present).masked_fill(~present, -1.0)
     order = scores.argsort(1, descending=True)
     turn = torch.arange(count, device=present.device)[None] % present.sum(1, keepdim=True)
@@ -19,16 +28,16 @@ def present_readers(present: Tensor, count: int, generator: torch.Generator) -> 
 
 
 def likely_modes(odds: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """For each image `count` independent draws [B, count] from its modes' probabilities [B, R]."""
+    """Draw modes for each image: `count` independent draws [B, count] by the probabilities of its modes [B, R]."""
     noise = gumbel((len(odds), count, odds.shape[1]), generator, odds)
     return (odds.float().log().unsqueeze(1) + noise).argmax(2)
 
 
 def chosen_masks(masks: Tensor, chosen: Tensor, flips: Sequence[Flip]) -> Tensor:
-    """The masks [B, M, H, W] with the numbers `chosen` [B, M] among masks [B, R, H, W].
+    """The masks [B, M, H, W] with the numbers `chosen` [B, M] among `masks` [B, R, H, W].
 
-    With flips there is one base label map an image, masks [B, 1, H, W], and mode number n has flip f applied where bit
-    f of n is set.
+    With flips there is one base label map per image, `masks` [B, 1, H, W]; mode number n has flip f applied if bit f of n
+    is set.
     """
     if not flips:
         return masks.gather(1, chosen[:, :, None, None].expand(-1, -1, *masks.shape[2:]))

@@ -1,16 +1,23 @@
-"""How large a mask is, in the units of a radiologist's report."""
+"""The size of a mask, in the units of a radiologist's report."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import AnyArray
+
 
 @dataclass(frozen=True)
 class Size:
-    """`volume_mm3` (voxels times a voxel's volume), `area_mm2` (the largest over the axial slices), `long_axis_mm` (the
-    longest diameter within one axial slice), `short_axis_mm` (in that slice, the extent at right angles to the longest
-    diameter; both as for RECIST 1.1), and in how many `slices` anything is marked.
+    """The size of a mask.
+
+    Attributes:
+        volume_mm3: voxels times the volume of a voxel.
+        area_mm2: the largest area in an axial slice.
+        long_axis_mm: the longest diameter within one axial slice, as for RECIST 1.1.
+        short_axis_mm: the extent at right angles to it in that slice, as for RECIST 1.1.
+        slices: how many axial slices the mask reaches.
     """
 
     volume_mm3: float
@@ -20,8 +27,17 @@ class Size:
     slices: int
 
 
-def measure(mask: NDArray, spacing_mm: tuple[float, float, float]) -> Size:
-    """Size of a mask [Z, Y, X] with voxels of `spacing_mm` (z, y, x); any non-zero label counts."""
+def measure(mask: AnyArray, spacing_mm: tuple[float, float, float]) -> Size:
+    """Measure a mask.
+
+    Args:
+        mask: [Z, Y, X]; any non-zero label counts.
+        spacing_mm: size of a voxel along z, y and x, in mm.
+
+    Example:
+        >>> measure(np.ones((1, 2, 3)), (2.0, 1.0, 1.0)).volume_mm3
+        12.0
+    """
     marked = mask != 0
     pixels = marked.sum((1, 2))
     z, y, x = spacing_mm
@@ -31,7 +47,7 @@ def measure(mask: NDArray, spacing_mm: tuple[float, float, float]) -> Size:
 
 
 def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[float, float]:
-    """Longest distance in mm between the middles of any two pixel edges of a plane [Y, X], and their extent across it."""
+    """Longest distance in mm between the midpoints of any two pixel edges of a plane [Y, X], and their extent across it."""
     from scipy.spatial import ConvexHull
 
     pixels = np.argwhere(plane)
@@ -44,10 +60,10 @@ def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[fl
     return float(lengths.max()), float(np.ptp(corners @ [x, -y]))
 
 
-def cut_off(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
-    """Whether a mask [Z, Y, X] in a box of a scan of `shape` reaches an end of the box that is not the scan's own.
+def cut_off(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
+    """Whether a mask [Z, Y, X] in a box of a scan of `shape` reaches an end of the box that is not an end of the scan.
 
-    In the plane the box's outermost pixels may be covered in part only, so the last two count.
+    Within a slice the outermost pixels of the box may be covered only in part, so the last two count.
     """
     for axis, margin in enumerate((1, 2, 2)):
         marked = (mask != 0).any(tuple({0, 1, 2} - {axis}))
@@ -57,9 +73,9 @@ def cut_off(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ..
     return False
 
 
-def at_border(mask: NDArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
+def at_border(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
     """Whether a mask [Z, Y, X] in a box of a scan of `shape` touches the scan's own border, so that the scan may show only
-    a part of the lesion; a single slice has no border above and below.
+    a part of the lesion. A single slice has no border above or below.
     """
     for axis, count in enumerate(shape):
         marked = np.flatnonzero((mask != 0).any(tuple({0, 1, 2} - {axis}))) + box[axis].start

@@ -13,7 +13,7 @@ from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
 from .evaluation import Case
-from .summary_document import CalibrationUsed, EvaluationAbout
+from .summary_document import FIXED_DRAWS, CalibrationUsed, EvaluationAbout
 
 
 def about_evaluation(
@@ -39,22 +39,22 @@ def about_evaluation(
         method=trained.method.name,
         calibrated=None if fitted is None else CalibrationUsed.model_validate(fitted.model_dump()),
         trained_on=trained.record.data.content_hash,
-        data=store.manifest["name"],
+        data=store.manifest.name,
         data_hash=store.content_hash,
         split=split,
         cases_in_split=len(store.rows(split)),
         crop=[min(side, size) for side in store.size],
         spacing_mm=store.spacing_mm,
-        known_odds=store.known_odds,
-        scored=None if store.scored is None else [store.class_names[label] for label in store.scored],
-        group=store.group,
+        known_odds=store.manifest.known_odds,
+        scored=None if store.manifest.scored is None else list(store.manifest.scored),
+        group=store.manifest.group,
         samples=samples,
         seed=seed,
-        estimators=estimators(store.known_odds),
+        estimators=estimators(store.manifest.known_odds),
         cases=len(cases),
         weights="exact" if exact else "draws",
         notes=notes_on(cases),
-        floor=perfect_means(cases, samples, exact) if store.known_odds else None,
+        floor=perfect_means(cases, samples, exact) if store.manifest.known_odds else None,
     )
 
 
@@ -65,7 +65,7 @@ def estimators(known_odds: bool) -> dict[str, str]:
         "readers": "all masks that can be drawn, by their odds" if known_odds else "those who read the image, alike",
         "ged*_v": "squared GED, V-statistic with self-pairs",
         "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
-        "*16, *50, *100": "of so many draws an image; of exact weights resampled",
+        "*16, *50, *100": FIXED_DRAWS,
         "hypotheses": f"masks nearer than {MERGE} merged, {TOP} listed, the others and those that overlap none: residual",
         "*ece": f"{BINS} bins of equal width, events of all cases pooled",
         "low, high": "95 % bootstrap interval, patients resampled",

@@ -1,9 +1,8 @@
-"""Fitting a run's calibration: the numbers under which its validation readers' choices are most likely.
+"""Fitting a run's calibration: the parameters under which the validation readers' choices are most likely.
 
-Each image is one event with as many outcomes as the model has hypotheses, and "none of these"; a reader's mask is the
-outcome that it is nearest to (`outcomes`). The log-weights are linear in what is fitted, so the mean negative
-log-likelihood is convex. Which of the shifts are fitted beside the temperature, or nothing at all, is what predicts
-patients left out best.
+Each image is one event. Its outcomes are the model's hypotheses and "none of these". A reader's mask counts as the outcome
+that it is nearest to (`outcomes`). The log-weights are linear in the parameters, so the mean negative log-likelihood is
+convex. Cross-validation over patients chooses which parameters are fitted: none, the temperature, or shifts beside it.
 """
 
 import math
@@ -28,9 +27,9 @@ from .rows import check_data, chosen_rows
 SPLIT = "val"
 SAMPLES = 256  # as many as `predict` draws
 FOLDS = 5
-IDENTITY = np.array([1.0, 0.0, math.log(FLOOR)])  # 1/T, empty, none: what changes nothing but for the floor
+IDENTITY = np.array([1.0, 0.0, math.log(FLOOR)])  # 1/T, empty, none: no change, except for the floor
 BOUNDS = ((0.05, 20.0), (-10.0, 10.0), (math.log(FLOOR), 10.0))  # few readers cannot show that "none" is impossible
-CHOICES = {  # which numbers are fitted; the fewest first, as equals go to the earlier one
+CHOICES = {  # which parameters are fitted; the fewest first, as the earlier one wins a tie
     "nothing": (False, False, False),
     "temperature": (True, False, False),
     "temperature, empty": (True, True, False),
@@ -41,7 +40,15 @@ CHOICES = {  # which numbers are fitted; the fewest first, as equals go to the e
 
 @dataclass(frozen=True)
 class Fit:
-    """What was fitted, and the mean NLL of patients left out (nats a reader) of each choice of what to fit."""
+    """A fitted calibration, and how it was chosen.
+
+    Attributes:
+        calibration: The fitted parameters.
+        chosen: Which parameters were fitted, a key of `CHOICES`.
+        held_out: Mean NLL of patients left out (nats per reader), for each of `CHOICES`.
+        cases: Number of cases.
+        patients: Number of patients.
+    """
 
     calibration: Calibration
     chosen: str
@@ -59,20 +66,52 @@ def calibrate(
     limit: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
-    """Fit the calibration of a model on the validation split of `store`, and on nothing else.
+    """Fit the calibration of a model on the validation split of a data set, and on nothing else.
 
-    samples: draws an image, or at most so many of the most probable masks of a finite support; limit: use only so many
-    cases, spread evenly. Raises InputError for an empty split, DataError for data that the model cannot read and for
-    fewer than two patients.
+    Temperature scaling (Guo et al. 2017) of whole hypotheses, with optional shifts of the empty mask and of "none of
+    these"; docs/decisions/0009-calibration.md explains it.
+
+    Args:
+        trained: The model, loaded without a calibration.
+        store: The data set; its split "val" is used.
+        samples: Draws per image (S). For a model with exact probabilities, the most masks that are taken.
+        seed: Seed of the draws.
+        limit: The most cases to use, spread evenly over the split; None for all.
+        on_progress: Called with (cases done, cases in all) after each case.
+
+    Returns:
+        The fit. `fit.calibration.write(run)` stores it in the run's folder.
+
+    Raises:
+        UsageError: `limit` is below 1.
+        InputError: The split is empty.
+        DataError: The model cannot read the data, or there are fewer than two patients.
+
+    Example:
+        >>> from ambiseg.models.evaluation.calibrate_run import calibrate
+        >>> from ambiseg.models.runs.trained import load_trained
+        >>> from ambiseg.preprocessing.store.store import Store
+        >>> def fitted_temperature(run, store):
+        ...     trained = load_trained(run, calibrated=False)
+        ...     return calibrate(trained, Store.open(store)).calibration.temperature
     """
     found, patients = choices(trained, store, SPLIT, samples=samples, seed=seed, limit=limit, on_progress=on_progress)
     return fit(found, patients, samples=samples, seed=seed, data=store.content_hash, weights=trained.weights_hash)
 
 
 def fit(found: Sequence[Outcome], patients: Sequence[str], *, samples: int, seed: int, data: str, weights: str) -> Fit:
-    """Fit the calibration to the `choices` of the validation split: cases' outcomes and patients, and what they are of.
+    """Fit the calibration to the `choices` of the validation split.
 
-    samples, seed: of the draws; data, weights: hashes. Raises DataError for fewer than two patients.
+    Args:
+        found: The outcome of each case [N].
+        patients: The patient of each case [N].
+        samples: Draws per image behind the outcomes.
+        seed: Seed of these draws.
+        data: Content hash of the data set.
+        weights: Hash of the model's weights.
+
+    Raises:
+        DataError: There are fewer than two patients.
     """
     chosen, numbers, held_out = choose(found, patients)
     calibration = Calibration(
@@ -90,12 +129,15 @@ def fit(found: Sequence[Outcome], patients: Sequence[str], *, samples: int, seed
 
 
 def check_split(store: Store, split: str) -> None:
-    """Raise UsageError for a split that shows nothing: the one that is fitted on, or all, which holds it; InputError for
-    one that is empty or does not exist.
+    """Check that a calibration can be tested on a split.
+
+    Raises:
+        UsageError: The split is the one of the fit, or "all", which contains it.
+        InputError: The split is empty or does not exist.
     """
     if split in (SPLIT, "all"):
         raise UsageError(
-            f"A calibration is fitted on {SPLIT!r} and says nothing when it is checked on {split!r}: check it on 'test'."
+            f"A calibration is fitted on {SPLIT!r}, so a check on {split!r} shows nothing: check it on 'test'."
         )
     chosen_rows(store, split)
 
@@ -110,8 +152,12 @@ def choices(
     limit: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Outcome], list[str]]:
-    """What the readers of each case of a split chose among all hypotheses, of the probabilities that the model itself
-    states, and each case's patient; arguments and errors as of `calibrate`.
+    """Find what the readers of a split chose among all hypotheses, with the probabilities that the model itself states.
+
+    Args and errors are those of `calibrate`.
+
+    Returns:
+        The outcome of each case [N], and its patient [N].
     """
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
@@ -125,15 +171,25 @@ def choices(
 
 
 def choose(found: Sequence[Outcome], patients: Sequence[str]) -> tuple[str, NDArray[np.float64], dict[str, float]]:
-    """What to fit (a key of `CHOICES`), the numbers (1/T, empty, none) fitted on all cases, and the NLL held out of each.
+    """Choose what to fit by cross-validation, and fit it on all cases.
 
-    found: each case's outcome among all hypotheses. Patients are left out in `FOLDS` parts, in the order of their names.
-    Raises DataError for fewer than two patients.
+    Patients are left out in `FOLDS` parts, in the order of their names.
+
+    Args:
+        found: The outcome of each case [N] among all hypotheses.
+        patients: The patient of each case [N].
+
+    Returns:
+        The chosen key of `CHOICES`, the parameters (1/T, empty, none) fitted on all cases, and the NLL of patients left
+        out (nats per reader) of each choice.
+
+    Raises:
+        DataError: There are fewer than two patients.
     """
     names, member = np.unique(np.asarray(patients), return_inverse=True)
     if len(names) < 2:
         raise DataError(
-            f"A calibration needs validation cases of two patients at least, came {len(names)}: use a larger split."
+            f"A calibration needs validation cases of at least two patients, got {len(names)}: use a larger split."
         )
     events = Events.of(found)
     fold = member % min(FOLDS, len(names))
@@ -144,8 +200,8 @@ def choose(found: Sequence[Outcome], patients: Sequence[str]) -> tuple[str, NDAr
 
 @dataclass(frozen=True)
 class Events:
-    """Cases side by side: `features` [N, K + 1, 3] of `calibration.scores`, `possible` [N, K + 1] where a case has so many
-    outcomes, `hits` [N, K + 1].
+    """Cases as arrays: `features` [N, K + 1, 3] of `calibration.scores`, `possible` [N, K + 1] (False where a case has
+    fewer outcomes), and `hits` [N, K + 1], the share of readers of each outcome.
     """
 
     features: NDArray[np.float64]
@@ -154,7 +210,7 @@ class Events:
 
     @classmethod
     def of(cls, found: Sequence[Outcome]) -> "Events":
-        """The events of outcomes, shorter ones filled up with impossible outcomes."""
+        """The events of outcomes; shorter ones are padded with impossible outcomes."""
         most = max(len(one.hits) for one in found)
         features, possible = np.zeros((len(found), most, 3)), np.zeros((len(found), most), bool)
         hits = np.zeros((len(found), most))
@@ -169,7 +225,7 @@ class Events:
         return Events(self.features[which], self.possible[which], self.hits[which])
 
     def nll(self, numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Mean negative log-likelihood (nats a reader) under the numbers (1/T, empty, none), and its gradient [3]."""
+        """Mean negative log-likelihood (nats per reader) under the parameters (1/T, empty, none), and its gradient [3]."""
         logits = np.where(self.possible, self.features @ numbers, -np.inf)
         total = logsumexp(logits, axis=1, keepdims=True)
         surprise = np.where(self.possible, np.exp(logits - total), 0) - self.hits
@@ -178,7 +234,7 @@ class Events:
 
 
 def fitted(events: Events, free: Sequence[bool]) -> NDArray[np.float64]:
-    """The numbers (1/T, empty, none) of least NLL; those not free stay at what changes nothing."""
+    """The parameters (1/T, empty, none) of least NLL; those not free stay as in `IDENTITY`."""
     which = np.flatnonzero(free)
     if len(which) == 0:
         return IDENTITY
@@ -196,7 +252,7 @@ def fitted(events: Events, free: Sequence[bool]) -> NDArray[np.float64]:
 
 
 def _held_out(events: Events, fold: NDArray[np.intp], free: Sequence[bool]) -> float:
-    """Mean NLL of the cases of each fold under what was fitted on the others."""
+    """Mean NLL of the cases of each fold under the fit on the other folds."""
     total = 0.0
     for number in np.unique(fold):
         here = fold == number

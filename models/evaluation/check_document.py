@@ -62,7 +62,7 @@ class JudgementSummary(BaseModel):
 
 
 class FittedCalibration(Calibration):
-    """A calibration, what of it was fitted, and the NLL (nats per reader) of patients left out for each choice."""
+    """A calibration, what of it was fitted, and the NLL (nats per reader) of held-out patients for each choice."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -107,7 +107,7 @@ class CalibrationCheck(BaseModel):
             ambiseg=version("ambiseg"),
             run=trained.name,
             method=trained.method.name,
-            data=store.manifest["name"],
+            data=store.manifest.name,
             fitted=FittedCalibration.model_validate(fitted),
             checked_on=split,
             before=JudgementSummary.of(before),

@@ -1,7 +1,7 @@
 """Evaluating a trained model on a split of a dataset store.
 
-A case's random numbers are seeded by the evaluation's seed and the case's row, and cases go through the model one by
-one: a case's figures do not depend on which other cases are evaluated.
+The random numbers of a case are seeded by the evaluation's seed and the case's row, and the model gets one case at a time.
+A case's figures therefore do not depend on which other cases are evaluated.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,7 @@ from ..core.calibration import Calibration
 from ..core.predictive import Atoms
 from ..core.randomness import generator_for, seed_of
 from ..metrics.modes import mode_shares
-from ..metrics.pixel_reliability import pixel_reliability
-from ..metrics.reliability import Bins
+from ..metrics.reliability import Bins, pixel_reliability
 from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
@@ -30,7 +29,7 @@ from .about import about_evaluation
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
-MOST_MODES = 64  # an image, for the mode probabilities to be reported one by one
+MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
 
 
 def evaluate(
@@ -44,17 +43,39 @@ def evaluate(
     whole: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Compare the model's masks with the readers' on a split ("train", "val", "test" or "all") of `store`.
+    """Compare a model's masks with the readers' masks on a split of a data set.
 
-    samples: draws an image, or at most so many of the most probable masks of a model with finite support; 16 at least.
-    limit: evaluate only so many cases, spread evenly over the split. Crops that no reader read are left out; crops
-    larger than those of the training are cut to their centre, unless `whole` images are asked for. Where the odds of the
-    masks are known, these take the place of the readers' equal weights. Raises InputError for a split without cases,
-    UsageError for too few samples, DataError for data that the model cannot read and for a model whose output is not
-    finite.
+    Crops that no reader read are left out. Where the probabilities of the masks are known, they take the place of the
+    readers' equal weights. Definitions of all figures: docs/reference/metrics.md.
+
+    Args:
+        trained: The model.
+        store: The data set.
+        split: "train", "val", "test" or "all".
+        samples: Draws per image (S), 16 at least. For a model with exact probabilities, the most masks that are taken,
+            the most probable first.
+        seed: Seed of the draws and of the bootstrap.
+        limit: The most cases to evaluate, spread evenly over the split; None for all.
+        whole: Whether to compare whole stored images; else crops are cut to the centre of the training crop's size.
+        on_progress: Called with (cases done, cases in all) after each case.
+
+    Returns:
+        The evaluation: figures with 95 % intervals by patient, reliability bins, and each case.
+
+    Raises:
+        UsageError: `samples` is below 16, or `limit` below 1.
+        InputError: The split has no cases.
+        DataError: The model cannot read the data, or its probabilities are not finite.
+
+    Example:
+        >>> from ambiseg.models.evaluation.evaluate_run import evaluate
+        >>> from ambiseg.models.runs.trained import load_trained
+        >>> from ambiseg.preprocessing.store.store import Store
+        >>> def ged16(run, store):
+        ...     return evaluate(load_trained(run), Store.open(store), "test").figures["ged16_u"].mean
     """
     if samples < PAPERS_DRAWS:
-        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} samples an image, came {samples}.")
+        raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} draws per image, got `samples` {samples}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
     size = max(store.size) if whole else trained.record.crop
@@ -75,15 +96,19 @@ def evaluate(
 
 
 def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor | None, seed: int, size: int) -> Case:
-    """One row evaluated on its central `size` pixels, from the model's weighted masks [1, S, H, W] and the pixels' class
-    probabilities [1, K, H, W] that it states without a draw, if it does.
+    """One row evaluated on its central `size` pixels.
+
+    atoms: the model's weighted masks [1, S, H, W]; stated: the pixels' class probabilities [1, K, H, W] that it states
+    without a draw, None for most models.
     """
     masks = _read_masks(store, row, size)
     sides = sides_of(store, row, atoms, size, trained.calibration)
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
-        return pixel_reliability(probabilities[0].float().cpu().numpy(), masks, sides.truth, store.scored)
+        return pixel_reliability(
+            probabilities[0].float().cpu().numpy(), masks, sides.truth, store.manifest.scored_labels
+        )
 
     pixels, marked = reliability(atoms.marginal)
     index = store.index[row]
@@ -97,27 +122,27 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
         stated=None if stated is None else reliability(stated),
         ambiguity=sides.ged.ambiguity,
         disagree=sides.disagree,
-        group="all" if store.group is None else index[store.group],
+        group="all" if store.manifest.group is None else index[store.manifest.group],
         modes=_modes(sides),
     )
 
 
 def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calibration | None) -> Sides:
-    """The model's weighted masks [1, S, H, W] of a row's central `size` pixels beside its readers' masks."""
+    """The model's weighted masks [1, S, H, W] of a row's central `size` pixels, compared with its readers' masks."""
     weights = atoms.weights[0].double().cpu().numpy()
     return both_sides(
         where_it_lies(atoms.labels[0]),
         weights / weights.sum(),
         _read_masks(store, row, size),
         draws=atoms.draws,
-        odds=store.odds(np.array([row]))[0] if store.known_odds else None,
-        scored=store.scored,
+        odds=store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else None,
+        scored=store.manifest.scored_labels,
         calibration=calibration,
     )
 
 
 def _read_masks(store: Store, row: int, size: int) -> NDArray[np.uint8]:
-    """The masks [R, H, W] of those who read a row, or its modes, on its central `size` pixels."""
+    """The masks [R, H, W] of the readers of a row, or its modes, on its central `size` pixels."""
     return centre_crop(store.masks(np.array([row]))[0], size)[store.present[row]]
 
 
@@ -129,15 +154,15 @@ def _modes(sides: Sides) -> NDArray[np.float64] | None:
 
 
 def drawn_atoms(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> Atoms:
-    """The model's weighted masks for the central `size` pixels of one row, [1, S, H, W]: the same for the same seed."""
+    """The model's weighted masks [1, S, H, W] for the central `size` pixels of a row; the same seed gives the same masks."""
     return _drawn(trained, store, row, samples, seed, size)[0]
 
 
 def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Atoms, Tensor | None]:
-    """The model's weighted masks as of `drawn_atoms`, and the class probabilities [1, K, H, W] that it states outright."""
+    """The masks of `drawn_atoms`, and the class probabilities [1, K, H, W] that the model states without a draw."""
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
-    probabilities = centre_crop(store.probabilities(rows), size) if trained.record.data.probabilities else None
+    probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
         predictive = trained.predictive(image, probabilities)
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))
@@ -149,7 +174,7 @@ def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, si
 
 
 def spacing_of(store: Store, row: int) -> tuple[float, float] | None:
-    """A pixel's size (y, x): that of all crops, or the scan's own where crops kept their scans' pixels."""
+    """Pixel size (y, x) in mm: that of all crops, or the scan's own where crops kept their scans' pixels."""
     if store.spacing_mm is not None:
         return store.spacing_mm, store.spacing_mm
     y, x = (store.index[row][f"spacing_{axis}_mm"] for axis in "yx")

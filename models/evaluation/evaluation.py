@@ -1,4 +1,4 @@
-"""What an evaluation found, case by case and as figures of the whole split, and how it is written."""
+"""An evaluation: its cases, its figures of the whole split, and the files that hold them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,15 +28,20 @@ Columns = Mapping[str, list[Cell]]
 
 @dataclass(frozen=True)
 class Case:
-    """One crop: where it comes from (the store's index columns), how many readers read it, and what was found.
+    """What was found in one crop.
 
-    scores: `CASE_MEASURES`; outcome: what readers chose among the hypotheses; pixels, marked_pixels: reliability of all
-    pixels, and of those that a reader marks or the model finds likely; stated: the same two of the pixels' probabilities
-    that the model states without a draw, None for most models; ambiguity: expected distance of two of the model's masks;
-    disagree: whether the masks of two readers share nothing.
-
-    Where the truth is known, `readers` is the number of modes, and `modes` [2, R] are their true probabilities and the
-    model's; `group` is the case's value of the store's group column, "all" without one.
+    Attributes:
+        index: Where it comes from: the store's index columns.
+        readers: Number of readers who read it; where the truth is known, the number of modes (R).
+        scores: Figures by the names of `CASE_MEASURES`; nan where one is not defined.
+        outcome: Which of the hypotheses the readers' masks are nearest to.
+        pixels: Reliability of all pixels.
+        marked_pixels: Reliability of the pixels that a reader marks or the model finds likely.
+        ambiguity: Expected distance of two of the model's masks, 0..1.
+        disagree: Whether two readers' masks do not overlap at all.
+        stated: The same two reliabilities of pixel probabilities that the model states without a draw; None for most models.
+        group: The case's value in the store's group column, "all" without one.
+        modes: The modes' true probabilities and the model's [2, R]; None where the truth is not known.
     """
 
     index: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a calibration does on cases that it was not fitted on: likelihood, errors and credible sets, before and after."""
+"""How good the probabilities of hypotheses are: likelihood, calibration errors and credible sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,13 @@ from ..metrics.summary import Figure, summarise
 
 @dataclass(frozen=True)
 class Judgement:
-    """How far listed hypotheses' probabilities can be believed: figures with intervals by patient, reliability bins, sets.
+    """How well the probabilities of listed hypotheses agree with what readers drew.
 
-    figures: "nll" (nats a reader), "brier", "ece" of all listed hypotheses and the residual, "top_ece" of the first;
-    bins: "hypotheses" and "top"; coverage: of the credible sets of each level.
+    Attributes:
+        figures: Figures with intervals by patient: "nll" (nats per reader), "brier", "ece" of all listed hypotheses and
+            the residual, "top_ece" of the first hypothesis.
+        bins: Reliability bins of "hypotheses" and "top".
+        coverage: What credible sets of each level state and hold.
     """
 
     figures: dict[str, Figure]
@@ -26,7 +29,16 @@ class Judgement:
 
 
 def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> Judgement:
-    """Judge what readers of cases [N] of `patients` [N] chose among all hypotheses; `seed` is the bootstrap's."""
+    """Judge the probabilities of all hypotheses by what readers chose among them.
+
+    Args:
+        found: The outcome of each case [N].
+        patients: The patient of each case [N].
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Figures with 95 % intervals by patient, reliability bins and credible sets.
+    """
     listed = [one.first() for one in found]
     bins = hypothesis_bins(listed)
     scores = {"nll": np.array([nll(one) for one in listed]), "brier": np.array([brier(one) for one in listed])}
@@ -42,5 +54,5 @@ def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> J
 
 
 def recalibrated(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
-    """The same cases with the calibrated probabilities of all hypotheses."""
+    """The same cases with calibrated probabilities for all hypotheses."""
     return [one.believed(calibration.probabilities(one.probabilities, one.empty)) for one in found]

@@ -1,4 +1,4 @@
-"""From the cases of a split to its figures: means of what each case has, and what only all cases together have."""
+"""From the cases of a split to its figures: means over the cases, and figures that only all cases together have."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ ECE = {  # the figure of each kind of bins
 
 
 def figures(cases: Sequence[Case], seed: int) -> dict[str, Figure]:
-    """Every figure of the catalogue; `seed` is that of the bootstrap."""
+    """Every figure of the catalogue, with its interval; `seed` is that of the bootstrap."""
     patients = [case.index["patient"] for case in cases]
     found = {
         name: summarise(np.array([case.scores[name] for case in cases]), patients, np.random.default_rng(seed))
@@ -52,7 +52,7 @@ def modes(cases: Sequence[Case]) -> Mapping[str, Group]:
 
 
 def _bins(cases: Sequence[Case]) -> dict[str, list[Bins]]:
-    """Each case's bins of each kind."""
+    """The bins of each case, by kind."""
     found = {
         **hypothesis_bins([case.outcome for case in cases]),
         "pixels": [case.pixels for case in cases],

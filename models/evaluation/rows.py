@@ -1,4 +1,4 @@
-"""What a run is evaluated on: which store, whether the model can read it, which rows."""
+"""The data of an evaluation: the store, whether the model can read it, and the rows of a split."""
 
 from pathlib import Path
 
@@ -13,59 +13,85 @@ from ..runs.trained import Trained
 
 
 def data_for(record: RunRecord, path: Path | None = None) -> Store:
-    """The data set to evaluate a run on: the one at `path`, or the run's own where it lay when the run was trained.
+    """Open the data set to evaluate a run on.
 
-    Raises InputError when there is none, DataError when the run's own is no longer what the run was trained on.
+    Args:
+        record: The run's record.
+        path: A dataset store; None for the one that the run was trained on, at the place where it was then.
+
+    Returns:
+        The opened store.
+
+    Raises:
+        InputError: There is no store at that place.
+        DataError: The run's own store has changed since the training.
     """
     if path is not None:
         return Store.open(path)
     own = Path(record.data.path)
     if not record.data.path:
-        raise InputError("The model was shared without its data set: say with --data which to use.")
+        raise InputError("The model was shared without its data set: give a dataset store as `data`.")
     if not own.exists():
-        raise InputError(f"The run's data set is no longer at {own}: say with --data where it is.")
+        raise InputError(f"The run's data set is no longer at {own}: give its place as `data`.")
     store = Store.open(own)
     if store.content_hash != record.data.content_hash:
         raise DataError(
-            f"The data set at {own} has changed since the run was trained on it: restore it, or say with --data {own} "
-            "that it is to be evaluated on as other data."
+            f"The data set at {own} has changed since the run was trained on it: restore it, or give {own} as `data` to "
+            "evaluate on the changed data."
         )
     return store
 
 
 def check_data(trained: Trained, store: Store) -> None:
-    """Raise a DataError when a model cannot read a store: channels, classes, class probabilities, unit of intensity."""
+    """Check that a model can read a store.
+
+    Raises:
+        DataError: Channels, classes, class probabilities or the unit of intensity differ.
+    """
     data = trained.record.data
     if store.channels != data.channels:
         raise DataError(
-            f"The model reads {data.channels} channels, the images of {store.path} have {store.channels}: "
+            f"The model reads {data.channels} channels, but the images of {store.path} have {store.channels}: "
             "evaluate on data like the model's own."
         )
     if store.class_names != data.class_names:
         raise DataError(
-            f"The model knows the classes {', '.join(data.class_names)}, {store.path} has {', '.join(store.class_names)}: "
+            f"The model knows the classes {', '.join(data.class_names)}, but {store.path} has {', '.join(store.class_names)}: "
             "evaluate on data like the model's own."
         )
-    if data.probabilities and not store.has_probabilities:
+    if data.probabilities and not store.manifest.has_class_probabilities:
         raise DataError(
-            f"The model reads the class probabilities of another segmenter, {store.path} holds none: make the dataset "
+            f"The model reads the class probabilities of another segmenter, but {store.path} holds none: make the dataset "
             "with them."
         )
     if store.intensity.unit != data.intensity.unit:
         raise DataError(
-            f"The model reads intensities in {data.intensity.unit}, {store.path} holds "
+            f"The model reads intensities in {data.intensity.unit}, but {store.path} holds "
             f"{store.intensity.unit}: evaluate on data like the model's own."
         )
 
 
 def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[np.intp]:
-    """The rows of a split that a reader read, at most `limit` of them, spread evenly; InputError when there are none."""
+    """Choose the rows of a split that at least one reader read.
+
+    Args:
+        store: The data set.
+        split: "train", "val", "test" or "all".
+        limit: The most rows to choose, spread evenly over the split; None for all.
+
+    Returns:
+        Row numbers [N], ascending.
+
+    Raises:
+        UsageError: `limit` is below 1.
+        InputError: The split has no such row.
+    """
     if limit is not None and limit < 1:
-        raise UsageError(f"The limit must be at least one case, came {limit}.")
+        raise UsageError(f"`limit` must be at least 1, got {limit}.")
     rows = store.rows(split)
     rows = rows[store.present[rows].any(1)]
     if len(rows) == 0:
-        raise InputError(f"The split {split!r} of {store.path} has no case: choose another --split.")
+        raise InputError(f"The split {split!r} of {store.path} has no case: choose another `split`.")
     if limit is None or limit >= len(rows):
         return rows
     return rows[np.arange(limit) * len(rows) // limit]

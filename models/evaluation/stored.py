@@ -1,4 +1,4 @@
-"""Evaluations read back from their folders, as `ambiseg evaluate` wrote them."""
+"""Evaluations read back from the folders that `ambiseg evaluate` wrote."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,15 @@ from .summary_document import AGAIN, SUMMARY, EvaluationSummary
 
 @dataclass(frozen=True)
 class StoredEvaluation:
-    """An evaluation as it lies in `folder`.
+    """An evaluation that was read from its folder.
 
-    name: the run's; about: what `summary.json` says; rows, patients [N]: each case's row in the data set and its patient;
-    scores: each case's figures [N] by the names of `CASE_MEASURES`, nan where one is not defined.
+    Attributes:
+        name: Name of the run, or its folder where several runs share the name.
+        folder: Folder of the evaluation.
+        about: The content of `summary.json`.
+        rows: Row of each case [N] in the data set, as text.
+        patients: Patient of each case [N].
+        scores: Figures of the cases [N] by the names of `CASE_MEASURES`; nan where one is not defined.
     """
 
     name: str
@@ -32,9 +37,18 @@ class StoredEvaluation:
 
 
 def read_evaluation(path: Path, split: str) -> StoredEvaluation:
-    """The evaluation of a run folder on `split`, or the evaluation that lies in `path` itself, whatever its split.
+    """Read an evaluation.
 
-    Raises InputError where there is none, DataError for one that is damaged or of another version.
+    Args:
+        path: A run folder, or the folder of an evaluation.
+        split: The split whose evaluation to read from a run folder; an evaluation's own folder is read whatever its split.
+
+    Returns:
+        The evaluation with its cases.
+
+    Raises:
+        InputError: There is no evaluation.
+        DataError: It is damaged, or of another version.
     """
     folder = _folder(path, split)
     about = EvaluationSummary.read(folder)
@@ -50,9 +64,22 @@ def read_evaluation(path: Path, split: str) -> StoredEvaluation:
 
 
 def read_evaluations(paths: Sequence[Path], split: str) -> tuple[StoredEvaluation, ...]:
-    """Two or more evaluations, each with a name of its own: runs of the same name are called by their folders."""
+    """Read two or more evaluations to be compared.
+
+    Args:
+        paths: Run folders, or folders of evaluations.
+        split: The split whose evaluations to read from run folders.
+
+    Returns:
+        The evaluations in the same order. Runs that share a name are called by their folders.
+
+    Raises:
+        UsageError: There are fewer than two, or one is given twice.
+        InputError: There is no evaluation.
+        DataError: One is damaged, or of another version.
+    """
     if len(paths) < 2:
-        raise UsageError(f"A comparison needs two runs or more, came {len(paths)}.")
+        raise UsageError(f"A comparison needs two runs or more, got {len(paths)}.")
     found = [read_evaluation(path, split) for path in paths]
     for number, one in enumerate(found):
         if any(one.folder.resolve() == other.folder.resolve() for other in found[:number]):
@@ -73,14 +100,14 @@ def _folder(path: Path, split: str) -> Path:
             return folder
     if (path / "run.json").is_file():
         raise InputError(
-            f"{path} has not been evaluated on the split {split!r}: run `ambiseg evaluate {path} --split {split}` first."
+            f"{path} has not been evaluated on {split!r}: run `ambiseg evaluate {path}` first, with {split!r} as `split`."
         )
     raise InputError(f"{path} is neither a run nor an evaluation: expected a folder with run.json, or with {SUMMARY}.")
 
 
 def _cases(path: Path) -> Table:
     """The table of cases, one at least."""
-    table = read_table(path, "a row a case")
+    table = read_table(path, "one row per case")
     table.need("row", "patient")
     if not table.rows:
         raise DataError(f"{path} holds no case: {AGAIN}.")

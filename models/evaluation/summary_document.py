@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
@@ -11,7 +19,16 @@ from ..metrics.summary import FigureSummary
 
 SUMMARY = "summary.json"
 AGAIN = "run `ambiseg evaluate` again"
+FIXED_DRAWS = "for this many draws per image; for exact weights resampled"
+# Version 0.1.0 described the same estimators in other words; its evaluations stay comparable.
+EARLIER_WORDS = {" ".join(("of so many", "draws", "an image; of exact weights resampled")): FIXED_DRAWS}
 UNKNOWN = ("floor", "modes")  # written only where the masks' probabilities are known
+
+
+def _in_todays_words(estimators: dict[str, str]) -> dict[str, str]:
+    """Descriptions of estimators as this version words them."""
+    return {name: EARLIER_WORDS.get(words, words) for name, words in estimators.items()}
+
 
 Natural = Annotated[int, Field(ge=0)]
 
@@ -85,7 +102,7 @@ class EvaluationAbout(BaseModel):
     """Draws per image, or the most masks that were taken of a model with exact weights."""
     seed: Natural
     """Seed of the draws and of the bootstrap."""
-    estimators: dict[str, str]
+    estimators: Annotated[dict[str, str], AfterValidator(_in_todays_words)]
     """How figures are computed. Only evaluations with the same estimators are comparable."""
     cases: Natural
     """Number of cases evaluated."""

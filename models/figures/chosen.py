@@ -1,4 +1,4 @@
-"""The cases that a report shows: those on which a model does best, as usual, and worst, drawn again as they were drawn."""
+"""The cases that a report shows: the best, median and worst ones, with the same draws as in the evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW, Store
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.hypotheses import Hypotheses
@@ -21,12 +22,19 @@ SHOWN = 3  # cases of each kind
 
 @dataclass(frozen=True)
 class Panel:
-    """What there is to see of one case.
+    """What a report shows of one case.
 
-    name: its row in the data set and its name there; distance: its figure by which cases are sorted; image [H, W] or
-    [H, W, 3] in 0..1; step_mm: a pixel's size (y, x), None where it is not known; masks [R, H, W] with weights `truth`
-    [R]: the readers', or, where the truth is `known`, all masks that can be drawn; hypotheses: those listed; outcome:
-    what readers chose among them; marginal [H, W]: the model's probability of any foreground class.
+    Attributes:
+        name: Its row in the data set and its name there.
+        distance: The figure by which cases are sorted.
+        image: [H, W] or [H, W, 3] in 0..1.
+        step_mm: Pixel size (y, x) in mm; None where it is not known.
+        known: Whether the truth is known; then `masks` are all masks that can be drawn.
+        masks: The readers' masks [R, H, W].
+        truth: The weights of `masks` [R].
+        hypotheses: The listed hypotheses.
+        outcome: What readers chose among them.
+        marginal: The model's probability of any foreground class [H, W].
     """
 
     name: str
@@ -42,14 +50,14 @@ class Panel:
 
 
 def sorting_figure(evaluation: Evaluation) -> str:
-    """The figure by which cases are best or worst: the unbiased GED of the weighted masks, with single readers the V."""
+    """The figure that sorts cases: the unbiased GED of the weighted masks, or the V-statistic with single readers."""
     return "ged_u" if evaluation.figures["ged_u"].cases else "ged_v"
 
 
 def chosen_cases(evaluation: Evaluation, shown: int = SHOWN) -> Mapping[str, Sequence[Case]]:
     """At most `shown` cases under each of "best", "median" and "worst" by their GED; no case twice.
 
-    The best come first and the worst last; of few cases a third is best, a third worst, but one at least is best.
+    The best come first and the worst last. Of few cases a third is best and a third worst, but at least one is best.
     """
     figure = sorting_figure(evaluation)
     known = [case for case in evaluation.cases if not np.isnan(case.scores[figure])]
@@ -91,7 +99,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
         distance=case.scores[sorting_figure(evaluation)],
         image=_shown(centre_crop(store.images(np.array([row]))[0], size), store.intensity.unit),
         step_mm=spacing_of(store, row),
-        known=store.known_odds,
+        known=store.manifest.known_odds,
         masks=sides.masks,
         truth=sides.truth,
         hypotheses=sides.hypotheses.first(TOP),
@@ -101,7 +109,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
 
 
 def case_name(case: Case) -> str:
-    """The case's row, and its name unless that says who the patient is."""
+    """The case's row, and its name unless that identifies the patient."""
     name, patient = case.index["case"], case.index["patient"]
     return f"row {case.index['row']}" + ("" if patient in name or name in patient else f", {name}")
 

@@ -1,4 +1,4 @@
-"""A comparison as a forest plot: each figure's mean differences with their intervals."""
+"""A comparison as a forest plot: the mean differences of each figure with their intervals."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ WIDTH, ROW, GAP, FOOT = 3.2, 0.34, 0.7, 0.65  # inches: a panel, a pair of runs 
 
 
 def draw_differences(comparison: Comparison, note: str) -> "Figure":
-    """A panel a figure, a line a pair of runs; `note` stands above them.
+    """Draw one panel per figure, with one line per pair of runs; `note` stands above them.
 
-    The dot is the pair's mean difference, second run less first, the bar its 95 % bootstrap interval by patient. The colours
-    say which run is better after correction for all tests; undecided also stands for figures of which neither way is better.
+    The dot is the pair's mean difference, second run less first, and the bar is its 95 % bootstrap interval by patient. The
+    colours show which run is better after correction for all tests. "Undecided" includes figures that have no better way.
     """
     from matplotlib.lines import Line2D
 

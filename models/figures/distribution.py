@@ -1,4 +1,4 @@
-"""How a figure is distributed over cases: letter-value plots (Hofmann, Wickham and Kafadar 2017), a row a distribution."""
+"""How a figure is distributed over cases: letter-value plots (Hofmann, Wickham and Kafadar 2017), one row per distribution."""
 
 import math
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEAST = 8  # cases beyond a box's ends, for its ends to be worth drawing
+LEAST = 8  # cases beyond the ends of a box that is drawn
 FEW = 40  # cases that are shown one by one
 WIDTH, ROW = 8.2, 0.62  # inches
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure's values [N], one a case and nan where not defined; its mean with the interval; a perfect model's mean."""
+    """A figure's values [N], one per case and nan where not defined; its mean and interval; a perfect model's mean."""
 
     values: NDArray[np.float64]
     summary: Summary
@@ -43,7 +43,7 @@ class Spread:
 
 
 def draw_distributions(spreads: Mapping[str, Spread], title: str, note: str, axis: str) -> "Figure":
-    """A row each: nested boxes of the values' letter values, a line at the median, a dot at the mean with its interval.
+    """Draw one row per spread: nested boxes of letter values, a line at the median, a dot at the mean with its interval.
 
     title, note: above the picture; axis: what the values are. Spreads without a value are left out.
     """
@@ -80,7 +80,7 @@ def draw_distributions(spreads: Mapping[str, Spread], title: str, note: str, axi
 
 
 def _outlined(line: "object") -> None:
-    """A dark rim, without which the median's white line could not be seen on white."""
+    """Add a dark rim, so that the white line of the median is visible on white."""
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
 
@@ -91,7 +91,10 @@ def _outlined(line: "object") -> None:
 def letter_values(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ends [depth, 2] of the boxes that hold the middle 1/2, 3/4, 7/8, ... of the values [N], the innermost first.
 
-    As many as leave `LEAST` values on each side beyond the last, one at least.
+    There are as many boxes as leave `LEAST` values on each side beyond the last, but at least one.
+
+    >>> letter_values(np.arange(9.0)).tolist()
+    [[2.0, 6.0]]
     """
     depth = max(1, int(math.log2(max(len(values) / LEAST, 2))) - 1)
     tails = 0.5 ** np.arange(2, depth + 2)
@@ -113,7 +116,7 @@ def _row(panel: "Axes", place: int, one: Spread) -> None:
 
 
 def _mean(panel: "Axes", place: int, one: Spread) -> None:
-    """The mean with its interval just above the boxes, with its value; a perfect model's mean."""
+    """The mean, its interval and its value just above the boxes, and a perfect model's mean."""
     mean, low, high = one.summary.mean, one.summary.low, one.summary.high
     level = place - 0.36
     if not math.isnan(low):

@@ -1,7 +1,7 @@
-"""Whether a model's masks differ as much as the readers' do, and how far they lie from them: the three terms of GED.
+"""Whether a model's masks differ as much as the readers' masks do, and how far they are from them: the three terms of GED.
 
-All terms are unbiased, without self-pairs (see `metrics.distances`), so that a perfect model of independent readers lies on
-the diagonals on average whatever the numbers of draws and readers; a single case may lie on either side.
+All terms are unbiased, without self-pairs (see `metrics.distances`), so a perfect model of independent readers lies on
+the diagonals on average, for any numbers of draws and readers. A single case may lie on either side.
 """
 
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ MANY = 300  # cases from which on points are paler
 
 
 def draw_diversity(evaluation: Evaluation) -> "Figure":
-    """Two panels, a point a case: the model's diversity against the readers', and the distance between model and readers
-    against the mean of both diversities, where GED is twice the height above the diagonal.
+    """Draw two panels with one point per case: the model's diversity against the readers', and the distance between model
+    and readers against the mean of both diversities. In the second, GED is twice the height above the diagonal.
     """
     model, readers, overlap = terms(evaluation)
     figure = new_figure(
@@ -34,7 +34,7 @@ def draw_diversity(evaluation: Evaluation) -> "Figure":
     place_panels(figure, 0.65, 0.55, wspace=0.26)
     if not len(model):
         for panel in (left, right):
-            nothing_to_show(panel, "not defined: a single reader a case")
+            nothing_to_show(panel, "not defined: a single reader per case")
         return figure
     _points(left, readers, model)
     heading(left, "Do the masks differ as the readers' do?")

@@ -1,7 +1,7 @@
-"""The gallery of a finite model: what its most frequent codes, heads or members draw on several images.
+"""The gallery of a model with finitely many masks: what its most frequent codes, heads or members draw on several images.
 
-As figure 5b of Modal Uncertainty Estimation (Qiu and Lui 2020): a row an image, a column an atom, and nothing where the
-atom is all but impossible for the image.
+It follows figure 5b of Modal Uncertainty Estimation (Qiu and Lui 2020): one row per image, one column per atom, and a blank
+cell where the atom is nearly impossible for the image.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,8 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store.store import IGNORE, LUNG_WINDOW, Store
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
@@ -39,9 +40,15 @@ DIM = 0.8  # of the image below a mask, so that outlines and numbers stand out
 class Gallery:
     """Some images of a split, their readers' masks, and what the model's most frequent atoms draw on them.
 
-    title and note: what stands above the picture; images [I, H, W] scaled to 0..1; readers: for each image its readers' label
-    maps [R, H, W]; atoms [A] numbers of the atoms, most frequent first; frequencies [A]: their probabilities' means over
-    the whole split; masks [I, A, H, W] label maps; probabilities [I, A].
+    Attributes:
+        title: Title of the picture.
+        note: Text below the title.
+        images: [I, H, W], scaled to 0..1.
+        readers: For each image its readers' label maps [R, H, W].
+        atoms: Numbers of the atoms [A], the most frequent first.
+        frequencies: Mean probability of each atom [A] over the whole split.
+        masks: Label maps [I, A, H, W].
+        probabilities: [I, A].
     """
 
     title: str
@@ -64,14 +71,23 @@ def make_gallery(
     atoms: int = 8,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gallery:
-    """The most frequent atoms of a model on a split, and what they draw on `images` images spread evenly over it.
+    """Find the most frequent atoms of a model on a split, and what they draw on images spread evenly over it.
 
-    At most `atoms` of them, and none that would be blank on average.
-    Raises UsageError for a method that only draws and so has no atoms, and for fewer than one image or atom; InputError
-    for a split without images; DataError for data that the model cannot read.
+    Args:
+        trained: A model with finitely many masks.
+        store: The data set.
+        split: "train", "val", "test" or "all".
+        images: Number of images.
+        atoms: The most atoms; atoms that would be blank on average are left out.
+        on_progress: Called with (images read, images in all).
+
+    Raises:
+        UsageError: The method draws from a continuous distribution, or `images` or `atoms` is below 1.
+        InputError: The split has no images.
+        DataError: The model cannot read the data.
     """
     if min(images, atoms) < 1:
-        raise UsageError(f"A gallery shows at least one image and one atom, came {images} and {atoms}.")
+        raise UsageError(f"`images` and `atoms` must be at least 1, got {images} and {atoms}.")
     check_data(trained, store)
     rows, chosen = chosen_rows(store, split), chosen_rows(store, split, images)
     total = np.zeros(())
@@ -83,7 +99,7 @@ def make_gallery(
     masks, probabilities = _drawn(trained, store, chosen, top)
     return Gallery(
         title=f"{trained.name}: its most frequent masks",
-        note=f"{trained.method.name} on {store.manifest['name']}, {split}. Above a column: the mask's number of {len(total)}, "
+        note=f"{trained.method.name} on {store.manifest.name}, {split}. Above a column: the mask's number of {len(total)}, "
         f"its mean\nprobability over {counted(len(rows), 'image')}. "
         f"Blank: less than {100 * BLANK:.2f} % probable for the image.",
         images=_shown(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
@@ -99,12 +115,12 @@ def make_gallery(
 
 
 def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[tuple[int, FinitePredictive]]:
-    """The predictive distributions of the rows, some at a time, each with how many rows are done."""
+    """The predictive distributions of the rows in batches, each with the number of rows done."""
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         part = rows[start : start + IMAGES_AT_ONCE]
         images = centre_crop(store.images(part), trained.record.crop)
         given = trained.record.data.probabilities
-        probabilities = centre_crop(store.probabilities(part), trained.record.crop) if given else None
+        probabilities = centre_crop(store.class_probabilities(part), trained.record.crop) if given else None
         predictive = trained.predictive(images, probabilities)
         if not isinstance(predictive, FinitePredictive):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Mode probabilities against the truth, where it is known: bars by group while there are few, else points."""
+"""Mode probabilities against the known truth: bars by group where there are few, else points."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ COLUMNS = 3
 
 
 def draw_modes(groups: Mapping[str, Group], named_by: str) -> "Figure":
-    """A panel a group: a bar for each mode's mean probability, a line where the truth is, and what is like no mode.
+    """Draw one panel per group: a bar for each mode's mean probability, a line at the truth, and a bar for other masks.
 
-    named_by: what the groups are. With many modes or groups a point a mode and group, the model's against the truth.
+    named_by: what the groups are. With many modes or groups there is one point per mode and group, the model's against the
+    true probability.
     """
     modes = max(len(group.truth) for group in groups.values())
     note = f"mean over the cases of each {named_by}" if len(groups) > 1 else "mean over all cases"

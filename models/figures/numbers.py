@@ -1,4 +1,4 @@
-"""Numbers as people read them, in tables of the command line and of pages."""
+"""Numbers as text, for tables of the command line and of pages."""
 
 import math
 
@@ -11,7 +11,7 @@ def decimals(value: float) -> str:
     >>> decimals(0.12345), decimals(float("nan"))
     ('0.123', '-')
     """
-    return "-" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}"  # + 0.0: what rounds to 0 has no minus
+    return "-" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}"  # + 0.0: a value that rounds to 0 has no minus
 
 
 def interval(figure: Figure) -> str:
@@ -20,12 +20,20 @@ def interval(figure: Figure) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference, with its sign and four decimals, without the zero before the point; a dash where there is none."""
+    """A difference with its sign and four decimals, without the zero before the point; a dash where it is not defined.
+
+    >>> signed(0.01234), signed(-1.5)
+    ('+.0123', '-1.5000')
+    """
     return "-" if math.isnan(value) else f"{round(value, 4) + 0.0:+.4f}".replace("0.", ".", 1)
 
 
 def p_value(value: float) -> str:
-    """A probability of a test with four decimals, without the zero before the point; a dash where there is none."""
+    """A p-value with four decimals, without the zero before the point; a dash where it is not defined.
+
+    >>> p_value(0.0312), p_value(1e-9)
+    ('.0312', '< .0001')
+    """
     if math.isnan(value):
         return "-"
     return "< .0001" if value < 0.0001 else f"{value:.4f}".replace("0.", ".", 1)

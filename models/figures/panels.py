@@ -21,13 +21,13 @@ READERS, MODEL = "#ffd166", "#4cc9f0"  # outlines in images of two classes; of m
 HYPOTHESES = 4
 OUTLINED = 4  # foreground classes up to which masks are outlines; with more they are coloured in
 TILE, GAP, LABEL, WORDS, HEAD, EDGE = 1.4, 0.1, 1.3, 0.36, 0.66, 0.12  # inches
-MARGIN, SMALLEST = 0.25, 20  # about what is marked: share of its side, pixels in a field of view
+MARGIN, SMALLEST = 0.25, 20  # room about the marks (a share of their side), pixels in a field of view
 COLUMNS = 3 + HYPOTHESES
 
 
 def draw_cases(panels: Sequence[Panel], title: str, note: str) -> "Figure":
-    """A row a case: image, all readers' outlines, probability of foreground, the most probable hypotheses, each with the
-    model's probability and the share of readers whose mask is nearest to it.
+    """Draw one row per case: image, all readers' outlines, probability of foreground, and the most probable hypotheses, each
+    with the model's probability and the share of readers whose mask is nearest to it.
     """
     width = LABEL + COLUMNS * (TILE + GAP) + EDGE
     height = HEAD + len(panels) * (TILE + WORDS) + EDGE
@@ -87,7 +87,7 @@ def _field(panel: Panel, step: Step) -> Field:
 
 
 def _readers(tile: "Axes", panel: Panel, step: Step, few: bool) -> None:
-    """All readers' masks, and how many of them are empty; of many classes the most probable mask alone."""
+    """All readers' masks, and how many of them are empty; with many classes only the most probable mask."""
     read = panel.masks[panel.truth > 0]
     if not few:
         _mask(tile, panel.masks[panel.truth.argmax()], step, few, READERS)
@@ -133,11 +133,11 @@ def _coloured(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _words(tile: "Axes", first: str, second: str = "", *, bold: bool = False) -> None:
-    """What stands above a tile."""
+    """Write the titles above a tile."""
     tile.set_title(first, fontsize=9.5, color=INK, loc="left", pad=4, weight="bold" if bold else "normal")
     tile.set_title(second, fontsize=8.5, color=PALE, loc="right", pad=4)
 
 
 def _choosers(panel: Panel) -> str:
-    """Whose choice stands beside the model's probability."""
+    """Whose choice is compared with the model's probability."""
     return "truth" if panel.known else "readers"

@@ -1,4 +1,4 @@
-"""A picture on a page: what it is called, how it is read, and the image itself."""
+"""A picture on a page: its title, how to read it, and the image itself."""
 
 import base64
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, in the order of its report, each with a caption that says how to read it."""
+"""The pictures of an evaluation in the order of its report, each with a caption that explains it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SPREADS = ("ged16_v", "ged16_u", "ged_u")
 KNOWN_FLOOR = "A perfect model's unbiased GED is 0 on average, so single cases lie on both sides of it."
 READERS_FLOOR = (
-    "A perfect model's unbiased GED is 0 on average if each image's readers are independent given the image, and below 0 where "
-    "images are there because one of them marked something; single cases lie on both sides."
+    "A perfect model's unbiased GED is 0 on average if each image's readers are independent given the image. It is below 0 "
+    "where images were selected because one of them marked something. Single cases lie on both sides."
 )
 PIXELS = {
     "pixels": "All pixels",
@@ -37,7 +37,7 @@ PIXELS = {
     "stated_pixels": "All, as stated",
     "stated_marked_pixels": "Marked, as stated",
 }
-STATED = " As stated: the probabilities that the model gives without a draw, beside those that its masks come to."
+STATED = " As stated: the probabilities that the model gives without a draw, beside those computed from its masks."
 CASES = {
     "best": "The cases with the lowest GED",
     "median": "Cases about the median GED",
@@ -73,17 +73,17 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "ged",
         title,
-        "A row an estimator. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
-        "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. "
+        "One row per estimator. The dark box holds the middle half of the cases, and each paler box half of those left; dots "
+        "are the rest. The orange dot is the mean with its 95 % interval by patient. Lower is better. "
         + (KNOWN_FLOOR if about.known_odds else READERS_FLOOR),
         draw_distributions(_spreads(evaluation), title, note, "squared GED"),
     )
     yield (
         "diversity",
         "Diversity and distance",
-        "A point a case. Left: on the diagonal the model's masks differ as much as the readers' do; above it the model hedges, "
-        "below it it is too sure. Right: GED is twice the height above the diagonal. With few readers single cases scatter; "
-        "look at the mean.",
+        "One point per case. Left: on the diagonal the model's masks differ as much as the readers' do. Above it the model is "
+        "too diverse, below it the model is too sure. Right: GED is twice the height above the diagonal. With few readers "
+        "single cases scatter; look at the mean.",
         draw_diversity(evaluation),
     )
     events = "what the truth is" if about.known_odds else "what readers drew"
@@ -91,8 +91,8 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "reliability-hypotheses",
         "Reliability of hypotheses",
-        "Hypotheses (with \"none of these\") by their stated probability: on the diagonal they are chosen as often as said. "
-        "Orange bars are the differences whose weighted mean is the ECE; pale dots stand for fewer than ten hypotheses.",
+        "Hypotheses (with \"none of these\") by their stated probability. On the diagonal they are chosen as often as stated. "
+        "Orange bars are the differences whose weighted mean is the ECE. Pale dots stand for fewer than ten hypotheses.",
         draw_reliability(
             {"All hypotheses": bins["hypotheses"], "Top hypothesis": bins["top"]},
             "Reliability of hypotheses", f"stated probability against {events}; {kind}", events="hypotheses",
@@ -101,8 +101,8 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
     yield (
         "reliability-pixels",
         "Reliability of pixels",
-        "Pixels by the model's probability of foreground. Most are background that nobody doubts, so the ECE of all pixels is "
-        "small for every model; that of the pixels that a reader or the model marks says more."
+        "Pixels by the model's probability of foreground. Most are undisputed background, so the ECE of all pixels is small "
+        "for every model. The ECE of the pixels that a reader or the model marks is more informative."
         + (STATED if "stated_pixels" in bins else ""),
         draw_reliability(
             {title: bins[kind] for kind, title in PIXELS.items() if kind in bins},
@@ -113,8 +113,8 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
         yield (
             "modes",
             "Mode probabilities",
-            "How probable the model finds each mask that can be drawn, beside how probable it is: bars should end at the "
-            "lines, or points lie on the diagonal.",
+            "The model's probability of each mask that can be drawn, beside the true one. Bars should end at the lines, or "
+            "points lie on the diagonal.",
             draw_modes(evaluation.modes, about.group or "case"),
         )
 
@@ -137,7 +137,8 @@ def _cases(
     evaluation: Evaluation, kinds: Mapping[str, Sequence[Case]], trained: Trained, store: Store
 ) -> Iterator[Drawn]:
     """The pictures of single cases, of each kind of `chosen_cases`."""
-    choice = "how probable what is nearest to it truly is" if store.known_odds else "the share of readers nearest to it"
+    known = store.manifest.known_odds
+    choice = "the true probability of what is nearest to it" if known else "the share of readers nearest to it"
     label = MEASURES[sorting_figure(evaluation)].label.format(weights=weights_of(evaluation.about))
     for kind, cases in kinds.items():
         title = CASES[kind]
@@ -146,7 +147,7 @@ def _cases(
             f"cases-{kind}",
             title,
             f"Chosen by {label}. From the left: the image, all masks that "
-            f"{'can be drawn' if store.known_odds else 'readers drew'}, the model's probability of foreground, and the "
+            f"{'can be drawn' if known else 'readers drew'}, the model's probability of foreground, and the "
             "hypotheses, the most probable first.",
             draw_cases(case_panels(trained, store, evaluation, cases), title, note),
         )

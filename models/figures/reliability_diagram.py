@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often what was given a probability came true (DeGroot and Fienberg 1983)."""
+"""Reliability diagrams: how often events of a given probability happened (DeGroot and Fienberg 1983)."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 10  # a bin with fewer events is drawn pale: chance plays a large part in it
-WIDTH = 4.6  # inches a panel
+WIDTH = 4.6  # inches per panel
 
 
 def draw_reliability(bins: Mapping[str, Bins], title: str, note: str, *, events: str) -> "Figure":
-    """A panel a named set of bins, as all beside top hypotheses, or before beside after calibration.
+    """Draw one panel per set of bins, for example before and after calibration.
 
-    Above: observed frequency against predicted probability, with bars to the diagonal where they differ, pale for fewer
-    than `FEW` events; below: how many `events` each bin holds, on a logarithmic axis.
+    The upper part shows observed frequency against predicted probability, with bars to the diagonal; bins with fewer than
+    `FEW` events are pale. The lower part shows how many `events` each bin holds, on a logarithmic axis.
     """
     figure = new_figure(WIDTH * max(len(bins), 2) * (1 if len(bins) > 1 else 0.62), 5.6, title, note)
     panels = figure.subplots(2, len(bins), squeeze=False, height_ratios=(3.4, 1))
@@ -45,8 +45,8 @@ def _diagram(panel: "Axes", counts: "Axes", name: str, bins: Bins, events: str) 
     panel.plot(x, y, color=BLUE, linewidth=1, alpha=0.5)
     for some, colour in ((few, STONE), (~few, BLUE)):
         panel.plot(x[some], y[some], "o", color=colour, markersize=6.5, markeredgecolor="white")
-    panel.text(0.03, 0.95, "more often than said", fontsize=8.5, color=PALE, va="top")
-    panel.text(0.97, 0.05, "less often than said", fontsize=8.5, color=PALE, ha="right")
+    panel.text(0.03, 0.95, "more often than stated", fontsize=8.5, color=PALE, va="top")
+    panel.text(0.97, 0.05, "less often than stated", fontsize=8.5, color=PALE, ha="right")
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.03, 1.03))
     _ticks(panel, named=False)
     panel.set_yticks((0, 0.25, 0.5, 0.75, 1), ("0", ".25", ".5", ".75", "1"))

@@ -1,4 +1,4 @@
-"""How the pictures of a report look: one palette that colour-blind people can read, few lines, words in two greys."""
+"""The look of all pictures: one palette that colour-blind people can read, few lines, words in two greys."""
 
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE = "#22252b", "#7a808c"  # words, and words that stand back
-BLUE, ORANGE, STONE = "#2b6cb0", "#e07a3f", "#b8b2a7"  # the model, what is to be seen first, what is behind
+INK, PALE = "#22252b", "#7a808c"  # main text, secondary text
+BLUE, ORANGE, STONE = "#2b6cb0", "#e07a3f", "#b8b2a7"  # the model, what matters most, background
 LIGHT_BLUE = "#d4e3f3"
 GRID, RULE = "#e8e8e8", "#bbbbbb"
 DPI = 130
@@ -29,7 +29,7 @@ def new_figure(width: float, height: float, title: str, note: str) -> "Figure":
 def place_panels(
     figure: "Figure", left: float, bottom: float, right: float = 0.2, top: float = HEAD + HEADING, **gaps: float
 ) -> None:
-    """Keep room about the panels, in inches; `gaps` are those of `subplots_adjust`."""
+    """Set the room about the panels, in inches; `gaps` are those of `subplots_adjust`."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **gaps)
 
@@ -50,13 +50,13 @@ def heading(panel: "Axes", title: str, note: str = "") -> None:
 
 
 def name_axes(panel: "Axes", x: str = "", y: str = "") -> None:
-    """What the axes show."""
+    """Label the axes."""
     panel.set_xlabel(x, fontsize=9, color=PALE)
     panel.set_ylabel(y, fontsize=9, color=PALE)
 
 
 def nothing_to_show(panel: "Axes", why: str) -> None:
-    """An empty panel that says why it is empty."""
+    """Make a panel empty, with the reason in its middle."""
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
     panel.text(0.5, 0.5, why, transform=panel.transAxes, ha="center", va="center", fontsize=9, color=PALE)

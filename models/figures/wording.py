@@ -1,4 +1,4 @@
-"""What evaluations say about the data behind them, in words."""
+"""Words for the data and the masks behind evaluations and comparisons."""
 
 from ambiseg.preprocessing.counted import counted
 
@@ -7,7 +7,7 @@ from ..evaluation.summary_document import CalibrationUsed, EvaluationAbout
 
 
 def data_facts(about: EvaluationAbout | Comparison) -> dict[str, str]:
-    """What was compared with what: data, split, pixels, classes, truth."""
+    """The facts of the data: name, split, pixels, classes, truth."""
     crop = " × ".join(map(str, about.crop))
     spacing = about.spacing_mm
     return {
@@ -15,29 +15,29 @@ def data_facts(about: EvaluationAbout | Comparison) -> dict[str, str]:
         "Split": about.split,
         "Pixels compared": f"the central {crop} of each crop" + ("" if spacing is None else f", {spacing:g} mm each"),
         "Scored classes": "all foreground" if about.scored is None else ", ".join(about.scored),
-        "Truth": "known odds of all masks" if about.known_odds else "the masks of those who read each image",
+        "Truth": "known probabilities of all masks" if about.known_odds else "the masks of the readers of each image",
     }
 
 
 def short_hash(value: str) -> str:
-    """A hash's beginning, enough to tell it from others."""
+    """The beginning of a hash, enough to distinguish it."""
     return f"SHA-256 {value[:12]}…"
 
 
 def calibration(calibrated: CalibrationUsed | None) -> str:
     """How a model's probabilities were calibrated."""
     if calibrated is None:
-        return "none: probabilities are as the model states them"
+        return "none: probabilities as the model states them"
     return f"temperature {calibrated.temperature:.3f}, fitted on {calibrated.split}"
 
 
 def model_masks(about: EvaluationAbout | ComparedRun) -> str:
-    """What stands behind the model's weighted set of masks."""
-    return weights_of(about) + (f", {about.samples} at most" if about.weights == "exact" else " an image")
+    """The number of masks behind the model's distribution, or that their weights are exact."""
+    return weights_of(about) + (f", at most {about.samples}" if about.weights == "exact" else " per image")
 
 
 def weights_of(about: EvaluationAbout | ComparedRun) -> str:
-    """The same in short, for labels of figures."""
+    """A short form of `model_masks`, for labels of figures."""
     return "exact weights" if about.weights == "exact" else counted(about.samples, "draw")
 
 

@@ -1,1 +1,1 @@
-"""One method a file; `method.methods()` finds them by name."""
+"""The methods, one per file, and the registry that finds them by name."""

@@ -15,7 +15,7 @@ from ..core.predictive import SampledPredictive
 from ..core.randomness import kept
 from ..nets.pixels import pairwise_cross_entropy
 from ..nets.unet import UNet, halved, joined
-from .latent_unet import Convs, Norm
+from .shared_options import KOHL, Convs, Norm
 
 INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together
@@ -31,6 +31,10 @@ class DropoutUNet(Method):
 
     name = "dropout"
     summary = "Dropout U-Net: a draw is a dropout mask (Kohl et al. 2018, section 3.2)"
+    references = (
+        KOHL,
+        "Kendall et al., Bayesian SegNet, 2015",
+    )
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from ..core.method import Method
 from ..core.predictive import FinitePredictive
 from ..nets.pixels import pairwise_cross_entropy
 from ..nets.unet import UNet
-from .latent_unet import Convs, Norm, Widths
+from .shared_options import KOHL, Convs, Norm, Widths
 
 
 class Ensemble(Method):
@@ -21,6 +21,10 @@ class Ensemble(Method):
 
     name = "ensemble"
     summary = "U-Net ensemble: a draw is a member's mask (Kohl et al. 2018, section 3.2)"
+    references = (
+        KOHL,
+        "Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS 2017",
+    )
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Gated mixture: the chance that a reader marks nothing, and a distribution over lesions' shapes for those who mark.
+"""Gated mixture: the probability that a reader marks nothing, and a distribution over shapes for those who mark.
 
-Ours. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns from masks with a lesion alone,
-and a classifier; at last the prior is trained by the energy score of the masks that it gives. The support is finite, so
-probabilities are explicit.
+A method of this project. Its parts are the Generalized Probabilistic U-Net (Bhat et al. 2022), which here learns only from
+masks with a lesion, and a classifier. In the last stage the prior is trained by the energy score of its masks. The support
+is finite, so probabilities are explicit.
 """
 
 import math
@@ -25,21 +25,41 @@ from ..nets.energy_score import energy_score, hard_planes, pair_weights, reader_
 from ..nets.latents import LatentShape, full_precision
 from ..nets.lesion_gate import LesionGate, Views
 from ..nets.pixels import counted
-from .latent_unet import Beta, Convs, KLDraws, LatentFamily, LatentUNet, Norm, Widths
+from .latent_unet import LatentUNet
+from .shared_options import (
+    BHAT,
+    COMPONENTS,
+    KOHL,
+    LATENT_DIM,
+    RANK,
+    TAU,
+    Beta,
+    Convs,
+    KLDraws,
+    LatentFamily,
+    LatentOptions,
+    NetShape,
+    Norm,
+    Widths,
+)
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
-SCORED = 15  # masks an image, about, whose energy is scored
+SCORED = 15  # masks per image, approximately, whose energy is scored
 
 
 class Gated(Method):
     """p(y|x) = gate(x) for the empty mask, and (1 - gate(x)) times a latent U-Net's p(y|x, lesion) for the others.
 
-    The latter's support are about `masks` masks: each component of the prior at the same standard normal points of low
-    discrepancy, which are part of the model. In data without empty masks the gate learns to say so.
+    The support of the latter has about `masks` masks: each component of the prior at the same standard normal points of low
+    discrepancy, which are part of the model. In data without empty masks the gate learns that there are none.
     """
 
     name = "gated"
     summary = "Gated mixture: chance of no lesion, and a mixture of shapes with explicit probabilities"
+    references = (
+        BHAT,
+        KOHL,
+    )
 
     def __init__(
         self,
@@ -50,19 +70,21 @@ class Gated(Method):
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
-        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 2,
-        components: Annotated[int, Field(ge=1, le=MOST_PARTS, description="Gaussians in a mixture")] = 5,
-        rank: Annotated[int, Field(ge=1, le=MOST_PARTS, description="rank of low-rank covariances")] = 1,
-        tau: Annotated[float, Field(gt=0, description="Gumbel-softmax temperature")] = 0.28,
+        latent_dim: Annotated[int, LATENT_DIM] = 2,
+        components: Annotated[int, COMPONENTS] = 5,
+        rank: Annotated[int, RANK] = 1,
+        tau: Annotated[float, TAU] = 0.28,
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
         masks: Annotated[
-            int, Field(ge=1, le=MOST_CHANNELS, description="masks with a lesion in the support, about")
+            int, Field(ge=1, le=MOST_CHANNELS, description="masks with a lesion in the support, approximately")
         ] = 60,
         shape_readers: Annotated[
             int,
             Field(
-                ge=1, le=MOST_PARTS, description="readers an image that teach the shapes, of those who mark something"
+                ge=1,
+                le=MOST_PARTS,
+                description="readers per image that train the shapes, of those who mark something",
             ),
         ] = 2,
         gate_width: Annotated[
@@ -80,19 +102,8 @@ class Gated(Method):
         self.score, self.shape_readers = score, shape_readers
         self.channels, self.classes = channels, classes
         latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
-        self.shapes = LatentUNet(
-            channels,
-            classes,
-            widths=widths,
-            convs=convs,
-            norm=norm,
-            latent=latent,
-            beta=beta,
-            kl_draws=kl_draws,
-            prior="learned",
-            posterior="image-and-mask",
-            injection="late",
-        )
+        options = LatentOptions(beta, kl_draws)
+        self.shapes = LatentUNet(channels, classes, net=NetShape(widths, convs, norm), latent=latent, options=options)
         self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views)
         count = components if latent.mixture else 1
         self.points: Tensor

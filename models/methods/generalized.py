@@ -2,13 +2,29 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
-from ..core.bounds import MOST_PARTS
 from ..nets.latents import Family, LatentShape
-from .latent_unet import Beta, Convs, Injection, KLDraws, LatentFamily, LatentUNet, Norm, Posterior, Prior, Widths
+from .latent_unet import LatentUNet
+from .shared_options import (
+    BHAT,
+    COMPONENTS,
+    KOHL,
+    LATENT_DIM,
+    RANK,
+    TAU,
+    Beta,
+    Convs,
+    Injection,
+    KLDraws,
+    LatentFamily,
+    LatentOptions,
+    NetShape,
+    Norm,
+    Posterior,
+    Prior,
+    Widths,
+)
 
-# Table 3 of the paper; the low-rank family is searched there but not reported, so it takes the full family's dimensions.
+# Table 3 of the paper. The low-rank family is searched there but not reported.
 PAPER: dict[Family, LatentShape] = {
     "axis": LatentShape("axis", dim=6),
     "full": LatentShape("full", dim=2),
@@ -20,13 +36,17 @@ PAPER: dict[Family, LatentShape] = {
 
 
 class Generalized(LatentUNet):
-    """The paper's net: widths 32-64-128 and a bottleneck of 512, three convolutions and one BatchNorm a block.
+    """The paper's net: widths 32-64-128 and a bottleneck of 512, three convolutions and one BatchNorm per block.
 
     `latent_dim`, `components`, `rank` and `tau` left out take the paper's values for the family.
     """
 
     name = "generalized"
     summary = "Generalized Probabilistic U-Net: full, low-rank and mixture latents (Bhat et al. 2022)"
+    references = (
+        BHAT,
+        KOHL,
+    )
 
     def __init__(
         self,
@@ -37,10 +57,10 @@ class Generalized(LatentUNet):
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
         norm: Norm = True,
-        latent_dim: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = None,
-        components: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="Gaussians in a mixture")] = None,
-        rank: Annotated[int | None, Field(ge=1, le=MOST_PARTS, description="rank of low-rank covariances")] = None,
-        tau: Annotated[float | None, Field(gt=0, description="Gumbel-softmax temperature")] = None,
+        latent_dim: Annotated[int | None, LATENT_DIM] = None,
+        components: Annotated[int | None, COMPONENTS] = None,
+        rank: Annotated[int | None, RANK] = None,
+        tau: Annotated[float | None, TAU] = None,
         beta: Beta = 1.0,
         kl_draws: KLDraws = 8,
         prior: Prior = "learned",
@@ -51,9 +71,7 @@ class Generalized(LatentUNet):
         super().__init__(
             channels,
             classes,
-            widths=widths,
-            convs=convs,
-            norm=norm,
+            net=NetShape(widths, convs, norm),
             latent=LatentShape(
                 family,
                 dim=latent_dim or paper.dim,
@@ -61,9 +79,5 @@ class Generalized(LatentUNet):
                 rank=rank or paper.rank,
                 tau=tau or paper.tau,
             ),
-            beta=beta,
-            kl_draws=kl_draws,
-            prior=prior,
-            posterior=posterior,
-            injection=injection,
+            options=LatentOptions(beta, kl_draws, prior, posterior, injection),
         )

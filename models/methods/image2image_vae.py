@@ -2,20 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
-from ..core.bounds import MOST_PARTS
-from .latent_unet import Beta, Convs, Norm, Widths
 from .probunet import ProbUNet
+from .shared_options import KOHL, LATENT_DIM, Beta, Convs, Norm, Widths
 
 
 class Image2ImageVAE(ProbUNet):
-    """The Probabilistic U-Net's parts put together otherwise: a fixed prior N(0, I), a posterior that sees only the mask,
-    and z given to the U-Net with the image.
+    """The parts of the Probabilistic U-Net in another arrangement: a fixed prior N(0, I), a posterior that sees only the
+    mask, and z given to the U-Net with the image.
     """
 
     name = "image2image-vae"
     summary = "Image2Image VAE: fixed prior, z at the U-Net's input (Kohl et al. 2018, section 3.2)"
+    references = (
+        KOHL,
+        "Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017",
+    )
 
     def __init__(
         self,
@@ -25,7 +26,7 @@ class Image2ImageVAE(ProbUNet):
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
-        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 6,
+        latent_dim: Annotated[int, LATENT_DIM] = 6,
         beta: Beta = 1.0,
     ):
         super().__init__(

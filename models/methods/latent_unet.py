@@ -4,43 +4,35 @@ One class serves the Probabilistic U-Net (Kohl et al. 2018), its generalisation 
 2022) and the ablations of the former: the options say which.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..core.batch import Batch, Loss
-from ..core.bounds import MOST_CONVS, MOST_PARTS, Levels
 from ..core.method import Method
 from ..core.predictive import SampledPredictive, one_story
 from ..nets.combine import Combine
-from ..nets.latents import Family, Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
+from ..nets.latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
 from ..nets.pixels import cross_entropy, one_hot
 from ..nets.unet import UNet, VectorEncoder
+from .shared_options import LatentOptions, NetShape
 
 DRAWS_A_CHUNK = 16
 
-# The options that the family's methods share, as their constructors declare them.
-Widths = Annotated[Levels, Field(min_length=1, description="channels of each level")]
-Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions a block")]
-Norm = Annotated[bool, Field(description="one BatchNorm a block")]
-LatentFamily = Annotated[Family, Field(description="latent distribution of prior and posterior")]
-KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws a component for a mixture's KL")]
-Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
-Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
-Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
-Injection = Annotated[Literal["late", "early"], Field(description="z after the U-Net (late) or at its input (early)")]
 Decode = Callable[[Tensor], Tensor]
 
 
 class LatentUNet(Method):
-    """U-Net, prior p(z|x), posterior q(z|x, y).
+    """A U-Net, a prior p(z|x) and a posterior q(z|x, y) over the latent variable z.
 
-    prior "fixed" is N(0, I); posterior "mask" does not see the image; injection "late" combines z with the U-Net's last
-    features (the U-Net runs once for all draws), "early" gives z to the U-Net as further input channels.
+    Args:
+        channels: of the images.
+        classes: K, background included.
+        net: the size of the U-Net, and of prior and posterior net.
+        latent: the distribution over z.
+        options: how the model is trained and put together.
     """
 
     def __init__(
@@ -48,25 +40,19 @@ class LatentUNet(Method):
         channels: int,
         classes: int,
         *,
-        widths: Sequence[int],
-        convs: int,
-        norm: bool,
+        net: NetShape,
         latent: LatentShape,
-        beta: float,
-        kl_draws: int,
-        prior: Prior,
-        posterior: Posterior,
-        injection: Injection,
+        options: LatentOptions,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
-        self.latent, self.beta, self.kl_draws = latent, beta, kl_draws
-        self.sees_image, early = posterior == "image-and-mask", injection == "early"
-        self.unet = UNet(channels + (latent.dim if early else 0), widths, convs, norm)
-        self.head = nn.Conv2d(widths[0], classes, 1) if early else Combine(widths[0], latent.dim, classes)
-        self.prior = _latent_net(channels, widths, convs, norm, latent) if prior == "learned" else None
+        self.latent, self.beta, self.kl_draws = latent, options.beta, options.kl_draws
+        self.sees_image, early = options.posterior == "image-and-mask", options.injection == "early"
+        self.unet = UNet(channels + (latent.dim if early else 0), *net)
+        self.head = nn.Conv2d(net.widths[0], classes, 1) if early else Combine(net.widths[0], latent.dim, classes)
+        self.prior = _latent_net(channels, net, latent) if options.prior == "learned" else None
         posterior_channels = classes + (channels if self.sees_image else 0)
-        self.posterior = _latent_net(posterior_channels, widths, convs, norm, latent)
+        self.posterior = _latent_net(posterior_channels, net, latent)
 
     def forward(self, image: Tensor) -> "LatentPredictive":
         """The predictive distribution for images [B, C, H, W]; U-Net and prior run once, however many the draws."""
@@ -130,12 +116,12 @@ class LatentPredictive(SampledPredictive):
 
     def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[Tensor]:
         """Logits of n draws, some at a time; all noise is drawn first, so the chunks' size changes nothing."""
-        prior = self._one_story() if tied and self.prior.shape.mixture else self.prior
+        prior = self._shared_mixture() if tied and self.prior.shape.mixture else self.prior
         z = prior.draw(prior.noise(n, generator, tied=tied))
         for some in z.split(DRAWS_A_CHUNK, 1):
             yield self.decode(some)
 
-    def _one_story(self) -> Latent:
+    def _shared_mixture(self) -> Latent:
         """The prior whose components are as probable for one image as for another: each is decoded at its mean."""
         prior = self.prior
         means = torch.cat([self.decode(some) for some in prior.loc.split(DRAWS_A_CHUNK, 1)], 1)
@@ -143,8 +129,8 @@ class LatentPredictive(SampledPredictive):
         return replace(prior, logits=shared.expand(len(prior), -1))
 
 
-def _latent_net(channels: int, widths: Sequence[int], convs: int, norm: bool, latent: LatentShape) -> nn.Module:
-    return nn.Sequential(VectorEncoder(channels, widths, convs, norm), LatentHead(widths[-1], latent))
+def _latent_net(channels: int, net: NetShape, latent: LatentShape) -> nn.Module:
+    return nn.Sequential(VectorEncoder(channels, *net), LatentHead(net.widths[-1], latent))
 
 
 def _repeat(latent: Latent, times: int) -> Latent:

@@ -14,7 +14,7 @@ from ..core.method import Method
 from ..core.predictive import FinitePredictive
 from ..nets.pixels import pairwise_cross_entropy
 from ..nets.unet import UNet, VectorEncoder
-from .latent_unet import Convs, Norm, Widths
+from .shared_options import KOHL, Convs, Norm, Widths
 
 
 class MHeads(Method):
@@ -26,6 +26,10 @@ class MHeads(Method):
 
     name = "mheads"
     summary = "M-Heads: a draw is a head's mask (Kohl et al. 2018, section 3.2)"
+    references = (
+        KOHL,
+        "Rupprecht et al., Learning in an Uncertain World, ICCV 2017",
+    )
 
     def __init__(
         self,

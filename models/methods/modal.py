@@ -25,6 +25,7 @@ class Modal(Method):
 
     name = "modal"
     summary = "Modal Uncertainty Estimation: discrete codes with a learned prior (Qiu and Lui 2020)"
+    references = ("Qiu and Lui, Modal Uncertainty Estimation via Discrete Latent Representation, 2020",)
 
     def __init__(
         self,
@@ -41,8 +42,8 @@ class Modal(Method):
             256,
             512,
         ),
-        convs: Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions a residual block")] = 3,
-        norm: Annotated[bool, Field(description="one BatchNorm a residual block")] = True,
+        convs: Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per residual block")] = 3,
+        norm: Annotated[bool, Field(description="one BatchNorm per residual block")] = True,
         codes: Annotated[int, Field(ge=2, le=MOST_CODES, description="codes in the codebook")] = 512,
         code_dim: Annotated[int, Field(ge=1, le=MOST_CHANNELS, description="numbers in a code")] = 128,
         commitment: Annotated[float, Field(ge=0, description="weight of the posterior's distance to its code")] = 0.25,

@@ -1,22 +1,33 @@
 """Probabilistic U-Net (Kohl et al. 2018): an axis-aligned Gaussian latent, with the paper's ablations as options."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
-
-from ..core.bounds import MOST_PARTS
 from ..nets.latents import LatentShape
-from .latent_unet import Beta, Convs, Injection, LatentUNet, Norm, Posterior, Prior, Widths
+from .latent_unet import LatentUNet
+from .shared_options import (
+    KOHL,
+    LATENT_DIM,
+    Beta,
+    Convs,
+    Injection,
+    LatentOptions,
+    NetShape,
+    Norm,
+    Posterior,
+    Prior,
+    Widths,
+)
 
 
 class ProbUNet(LatentUNet):
-    """Kohl's net for LIDC: widths 32-64-128-192, three convolutions a block, no normalisation, six latent dimensions.
+    """Kohl's net for LIDC: widths 32-64-128-192, three convolutions per block, no normalisation, six latent dimensions.
 
     The paper ties the prior net, the posterior net and the encoder of the U-Net in shape, as here.
     """
 
     name = "probunet"
     summary = "Probabilistic U-Net: axis-aligned Gaussian latent (Kohl et al. 2018)"
+    references: ClassVar[tuple[str, ...]] = (KOHL,)
 
     def __init__(
         self,
@@ -26,7 +37,7 @@ class ProbUNet(LatentUNet):
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
         norm: Norm = False,
-        latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="dimensions of z")] = 6,
+        latent_dim: Annotated[int, LATENT_DIM] = 6,
         beta: Beta = 1.0,
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
@@ -35,13 +46,7 @@ class ProbUNet(LatentUNet):
         super().__init__(
             channels,
             classes,
-            widths=widths,
-            convs=convs,
-            norm=norm,
+            net=NetShape(widths, convs, norm),
             latent=LatentShape("axis", latent_dim),
-            beta=beta,
-            kl_draws=0,
-            prior=prior,
-            posterior=posterior,
-            injection=injection,
+            options=LatentOptions(beta=beta, prior=prior, posterior=posterior, injection=injection),
         )

@@ -14,22 +14,21 @@ from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_PARTS
 from ..core.method import Method, Player, Stage
 from ..core.predictive import SampledPredictive
-from ..nets.adversarial import calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ..nets.adversarial import Discriminator, calibration_loss, fooling_loss, gradient_penalty, telling_loss
 from ..nets.at_rest import evaluating, frozen
-from ..nets.discriminator import Discriminator
 from ..nets.latents import Latent, LatentHead, LatentShape, full_precision, kl, standard_normal
 from ..nets.pixels import counted, mean_cross_entropy, one_hot
 from ..nets.refiner import Prepared, Refiner
 from ..nets.unet import UNet, VectorEncoder
-from .latent_unet import Convs, Norm, Widths
+from .shared_options import Convs, Norm, Widths
 
 DRAWS_A_CHUNK = 16
 BLACK_BOX_BLOCKS = 5
 
 
 class Refine(Method):
-    """A calibration net F gives each pixel's class probabilities; a generator G draws masks whose mean agrees with F's and
-    which a discriminator D cannot tell from readers' masks.
+    """A calibration net F gives the class probabilities of each pixel. A generator G draws masks whose mean agrees with those
+    of F, and which a discriminator D cannot distinguish from readers' masks.
 
     calibration "mean" is the paper's loss, "cross-entropy" its control cGAN+L_ce, "none" a plain conditional GAN. latent
     "vae" is the cVAE-GAN of appendix B.2.3: z ~ q(z|x) with "mean", else z ~ q(z|x, y) in training and N(0, I) later.
@@ -39,6 +38,9 @@ class Refine(Method):
     name = "refine"
     aliases = ("car",)
     summary = "Calibrated adversarial refinement, of its own or a stored segmentation (Kassapis et al. 2021)"
+    references = (
+        "Kassapis et al., Calibrated Adversarial Refinement for Stochastic Semantic Segmentation, ICCV workshops 2021",
+    )
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Refine(Method):
         segmenter: Annotated[
             Literal["own", "stored"], Field(description="calibrate the image, or stored class probabilities")
         ] = "own",
-        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws an image in the calibration loss")] = 20,
+        samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per image in the calibration loss")] = 20,
         adversarial_weight: Annotated[float, Field(ge=0, description="weight of the adversarial loss")] = 10.0,
         calibration_weight: Annotated[float, Field(ge=0, description="weight of calibration or cross-entropy")] = 5.0,
         beta: Annotated[float, Field(ge=0, description="weight of the vae's KL divergence")] = 1.0,

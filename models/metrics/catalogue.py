@@ -1,8 +1,8 @@
 """Every figure of an evaluation: its name in tables and files, what people read, and which way is better.
 
-The distance of two masks is d = 1 - IoU as `overlap` settles it. Figures whose name holds 16, 50 or 100 are of so many
-draws, whatever the model is, so that figures of different models may stand beside each other; the others are of all draws
-asked for, or of the exact weighted set (no sampling error) when the model's support is finite.
+The distance of two masks is d = 1 - IoU as `core.overlap` defines it. Figures whose name contains 16, 50 or 100 are of
+that number of draws, whatever the model is, so that models can be compared. The others are of all draws that were
+requested, or of the exact weighted set (no sampling error) when the model's support is finite.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ CATALOGUE = (
     Measure("empty_readers", "P(empty mask), readers", None, "empty"),
     Measure("empty_error", "  absolute difference", "lower", "empty"),
     Measure("empty_accuracy", "Accuracy on empty masks", "higher", "empty"),
-    Measure("hypothesis_nll", "NLL of hypotheses, nats a reader", None, "calibration"),
+    Measure("hypothesis_nll", "NLL of hypotheses, nats per reader", None, "calibration"),
     Measure("hypothesis_brier", "Brier score of hypotheses", None, "calibration"),
     Measure("hypothesis_ece", "ECE of hypotheses", None, "calibration", pooled=True),
     Measure("top_ece", "ECE of the top hypothesis", "lower", "calibration", pooled=True),

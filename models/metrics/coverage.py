@@ -1,8 +1,8 @@
-"""Credible sets: do the first few hypotheses hold a reader's mask as often as their probabilities say?
+"""Credible sets: do the first few hypotheses contain a reader's choice as often as their probabilities say?
 
-The credible set of level L is the shortest beginning of the ranked list whose probabilities add up to L; where the whole
-list does not reach L, the residual joins it. Sets are made of whole hypotheses, so they state somewhat more than L: what
-is compared is the probability that they state and the share of readers whose mask they hold.
+The credible set of level L is the shortest beginning of the ranked list whose probabilities add up to L. If the whole list
+does not reach L, the residual joins it. Sets consist of whole hypotheses, so they state somewhat more than L. The
+probability that they state is therefore compared with the share of readers whose choice they contain.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,14 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Coverage:
-    """Credible sets of a level, means over images: probability stated, share of readers held, hypotheses in the set."""
+    """The credible sets of one level, as means over images.
+
+    Attributes:
+        level: the probability that each set has to reach.
+        stated: the probability that the sets state.
+        held: the share of readers whose masks belong to the sets.
+        size: how many hypotheses a set has.
+    """
 
     level: float
     stated: float
@@ -26,7 +33,17 @@ class Coverage:
 
 
 def coverage(found: Sequence[Outcome], level: float) -> Coverage:
-    """How the credible sets of a level fare."""
+    """The credible sets of one level.
+
+    Args:
+        found: what readers chose among the listed hypotheses, for each image.
+        level: the probability to reach, 0 to 1.
+
+    Example:
+        >>> chosen = Outcome(np.array([0.6, 0.3, 0.1]), np.array([0.5, 0.25, 0.25]), np.zeros(3, bool))
+        >>> coverage([chosen], 0.8)
+        Coverage(level=0.8, stated=0.8999999999999999, held=0.75, size=2.0)
+    """
     sizes = [_size(one, level) for one in found]
     return Coverage(
         level,

@@ -1,4 +1,4 @@
-"""Whether a model's ambiguity tells the images about which readers disagree: area under the ROC curve.
+"""Whether a model's ambiguity separates the images on which readers disagree from the others: area under the ROC curve.
 
 The AUROC is the probability that an image of disagreement has the higher score of the two, a tie counting half (Mann &
 Whitney 1947; Hanley & McNeil 1982). It is computed from ranks, with weights, so that a bootstrap costs one sort.
@@ -17,9 +17,19 @@ AT_ONCE = 100  # resamples
 def auroc(
     scores: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArray[np.number] | None = None
 ) -> NDArray[np.float64]:
-    """AUROC of `scores` [N] for the positive cases `truth` [N], with weights [..., N] (default: 1) -> [...].
+    """Area under the ROC curve.
 
-    nan where there are no positive cases, or no others.
+    Args:
+        scores: of the cases [N].
+        truth: which cases are positive [N].
+        weights: of the cases [..., N], one set for each figure (default: 1).
+
+    Returns:
+        AUROCs [...], 0 to 1; nan where there are no positive cases, or no others.
+
+    Example:
+        >>> float(auroc(np.array([0.1, 0.4, 0.8]), np.array([False, True, True])))
+        1.0
     """
     order = np.argsort(scores, kind="stable")
     weight = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
@@ -33,9 +43,13 @@ def auroc(
 def auroc_figure(
     scores: NDArray[np.float64], truth: NDArray[np.bool_], patients: Sequence[str], rng: np.random.Generator
 ) -> Figure:
-    """AUROC of all cases [N] where the score is defined, with its 95 % percentile interval when patients are drawn again.
+    """AUROC of all cases whose score is defined, with a 95 % bootstrap percentile interval by patient.
 
-    Resamples in which all readers agree, or all disagree, say nothing and are left out.
+    Args:
+        scores: of the cases [N]; nan where not defined.
+        truth: which cases are positive [N].
+        patients: of the cases [N].
+        rng: of the resamples. Those in which all cases are positive, or none, are left out.
     """
     known = ~np.isnan(scores)
     scores, truth, names = scores[known], truth[known], np.array(patients)[known]

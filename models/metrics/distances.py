@@ -1,10 +1,10 @@
 """Generalised energy distance between a model's masks and the readers' masks of one image.
 
-Squared GED (Szekely & Rizzo 2013; Kohl et al. 2018, eq. 6), with d = 1 - IoU as `overlap` settles it:
+Squared GED (Szekely & Rizzo 2013; Kohl et al. 2018, eq. 6), with d = 1 - IoU as `core.overlap` defines it:
 
     GED = 2 E d(s, y) - E d(s, s') - E d(y, y')        s, s' from the model; y, y' from the readers
 
-Two estimators, and figures of one must never stand beside figures of the other:
+There are two estimators, and figures of one must never be compared with figures of the other:
 - V-statistic, the papers': all pairs, self-pairs included. It is biased: with N draws and M readers
   E[GED_V(N, M)] = GED + E d(s, s') / N + E d(y, y') / M, so it falls as N grows though the model is the same;
 - U-statistic: self-pairs left out, unbiased. Its mean is 0 for a perfect model (and then negative for about half of the
@@ -27,8 +27,12 @@ from ..core.overlap import Overlaps
 class GED:
     """Squared generalised energy distance of one image, by its three terms (all of them V-statistics).
 
-    overlap: E d(s, y), at 0 when all agree; sample_diversity: E d(s, s'); reader_diversity: E d(y, y').
-    draws, readers: how many independent draws stand behind each side; None: exact probabilities.
+    Attributes:
+        overlap: E d(s, y), 0 if all masks agree.
+        sample_diversity: E d(s, s') among the model's masks.
+        reader_diversity: E d(y, y') among the readers' masks.
+        draws: how many independent draws the model's side consists of; None: exact probabilities.
+        readers: how many independent readers the other side consists of; None: exact probabilities.
     """
 
     overlap: float
@@ -49,7 +53,7 @@ class GED:
 
     @property
     def u(self) -> float:
-        """The unbiased U-statistic; nan with a single draw or a single reader, whose diversity nobody can know."""
+        """The unbiased U-statistic; nan with a single draw or a single reader, whose diversity cannot be known."""
         return 2 * self.overlap - self.ambiguity - without_self_pairs(self.reader_diversity, self.readers)
 
 
@@ -60,11 +64,22 @@ def ged(
     draws: int | None,
     reader_weights: NDArray[np.float64] | None = None,
 ) -> GED:
-    """GED of weighted masks (weights [S] that sum to 1; default: equal) against the readers' masks of one image.
+    """Squared GED of a model's masks and the readers' masks of one image.
 
-    draws: how many independent draws the weights count, None for exact probabilities of the model's whole support.
-    reader_weights [R]: known probabilities of the true masks (Kohl et al. 2018, appendix B); default: readers count
-    alike and are themselves draws from the unknown population of readers.
+    Args:
+        iou: all IoUs of S masks of the model and R masks of readers.
+        weights: of the model's masks [S], sum 1; None: equal.
+        draws: how many independent draws the weights count; None for exact probabilities of the model's whole support.
+        reader_weights: known probabilities of the true masks [R] (Kohl et al. 2018, appendix B). None: readers count
+            equally, and are themselves draws from the unknown population of readers.
+
+    Returns:
+        The terms, from which `v` and `u` follow.
+
+    Example:
+        >>> ones = np.ones((2, 2))
+        >>> ged(Overlaps(draws=ones, cross=np.full((2, 2), 0.5), readers=ones), draws=2).v
+        1.0
     """
     samples, readers = iou.cross.shape
     model = equal_weights(samples) if weights is None else weights
@@ -81,17 +96,26 @@ def ged(
 def equal_weights(n: int) -> NDArray[np.float64]:
     """n equal weights that sum to 1.
 
-    >>> equal_weights(4).tolist()
-    [0.25, 0.25, 0.25, 0.25]
+    Example:
+        >>> equal_weights(4).tolist()
+        [0.25, 0.25, 0.25, 0.25]
     """
     return np.full(n, 1 / n)
 
 
 def without_self_pairs(diversity: float, n: int | None) -> float:
-    """Mean distance of two different ones of n draws, from the mean over all pairs; nan for a single draw.
+    """Mean distance of two different draws.
 
-    >>> without_self_pairs(0.375, 4)
-    0.5
+    Args:
+        diversity: the mean distance over all pairs of n draws, self-pairs included.
+        n: how many draws; None: the diversity is exact as it is.
+
+    Returns:
+        The mean without self-pairs; nan for a single draw.
+
+    Example:
+        >>> without_self_pairs(0.375, 4)
+        0.5
     """
     if n is None:
         return diversity

@@ -1,24 +1,42 @@
-"""Hungarian-matched IoU: how well draws and readers pair off one to one (Kohl et al. 2019; Kuhn 1955).
+"""How well a model's masks match the readers': paired off one to one (Hungarian-matched IoU), or by optimal transport.
 
-Both sets are repeated to the least common multiple of their sizes, the pairs are chosen so that their mean IoU is
-highest, and that mean is the score. With 16 draws and 4 readers this is the papers' "labels duplicated to 16"; with 3
-readers it repeats each draw 3 times and each reader 16 times, so that all readers count alike whatever their order.
-It equals the best transport between the two sets with equal weights. It is always computed on 16 draws here (HM-IoU16):
-`scores.drawn_masks` says which. Where the readers' side is weighted, 16 masks stand for it (`systematic_resample`).
+Hungarian-matched IoU (Kohl et al. 2019; Kuhn 1955): both sets are repeated to the least common multiple of their sizes,
+the pairs are chosen so that their mean IoU is highest, and that mean is the score. With 16 draws and 4 readers this is the
+papers' "labels duplicated to 16". With 3 readers it repeats each draw 3 times and each reader 16 times, so that all readers
+count equally whatever their order. It equals the best transport between the two sets with equal weights. It is always
+computed on 16 draws here (HM-IoU16); `scores.drawn_masks` says which. Where the readers' side is weighted, 16 masks
+represent it (`systematic_resample`).
+
+Optimal-transport IoU: the weight of each mask may be split among several. The best plan P [S, R] has the model's weights as
+row sums, the readers' as column sums, and the greatest sum of P IoU; its cost with 1 - IoU is the first Wasserstein distance
+of the two sets (Kantorovich 1942; Villani 2009). Nothing is sampled, so masks of unequal weights, empty ones included, are
+matched exactly. With equal weights on both sides some best plan pairs masks off one to one (Birkhoff 1946), so the
+Hungarian-matched IoU of all masks is then the same figure.
 """
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import csc_array
+
+PAIRED = 400  # masks per side up to which pairing them off is faster than solving the linear program
+TOLERANCE = 1e-10  # the smallest that HiGHS accepts
 
 
 def hm_iou(cross: NDArray[np.float64]) -> float:
-    """Hungarian-matched IoU from the IoUs [S, R] of S draws of equal weight with R readers; 1 is perfect.
+    """Hungarian-matched IoU of draws of equal weight and readers.
 
-    >>> hm_iou(np.array([[0.9, 0.2], [0.8, 0.6]]))
-    0.75
+    Args:
+        cross: IoUs [S, R] of S draws with R readers.
+
+    Returns:
+        The mean IoU of the best pairs, 0 to 1; 1 is perfect.
+
+    Example:
+        >>> hm_iou(np.array([[0.9, 0.2], [0.8, 0.6]]))
+        0.75
     """
     size = math.lcm(*cross.shape)
     repeated = cross.repeat(size // cross.shape[0], 0).repeat(size // cross.shape[1], 1)
@@ -26,14 +44,66 @@ def hm_iou(cross: NDArray[np.float64]) -> float:
 
 
 def systematic_resample(weights: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Indices [n], ascending, of masks that stand for weighted masks (weights [S], sum 1), each as often as it weighs.
+    """The n masks that represent a set of weighted masks.
 
-    Systematic resampling at the midpoints (i + 1/2) / n of the cumulated weights (Kitagawa 1996): nothing is random, and
-    each mask is taken floor(n w) or ceil(n w) times; n masks of equal weight give themselves.
+    This is systematic resampling at the midpoints (i + 1/2) / n of the cumulated weights (Kitagawa 1996). Nothing is
+    random: each mask is taken floor(n w) or ceil(n w) times, and n masks of equal weight give themselves.
 
-    >>> systematic_resample(np.array([0.5, 0.25, 0.25]), 4).tolist()
-    [0, 0, 1, 2]
+    Args:
+        weights: of the masks [S], sum 1.
+        n: how many to take.
+
+    Returns:
+        Indices [n] of masks, ascending.
+
+    Example:
+        >>> systematic_resample(np.array([0.5, 0.25, 0.25]), 4).tolist()
+        [0, 0, 1, 2]
     """
     cumulated = np.cumsum(weights)
     middles = (np.arange(n) + 0.5) / n * cumulated[-1]
     return np.searchsorted(cumulated, middles)
+
+
+def ot_iou(cross: NDArray[np.float64], weights: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Optimal-transport IoU of two sets of weighted masks.
+
+    Args:
+        cross: IoUs [S, R] of the model's masks with the readers'.
+        weights: of the model's masks [S], sum 1.
+        truth: weights of the readers' masks [R], sum 1.
+
+    Returns:
+        The IoU of the best transport, 0 to 1; 1 is perfect.
+
+    Example:
+        >>> round(ot_iou(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.75, 0.25]), np.array([0.5, 0.5])), 6)
+        0.75
+    """
+    if math.lcm(*cross.shape) <= PAIRED and np.ptp(weights) == np.ptp(truth) == 0:
+        return hm_iou(cross)
+    cross, weights = _merged(cross, weights)
+    columns, truth = _merged(cross.T, truth)
+    return _best(columns.T, weights, truth)
+
+
+def _merged(iou: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The distinct rows of IoUs [N, M] that have any weight, and the weight of each; their sum is 1."""
+    iou, weights = iou[weights > 0], weights[weights > 0]
+    rows, member = np.unique(iou, axis=0, return_inverse=True)
+    return rows, np.bincount(member, weights) / weights.sum()
+
+
+def _best(iou: NDArray[np.float64], weights: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """The value of the linear program. The sum of the last column follows from the others."""
+    masks, readers = iou.shape
+    row, column = np.indices(iou.shape).reshape(2, -1)
+    place = np.concatenate((row, masks + column[column < readers - 1]))
+    variable = np.concatenate((np.arange(iou.size), np.flatnonzero(column < readers - 1)))
+    sums = csc_array((np.ones(len(place)), (place, variable)), shape=(masks + readers - 1, iou.size))
+    options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+    return -float(
+        linprog(
+            -iou.ravel(), A_eq=sums, b_eq=np.concatenate((weights, truth[:-1])), method="highs", options=options
+        ).fun
+    )

@@ -1,8 +1,8 @@
-"""What readers chose among a model's hypotheses: the events that the hypotheses' probabilities are about.
+"""The hypotheses that readers chose: the events to which the probabilities of the hypotheses refer.
 
-A reader's mask counts for the hypothesis that it is nearest to, d = 1 - IoU as in `overlap`, among all of the model's
-hypotheses (at the same distance for the more probable one). Where the mask overlaps none of them it counts for the last
-outcome, "none of these". Where only the first few hypotheses are listed, the others join that one as the residual.
+The mask of a reader counts for its nearest hypothesis, with d = 1 - IoU as in `core.overlap`, among all hypotheses of the
+model (at equal distance for the more probable one). A mask that overlaps none of them counts for the last outcome, "none of
+these". Where only the first few hypotheses are listed, the others join that outcome as the residual.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,12 @@ TOP = 8  # hypotheses listed, as `predict` lists them
 
 @dataclass(frozen=True)
 class Outcome:
-    """The hypotheses of one image, the most probable first, then the residual; [K + 1] each.
+    """The N hypotheses of one image, the most probable first, then the residual.
 
-    probabilities: the model's, sum 1; hits: the share of readers (or, where the truth is known, the odds of masks) that
-    counts for each, sum 1; empty: whether it is the empty mask (the residual is not).
+    Attributes:
+        probabilities: the model's [N + 1], sum 1.
+        hits: the share of readers who chose each [N + 1], sum 1; where the truth is known, the odds of the masks instead.
+        empty: which is the empty mask [N + 1]; the residual is not.
     """
 
     probabilities: NDArray[np.float64]
@@ -32,12 +34,12 @@ class Outcome:
     empty: NDArray[np.bool_]
 
     def believed(self, probabilities: NDArray[np.float64]) -> "Outcome":
-        """The same choices with other probabilities [K + 1] of the same hypotheses, the most probable of them first."""
+        """The same choices with other probabilities [N + 1] of the same hypotheses, sorted by these."""
         order = np.append(np.argsort(-probabilities[:-1], kind="stable"), len(probabilities) - 1)
         return Outcome(probabilities[order], self.hits[order], self.empty[order])
 
     def first(self, top: int = TOP) -> "Outcome":
-        """As many hypotheses listed as `predict` lists; the others join the residual."""
+        """The first `top` hypotheses, as many as `predict` lists; the others join the residual."""
         listed = min(top, len(self.hits) - 1)
         probabilities, hits = (
             np.append(values[:listed], values[listed:].sum()) for values in (self.probabilities, self.hits)
@@ -46,7 +48,13 @@ class Outcome:
 
 
 def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.float64]) -> Outcome:
-    """What readers with weights `truth` [R] (sum 1) and `masks` [R, ...] chose among all of a model's hypotheses."""
+    """The choices of readers among all hypotheses of a model.
+
+    Args:
+        hypotheses: of one image.
+        masks: of the readers [R, ...].
+        truth: weights of the readers [R], sum 1.
+    """
     count = len(hypotheses.masks)
     iou = pairwise_iou(hypotheses.masks, masks)
     chosen = np.where(iou.max(0) > 0, iou.argmax(0), count)
@@ -58,7 +66,7 @@ def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.
 
 
 def hypothesis_bins(found: Sequence[Outcome]) -> dict[str, list[Bins]]:
-    """Each image's reliability bins: "hypotheses", of all that are listed and the residual, and "top", of the first."""
+    """The reliability bins of each image: "hypotheses" has all that are listed and the residual, "top" the first alone."""
     return {
         "hypotheses": [binned(one.probabilities, one.hits) for one in found],
         "top": [binned(one.probabilities[:1], one.hits[:1]) for one in found],
@@ -66,14 +74,20 @@ def hypothesis_bins(found: Sequence[Outcome]) -> dict[str, list[Bins]]:
 
 
 def nll(found: Outcome) -> float:
-    """Mean negative log-probability of what a reader chose, nats; a probability below `FLOOR` counts as that, so that one
-    reader cannot make a mean infinite.
+    """Mean negative log-probability of the readers' choices, in nats; 0 is perfect.
+
+    A probability below `FLOOR` counts as `FLOOR`, so that one reader cannot make a mean infinite.
+
+    Example:
+        >>> chosen = Outcome(np.array([0.5, 0.5]), np.array([1.0, 0.0]), np.zeros(2, bool))
+        >>> round(nll(chosen), 4), brier(chosen)
+        (0.6931, 0.5)
     """
     return float(-found.hits @ np.log(np.maximum(found.probabilities, FLOOR)))
 
 
 def brier(found: Outcome) -> float:
-    """Brier score: the mean over readers of the squared distance of the probabilities and what the reader chose (Brier 1950).
+    """Brier score: mean over readers of the squared distance between the probabilities and the reader's choice (Brier 1950).
 
     0 is perfect, 2 the worst. A reader who chose k adds |p|^2 - 2 p_k + 1.
     """

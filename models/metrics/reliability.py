@@ -1,7 +1,7 @@
-"""Reliability: do things that are given probability p happen in a share p of the cases? (DeGroot & Fienberg 1983).
+"""Reliability: do events of probability p happen in a share p of the cases? (DeGroot & Fienberg 1983).
 
-Probabilities are sorted into bins of equal width; the expected calibration error (ECE; Naeini et al. 2015) is the mean
-over all events of the difference between a bin's mean probability and its observed frequency:
+Probabilities are sorted into bins of equal width. The expected calibration error (ECE; Naeini et al. 2015) is the mean
+over all events of the difference between the mean probability of a bin and its observed frequency:
 
     ECE = sum over bins of n_b / n |mean p in b - frequency in b|
 """
@@ -12,14 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.overlap import counted_pixels
 from .summary import NAN, Figure, resampled_patients
 
 BINS = 15
+LIKELY = 0.05  # foreground probability from which a pixel that no reader marks counts too
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Events by their predicted probability: how many (or what weight), and the sums of probabilities and hits; [n] each."""
+    """Events, sorted by their predicted probability into n bins of equal width.
+
+    Attributes:
+        counts: how many events each bin has, or their weight [n].
+        confidence: sums of the predicted probabilities [n].
+        hits: how many of the events happened, or their weight [n].
+    """
 
     counts: NDArray[np.float64]
     confidence: NDArray[np.float64]
@@ -56,9 +64,17 @@ def binned(
     weights: NDArray[np.floating] | None = None,
     bins: int = BINS,
 ) -> Bins:
-    """Events of the given probabilities, any shape, each of which happened in a share `hits` of its trials.
+    """Sort events into bins by their predicted probabilities.
 
-    weights: how much each event counts (default: 1).
+    Args:
+        probabilities: of the events, of any shape.
+        hits: the share of trials in which each event happened, of the same shape; 0 or 1 for a single trial.
+        weights: how much each event counts (default: 1).
+        bins: how many.
+
+    Example:
+        >>> round(binned(np.array([0.9, 0.9]), np.array([1.0, 0.0])).ece, 6)
+        0.4
     """
     flat, happened = probabilities.ravel().astype(np.float64), hits.ravel().astype(np.float64)
     weight = np.ones_like(flat) if weights is None else weights.ravel().astype(np.float64)
@@ -68,15 +84,20 @@ def binned(
 
 
 def together(found: Sequence[Bins]) -> Bins:
-    """The bins of all cases; there must be one at least."""
+    """The bins of all cases together; there must be at least one case."""
     return sum(found[1:], start=found[0])
 
 
 def pooled_ece(found: Sequence[Bins], patients: Sequence[str], rng: np.random.Generator) -> Figure:
-    """ECE of all cases' events, with its 95 % interval when whole patients are drawn again.
+    """ECE of the events of all cases, with a 95 % bootstrap interval by patient.
 
-    The interval is the basic bootstrap's, about twice the figure less the quantiles: drawing again adds noise, which the ECE
-    counts as error, so its own quantiles lie too high.
+    The interval is that of the basic bootstrap: twice the figure less the quantiles. Resampling adds noise, which the ECE
+    counts as error, so its own quantiles are too high.
+
+    Args:
+        found: the bins of each case.
+        patients: of each case, of equal length.
+        rng: of the resamples, in each of which whole patients are drawn with replacement.
     """
     per_case = np.stack([np.stack((one.counts, one.confidence, one.hits)) for one in found])
     times, member = resampled_patients(patients, rng)
@@ -88,6 +109,33 @@ def pooled_ece(found: Sequence[Bins], patients: Sequence[str], rng: np.random.Ge
         again = np.abs(confidence - hits).sum(1) / np.maximum(counts.sum(1), 1e-12)
         low, high = np.maximum(0, 2 * ece - np.quantile(again, (0.975, 0.025)))
     return Figure(ece, NAN, float(low), float(high), cases=len(found))
+
+
+def pixel_reliability(
+    marginal: NDArray[np.floating],
+    masks: NDArray[np.uint8],
+    truth: NDArray[np.float64],
+    scored: Sequence[int] | None = None,
+) -> tuple[Bins, Bins]:
+    """Compare the probabilities of pixels with the share of readers who mark them.
+
+    An event is a pixel and a foreground class. Pixels that a reader ignores are left out.
+
+    Args:
+        marginal: the model's class probabilities [K, H, W].
+        masks: of the readers [R, H, W].
+        truth: weights of the readers [R], sum 1.
+        scored: the foreground classes that count; None: all.
+
+    Returns:
+        Bins of all pixels, and of those that a reader marks or that the model finds likely to be marked.
+    """
+    counted = counted_pixels(masks)
+    classes = range(1, len(marginal)) if scored is None else scored
+    probabilities = np.stack([marginal[label][counted] for label in classes])  # [classes, pixels]
+    shares = np.stack([truth @ (masks[:, counted] == label) for label in classes])
+    likely = (shares > 0).any(0) | (probabilities.sum(0) >= LIKELY)
+    return binned(probabilities, shares), binned(probabilities[:, likely], shares[:, likely])
 
 
 def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

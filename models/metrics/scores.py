@@ -1,7 +1,7 @@
-"""All figures of one image: the model's weighted masks against its readers' masks, from one table of IoUs.
+"""All figures of one image: the model's weighted masks against the readers' masks, from one table of IoUs.
 
-Where the truth is known, all masks that can be drawn take the readers' place and their odds the readers' equal weights:
-the readers' side of every figure is then exact.
+Where the truth is known, all masks that can be drawn replace the readers' masks, and their odds replace the equal weights.
+The readers' side of every figure is then exact.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from ..core.overlap import Overlaps, pairwise_dice, pairwise_iou
 from .catalogue import CASE_MEASURES, DRAWS
 from .distances import ged
-from .matching import hm_iou, systematic_resample
+from .matching import hm_iou, ot_iou, systematic_resample
 from .modes import mode_error
 from .outcomes import brier, nll
 from .sides import Sides
 from .summary import NAN
 from .surface import mean_surface_distance_mm
-from .transport import ot_iou
 
 PAPERS_DRAWS = DRAWS[0]  # the number of draws at which HM-IoU and D_max are given
 
@@ -26,10 +25,18 @@ PAPERS_DRAWS = DRAWS[0]  # the number of draws at which HM-IoU and D_max are giv
 def image_scores(
     sides: Sides, *, rng: np.random.Generator, spacing_mm: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """Every one of `CASE_MEASURES` of one image, nan where it is not defined.
+    """All figures of one image.
 
-    Figures at n draws are of a sampler's first n draws; from an exact support all are drawn at once with `rng`, so that
-    the first 16 of 50 are the 16. spacing_mm: of a pixel along each axis, where it is known.
+    Figures at n draws are of the first n draws of a sampler. From an exact support all draws are taken at once with `rng`,
+    so that the first 16 of 50 are the 16.
+
+    Args:
+        sides: the model's and the readers' masks.
+        rng: for draws from an exact support.
+        spacing_mm: size of a pixel along each axis, in mm, where it is known.
+
+    Returns:
+        The figures by the names in `CASE_MEASURES`, in that order; nan where a figure is not defined.
     """
     drawn = drawn_masks(sides.weights, sides.draws, max(DRAWS), rng)
     found = {name: value for n in DRAWS for name, value in _energy_at(n, sides, drawn).items()}
@@ -38,10 +45,18 @@ def image_scores(
 
 
 def drawn_masks(weights: NDArray[np.float64], draws: int | None, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Which of a model's masks (weights [S], sum 1) stand for n independent draws; fewer where fewer were drawn.
+    """The masks that represent n independent draws; fewer if fewer were drawn.
 
-    Of a sampler (`draws` not None) its first n, of an exact support as many drawn with `rng`. Wherever a figure is of a number
-    of draws, in validation as in evaluation, they are these.
+    Every figure that refers to a number of draws uses these, in validation and in evaluation.
+
+    Args:
+        weights: of the model's masks [S], sum 1.
+        draws: as in `Atoms`. Of a sampler (not None) the first n masks are taken, of an exact support n are drawn.
+        n: how many.
+        rng: for draws from an exact support.
+
+    Returns:
+        Indices of masks [n].
     """
     return np.arange(min(n, len(weights))) if draws is not None else rng.choice(len(weights), n, p=weights)
 
@@ -59,13 +74,13 @@ def _energy_at(n: int, sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float
 
 
 def _matching(sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float]:
-    """How well the masks drawn (indices [16]) pair off with the readers', and how near the best of them comes to each."""
+    """How well the drawn masks (indices [16]) pair off with the readers', and the mean best Dice over the readers."""
     dice = pairwise_dice(sides.labels[drawn], sides.masks)
     return {"hm_iou16": matched(sides.iou.cross[drawn], sides.odds), "d_max16": float(dice.max(0) @ sides.truth)}
 
 
 def matched(cross: NDArray[np.float64], odds: NDArray[np.float64] | None) -> float:
-    """HM-IoU from IoUs [S, R] of S draws; with known odds, 16 masks stand for the weighted readers' side."""
+    """HM-IoU from IoUs [S, R] of S draws; with known odds, 16 masks represent the weighted readers' side."""
     return hm_iou(cross if odds is None else cross[:, systematic_resample(odds, PAPERS_DRAWS)])
 
 
@@ -84,7 +99,7 @@ def _weighted(sides: Sides) -> dict[str, float]:
 
 
 def _hypotheses(sides: Sides, spacing_mm: Sequence[float] | None) -> dict[str, float]:
-    """How near the hypotheses listed come to the readers on average, and whether readers bear out their probabilities."""
+    """How close the listed hypotheses come to the readers on average, and whether readers confirm their probabilities."""
     chosen = sides.outcome
     listed = sides.hypotheses.masks[: len(chosen.hits) - 1]
     dice = pairwise_dice(listed, sides.masks) @ sides.truth

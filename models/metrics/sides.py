@@ -1,4 +1,4 @@
-"""The two sides of one image: the model's weighted masks and the readers' masks, and how they overlap."""
+"""The two sides of one image, the model's weighted masks and the readers' masks, and their overlaps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,16 @@ from .outcomes import Outcome, outcome
 
 @dataclass(frozen=True)
 class Sides:
-    """What is compared of one image, as `comparable` leaves it, on the host.
+    """The masks of one image that are compared, reduced by `comparable`, on the host.
 
-    labels [S, ...] with weights [S] (sum 1), `draws` as in `Atoms`; readers' masks [R, ...], or all masks that can be
-    drawn with their `odds` [R]; iou: all of their overlaps; hypotheses: all that the model's masks make, none left out.
+    Attributes:
+        labels: the model's masks [S, ...].
+        weights: of these masks [S], sum 1.
+        draws: as in `Atoms`.
+        masks: the readers' masks [R, ...], or all masks that can be drawn.
+        odds: probabilities of these masks [R], where they are known.
+        iou: all overlaps.
+        hypotheses: all hypotheses of the model, none left out.
     """
 
     labels: NDArray[np.uint8]
@@ -33,7 +39,7 @@ class Sides:
 
     @property
     def truth(self) -> NDArray[np.float64]:
-        """How much each of `masks` weighs [R]: its odds, or as much as any other."""
+        """The weight of each of `masks` [R]: its odds where they are known, else equal weights."""
         return equal_weights(len(self.masks)) if self.odds is None else self.odds
 
     @cached_property
@@ -43,17 +49,17 @@ class Sides:
 
     @cached_property
     def choices(self) -> Outcome:
-        """What readers chose among all hypotheses."""
+        """The readers' choices among all hypotheses."""
         return outcome(self.hypotheses, self.masks, self.truth)
 
     @property
     def outcome(self) -> Outcome:
-        """What readers chose among the hypotheses that `predict` lists."""
+        """The readers' choices among the hypotheses that `predict` lists."""
         return self.choices.first()
 
     @property
     def disagree(self) -> bool:
-        """Whether the masks of two readers (of positive odds) share nothing, as when one of them is empty: IoU 0."""
+        """Whether the masks of two readers (of positive odds) have IoU 0, as when one of them is empty."""
         here = self.truth > 0
         return bool((self.iou.readers[np.ix_(here, here)] == 0).any())
 
@@ -69,11 +75,20 @@ def both_sides(
     scored: Sequence[int] | None = None,
     calibration: Calibration | None = None,
 ) -> Sides:
-    """The sides of an image: masks `labels` [S, H, W] with weights [S] (sum 1), and the readers' `masks` [R, H, W].
+    """The two sides of an image. The overlaps are computed on the device of `labels`.
 
-    draws: S for independent draws of equal weight, None for an exact support. odds [R]: the masks' probabilities where
-    they are known. scored: the foreground classes that count, None for all. calibration: the model's, for the hypotheses'
-    probabilities. The overlaps are computed where `labels` lie. Raises DataError when no reader is `present` [R].
+    Args:
+        labels: the model's masks [S, H, W].
+        weights: of these masks [S], sum 1.
+        masks: the readers' masks [R, H, W].
+        present: which readers read the image [R]; None: all.
+        draws: S for independent draws of equal weight, None for an exact support.
+        odds: probabilities of the readers' masks [R], where they are known.
+        scored: the foreground classes that count; None: all.
+        calibration: the model's, for the probabilities of the hypotheses.
+
+    Raises:
+        DataError: no reader is present.
     """
     here = comparable(labels, masks, present, scored=scored)
     iou = overlaps(*here)

@@ -1,4 +1,4 @@
-"""From figures of cases to a figure of the data set, with an interval that respects patients."""
+"""From the figures of cases to the figure of a data set, with an interval by patient."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,14 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Figure:
-    """Mean and standard deviation over `cases` cases, and the mean's 95 % bootstrap interval by patient.
+    """A figure of a data set. All numbers are nan if the figure is defined in no case.
 
-    `low` and `high` are nan with fewer than two patients; all are nan without a case in which the figure is defined.
+    Attributes:
+        mean: over the cases.
+        sd: standard deviation over the cases.
+        low: lower end of the mean's 95 % bootstrap interval by patient; nan with fewer than two patients.
+        high: upper end.
+        cases: in how many cases the figure is defined.
     """
 
     mean: float
@@ -31,7 +36,7 @@ class Figure:
 
 
 class FigureSummary(BaseModel):
-    """What `Figure.summary` gives, as documents are held against it."""
+    """The form of `Figure.summary` in documents."""
 
     model_config = ConfigDict(strict=True)
 
@@ -44,12 +49,23 @@ class FigureSummary(BaseModel):
     @property
     def figure(self) -> Figure:
         """The figure; nan where the document has null."""
-        ends = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
-        return Figure(*ends, cases=self.cases)
+        mean, sd, low, high = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
+        return Figure(mean, sd, low, high, self.cases)
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:
-    """The figure of cases' `values` [N] (nan where not defined) of `patients` [N]."""
+    """The figure of a data set.
+
+    Args:
+        values: of the cases [N]; nan where not defined.
+        patients: of the cases [N].
+        rng: of the bootstrap.
+
+    Example:
+        >>> figure = summarise(np.array([1.0, 2.0, np.nan]), ["a", "b", "c"], np.random.default_rng(0))
+        >>> figure.mean, figure.cases
+        (1.5, 2)
+    """
     defined = ~np.isnan(values)
     values, groups = values[defined], np.array(patients)[defined]
     if len(values) == 0:
@@ -59,9 +75,14 @@ def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.rand
 
 
 def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values` [N] when whole patients are drawn again with replacement.
+    """95 % percentile interval of a mean when whole patients are drawn with replacement.
 
     Crops of one patient resemble each other, so drawing crops would give too narrow an interval.
+
+    Args:
+        values: of the cases [N].
+        patients: of the cases [N].
+        rng: of the resamples.
     """
     times, member = resampled_patients(patients, rng)
     sums, counts = np.bincount(member, values), np.bincount(member)
@@ -74,9 +95,10 @@ def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.r
 def resampled_patients(
     patients: Sequence[str] | NDArray, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """How often each patient is drawn in each of `RESAMPLES` draws with replacement, and each case's patient [N].
+    """Bootstrap resamples of patients, who are numbered in the order of their names.
 
-    Patients are numbered in the order of their names.
+    Returns:
+        How often each patient is drawn in each of `RESAMPLES` resamples, and the number of each case's patient [N].
     """
     names, member = np.unique(np.asarray(patients), return_inverse=True)
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES), member

@@ -1,1 +1,1 @@
-"""Networks and losses: torch modules that know no store, no run and no file."""
+"""Networks and losses: torch modules that depend on no store, run or file."""

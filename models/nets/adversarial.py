@@ -1,23 +1,52 @@
-"""Adversarial learning: the losses of both players, the penalty that steadies them, and the calibration loss of CAR.
+"""Adversarial learning: the discriminator, the losses of both players, the penalty that stabilises them, the calibration
+loss of CAR.
 
 Goodfellow et al. 2014 (non-saturating form); Mescheder et al. 2018 (R1); Kassapis et al. 2021 (calibration loss, eq. 6).
-All losses are means over whatever they are given, computed in float32.
+All losses are means over their inputs, computed in float32.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from .unet import initialise
 
 FLOOR = 1e-3  # class probabilities are clamped to [FLOOR, 1 - FLOOR] before their logarithms are compared
+LEVELS = 4
+SLOPE = 0.2
+
+
+class Discriminator(nn.Module):
+    """Four 4x4 convolutions of stride 2 and `width`, 2, 4 and 8 `width` channels, a global average, a linear score.
+
+    The last layer of DCGAN sees a map of a fixed 4x4 size; the average makes images of every size possible.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int):
+        super().__init__()
+        widths = [width * 2**level for level in range(LEVELS)]
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
+            for inputs, outputs in zip([classes + channels, *widths[:-1]], widths, strict=True)
+        )
+        self.score = nn.Linear(widths[-1], 1)
+        initialise(self)
+
+    def forward(self, planes: Tensor, image: Tensor) -> Tensor:
+        """Scores [B] (log odds that a reader drew it) of class planes [B, K, H, W] on images [B, C, H, W]."""
+        features = torch.cat((planes, image), 1)
+        for block in self.blocks:
+            features = F.leaky_relu(block(_even(features)), SLOPE, inplace=True)
+        return self.score(features.mean((2, 3))).squeeze(1)
 
 
 def fooling_loss(fake: Tensor) -> Tensor:
-    """The generator's: -log D of the scores (log odds) given to what it made (CAR, eq. 3)."""
+    """The loss of the generator: -log D of the scores (log odds) of its masks (CAR, eq. 3)."""
     return F.softplus(-fake.float()).mean()
 
 
 def telling_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's: -log D(real) - log(1 - D(fake)) of scores (log odds); either may have any number (CAR, eq. 4)."""
+    """The loss of the discriminator: -log D(real) - log(1 - D(fake)) of scores (log odds) of any lengths (CAR, eq. 4)."""
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
 
@@ -38,3 +67,9 @@ def calibration_loss(mean: Tensor, target: Tensor, counted: Tensor) -> Tensor:
     mean, target = (planes.float().clamp(FLOOR, 1 - FLOOR) for planes in (mean, target))
     divergence = (mean * (mean.log() - target.log())).sum(1)
     return (divergence * counted).sum() / counted.sum().clamp_min(1)
+
+
+def _even(features: Tensor) -> Tensor:
+    """Features padded with zeros to an even height and width, so that halving rounds up and a single pixel is kept."""
+    height, width = features.shape[-2:]
+    return F.pad(features, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else features

@@ -1,4 +1,4 @@
-"""Networks that a loss passes through and leaves as they are: their parameters, or their BatchNorm and dropout, at rest."""
+"""Contexts in which a loss passes through a network and leaves it unchanged: its parameters, or its BatchNorm and dropout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Within, gradients pass through the module but its parameters collect none."""
+    """In this context gradients pass through the module, but its parameters collect none."""
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in wanted:
         parameter.requires_grad_(False)
@@ -21,7 +21,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within, the module is in eval mode."""
+    """In this context the module is in evaluation mode."""
     training = module.training
     module.eval()
     try:

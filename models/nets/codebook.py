@@ -1,4 +1,4 @@
-"""The codebook: vectors that follow, by exponential moving averages, the outputs that are nearest to them.
+"""The codebook: vectors that follow, by exponential moving averages, the outputs nearest to them.
 
 van den Oord et al. 2017 and Razavi et al. 2019, as Modal Uncertainty Estimation (Qiu and Lui 2020, section 3.1) uses them:
 one code for a whole mask. All of it is computed in float32.
@@ -29,9 +29,9 @@ class Quantised:
 
 
 class Codebook(nn.Module):
-    """`size` vectors of `dim` numbers, with the moving averages of how many outputs each gets a batch and of their sum.
+    """`size` vectors of `dim` numbers, with moving averages of the number and the sum of the outputs that each gets per batch.
 
-    Like BatchNorm's statistics these are buffers, which move in training with gradients and at no other time.
+    Like the statistics of BatchNorm these are buffers, which move only in training with gradients.
     """
 
     codes: Tensor
@@ -42,7 +42,7 @@ class Codebook(nn.Module):
     def __init__(self, size: int, dim: int, decay: float):
         super().__init__()
         self.decay = decay
-        self.begun = False  # whether `initialised` is known to be true: to ask a CUDA tensor makes the host wait
+        self.begun = False  # whether `initialised` is known to be true: asking a CUDA tensor makes the host wait
         self.register_buffer("codes", torch.randn(size, dim))
         self.register_buffer("sums", torch.zeros(size, dim))
         self.register_buffer("counts", torch.zeros(size))

@@ -1,7 +1,7 @@
 """f_comb: the small 1x1 network that turns U-Net features and draws of z into class logits (Kohl et al. 2018, fig. 1).
 
-The part of its first layer that sees the features is computed once an image, the part that sees z is a bias for each
-draw; what is left runs a draw. On a CPU images go one by one and pixels in tiles, which stay in the cache.
+The part of its first layer that sees the features is computed once per image. The part that sees z is a bias for each
+draw. The rest runs once per draw. On a CPU images are processed one by one and pixels in tiles, which stay in the cache.
 """
 
 import torch

@@ -1,5 +1,5 @@
-"""The energy score of a distribution over masks, with gradients: half the squared energy distance to the readers' masks, but
-for what no model can change.
+"""The energy score of a distribution over masks, with gradients: half the squared energy distance to the readers' masks, up
+to a term that no model can change.
 
 For a metric d of negative type, E d(S, Y) - E d(S, S') / 2 is least, in expectation over Y, when S is distributed as Y is:
 it is a proper score (Gneiting and Raftery 2007, section 5). d = 1 - IoU is such a metric; GED is built on the same d.
@@ -38,9 +38,16 @@ def jaccard_distances(left: Tensor, right: Tensor) -> Tensor:
 
 
 def energy_score(masks: Tensor, weights: Tensor, pairs: Tensor, readers: Tensor) -> Tensor:
-    """Energy score [B, M] of masks [B, S, P] with weights [B, S] against each reader's mask [B, M, P].
+    """Energy score of weighted masks against the mask of each reader (Gneiting and Raftery 2007).
 
-    pairs [B, S, S] weighs the distances of two masks, so that the caller decides which pairs are independent.
+    Args:
+        masks: as foreground planes [B, S, P].
+        weights: of the masks [B, S].
+        pairs: weights of the distances between two masks [B, S, S]; the caller decides which pairs are independent.
+        readers: the readers' masks [B, M, P].
+
+    Returns:
+        [B, M]; smaller is better.
     """
     nearness = (weights.unsqueeze(2) * jaccard_distances(masks, readers)).sum(1)
     spread = (pairs * jaccard_distances(masks, masks)).sum((1, 2))
@@ -48,8 +55,10 @@ def energy_score(masks: Tensor, weights: Tensor, pairs: Tensor, readers: Tensor)
 
 
 def pair_weights(components: Tensor, draws: int) -> Tensor:
-    """Weights [B, N S, N S] of the pairs among S draws of each of N components of probabilities [B, N]: two draws of one
-    component stand for two independent ones, a draw is never paired with itself; each image's add up to 1.
+    """Weights [B, N S, N S] of the pairs among S draws of each of N components, which have probabilities [B, N].
+
+    Two draws of one component represent two independent ones. A draw is never paired with itself. The weights of an image
+    sum to 1.
     """
     count = components.shape[1]
     both = components.unsqueeze(2) * components.unsqueeze(1)

@@ -43,7 +43,7 @@ class LatentShape:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """Numbers a component: mean, log scales, the off-diagonal or low-rank factor, its logit."""
+        """Sizes of the parts of a component: mean, log scales, the off-diagonal or low-rank factor, its logit."""
         factor = {"axis": 0, "full": self.dim * (self.dim - 1) // 2, "low-rank": self.dim * self.rank}
         return self.dim, self.dim, factor[self.covariance], int(self.mixture)
 
@@ -54,7 +54,7 @@ class LatentShape:
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """A context without autocast: what has to do with latent densities is always computed in float32."""
+    """A context without autocast: everything about latent densities is computed in float32."""
     return torch.autocast(like.device.type, enabled=False)
 
 

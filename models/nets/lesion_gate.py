@@ -1,9 +1,10 @@
-"""The net that says how probable it is that a reader marks nothing: a small residual classifier of the whole image.
+"""The net that estimates the probability that a reader marks nothing: a small residual classifier of the whole image.
 
-Residual blocks with BatchNorm (He et al. 2016, "Deep residual learning") from half the image's resolution on; what is read
-are the features' mean over the image and their mean at its centre, where the lesion of a crop lies. In prediction it may look
-at the image mirrored and turned as well and take the mean of what it then believes. Weights begin as torch's own do: below
-BatchNorm smaller ones move faster, and with He initialisation this net learns less in as many steps (decision 0013).
+It has residual blocks with BatchNorm (He et al. 2016, "Deep residual learning") from half the image's resolution on. Its
+output is computed from the mean of the features over the image and their mean at its centre, where the lesion of a crop
+lies. In prediction it can also see the image mirrored and turned, and average its probabilities. Weights are initialised as
+torch does by default: below BatchNorm smaller ones move faster, and with He initialisation this net learns less in as many
+steps (decision 0013).
 """
 
 from collections.abc import Iterator
@@ -38,10 +39,10 @@ class ResidualBlock(nn.Module):
 
 
 class LesionGate(nn.Module):
-    """[B, C, H, W] to the log odds [B], in float32, that a reader marks nothing.
+    """Images [B, C, H, W] to the log odds [B], in float32, that a reader marks nothing.
 
-    views: which views of an image count in prediction, named as in `augment.flip`: itself, also mirrored left and right, or all
-    eight.
+    views: which views of an image are averaged in prediction, named as in `augment.flip`: the image itself, also mirrored
+    left and right, or all eight.
     """
 
     def __init__(self, channels: int, width: int, dropout: float, views: Views = "one"):

@@ -1,4 +1,4 @@
-"""Masks as networks see them, pixel by pixel: one-hot planes and cross-entropy, with ignored pixels counting for nothing."""
+"""Masks as networks see them, pixel by pixel: one-hot planes and cross-entropy, without ignored pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -8,21 +8,39 @@ from ambiseg.preprocessing.store.store import IGNORE
 
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy [B] in nats, summed over the pixels that count, of logits [B, K, H, W] and labels [B, H, W] (long).
+    """Cross-entropy, summed over the pixels that count. It is computed in float32 whatever the type of the logits.
 
-    Computed in float32 whatever the logits' type.
+    Args:
+        logits: [B, K, H, W].
+        mask: labels [B, H, W] (long); `IGNORE` where a pixel does not count.
+
+    Returns:
+        [B], in nats.
+
+    Example:
+        >>> loss = cross_entropy(torch.zeros(1, 2, 3, 4), torch.zeros(1, 3, 4, dtype=torch.long))
+        >>> round(loss.item() / 12, 4)
+        0.6931
     """
     return F.cross_entropy(logits.float(), mask, reduction="none", ignore_index=IGNORE).sum((1, 2))
 
 
 def mean_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """As `cross_entropy`, but the mean over the pixels that count [B] (0 for an image without any)."""
+    """As `cross_entropy`, but the mean over the pixels that count [B]; 0 for an image without any."""
     return cross_entropy(logits, mask) / counted(mask).sum((1, 2)).clamp_min(1)
 
 
 def pairwise_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy [B, S, M], as `cross_entropy`, of each of the S logits [B, S, K, H, W] of an image with each of its M
-    label maps [B, M, H, W]: one log-softmax a map of logits, then a matrix product.
+    """Cross-entropy, summed over the pixels that count, of each prediction with each mask of an image.
+
+    It takes one log-softmax per prediction, then a matrix product.
+
+    Args:
+        logits: of S predictions [B, S, K, H, W].
+        masks: labels of M readers [B, M, H, W] (long).
+
+    Returns:
+        [B, S, M], in nats.
     """
     with torch.autocast(logits.device.type, enabled=False):
         surprise = -logits.float().log_softmax(2)
@@ -30,7 +48,7 @@ def pairwise_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def counted(mask: Tensor) -> Tensor:
-    """Which pixels of labels [..., H, W] count."""
+    """Which pixels of labels [..., H, W] are not ignored."""
     return mask != IGNORE
 
 

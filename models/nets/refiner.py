@@ -1,7 +1,7 @@
 """The refinement network: a U-Net that turns an image and a noise vector into one crisp mask (CAR, section 5.2).
 
-Noise enters each block of the upward path and nothing else. So for many masks of one image the downward path, each
-block's view of its skip connection and the lowest block's convolution run once; the rest runs a draw.
+Noise enters each block of the upward path and nothing else. For many masks of one image, therefore, the downward path,
+each block's view of its skip connection and the convolution of the lowest block run once. The rest runs once per draw.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from .unet import halved, initialise
 LEVELS = 4
 SLOPE = 0.2  # of the leaky ReLUs; the paper gives none, DCGAN's is taken
 
-# What no draw changes: the lowest block's normalised features [B, 1, F, h, w], then each higher block's view of its skip
-# connection [B, F, h, w].
+# The parts that no draw changes: the normalised features of the lowest block [B, 1, F, h, w], then each higher block's view
+# of its skip connection [B, F, h, w].
 Prepared = list[Tensor]
 
 
@@ -43,7 +43,7 @@ class Refiner(nn.Module):
         return self.decode(self.prepare(image), noise)
 
     def prepare(self, image: Tensor) -> Prepared:
-        """Everything that the draws of an image [B, C, H, W] share."""
+        """Everything that the draws of images [B, C, H, W] share."""
         skips = []
         for block in self.down:
             skips.append(block(image))

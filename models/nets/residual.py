@@ -1,9 +1,10 @@
 """Residual encoder and decoder of Modal Uncertainty Estimation (Qiu and Lui 2020, section 3.2 and appendix A).
 
 A block is a few 3x3 convolutions, each after a ReLU, added to the block's own input (through a 1x1 convolution where the
-widths differ). Nothing rectifies the sum, so what a level found reaches the end unhindered (He et al. 2016, "Identity
-mappings"). Bilinear resizing comes before a block; there is no normalisation. What the decoder reads of the image is computed
-once an image: convolutions are linear, so a block's first one is split into a part for the image and a part for the code.
+widths differ). Nothing rectifies the sum, so the result of a level reaches the end unchanged (He et al. 2016, "Identity
+mappings"). Bilinear resizing comes before a block; there is no normalisation. The decoder's view of the image is computed
+once per image: convolutions are linear, so the first one of a block is split into a part for the image and a part for the
+code.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class CodeEntry(nn.Module):
 
 
 class Tail(nn.Module):
-    """What is left of a block after its first convolution."""
+    """The rest of a block after its first convolution."""
 
     def __init__(self, width: int, convs: int, norm: bool):
         super().__init__()
@@ -58,7 +59,7 @@ class Tail(nn.Module):
         """Both parts [B, O, H, W] to the block's output [B, O, H, W]."""
         hidden, shortcut = self.norm(parts[0]), parts[1]
         for conv in self.convs:
-            hidden = conv(F.relu_(hidden))  # in place, as below: nothing else reads what a convolution or norm has made
+            hidden = conv(F.relu_(hidden))  # in place, as below: nothing else reads the output of a convolution or norm
         return hidden.add_(shortcut)
 
 
@@ -91,7 +92,7 @@ class ResidualEncoder(nn.Module):
 class CodeDecoder(nn.Module):
     """Encoder features and code vectors to class logits.
 
-    A block a level, coarsest first. The first reads the coarsest features and the code at their own resolution; each next
+    One block per level, coarsest first. The first reads the coarsest features and the code at their own resolution; each next
     one reads the output so far, doubled in size, and the encoder's features of its level. A 1x1 convolution ends in logits.
     """
 

@@ -1,4 +1,4 @@
-"""The one U-Net core: an encoder, a decoder with skips, and an encoder that ends in one vector.
+"""The U-Net that all methods share: an encoder, a decoder with skips, and an encoder that ends in one vector.
 
 Blocks of 3x3 convolutions with ReLU; average pooling down (an odd size rounds up), bilinear up, He initialisation
 (Ronneberger et al. 2015; sizes as in Kohl et al. 2018 and Bhat et al. 2022).
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Sequential):
-    """`convs` 3x3 convolutions with ReLU, one BatchNorm at the end when `norm` (Bhat et al. use one a block)."""
+    """`convs` 3x3 convolutions with ReLU, one BatchNorm at the end if `norm` (Bhat et al. use one per block)."""
 
     def __init__(self, inputs: int, outputs: int, convs: int, norm: bool):
         layers: list[nn.Module] = []
@@ -70,7 +70,7 @@ class VectorEncoder(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """One feature vector an image."""
+        """One feature vector per image."""
         return self.encoder(image)[-1].mean((2, 3))
 
 

@@ -1,4 +1,4 @@
-"""Bright blobs in the lungs, by size and shape alone: where a nodule may be.
+"""Bright blobs in the lungs, found by size and shape alone: where a nodule may be.
 
 A ball of radius r and contrast C answers -sigma^2 times the Laplacian of Gaussian most at sigma = r / sqrt(3), with .925 C
 (T. Lindeberg, "Feature detection with automatic scale selection", IJCV 30, 1998). Of the answer's maxima in the lungs, a
@@ -27,9 +27,9 @@ SIGMAS_MM = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # for diameters from 3 to 30 mm
 COARSER = (2.0, 4.0)  # scales from which on every second grid point is enough
 LEAST = 0.06  # fainter maxima are noise
 DENSE = -500.0  # HU
-NEAR = 1.3  # of a blob's radius: how far from its centre one looks for what it hangs on
-LIKELY_MM = 7.0  # blobs of smaller diameter are seldom nodules and often vessels
-APART = 1.5  # of a blob's radius: what is nearer is the same blob
+NEAR = 1.3  # of a blob's radius: at this distance from its centre, attached tissue is looked for
+LIKELY_MM = 7.0  # blobs of smaller diameter are rarely nodules and often vessels
+APART = 1.5  # of a blob's radius: anything closer is the same blob
 APART_MM = 4.0
 DIRECTIONS = np.array([way for way in product((-2, -1, 0, 1, 2), repeat=3) if max(map(abs, way)) == 2], float)
 DIRECTIONS /= np.linalg.norm(DIRECTIONS, axis=1, keepdims=True)
@@ -62,7 +62,7 @@ def find_blobs(
     limit: int = 200,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Blob]:
-    """The bright blobs of 3 to 30 mm whose centres lie in `lungs` [Z, Y, X], the likeliest first, at most `limit`."""
+    """The bright blobs of 3 to 30 mm with centres in `lungs` [Z, Y, X], the most likely first, at most `limit`."""
     if not lungs.any():
         return []
     (box,) = ndimage.find_objects(lungs.view(np.uint8))
@@ -85,7 +85,7 @@ def find_blobs(
 def apart(
     points_mm: NDArray[np.floating], radius_mm: NDArray[np.floating], score: NDArray[np.floating]
 ) -> NDArray[np.intp]:
-    """Indices of the blobs [N], best score first, without those that lie too near to a better one."""
+    """Indices of the blobs [N], best score first, without those that are too close to a better one."""
     order = np.argsort(-score, kind="stable")
     tree = KDTree(points_mm) if len(order) else None
     free, kept = score > 0, []
@@ -97,7 +97,7 @@ def apart(
 
 
 def _levels(array: NDArray[np.float32], mask: NDArray[np.bool_]) -> Iterator[Maxima]:
-    """The maxima at each scale, from fine to coarse; every array is made of the one before it."""
+    """The maxima at each scale, from fine to coarse. Each array is computed from the one before it."""
     smooth, reached, stride = array, 0.0, 1
     for sigma in SIGMAS_MM:
         if sigma in COARSER:

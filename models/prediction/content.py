@@ -1,7 +1,6 @@
 """Hypotheses in numbers: the lesions of hypotheses.json, and the same as a table.
 
-The content of hypotheses.json is described in docs/reference/hypotheses-json.md; neither paths nor anything of the patient
-is in it. The same results give the same content.
+The document holds no path and nothing about the patient. The same results give the same content.
 """
 
 import math
@@ -16,11 +15,11 @@ from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.size import at_border, cut_off, measure
-from .document import Document, HypothesisEntry, LesionEntry, ScanEntry
+from .document import Document, HypothesisEntry, LesionEntry, ScanEntry, SizeEntry
 from .inference import LesionHypotheses
 from .neighbourhood import within
 
-MAPS = {  # names of the maps, and what their headers say
+MAPS = {  # names of the maps, and their descriptions in the file headers
     "probability": "ambiseg probability of lesion",
     "entropy": "ambiseg entropy in nats",
     "aleatoric": "ambiseg entropy in nats, stated without draws",
@@ -41,7 +40,7 @@ def scan_entry(volume: Volume) -> ScanEntry:
 def lesion_entries(found: Sequence[LesionHypotheses], volume: Volume, classes: Sequence[str]) -> list[LesionEntry]:
     """The lesions as in hypotheses.json; `classes` are the labels' names, background first.
 
-    Lesion number n lies in `lesion_0n/`, the only one directly in the folder.
+    Lesion number n has its files in `lesion_0n/`; a single lesion has them directly in the folder.
     """
     shared = _overlaps(found)
     return [
@@ -51,7 +50,7 @@ def lesion_entries(found: Sequence[LesionHypotheses], volume: Volume, classes: S
 
 
 def table(document: Document) -> str:
-    """The hypotheses of all lesions as CSV for people, a row each."""
+    """The hypotheses of all lesions as CSV for people, one row each."""
     columns = ("lesion", *OF_LESION, "x_mm", "y_mm", "z_mm", "draws", *OF_HYPOTHESIS)
     rows = (_row(lesion, entry) for lesion in document.lesions for entry in lesion.hypotheses)
     return table_text(rows, columns, for_people=True)
@@ -104,7 +103,7 @@ def _hypothesis(
         file=f"{place}hyp_{index + 1:02d}.nii.gz",
         probability=round(float(found.probabilities[index]), 6),
         interval=None if found.intervals is None else _rounded(found.intervals[index], 6),
-        **_size(mask, volume),
+        **_size(mask, volume).plain(),
         **({"classes": sizes} if len(sizes) > 1 else {}),
         agreement=round(float(result.agreement[index]), 6),
         empty=not mask.any(),
@@ -113,20 +112,20 @@ def _hypothesis(
     )
 
 
-def _size(mask: NDArray, volume: Volume) -> dict[str, Any]:
-    """The size of a mask [Z, Y, X]: an area where the scan is a single slice, else a volume."""
+def _size(mask: NDArray, volume: Volume) -> SizeEntry:
+    """The size of a mask [Z, Y, X]: an area if the scan is a single slice, else a volume."""
     size = measure(mask, volume.spacing_mm)
     flat = len(volume.array) == 1
-    return {
+    return SizeEntry(
         **({"area_mm2": round(size.area_mm2, 3)} if flat else {"volume_mm3": round(size.volume_mm3, 3)}),
-        "long_axis_mm": round(size.long_axis_mm, 3),
-        "short_axis_mm": round(size.short_axis_mm, 3),
-        "slices": size.slices,
-    }
+        long_axis_mm=round(size.long_axis_mm, 3),
+        short_axis_mm=round(size.short_axis_mm, 3),
+        slices=size.slices,
+    )
 
 
 def _overlaps(found: Sequence[LesionHypotheses]) -> dict[int, list[int]]:
-    """For each lesion's number, those whose most probable mask that marks anything shares voxels with its own."""
+    """For each lesion's number, the others whose most probable non-empty mask shares voxels with its own."""
     marked = [np.asarray(result.hypotheses.masks[~result.hypotheses.empty][:1].any(0)) for result in found]
     shared = {number: list[int]() for number in range(1, len(found) + 1)}
     for (a, first), (b, second) in combinations(enumerate(found), 2):

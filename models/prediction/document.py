@@ -1,53 +1,67 @@
-"""The content of hypotheses.json as types: what docs/reference/hypotheses-json.md describes, key by key and in that order.
+"""The content of hypotheses.json as types, key by key and in the order of the file.
 
-Numbers of numpy become plain numbers here, so that everything made of a document can be written.
+The descriptions of the keys are the reference of the format: `reference` prints them as tables, which the site shows.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from .inference import Ranking
-
-FoundBy = Literal["given", "crop", "search"]
+from .places import FoundBy
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    """A part of the document. Keys that a later version added are passed over when it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True)
 
     def plain(self) -> dict[str, Any]:
-        """Plain values, as JSON has them; keys that some documents have and this one has not are left out."""
+        """The part in plain values, as JSON has them, without optional keys that were not set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class SizeEntry(_Part):
-    """The size of a mask or of one of its classes: an area where the scan is a single slice, else a volume."""
+    """The size of a mask or of one of its classes."""
 
-    area_mm2: float | None = None
-    volume_mm3: float | None = None
-    long_axis_mm: float
-    short_axis_mm: float
-    slices: int
+    area_mm2: float | None = Field(None, description="area in mm², if the scan is a single slice")
+    volume_mm3: float | None = Field(
+        None, description="number of voxels times a voxel's volume in mm³, for all other scans"
+    )
+    long_axis_mm: float = Field(description="longest diameter within one axial slice, in mm")
+    short_axis_mm: float = Field(description="in that slice, the extent at right angles to the longest diameter, in mm")
+    slices: int = Field(description="number of slices in which anything is marked")
 
 
 class HypothesisEntry(_Part):
-    """A hypothesis; `file` is relative to the document, `interval` None where the probability is exact."""
+    """A hypothesis."""
 
-    rank: int
-    file: str
-    probability: float
-    interval: tuple[float, float] | None
-    area_mm2: float | None = None
-    volume_mm3: float | None = None
-    long_axis_mm: float
-    short_axis_mm: float
-    slices: int
-    classes: dict[str, SizeEntry] | None = None
-    agreement: float
-    empty: bool
-    cut_off: bool
-    at_border: bool
+    rank: int = Field(description="1, 2, ...; the most probable is 1")
+    file: str = Field(description="the mask on the scan's grid, relative to this file")
+    probability: float = Field(
+        description="share of the draws that belong to it (to its cluster), calibrated if the model is"
+    )
+    interval: tuple[float, float] | None = Field(
+        description="95 % interval of the probability, from the number of draws and calibrated likewise; null if exact"
+    )
+    area_mm2: float | None = Field(None, description="as `volume_mm3`: area in mm² if the scan is a single slice")
+    volume_mm3: float | None = Field(None, description="number of voxels times a voxel's volume in mm³")
+    long_axis_mm: float = Field(description="longest diameter within one axial slice, in mm")
+    short_axis_mm: float = Field(description="in that slice, the extent at right angles to the longest diameter, in mm")
+    slices: int = Field(description="number of slices in which anything is marked")
+    classes: dict[str, SizeEntry] | None = Field(
+        None, description="only with more than two classes: by name, the sizes of each class but the background"
+    )
+    agreement: float = Field(description="IoU with the most probable hypothesis")
+    empty: bool = Field(description='whether this is the hypothesis "no lesion"')
+    cut_off: bool = Field(
+        description="whether the mask reaches the border of what was looked at, so that more may lie outside"
+    )
+    at_border: bool = Field(
+        description="whether it touches the scan's own border, so that the scan may show only a part of the lesion"
+    )
 
     @property
     def size(self) -> SizeEntry:
@@ -56,58 +70,80 @@ class HypothesisEntry(_Part):
 
 
 class LesionEntry(_Part):
-    """A lesion; its maps and picture are files relative to the document, None where there is none."""
+    """A lesion."""
 
-    number: int
-    folder: str
-    name: str
-    centre_mm: tuple[float, float, float]
-    score: float | None
-    no_lesion: float
-    ambiguity: float | None
-    residual: float
-    draws: int | None
-    probability: str
-    entropy: str
-    aleatoric: str | None
-    preview: str | None
-    hypotheses: list[HypothesisEntry]
-    overlaps: list[int]
+    number: int = Field(description="1, 2, ...")
+    folder: str = Field(
+        description="folder of its files, relative to this file: `lesion_01`; empty if there is only one lesion"
+    )
+    name: str = Field(description="its name in the table of points; may be empty")
+    centre_mm: tuple[float, float, float] = Field(
+        description="x, y, z in mm (RAS, as in NIfTI). If a search found it, rounded to .1 mm: the printed place gives the "
+        "same result when it is given as a point"
+    )
+    score: float | None = Field(
+        description="0 to 1: how much a place that a search found looks like a lesion. It orders the candidates of one scan "
+        "and is not a probability. Null if the place was given"
+    )
+    no_lesion: float = Field(description="probability that nothing is marked, which is that of the empty hypothesis")
+    ambiguity: float | None = Field(
+        description="mean of 1 - IoU over pairs of the model's masks: 0 if all are the same; null for a single draw"
+    )
+    residual: float = Field(
+        description="probability of everything that is not listed: `sum(probability) + residual = 1`"
+    )
+    draws: int | None = Field(description="number of draws; null if the probabilities are exact")
+    probability: str = Field(description="file with each voxel's probability of being lesion, relative to this file")
+    entropy: str = Field(description="file with each voxel's entropy in nats, relative to this file")
+    aleatoric: str | None = Field(
+        None,
+        description="file with the entropy in nats of the class probabilities that the model states without a draw; null "
+        "if it states none",
+    )
+    preview: str | None = Field(description="picture, relative to this file; null if it could not be made")
+    hypotheses: list[HypothesisEntry] = Field(description="the hypotheses, the most probable first (see below)")
+    overlaps: list[int] = Field(
+        description="numbers of other lesions whose most probable masks share voxels with this one's: they may be one lesion"
+    )
 
 
 class ModelEntry(_Part):
-    """Which model made the hypotheses."""
+    """The model that made the hypotheses."""
 
-    name: str
-    method: str
-    weights_sha256: str
-    data_sha256: str
+    name: str = Field(description="name of the run, or of the installed model")
+    method: str = Field(description="its method")
+    weights_sha256: str = Field(description="SHA-256 of its weights")
+    data_sha256: str = Field(description="content hash of the training set")
 
 
 class CalibrationEntry(_Part):
     """How the model's probabilities were corrected (see `Calibration`)."""
 
-    temperature: float
-    empty: float
-    none: float
+    temperature: float = Field(description="temperature of the hypotheses' probabilities")
+    empty: float = Field(description="shift of the empty mask's log-probability, in nats")
+    none: float = Field(description='shift of "none of these", in nats')
 
 
 class ScanEntry(_Part):
-    """The scan's grid along x, y, z in display orientation."""
+    """The scan's grid along x, y, z in display orientation (x to the left, y to the back, z to the head)."""
 
-    voxels: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    voxels: tuple[int, int, int] = Field(description="number of voxels along x, y, z")
+    spacing_mm: tuple[float, float, float] = Field(description="their size along x, y, z, in mm")
 
 
 class About(_Part):
-    """Which program, model and settings make hypotheses."""
+    """Which program, model and settings made the hypotheses."""
 
-    schema_number: Literal[2] = Field(alias="schema")
-    program: str
-    model: ModelEntry
-    settings: Ranking
-    calibration: CalibrationEntry | None
-    classes: list[str]
+    schema_number: Literal[2] = Field(alias="schema", description="2")
+    program: str = Field(description="`ambiseg` and its version")
+    model: ModelEntry = Field(description="the model (see below)")
+    settings: Ranking = Field(
+        description="`top`, `draws`, `merge`, `depth_mm` (null: as far as the lesion reaches) and `seed`"
+    )
+    calibration: CalibrationEntry | None = Field(
+        description="the correction of the probabilities (see below); null if they are the model's own"
+    )
+    classes: list[str] = Field(description="names of the labels, background (0) first")
 
     @field_serializer("settings")
     def _settings(self, settings: Ranking) -> dict[str, Any]:
@@ -115,10 +151,45 @@ class About(_Part):
 
 
 class Document(About):
-    """All that hypotheses.json says of a scan."""
+    """The content of hypotheses.json."""
 
-    warnings: list[str]
-    notes: list[str]
-    found_by: FoundBy
-    scan: ScanEntry
-    lesions: list[LesionEntry]
+    warnings: list[str] = Field(
+        description="what was left out of a DICOM series, and why the model may not suit this scan; empty if nothing is wrong"
+    )
+    notes: list[str] = Field(
+        default=[], description="how the scan was fitted to the model, where that is usual; may be empty"
+    )
+    found_by: FoundBy = Field(
+        description="`given`: the user gave the places; `crop`: the scan is one lesion's crop; `search`: the lungs were "
+        "searched (experimental)"
+    )
+    scan: ScanEntry = Field(description="the scan's grid (see below)")
+    lesions: list[LesionEntry] = Field(description="the lesions (see below); in a search, by descending score")
+
+
+PARTS: Mapping[str, type[_Part]] = {
+    "The document": Document,
+    "A lesion": LesionEntry,
+    "A hypothesis": HypothesisEntry,
+    "`model`": ModelEntry,
+    "`calibration`": CalibrationEntry,
+    "`scan`": ScanEntry,
+}
+
+
+def reference() -> str:
+    """The reference of hypotheses.json in Markdown: one table per part, one row per key.
+
+    Example:
+        >>> print(reference()[:27])
+        **The document**
+        <BLANKLINE>
+        | key | w
+    """
+    return "\n\n".join("\n".join(_table(title, part)) for title, part in PARTS.items()) + "\n"
+
+
+def _table(title: str, part: type[_Part]) -> Iterator[str]:
+    yield from (f"**{title}**", "", "| key | what it is |", "|---|---|")
+    for name, field in part.model_fields.items():
+        yield f"| `{field.alias or name}` | {field.description} |"

@@ -1,4 +1,4 @@
-"""A lesion's place in a scan: a point, a piece of a mask, or a scan that is little more than the lesion itself."""
+"""A lesion's place in a scan: a point, a piece of a mask, or a whole scan that shows little more than the lesion."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,21 @@ CROP_LIKE = 1.5  # a scan at most this many crops wide and high is taken to be o
 CROP_SLICES = 64
 MOST_PIECES = 100  # of a mask
 WAYS = (
-    "--at X,Y,Z (mm in RAS, or the file's voxel i,j,k with --voxel), --points FILE.csv (columns x,y,z) or "
-    "--roi MASK.nii.gz"
+    "`at` (X,Y,Z in mm, RAS; the file's voxel i,j,k with `voxel`), `points` (a CSV file with columns x,y,z) or `roi` "
+    "(a mask file)"
 )
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A place to look at: `centre_mm` (x, y, z) in RAS, and what else is known of it.
+    """A lesion's place.
 
-    roi [n, 3]: voxel indices (z, y, x) of a mask drawn around it, None when only a point was given. `whole`: the scan
-    is this lesion's crop, so that everything in it belongs to the lesion. `score`: how much a place that a search found
-    looks like a lesion, 0 to 1; None where the user named the place.
+    Attributes:
+        centre_mm: x, y, z in mm (RAS).
+        name: its name in the table of points; may be empty.
+        roi: [n, 3], voxel indices (z, y, x) of the mask drawn around it; None if only a point was given.
+        whole: the scan is this lesion's crop, so that everything in it belongs to the lesion.
+        score: how much a place that a search found looks like a lesion, 0 to 1; None if the user gave the place.
     """
 
     centre_mm: Point
@@ -36,17 +39,17 @@ class Lesion:
 
 
 def at_point(volume: Volume, point_mm: Point, name: str = "") -> Lesion:
-    """The lesion at a point in mm RAS; `InputError` when it lies outside the scan."""
+    """The lesion at a point in mm (RAS). Raises `InputError` if it lies outside the scan."""
     if not volume.contains(volume.voxel(point_mm)):
         raise InputError(
-            f"Point ({', '.join(f'{value:.1f}' for value in point_mm)}) lies outside the scan, which reaches from "
-            f"{bounds(volume)} (mm in RAS): give a point within, or use --voxel for the file's voxel indices."
+            f"The point ({', '.join(f'{value:.1f}' for value in point_mm)}) lies outside the scan, which extends over "
+            f"{bounds(volume)} (mm, RAS): give a point inside it, or use `voxel` if these are the file's voxel indices."
         )
     return Lesion(point_mm, name)
 
 
 def bounds(volume: Volume) -> str:
-    """The scan's extent in mm RAS, in words: "x -180.0 to 175.3, y ..., z ..."."""
+    """The scan's extent in mm (RAS) as text: "x -180.0 to 175.3, y ..., z ..."."""
     depth, height, width = volume.array.shape
     corners = np.array([[x, y, z, 1] for x in (0, width) for y in (0, height) for z in (0, depth)], float)
     corners[:, :3] -= 0.5
@@ -56,14 +59,16 @@ def bounds(volume: Volume) -> str:
 
 
 def roi_lesions(mask: Volume, name: str) -> list[Lesion]:
-    """A lesion for each connected piece (26 neighbours) of each label of a mask on the scan's own grid."""
+    """One lesion per connected piece (26 neighbours) of each label of a mask on the scan's own grid."""
     from scipy import ndimage
 
     values = np.unique(mask.array)
     if len(values) == 1 and values[0] == 0:
         raise InputError(f"{name} is empty: expected a mask with at least one voxel in each lesion.")
     if len(values) > 256:
-        raise DataError(f"{name} has {len(values)} different values: expected a mask, 0 outside, whole numbers inside.")
+        raise DataError(
+            f"{name} has {len(values)} different values: expected a mask with 0 outside the lesions and whole numbers inside."
+        )
     lesions = []
     for value in values[values != 0]:
         pieces, _ = ndimage.label(mask.array == value, np.ones((3, 3, 3)))
@@ -73,19 +78,19 @@ def roi_lesions(mask: Volume, name: str) -> list[Lesion]:
             lesions.append(Lesion(mask.world((z, y, x)), roi=voxels))
     if len(lesions) > MOST_PIECES:
         raise DataError(
-            f"{name} has {len(lesions)} separate pieces: expected one a lesion, {MOST_PIECES} at most; take off the specks."
+            f"{name} has {len(lesions)} separate pieces: expected one per lesion, {MOST_PIECES} at most. Remove the specks."
         )
     return lesions
 
 
 def is_crop(volume: Volume, crop: int, spacing_mm: float | None) -> bool:
-    """Whether a scan is about as small as a training crop (`crop` pixels of `spacing_mm`, None: the scan's own)."""
+    """Whether a scan is about as small as a training crop: `crop` pixels of `spacing_mm` (None: the scan's own)."""
     lengths = np.multiply(volume.array.shape, volume.spacing_mm)
     pixel = spacing_mm or min(volume.spacing_mm[1:])
     return bool(volume.array.shape[0] <= CROP_SLICES and lengths.max() <= CROP_LIKE * crop * pixel)
 
 
 def centre(volume: Volume) -> Lesion:
-    """A scan that is a lesion's crop, as that lesion."""
+    """The lesion of a scan that is its crop."""
     z, y, x = ((count - 1) / 2 for count in volume.array.shape)
     return Lesion(volume.world((z, y, x)), whole=True)

@@ -1,13 +1,11 @@
-"""Points as users write them: three numbers on the command line, or a table."""
+"""Tables of points, as users and LUNA16 write them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.documents import shown
-from ambiseg.preprocessing.errors import DataError, InputError, NothingFound, UsageError
+from ambiseg.preprocessing.errors import DataError, InputError, NothingFound
 from ambiseg.preprocessing.tables import Row, Table, parse_table
 
 Point = tuple[float, float, float]
@@ -18,28 +16,29 @@ LUNA_COLUMNS = {"coordx", "coordy", "coordz"}  # as all names of columns in lowe
 LUNA_EXTRAS = {"seriesuid", "diameter_mm", "class", "probability"}
 
 
-def parse_point(text: str) -> Point:
-    """Three numbers "X,Y,Z"; `UsageError` otherwise."""
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"Point {text!r}: expected three numbers X,Y,Z, as in --at -42.5,18,120.") from error
-    if not np.isfinite([x, y, z]).all():
-        raise UsageError(f"Point {text!r}: expected three finite numbers X,Y,Z.")
-    return x, y, z
-
-
 def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_many: bool = False) -> list[NamedPoint]:
-    """Points of a CSV file, one a row: columns x, y, z (and name, scan), as they stand there, or LUNA16's, in mm RAS.
+    """The points of a CSV file, one per row: columns x, y, z (and name, scan) as they are, or LUNA16's columns.
 
     LUNA16's tables (`seriesuid, coordX, coordY, coordZ`, and `diameter_mm`, `class` or `probability`) give the world
-    coordinates of ITK, which are LPS: x and y change their signs. Where a column names scans (`scan`, `seriesuid`) the
-    rows of this `scan`, by any of its names, count; a table of a single scan needs no such match, unless it is one `of_many`
-    scans. With `voxels` only x, y, z are read, LUNA16's refused.
+    coordinates of ITK, which are LPS: x and y change their signs.
+
+    Args:
+        path: the table.
+        scan: the scan's names. If a column (`scan`, `seriesuid`) names scans, only the rows with one of these names count.
+        voxels: read x, y, z as voxel indices; LUNA16's tables are refused.
+        of_many: the table lists the points of many scans. Otherwise a table of a single scan needs no matching name.
+
+    Returns:
+        The points, in mm (RAS) unless they are `voxels`, each with its name (may be empty).
+
+    Raises:
+        InputError: for a missing or empty table.
+        NothingFound: when no row belongs to this scan.
+        DataError: for a table with other columns, or with anything but numbers in them.
     """
-    table = parse_table(read_table(path), Path(path.name), "column names, then a point a row").lowered()
+    table = parse_table(read_table(path), Path(path.name), "column names, then one point per row").lowered()
     if not table.rows:
-        raise InputError(f"{path.name} has no points: expected a line of column names, then a point a row.")
+        raise InputError(f"{path.name} has no points: expected a line of column names, then one point per row.")
     columns = set(table.columns)
     if OWN_COLUMNS <= columns <= OWN_COLUMNS | {"name", "scan"}:
         own = _of_scan(table, scan, "scan", of_many)
@@ -55,14 +54,14 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
 
 
 def read_table(path: Path) -> bytes:
-    """The bytes of a table of points; `InputError` where there is none."""
+    """The bytes of a table of points. Raises `InputError` if there is no such file."""
     if not path.is_file():
         raise InputError(f"No file {path}: expected a CSV table of points; check the path.")
     return path.read_bytes()
 
 
 def _of_scan(table: Table, scan: Sequence[str], column: str, of_many: bool) -> Sequence[Row]:
-    """The rows of a scan, by any of its names."""
+    """The rows with any of a scan's names."""
     named = {row.get(column, "") for row in table.rows}
     names = {name.strip() for name in scan}
     own = [row for row in table.rows if row.get(column, "") in names] if len(named) > 1 or of_many else table.rows
@@ -70,11 +69,11 @@ def _of_scan(table: Table, scan: Sequence[str], column: str, of_many: bool) -> S
         return own
     if named == {""}:
         raise InputError(
-            f"{table.path} does not say of which scan its points are: add a column scan with the scans' names."
+            f"{table.path} does not say which scan its points belong to: add a column scan with the scans' names."
         )
     raise NothingFound(
-        f"{table.path} has points of {counted(len(named), 'scan')}, none of them named as this one: write the scan's "
-        f"name (or, for DICOM, its series UID) into the column {column}, or keep only its rows."
+        f"{table.path} has points for {counted(len(named), 'scan')}, but none for this one: write this scan's name (or, for "
+        f"DICOM, its series UID) in the column {column}, or keep only its rows."
     )
 
 

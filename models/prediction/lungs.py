@@ -1,6 +1,6 @@
-"""The lungs of a CT in HU: air within the chest, less airways and bowel gas, with what lies at the pleura and the hilum.
+"""The lungs of a CT in HU: the air within the chest without airways and bowel gas, with what lies at the pleura and the hilum.
 
-All is found on a copy with voxels of about `BLOCK_MM`, the means of blocks of the scan's own voxels.
+Everything is found on a copy with voxels of about `BLOCK_MM`, the means of blocks of the scan's own voxels.
 """
 
 import math
@@ -13,13 +13,13 @@ from ambiseg.preprocessing.volumes.volume import Volume, check_voxel_size
 
 BLOCK_MM = 2.5
 AIRY = -400  # HU; lung and gas are below it
-GAS = -965  # HU; free air, outside the body, in airways and bowels, is below it, even an emphysematous lung seldom
+GAS = -965  # HU; free air, outside the body, in airways and bowels, is below it, even an emphysematous lung rarely is
 TISSUE = -200  # HU; a lung is surrounded by what is denser
 THICK_MM = 8.0  # a lung holds balls of this radius, the airways do not
 SMALLEST_ML = 20.0  # less than that is no piece of lung
 REACH_MM = 20.0  # how far the lung's thin parts reach from its thick ones
 RING_MM = (4.0, 12.0)  # where tissue must surround a lung
-SURROUNDED = 0.7  # share of the ring that is tissue: .9 and more about lungs, half at most about a couch's foam
+SURROUNDED = 0.7  # share of the ring that is tissue: at least .9 around lungs, at most half around a couch's foam
 CLOSING_MM = 10.0
 
 Shape = tuple[int, int, int]
@@ -30,7 +30,7 @@ def lung_mask(volume: Volume) -> NDArray[np.bool_]:
     """Mask [Z, Y, X] of both lungs on the scan's voxels (CT in HU); empty where the scan shows none.
 
     Gaps and bays of up to 20 mm are closed, so that nodules at the pleura and the vessels at the hilum lie inside. Raises
-    DataError, before any work, for voxels whose size cannot be meant.
+    DataError, before any work, for voxels of an impossible size.
     """
     check_voxel_size(volume)
     blocks = block_sizes(volume.spacing_mm)
@@ -100,7 +100,7 @@ def _sums(array: NDArray, axis: int, size: int) -> NDArray[np.float32]:
 
 
 def enlarged(mask: NDArray, blocks: Shape, shape: tuple[int, ...]) -> NDArray:
-    """An array of blocks on the voxels that they were made of."""
+    """An array of blocks, on the voxels that the blocks were made from."""
     for axis, size in enumerate(blocks):
         mask = np.repeat(mask, size, axis)
     return np.ascontiguousarray(mask[tuple(slice(count) for count in shape)])
@@ -119,7 +119,7 @@ def _outside(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _with_thin_parts(cores: NDArray[np.bool_], air: NDArray[np.bool_], spacing_mm: Spacing) -> NDArray[np.bool_]:
-    """Cores grown by up to `REACH_MM` within the air: into the lung's edges, and not far into the airways."""
+    """Cores grown by up to `REACH_MM` within the air: into the lung's edges, but not far into the airways."""
     steps = math.ceil(REACH_MM / min(spacing_mm))
     return ndimage.binary_dilation(cores, ndimage.generate_binary_structure(3, 1), steps, mask=air)
 
@@ -127,7 +127,7 @@ def _with_thin_parts(cores: NDArray[np.bool_], air: NDArray[np.bool_], spacing_m
 def _surrounded_by_tissue(
     lungs: NDArray[np.bool_], tissue: NDArray[np.bool_], spacing_mm: Spacing
 ) -> NDArray[np.bool_]:
-    """The pieces that are large enough and have tissue about them, not air as a foam cushion has."""
+    """The pieces that are large enough and surrounded by tissue, unlike a foam cushion, which is surrounded by air."""
     pieces, count = ndimage.label(lungs, np.ones((3, 3, 3)))
     kept = np.zeros(count + 1, bool)
     for piece in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""The slices about a lesion, cut out as the training crops were, and masks of these crops put back on the scan."""
+"""The slices around a lesion, cropped as the training crops were, and masks of these crops put back on the scan."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_probabilities
-from ambiseg.preprocessing.store.store import Intensity
+from ambiseg.preprocessing.store.intensity import Intensity
 from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.volumes.volume import Volume
@@ -37,16 +37,16 @@ class Neighbourhood:
         return PlaneGrid(self.plane.size, (y - self.box[1].start, x - self.box[2].start), self.plane.step)
 
     def between(self, low: int, high: int) -> "Neighbourhood":
-        """The same crop on those of its slices that lie from `low` to `high`."""
+        """The same crop, on only those of its slices from `low` to `high`."""
         slices = slice(max(low, self.box[0].start), min(high + 1, self.box[0].stop))
         return replace(self, box=(slices, *self.box[1:]))
 
     def images(self, volume: Volume, intensity: Intensity, scaled_over: int | None = None) -> NDArray[np.float32]:
         """The slices as training crops [Z, 1, H, W] in the unit of the training set.
 
-        HU are clipped to the training range, with air outside the scan. Relative values are taken as they are where the
-        scan has the training range; else the least and greatest value of each slice within the square of `scaled_over`
-        crop pixels about the lesion (None: of each crop) are put at that range's ends, as it was done with the training set.
+        HU are clipped to the training range, with air outside the scan. Relative values are used as they are if the scan has
+        the training range. Otherwise each slice is scaled, as in the training set: its lowest and highest value within the
+        square of `scaled_over` crop pixels around the lesion (None: within the crop) become the ends of that range.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
@@ -69,7 +69,7 @@ class Neighbourhood:
         return in_255ths(np.stack([crop_probabilities(planes, self.plane) for planes in slices]))
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
-        """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: the class that covers most of each."""
+        """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: each gets the class that covers most of it."""
         shape = self.shape[1:]
         result = np.zeros((*labels.shape[:-2], *shape), np.uint8)
         marked = labels.any((-2, -1))  # most slices of most draws are empty
@@ -84,7 +84,7 @@ class Neighbourhood:
         return np.concatenate((np.clip(1 - foreground.sum(1, keepdims=True), 0, 1), foreground), 1)
 
     def distance(self, volume: Volume, lesion: Lesion) -> NDArray[np.float32]:
-        """Distance in mm [Z, Y, X] of the box's voxels from the lesion's mask, or from its centre without one."""
+        """Distance in mm [Z, Y, X] of the box's voxels from the lesion's mask, or from its centre if it has none."""
         from scipy import ndimage
 
         corner = np.array([side.start for side in self.box])
@@ -122,8 +122,10 @@ def in_range(volume: Volume, intensity: Intensity) -> bool:
 def neighbourhood(
     volume: Volume, lesion: Lesion, crop: int, spacing_mm: float | None, depth_mm: float
 ) -> Neighbourhood:
-    """The crop of `crop` pixels of `spacing_mm` (None: the scan's own) about the lesion, on every slice within
-    `depth_mm` of its centre or through its mask; all slices when the scan is the lesion's crop.
+    """The crop of `crop` pixels of `spacing_mm` (None: the scan's own) around the lesion.
+
+    It lies on every slice within `depth_mm` of the lesion's centre or through its mask, and on all slices if the scan is the
+    lesion's crop.
 
     The centre is rounded to a thousandth of a voxel, so that a turned copy of the scan gives the same crop to the bit.
     """

@@ -1,4 +1,4 @@
-"""Where to look in a scan: the places that the user names, a scan that is a lesion's crop, or a search."""
+"""Where to look in a scan: at the places that the user gives, at the whole of a lesion's crop, or where a search leads."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,28 @@ from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..runs.trained import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
-from .lesion_points import parse_point, read_points
+from .lesion_points import Point, read_points
 
 FoundBy = Literal["given", "crop", "search"]
 
 
 @dataclass(frozen=True)
 class Places:
-    """What the user says of the lesions' places: points `at` "X,Y,Z", a table of `points`, a mask `roi`.
+    """Where the user says the lesions are.
 
-    Points are in mm RAS or, with `voxel`, voxel indices (i, j, k) of the file. Without any of them a scan that is not a
-    lesion's crop is searched, for `candidates` lesions at most, in the lungs or within `lung_mask`. `of_many`: the table
-    speaks of many scans, so that only its rows that name this one count.
+    If there is neither `at` nor `points` nor `roi`, a scan that is not a lesion's crop is searched.
+
+    Args:
+        at: points (x, y, z) in mm (RAS).
+        points: a CSV table of points (see `read_points`).
+        roi: a mask on the scan's grid; each connected piece is a lesion.
+        voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
+        lung_mask: a mask on the scan's grid to search in; None: the lungs are found.
+        candidates: the largest number of lesions that a search gives.
+        of_many: the table lists the points of many scans, so that only the rows with this scan's name count.
     """
 
-    at: Sequence[str] = ()
+    at: Sequence[Point] = ()
     points: Path | None = None
     roi: Path | None = None
     voxel: bool = False
@@ -38,26 +45,29 @@ class Places:
 def find_lesions(
     trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[list[Lesion], FoundBy]:
-    """The lesions to look at and what found them.
+    """The lesions to look at, and how they were found.
 
-    Raises InputError where a place lies outside, NothingFound where the search finds nothing or the table names no place.
+    Raises:
+        InputError: for a place outside the scan.
+        NothingFound: when the search finds nothing, or the table has no point of this scan.
+        UsageError: when both places and a lung mask are given.
     """
     named = named_lesions(scan, places)
     if named:
         if places.lung_mask is not None:
-            raise UsageError("--lung-mask says where to search, but places are given too: leave one of them out.")
+            raise UsageError("`lung_mask` says where to search, but places are given too: leave out one of them.")
         return named, "given"
     volume, crop = scan.volume, trained.record.crop
     if is_crop(volume, crop, trained.record.data.spacing_mm) and places.lung_mask is None:
         return [centre(volume)], "crop"
     if len(volume.array) == 1:
-        raise InputError(f"A single slice larger than a lesion's crop is not searched: say where to look, by {WAYS}.")
+        raise InputError(f"A single slice larger than a lesion's crop is not searched: say where to look with {WAYS}.")
     return _searched(trained, scan, places, on_progress), "search"
 
 
 def named_lesions(scan: Scan, places: Places) -> list[Lesion]:
-    """The lesions that the user names, none where no option does."""
-    named = [(parse_point(text), "") for text in places.at]
+    """The lesions that the user gives; none if no place is given."""
+    named = [(point, "") for point in places.at]
     if places.points is not None:
         names = (scan.name, scan.dicom.series_uid) if scan.dicom else (scan.name,)
         named += read_points(places.points, names, voxels=places.voxel, of_many=places.of_many)
@@ -85,5 +95,5 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
         lungs = _mask_of(scan, places.lung_mask).array != 0
     found = search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
     if not found:
-        raise NothingFound(f"The lungs hold nothing that looks like a lesion: say where to look, by {WAYS}.")
+        raise NothingFound(f"Nothing in the lungs looks like a lesion: say where to look with {WAYS}.")
     return found

@@ -1,21 +1,20 @@
-"""From a scan to ranked hypotheses of its lesions: what `ambiseg predict` does for one scan."""
+"""From a scan to the ranked hypotheses of its lesions: what `ambiseg predict` does for one scan."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.scans.scan import Scan
 from ambiseg.preprocessing.volumes.volume import check_voxel_size
 
 from ..runs.trained import Trained
+from .cautions import cautions, notes
 from .content import lesion_entries, scan_entry
 from .document import About, CalibrationEntry, Document, ModelEntry
-from .doubts import doubts, notes
-from .inference import LesionHypotheses, Ranking, calibration_at, check_inputs, predict_volume
+from .draws import calibration_at
+from .inference import LesionHypotheses, Ranking, check_inputs, predict_volume
 from .places import Places, find_lesions
 from .stopwatch import Stopwatch
 
@@ -24,9 +23,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a prediction: where to look, how hypotheses are made, another segmenter's class `probabilities` of
-    the scan (see `class_probabilities`), which `series` of a DICOM folder, and `formats` to write beside
-    NIfTI: dicom-seg, seg-nrrd.
+    """What to predict.
+
+    Args:
+        places: where to look.
+        ranking: how hypotheses are made.
+        probabilities: a file with another segmenter's class probabilities of the scan (see `read_class_probabilities`).
+        series: which series of a DICOM folder: its number in the list of series, or its UID.
+        formats: formats to write in addition to NIfTI: "dicom-seg", "seg-nrrd".
     """
 
     places: Places = field(default_factory=Places)
@@ -38,23 +42,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a scan: each lesion's hypotheses, and the document that describes them.
+    """The hypotheses of each lesion of a scan, and the document that describes them.
 
-    missing: sentences about what could not be made of them, a picture or an export, once they are written.
+    Attributes:
+        lesions: one entry per lesion.
+        document: the content of hypotheses.json.
+        missing: once they are written, sentences about a picture, report or export that could not be made.
     """
 
     lesions: Sequence[LesionHypotheses]
     document: Document
     missing: Sequence[str] = ()
 
-    @cached_property
-    def content(self) -> dict[str, Any]:
-        """The content of hypotheses.json in plain values."""
-        return self.document.plain()
-
 
 def silent(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def predict_scan(
@@ -66,7 +68,22 @@ def predict_scan(
     on_search: Progress = silent,
     on_lesion: Progress = silent,
 ) -> Prediction:
-    """Find or take the lesions of a scan and predict each. Raises the errors of the functions that it calls."""
+    """Find the lesions of a scan, or take those that the request gives, and predict each.
+
+    Args:
+        trained: the model.
+        scan: the scan, open.
+        request: where to look, and how hypotheses are made.
+        watch: where the time of each part is added up.
+        on_search: called with the number of steps of a search done and their total.
+        on_lesion: called with the number of lesions done and their total.
+
+    Returns:
+        The hypotheses and their document. Nothing is written.
+
+    Raises:
+        AmbisegError: as `find_lesions`, `read_class_probabilities` and `predict_volume` do.
+    """
     watch = watch or Stopwatch()
     check_voxel_size(scan.volume)
     check_inputs(trained, request.probabilities is not None)
@@ -81,7 +98,7 @@ def predict_scan(
     with watch("measuring"):
         document = Document(
             **about(trained, ranking).plain(),
-            warnings=doubts(trained, scan, ranking.merge, lesions),
+            warnings=cautions(trained, scan, ranking.merge, lesions),
             notes=notes(trained, scan),
             found_by=found_by,
             scan=scan_entry(scan.volume),
@@ -91,7 +108,7 @@ def predict_scan(
 
 
 def about(trained: Trained, ranking: Ranking) -> About:
-    """Which program, model and settings make the hypotheses, as hypotheses.json has it."""
+    """Which program, model and settings make the hypotheses, as in hypotheses.json."""
     data, calibration = trained.record.data, calibration_at(trained, ranking.merge)
     return About(
         schema=2,

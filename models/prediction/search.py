@@ -1,4 +1,4 @@
-"""Lesion candidates in a whole chest CT when nobody says where to look (experimental: docs/decisions/0011)."""
+"""Lesion candidates in a whole chest CT when no place is given (experimental: docs/decisions/0011)."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +17,7 @@ from .lesion import WAYS, Lesion
 from .lungs import lung_mask
 from .neighbourhood import neighbourhood
 
-PROBED = 60  # blobs at which the model is asked
+PROBED = 60  # blobs that the model is asked about
 DRAWS = 8
 
 
@@ -29,10 +29,20 @@ def search(
     limit: int = 5,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Lesion]:
-    """The `limit` likeliest lesions of a chest CT in HU, the best first, each with its `score` from 0 to 1.
+    """The `limit` most likely lesions of a chest CT in HU, the best first.
 
-    `lungs` [Z, Y, X]: where to look, found by `lung_mask` without. Raises `InputError` when they are empty, or on another
-    grid. The score orders a scan's candidates; it is no probability.
+    Args:
+        trained: the model, which is asked about the most promising places.
+        volume: the scan.
+        lungs: [Z, Y, X], where to look; None: found by `lung_mask`.
+        limit: the largest number of lesions to return.
+        on_progress: called with the number of steps done and their total.
+
+    Returns:
+        Lesions with a `score` from 0 to 1. It orders the candidates of one scan and is not a probability.
+
+    Raises:
+        InputError: when the lungs are empty, or lie on another grid.
     """
     total = 2 + len(SIGMAS_MM)
     inside = _lungs(volume, lungs)
@@ -45,9 +55,9 @@ def search(
 
 
 def weigh(trained: Trained, volume: Volume, blobs: Sequence[Blob]) -> NDArray[np.float64]:
-    """Scores [N] from 0 to 1: a blob's likeness to a nodule times (1 + p) / 2, p being the model's foreground probability.
+    """Scores [N] from 0 to 1: a blob's likeness to a nodule times (1 + p) / 2, where p is the model's foreground probability.
 
-    A model that only ever saw lesions finds one nearly everywhere, so that its word can at most double a score. One that
+    A model that was only trained on lesions finds one nearly everywhere, so it can at most double a score. A model that
     reads another segmenter's probabilities is not asked.
     """
     scores = np.array([blob.likeness for blob in blobs])
@@ -75,7 +85,7 @@ def foreground(trained: Trained, volume: Volume, blobs: Sequence[Blob]) -> NDArr
 
 
 def _slice_through(volume: Volume, blob: Blob) -> Volume:
-    """The scan's slice through the blob's centre, a scan of its own: its range of values is found at once."""
+    """The scan's slice through the blob's centre as a scan of its own, whose range of values is found quickly."""
     index = min(max(round(blob.centre[0]), 0), len(volume.array) - 1)
     affine = volume.affine.copy()
     affine[:3, 3] += index * affine[:3, 2]
@@ -83,7 +93,7 @@ def _slice_through(volume: Volume, blob: Blob) -> Volume:
 
 
 def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:
-    """The blob's centre in mm RAS to a tenth, as it is printed everywhere: who points at what was printed gets the same."""
+    """The blob's centre in mm (RAS), rounded to .1 mm as it is printed: the printed place gives the same result as a point."""
     x, y, z = (round(value, 1) + 0.0 for value in volume.world(blob.centre))
     return x, y, z
 
@@ -91,8 +101,8 @@ def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:
 def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """The mask to search in, checked."""
     if lungs is not None and lungs.shape != volume.array.shape:
-        came, expected = (times(array.shape[::-1]) for array in (lungs, volume.array))
-        raise InputError(f"The lung mask has {came} voxels and the scan {expected}: draw it on this scan.")
+        got, expected = (times(array.shape[::-1]) for array in (lungs, volume.array))
+        raise InputError(f"The lung mask has {got} voxels, but the scan has {expected}: draw the mask on this scan.")
     inside = lung_mask(volume) if lungs is None else lungs.astype(bool, copy=False)
     if not inside.any():
         empty = (
@@ -100,5 +110,5 @@ def _lungs(volume: Volume, lungs: NDArray[np.bool_] | None) -> NDArray[np.bool_]
             if lungs is not None
             else "No lungs were found in the scan (is it a chest CT in HU?)"
         )
-        raise InputError(f"{empty}, so there is nowhere to search: give --lung-mask MASK, or {WAYS}.")
+        raise InputError(f"{empty}, so there is nowhere to search: give `lung_mask`, or say where to look with {WAYS}.")
     return inside

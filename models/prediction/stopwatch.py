@@ -1,4 +1,4 @@
-"""Where the time of a command goes."""
+"""Time and memory that a command spends."""
 
 import sys
 import time
@@ -8,7 +8,15 @@ from pathlib import Path
 
 
 class Stopwatch:
-    """Seconds spent in named parts, in the order in which they were first begun."""
+    """Seconds spent in named parts, in the order in which they were first started.
+
+    Example:
+        >>> watch = Stopwatch()
+        >>> with watch("reading"):
+        ...     pass
+        >>> list(watch.seconds)
+        ['reading']
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -24,7 +32,7 @@ class Stopwatch:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held so far, in MB (10^6 bytes); 0 where the system does not say (Windows)."""
+    """Peak memory of this process so far, in MB (10^6 bytes); 0 if the system does not report it (Windows)."""
     status = Path("/proc/self/status")  # getrusage counts what the process held before it became this program
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.is_file() else {}
     if "VmHWM" in lines:

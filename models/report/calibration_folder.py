@@ -1,7 +1,7 @@
-"""What `ambiseg calibrate` leaves in a run's folder: the calibration, its check on other cases, and the diagrams.
+"""What `ambiseg calibrate` writes into a run's folder: the calibration, its check on other cases, and the diagrams.
 
-calibration.json           what predict and evaluate use
-calibration/check.json     what was fitted and checked on what, figures before and after
+calibration.json           the calibration that predict and evaluate use
+calibration/check.json     the data of the fit and the check, and the figures before and after
 calibration/reliability.png
 """
 
@@ -41,7 +41,7 @@ def write_check(
             "top hypothesis, after": after.bins["top"],
         },
         f"{trained.name} ({trained.method.name}): hypotheses before and after calibration",
-        f"{store.manifest['name']}, {split}; fitted on {fit.calibration.split}",
+        f"{store.manifest.name}, {split}; fitted on {fit.calibration.split}",
         events="hypotheses",
     )
     with whole_folder(run / FOLDER) as aside:

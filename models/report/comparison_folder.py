@@ -1,8 +1,10 @@
 """The folder of a comparison: its numbers, its pictures, and a page that shows all of it.
 
-comparison.json   what was compared and found; comparison.csv a row a figure and pair of runs
-comparison.png    the differences with their intervals; distribution.png each run's GED16 over the cases; both as SVG, too
-report.html       all of it on one page that needs no network
+comparison.json    the runs and all differences
+comparison.csv     one row per figure and pair of runs
+comparison.png     the differences with their intervals, also as SVG
+distribution.png   the GED16 of each run over the cases, also as SVG
+report.html        everything on one page that needs no network
 
 The same evaluations give the same bytes.
 """
@@ -31,13 +33,17 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 DISTRIBUTION = ("distribution.png", "distribution.svg")
-SPREAD = "ged16_v"  # the figure whose distribution is shown, whichever are compared
+SPREAD = "ged16_v"  # the figure whose distribution is always shown
 
 
 def write_comparison(folder: Path, comparison: Comparison, evaluations: Sequence[StoredEvaluation]) -> Path:
-    """Write a comparison of `evaluations` into `folder`, in place of an earlier one; returns the page's path.
+    """Write a comparison of `evaluations` into `folder`, in place of an earlier one.
 
-    Raises ResourceError when the folder cannot be written.
+    Returns:
+        The path of the page.
+
+    Raises:
+        ResourceError: The folder cannot be written.
     """
     pictures: list[Picture] = []
     files: dict[str, bytes] = {}
@@ -65,9 +71,9 @@ def _figures(
     yield (
         "comparison",
         "Differences of runs",
-        "A panel a figure, a line a pair of runs: the mean difference, second less first, and its 95 % interval by patient. In "
-        "“A → B” A is the first run, B the second. Blue: the second is better, orange: the first, grey: undecided after "
-        "correction for all tests, or neither way is better.",
+        "One panel per figure, one line per pair of runs: the mean difference, second less first, and its 95 % interval by "
+        "patient. In “A → B” A is the first run and B the second. Blue: the second is better. Orange: the first is better. "
+        "Grey: undecided after correction for all tests, or neither way is better.",
         draw_differences(comparison, f"{note}; 95 % intervals by patient"),
     )
     spreads = _spreads(evaluations)
@@ -75,9 +81,9 @@ def _figures(
         yield (
             "distribution",
             "How GED16 is distributed over the cases",
-            "A row a run. The dark box holds the middle half of the cases, each paler one half of those left, dots are the "
-            "rest; the orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may "
-            "overlap where their difference, case by case, is beyond doubt.",
+            "One row per run. The dark box holds the middle half of the cases, and each paler box half of those left; dots are "
+            "the rest. The orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may "
+            "overlap even where their difference, case by case, is significant.",
             draw_distributions(spreads, "How GED16 is distributed over the cases", note, "squared GED, 16 draws"),
         )
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: what was compared, which run is better in what, all differences, and the pictures."""
+"""The page of a comparison: its runs, which run is better in which figure, all differences, and the pictures."""
 
 import math
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ def render_comparison(comparison: Comparison, pictures: Sequence[Picture]) -> st
 
 
 def findings(rows: Sequence[Difference]) -> str:
-    """In which figures the second or the first run of a pair is better, in which they differ, in which that is undecided."""
+    """The figures in which the second or the first run of a pair is better, in which they differ, and the undecided ones."""
     kinds = {name: [row.figure for row in rows if row.verdict == verdict] for verdict, name in KINDS.items()}
     return "; ".join(f"{name} {', '.join(figures)}" for name, figures in kinds.items() if figures)
 
 
 def _pairs(differences: Sequence[Difference]) -> dict[str, list[Difference]]:
-    """The differences of each pair of runs, by what is compared."""
+    """The differences of each pair of runs, by the name of the pair."""
     found: dict[str, list[Difference]] = {}
     for row in differences:
         found.setdefault(pair_name(row), []).append(row)
@@ -64,7 +64,7 @@ def _cells(row: Difference) -> tuple[str, ...]:
 
 
 def _run(run: ComparedRun) -> dict[str, str]:
-    """What a run is, by the columns of a table."""
+    """The facts of a run, by the columns of a table."""
     return {
         "Run": run.name,
         "Method": run.method,

@@ -1,12 +1,13 @@
-"""The folder of an evaluation: its numbers, and if wanted its pictures and a page that shows all of it.
+"""The folder of an evaluation: its numbers, and optionally its pictures and a page that shows all of it.
 
-summary.json   what was evaluated and all figures
-cases.csv      a row a case; cases.parquet the same, on request
-figures/       the pictures, PNG
-report.html    figures and pictures on one page that needs no network
+summary.json    what was evaluated, and all figures
+cases.csv       one row per case
+cases.parquet   the same, on request
+figures/        the pictures, as PNG
+report.html     figures and pictures on one page that needs no network
 
-Each file is whole or absent. What an earlier evaluation left under these names goes, so that no picture speaks of other
-numbers than those beside it; other files stay.
+Each file is whole or absent. Files of an earlier evaluation with these names are removed, so that no picture belongs to other
+numbers than those beside it. Other files stay.
 """
 
 import shutil
@@ -50,9 +51,24 @@ def write_report(
     parquet: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write an evaluation of `trained` on `store` with its pictures into `folder`; returns the page's path.
+    """Write an evaluation with its pictures and its page into `folder`, in place of an earlier one.
 
-    Everything is drawn before anything is written. Raises ResourceError when the folder cannot be written.
+    Everything is drawn before anything is written.
+
+    Args:
+        folder: The folder to write; it is created where it does not exist.
+        evaluation: The evaluation.
+        trained: The model that was evaluated.
+        store: The data set on which it was evaluated.
+        parquet: Whether to write `cases.parquet`, too.
+        on_progress: Called with (pictures drawn, pictures in all).
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ResourceError: The folder cannot be written.
+        UsageError: `parquet` is wanted, and pyarrow is not installed.
     """
     pictures = draw_pictures(evaluation, trained, store, on_progress)
     page = render_page(evaluation, pictures)
@@ -68,14 +84,14 @@ def write_report(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One evaluation is written into a folder at a time."""
+    """Allow one writer of a folder at a time."""
     with disk_errors(folder), only_writer(folder / FILES[0], PATIENCE):
         clear_leftovers(folder)
         yield
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier evaluation wrote."""
+    """Remove the files of an earlier evaluation."""
     make_folder(folder)
     with disk_errors(folder):
         for name in FILES:

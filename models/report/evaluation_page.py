@@ -1,4 +1,4 @@
-"""The page of an evaluation: its figures and pictures, and how both came about."""
+"""The page of an evaluation: its figures and pictures, and how they were computed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +33,7 @@ def render_page(evaluation: Evaluation, pictures: Sequence[Picture]) -> str:
 
 
 def _facts(about: EvaluationAbout) -> dict[str, str]:
-    """What was evaluated and how, by its name."""
+    """The facts of an evaluation, by name."""
     data = data_facts(about)
     if about.data_hash != about.trained_on:
         data["Data"] += "; not the data that the model was trained on"

@@ -1,4 +1,4 @@
-"""The table of an evaluation's figures: which rows it has and what they are called, for the command line and the page."""
+"""The table of an evaluation's figures: its rows and their labels, for the command line and the page."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Pages that need no network: every page has the same frame, holds its style, scripts and pictures, and may load nothing."""
+"""Pages that need no network: every page has the same frame, contains its style, scripts and pictures, and loads nothing."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ def render(
     """The HTML of the page whose template is `name`, an extension of frame.html; values are escaped.
 
     Templates, `styles` and `scripts` are files of `package` or of this one. The page may use the styles (this package's
-    first) and the scripts that it holds, and no others.
+    first) and scripts that it contains, and no others.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -38,7 +38,7 @@ def render(
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:
-    """What the page may use: pictures that it holds, this style and these scripts, all known by their hashes."""
+    """The content security policy: embedded pictures, this style and these scripts, identified by their hashes."""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
     rules += [f"script-src {' '.join(map(_digest, scripts))}"] if scripts else []
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])

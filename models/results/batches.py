@@ -1,53 +1,66 @@
-"""Many scans, one after the other: what is done is skipped the next time, what fails is written down, the rest goes on.
+"""Many scans, one after the other: finished cases are skipped the next time, failures are recorded, the other cases go on.
 
-A case in which there is nothing to predict is neither: it is written down with the reason, and not tried again.
+A case in which there is nothing to predict has not failed: it is recorded with the reason, and not tried again. The cases are
+predicted in a separate process, so that a damaged file which crashes it or holds it up does no further harm.
 
-<folder>/manifest.json     what was asked, as a hash, and how far each case is
+<folder>/manifest.json     the request, as a hash, and the state of each case
 <folder>/failures.csv      the cases that failed, and why
-<folder>/<case>/           a prediction each
+<folder>/<case>/           one prediction per case
 """
 
 import hashlib
-from collections.abc import Callable, Sequence, Set
+import pickle
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ambiseg.preprocessing.documents import json_text, read_json, write_json
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
-from ambiseg.preprocessing.files import check_place, is_leftover, make_folder, only_writer
-from ambiseg.preprocessing.lone_worker import CannotStart
+from ambiseg.preprocessing.files import PATIENCE, check_place, is_leftover, make_folder, only_writer
+from ambiseg.preprocessing.lone_worker import CannotStart, LoneWorker
 from ambiseg.preprocessing.scans.cases import Case
 
 from ..prediction.lesion_points import read_table
 from ..prediction.predict_scan import Request, about
+from ..runs.hardware import keep_freed_memory
 from ..runs.trained import Trained
-from .folder import INDEX
+from .folder import predict_to_folder
+from .result_documents import INDEX
 
 MANIFEST = "manifest.json"
+Work = tuple[Case, Path]
+Predict = Callable[[Case, Path], Sequence[str]]
 
 
 class Manifest(BaseModel):
-    """The content of manifest.json; `incomplete`: what could not be made of cases that are done."""
+    """The content of manifest.json."""
 
     model_config = ConfigDict(frozen=True, serialize_by_alias=True)
 
-    schema_number: Literal[1] = Field(alias="schema")
-    asked_sha256: str
-    cases: dict[str, Literal["done", "failed", "waiting", "nothing"]]
-    nothing: dict[str, str] = {}
-    incomplete: dict[str, list[str]] = {}
+    schema_number: Literal[1] = Field(alias="schema", description="1")
+    asked_sha256: str = Field(description="SHA-256 of the request: model, settings, formats and table of points")
+    cases: dict[str, Literal["done", "failed", "waiting", "nothing"]] = Field(description="the state of each case")
+    nothing: dict[str, str] = Field(default={}, description="why there is nothing to predict in a case")
+    incomplete: dict[str, list[str]] = Field(default={}, description="what could not be made of cases that are done")
 
 
 @dataclass
 class Batch:
-    """How far the cases of a batch are: names of those `done` now and `skipped`, done before, and the `failures`.
+    """The state of the cases of a batch.
 
-    nothing: the cases in which there is nothing to predict, found so now or before, and why. incomplete: sentences about what
-    could not be made of cases that are done, a picture or an export, now or before.
+    Attributes:
+        done: names of the cases predicted now.
+        skipped: names of those predicted earlier.
+        nothing: the cases in which there is nothing to predict, now or earlier, and why.
+        incomplete: sentences about pictures, reports or exports that could not be made of cases that are done.
+        failures: the cases that failed, and why.
     """
 
     done: list[str] = field(default_factory=list)
@@ -57,21 +70,52 @@ class Batch:
     failures: list[CaseFailure] = field(default_factory=list)
 
 
+def predict_cases(
+    trained: Trained,
+    cases: Sequence[Case],
+    folder: Path,
+    request: Request,
+    *,
+    overwrite: bool = False,
+    minutes: float = 60.0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Batch:
+    """Predict all cases of a batch that are not done yet, in a process of their own.
+
+    Args:
+        trained: the model.
+        cases: the scans.
+        folder: the folder to write, with one folder per case.
+        request: where to look, how hypotheses are made, and in which formats they are written.
+        overwrite: predict all cases again, whatever the folder holds of another model or request.
+        minutes: how long a case may take; one that takes longer is stopped and has failed.
+        on_progress: called with the number of cases done and their total.
+
+    Returns:
+        The state of the cases.
+
+    Raises:
+        UsageError: if the folder holds something else, another process is writing it, or the request only makes sense for a
+            single scan.
+    """
+    with _apart(trained, request, overwrite, minutes) as predict:
+        return predict_batch(trained, cases, folder, request, predict, overwrite=overwrite, on_progress=on_progress)
+
+
 def predict_batch(
     trained: Trained,
     cases: Sequence[Case],
     folder: Path,
     request: Request,
-    predict: Callable[[Case, Path], Sequence[str]],
+    predict: Predict,
     *,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
-    """Call `predict(case, folder of the case)` for each case that is not done yet; it says what could not be made of it.
+    """As `predict_cases`, with a function that predicts a case into its folder and returns what could not be made of it.
 
-    A folder with predictions of another model or request is refused unless `overwrite`. Any error of a case is its
-    failure. The manifest stands before the first case is begun, so that a batch that was killed goes on wherever it was.
-    Raises UsageError where the request speaks of one scan, and where another process is at work on the same folder.
+    Any error of a case is recorded as its failure. The manifest is written before the first case is started, so that a batch
+    that was killed can be continued at any point.
     """
     _check_request(request)
     key = _key(trained, request)
@@ -98,25 +142,25 @@ def predict_batch(
 
 
 def _check_request(request: Request) -> None:
-    """Raise UsageError for what can only be said of a single scan."""
+    """Raise UsageError for what only makes sense for a single scan."""
     places = request.places
     single = {
-        "--at": bool(places.at),
-        "--roi": places.roi is not None,
-        "--lung-mask": places.lung_mask is not None,
-        "--probabilities": request.probabilities is not None,
-        "--series": request.series is not None,
+        "`at`": bool(places.at),
+        "`roi`": places.roi is not None,
+        "`lung_mask`": places.lung_mask is not None,
+        "`probabilities`": request.probabilities is not None,
+        "`series`": request.series is not None,
     }
-    given = [option for option, used in single.items() if used]
+    given = [name for name, used in single.items() if used]
     if given:
         raise UsageError(
-            f"{' and '.join(given)} can be said of one scan only, and a folder of scans was given: predict that scan by "
-            "itself, or give a table of --points with a column scan."
+            f"{' and '.join(given)} can only be given for a single scan, but this is a folder of scans: predict that scan by "
+            "itself, or give a table of `points` with a column scan."
         )
 
 
 def _key(trained: Trained, request: Request) -> str:
-    """SHA-256 of all that the predictions depend on beside the scans."""
+    """SHA-256 of everything that the predictions depend on, apart from the scans."""
     places = request.places
     points = None if places.points is None else hashlib.sha256(read_table(places.points)).hexdigest()
     asked = {
@@ -127,8 +171,8 @@ def _key(trained: Trained, request: Request) -> str:
     return hashlib.sha256(json_text(asked).encode()).hexdigest()
 
 
-def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder: Path, batch: Batch) -> None:
-    """Predict a case and say in the batch how it went."""
+def _attempt(predict: Predict, case: Case, folder: Path, batch: Batch) -> None:
+    """Predict a case and record in the batch how it went."""
     try:
         missing = predict(case, folder)
     except (Interrupted, CannotStart):  # no case is to blame
@@ -137,8 +181,8 @@ def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder:
         batch.nothing[case.name] = str(error)
     except AmbisegError as error:
         batch.failures.append(CaseFailure(case.name, str(error)))
-    except Exception as error:  # a fault of ours in one case must not cost the others
-        reason = f"Unexpected error ({type(error).__name__}), a fault in ambiseg: predict it alone."
+    except Exception as error:  # a bug in one case must not cost the others
+        reason = f"Unexpected error ({type(error).__name__}), a bug in ambiseg: predict this scan alone."
         batch.failures.append(CaseFailure(case.name, reason))
     else:
         batch.done.append(case.name)
@@ -147,31 +191,61 @@ def _attempt(predict: Callable[[Case, Path], Sequence[str]], case: Case, folder:
 
 
 def _former(folder: Path, key: str, overwrite: bool) -> Batch:
-    """What is done, and where nothing was found, by the manifest of a former call that asked the same."""
+    """The cases that an earlier call with the same request has dealt with, by its manifest."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if folder.is_dir() and not all(is_leftover(held.name) for held in folder.iterdir()):
-            raise UsageError(f"{folder} exists and is no former batch: choose another folder with -o.")
+            raise UsageError(f"{folder} exists and is not an earlier batch: choose another folder.")
         return Batch()
     if overwrite:
         return Batch()
-    remedy = "restore it, or predict all cases again with --overwrite"
+    remedy = "restore it, or predict all cases again with `overwrite`"
     former = read_json(manifest, Manifest, remedy)
     if former.asked_sha256 != key:
         raise UsageError(
-            f"{folder} holds predictions by another model or other settings: choose another folder with -o, or predict "
-            "all again with --overwrite."
+            f"{folder} holds predictions by another model or with other settings: choose another folder, or predict all cases "
+            "again with `overwrite`."
         )
     done = [name for name, state in former.cases.items() if state == "done"]
     return Batch(done=done, nothing=former.nothing, incomplete=former.incomplete)
 
 
 def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished: Set[str]) -> None:
-    """Write how far the batch is; what a former call `finished` is done even before its turn comes to be skipped."""
+    """Write the state of the batch. Cases that an earlier call `finished` count as done before they are skipped."""
     states = dict.fromkeys((case.name for case in cases), "waiting")
     states |= dict.fromkeys([*batch.done, *(finished & states.keys())], "done")
     states |= dict.fromkeys((failure.case for failure in batch.failures), "failed")
     states |= dict.fromkeys(batch.nothing, "nothing")
-    content = {"schema": 1, "asked_sha256": key, "cases": states, "nothing": batch.nothing}
-    write_json(folder / MANIFEST, content | {"incomplete": batch.incomplete})
+    content = Manifest.model_validate(
+        {"schema": 1, "asked_sha256": key, "cases": states, "nothing": batch.nothing, "incomplete": batch.incomplete}
+    )
+    write_json(folder / MANIFEST, content)
     write_failures(folder / "failures.csv", batch.failures)
+
+
+@contextmanager
+def _apart(trained: Trained, request: Request, overwrite: bool, minutes: float) -> Iterator[Predict]:
+    """A function that predicts a case in another process.
+
+    The model is handed over once, so that all cases are predicted with the same weights, and with as many threads as here.
+    """
+    make = partial(_prepared, pickle.dumps(trained), torch.get_num_threads(), request, overwrite)
+    with LoneWorker[Work, Sequence[str]](make, minutes) as worker:
+        yield lambda case, folder: worker.do((case, folder))
+
+
+def _prepared(trained: bytes, threads: int, request: Request, overwrite: bool) -> Callable[[Work], Sequence[str]]:
+    """In the other process: the function that predicts a case."""
+    torch.set_num_threads(threads)
+    model: Trained = pickle.loads(trained)
+    if model.device.type == "cpu":
+        keep_freed_memory()
+    return partial(_predict, model, request, overwrite)
+
+
+def _predict(trained: Trained, request: Request, overwrite: bool, work: Work) -> Sequence[str]:
+    case, folder = work
+    waiting = PATIENCE  # for the process of a batch that was killed just now
+    return predict_to_folder(
+        trained, case.path, folder, request, name=case.name, overwrite=overwrite, patience=waiting
+    ).missing

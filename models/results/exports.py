@@ -1,4 +1,4 @@
-"""Hypotheses as segments of the formats that PACS and 3D Slicer read."""
+"""Hypotheses as segments, in formats that PACS and 3D Slicer read."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from ..prediction.predict_scan import Prediction
 
 
 def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
-    """For each lesion `hypotheses.dcm` (a segment a hypothesis) and `probability.dcm` (fractional), all in one new series."""
+    """For each lesion `hypotheses.dcm` (one segment per hypothesis) and `probability.dcm` (fractional), in one new series."""
     from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
 
     document = prediction.document
@@ -40,7 +40,7 @@ def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
 
 
 def write_nrrd(folder: Path, scan: Scan, prediction: Prediction) -> None:
-    """For each lesion `hypotheses.seg.nrrd`, a segment a hypothesis."""
+    """For each lesion `hypotheses.seg.nrrd`, with one segment per hypothesis."""
     from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
 
     for lesion, result in _pairs(prediction):
@@ -53,7 +53,7 @@ def _pairs(prediction: Prediction) -> Iterator[tuple[LesionEntry, LesionHypothes
 
 
 def _masks(names: Sequence[str], lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment]:
-    """A segment for each hypothesis and, where there are several, each foreground class."""
+    """One segment per hypothesis and, if there are several, per foreground class."""
     for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):
         for label, name in enumerate(names[1:], start=1):
             which = f", {name}" if len(names) > 2 else ""
@@ -75,5 +75,5 @@ def _marginal(lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment
 
 
 def _called(lesion: LesionEntry) -> str:
-    """Lesions by number: a name given by the user might be a patient's."""
+    """A lesion by its number: a name that the user gave might be a patient's."""
     return f"Lesion {lesion.number}"

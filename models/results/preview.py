@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses
@@ -17,6 +17,7 @@ from ..core.size import measure
 from ..figures.drawing import Field, Step, field_of_view, legible, outline, percent, scale_bar, show_image, show_map
 from ..figures.style import INK, PALE
 from ..prediction.inference import LesionHypotheses
+from .viewer.region import best_slice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,6 @@ COLUMNS = 4
 SHOWN = 8
 MARGIN_MM = 8.0
 SIDE_MM = 24.0  # the smallest field of view
-EQUAL = 1e-9  # sums of probabilities that differ by less are the same
 
 
 def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str) -> None:
@@ -64,36 +64,6 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
         figure.savefig(path, metadata={"Software": None})
 
 
-def best_slice(result: LesionHypotheses) -> int:
-    """The slice (index in the box) on which the hypotheses mark most; without any marks, the likeliest one.
-
-    Each hypothesis counts by its probability and not by its size. Of several such slices it is the middle one.
-    """
-    found = result.hypotheses
-    areas = (found.masks > 0).sum((2, 3))
-    marked = found.probabilities @ (areas / np.maximum(areas.max(1, keepdims=True), 1))
-    if not marked.any():
-        marked = result.probability.sum((1, 2))
-    return _middle(marked)
-
-
-def likeliest_voxel(result: LesionHypotheses) -> tuple[int, int, int]:
-    """The voxel (z, y, x in the box) of the best slice that the hypotheses mark most, near the middle of such voxels."""
-    number = best_slice(result)
-    marked = np.tensordot(result.hypotheses.probabilities, result.hypotheses.masks[:, number] > 0, 1)
-    if not marked.any():
-        marked = result.probability[number]
-    likeliest = np.argwhere(marked >= marked.max() - EQUAL)
-    y, x = likeliest[np.linalg.norm(likeliest - likeliest.mean(0), axis=1).argmin()]
-    return number, int(y), int(x)
-
-
-def _middle(values: NDArray[np.floating]) -> int:
-    """The middle one of the indices of the largest value [N]."""
-    largest = np.flatnonzero(values >= values.max() - EQUAL)
-    return int(largest[len(largest) // 2])
-
-
 def _field(result: LesionHypotheses, number: int, step: Step) -> Field:
     """A square in mm of the plane about everything that is marked in the slice, or about its middle."""
     marked = (result.hypotheses.masks[:, number] > 0).any(0) | (result.probability[number] > 0.1)
@@ -129,8 +99,8 @@ def _bars(panel: "Axes", found: Hypotheses, shown: int) -> None:
         low, high = found.intervals[:shown].T
         reach[:shown] = high
         panel.hlines(places[:shown], low, high, color=INK, linewidth=1)
-    for place, value, end in zip(places, values, reach, strict=True):
-        panel.text(end + 0.04 * reach.max(), place, percent(value), va="center", fontsize=8.5, color=INK)
+    for row, value, end in zip(places.tolist(), values, reach, strict=True):
+        panel.text(end + 0.04 * reach.max(), row, percent(value), va="center", fontsize=8.5, color=INK)
     names = [str(number) for number in places[1:]] + ["rest"]
     panel.set(
         ylim=(max(shown, 4) + 0.6, -0.6), xlim=(0, 1.3 * reach.max()), yticks=places, yticklabels=names, xticks=[]

@@ -75,7 +75,7 @@ class ValidationSettings(Section):
 
     every: int = Field(1000, ge=1, description="steps between validations")
     limit: int = Field(200, ge=1, description="validation crops used, drawn once by the seed")
-    samples: int = Field(16, ge=2, description="draws an image for GED")
+    samples: int = Field(16, ge=2, description="draws per image for GED")
     monitor: Literal["ged", "loss"] = Field("ged", description="what decides which weights are best")
     patience: int = Field(0, ge=0, description="validations without improvement before stopping; 0: never")
 
@@ -98,7 +98,7 @@ class TrainConfig(Section):
     preset: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     steps: int = Field(10000, ge=1)
-    batch: int = Field(32, ge=1, description="images a step, over all processes")
+    batch: int = Field(32, ge=1, description="images per step, over all processes")
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()

@@ -1,6 +1,6 @@
 """The machine that a run computes on: its device, its precision, and the memory of its C library.
 
-Nothing is chosen in silence: a device or a precision that was asked for is used, or refused with a reason.
+Nothing is chosen silently: a device or a precision that was requested is used, or refused with a reason.
 """
 
 import ctypes

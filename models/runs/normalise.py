@@ -1,20 +1,21 @@
-"""From stored intensities to the numbers that networks see."""
+"""From stored intensities to the inputs of networks."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW, Intensity
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Intensity
 
 Window = tuple[float, float] | Literal["crop"]
 
 
 def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Window:
-    """The window of a run: as asked, or for "auto" the lung window for HU and the data's whole range otherwise.
+    """The window of a run: as requested, or for "auto" the lung window for HU and the whole range of the data otherwise.
 
-    >>> resolve_window("auto", Intensity("HU", -1024, 3071))
-    (-1000.0, 400.0)
+    Example:
+        >>> resolve_window("auto", Intensity("HU", -1024, 3071))
+        (-1000.0, 400.0)
     """
     if isinstance(asked, tuple):
         return asked
@@ -24,9 +25,9 @@ def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Wi
 
 
 def normalise(images: Tensor, window: Window) -> Tensor:
-    """Images [B, C, H, W] in the stored unit to float32 in [0, 1]: `window` becomes 0 and 1, what lies outside is clipped.
+    """Images [B, C, H, W] in the stored unit to float32 in [0, 1]: the ends of `window` become 0 and 1, the rest is clipped.
 
-    "crop" takes each image's own minimum and maximum, over all its channels.
+    The window "crop" is each image's own minimum and maximum, over all of its channels.
     """
     images = images.float()
     if window == "crop":
@@ -37,7 +38,7 @@ def normalise(images: Tensor, window: Window) -> Tensor:
 
 
 def with_probabilities(image: Tensor, probabilities: Tensor | None = None) -> Tensor:
-    """What a network reads [B, C (+ K), H, W]: the normalised image, then another segmenter's class probabilities
-    [B, K, H, W], which come in 255ths.
+    """The input of a network [B, C (+ K), H, W]: the normalised image, then the class probabilities of another segmenter
+    [B, K, H, W], which are stored in 255ths.
     """
     return image if probabilities is None else torch.cat((image, probabilities.float() / 255), 1)

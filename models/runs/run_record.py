@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from ambiseg.preprocessing.store.store import Intensity, Store
+from ambiseg.preprocessing.store.intensity import Intensity, Unit
+from ambiseg.preprocessing.store.store import Store
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from .config import TrainConfig
@@ -14,9 +15,21 @@ from .normalise import Window, resolve_window
 
 
 class DataRecord(BaseModel):
-    """What a run remembers of its data set; `path` is where it lay, `channels` are the images' own, `probabilities` says
-    whether another segmenter's class probabilities come with them; `scaled_over`: the side in pixels of the stored crops,
-    over which relative values were scaled, None where an earlier version did not remember it.
+    """The data set of a run.
+
+    Attributes:
+        path: where the store was.
+        name: of the store.
+        content_hash: of the store.
+        channels: of the images.
+        class_names: background first.
+        probabilities: whether the class probabilities of another segmenter come with the images.
+        spacing_mm: size of a pixel in mm; None if unknown.
+        unit: of the images, "HU" for CT.
+        low: lowest value of the images.
+        high: highest value of the images.
+        scaled_over: side in pixels of the stored crops, over which relative values were scaled; None where an earlier
+            version did not record it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,19 +41,19 @@ class DataRecord(BaseModel):
     class_names: tuple[str, ...] = Field(min_length=1)
     probabilities: bool = False
     spacing_mm: Annotated[FiniteFloat, Field(gt=0, le=MOST_MM)] | None
-    unit: str
+    unit: Unit
     low: FiniteFloat
     high: FiniteFloat
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
 
     @property
     def intensity(self) -> Intensity:
-        """What the images' numbers are."""
+        """The unit and the range of the images."""
         return Intensity(self.unit, self.low, self.high)
 
     @property
     def inputs(self) -> int:
-        """Channels that a network reads: the image's, and one a class where there are probabilities."""
+        """Channels that a network reads: those of the image, and one per class where there are probabilities."""
         return self.channels + (len(self.class_names) if self.probabilities else 0)
 
     @classmethod
@@ -48,11 +61,11 @@ class DataRecord(BaseModel):
         """The record of an open store."""
         return cls(
             path=str(store.path),
-            name=store.manifest["name"],
+            name=store.manifest.name,
             content_hash=store.content_hash,
             channels=store.channels,
             class_names=store.class_names,
-            probabilities=store.has_probabilities,
+            probabilities=store.manifest.has_class_probabilities,
             spacing_mm=store.spacing_mm,
             scaled_over=max(store.size),
             **vars(store.intensity),

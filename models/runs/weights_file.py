@@ -1,7 +1,7 @@
-"""model.safetensors: a method's weights as one file that says itself whether it is whole.
+"""model.safetensors: the weights of a method as one file with a checksum.
 
-The file's header keeps, beside what the weights are of, the SHA-256 of all tensors: names, types, shapes and bytes. Files of
-earlier versions keep none; their numbers are still held to be numbers.
+The header of the file holds the method and the step, and the SHA-256 of all tensors: names, types, shapes and bytes. Files
+of earlier versions have no checksum; their values must still be finite.
 """
 
 import hashlib
@@ -23,16 +23,21 @@ UNREADABLE = (safetensors.SafetensorError, RuntimeError, KeyError, ValueError, T
 
 
 def weights_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
-    """The content of a file of weights: tensors on the CPU, and what they are of. The same gives the same bytes."""
+    """The content of a weights file, from tensors on the CPU and a description. The same input gives the same bytes."""
     said = {**about, HASH: tensors_hash(tensors)}
     # One key: safetensors writes several in no fixed order, and the same run should give the same bytes.
     return safetensors.torch.save(dict(tensors), {KEY: json.dumps(said)})
 
 
 def read_weights(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file of weights, and what they are of; `name` is what messages call it.
+    """The tensors of a weights file, and their description.
 
-    Raises DataError where the file is damaged, where it is not as it was written, or where a number in it is none.
+    Args:
+        content: of the file.
+        name: of the file in messages.
+
+    Raises:
+        DataError: the file is damaged or was changed, or holds NaN or infinite numbers.
     """
     try:
         tensors = safetensors.torch.load(content)

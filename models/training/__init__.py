@@ -1,1 +1,1 @@
-"""Training: the loop, its batches, its checkpoints and its validation."""
+"""Training: the loop, its batches, checkpoints and validation, and the checks that every method must pass."""

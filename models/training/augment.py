@@ -1,7 +1,7 @@
-"""Batches made on the device: readers drawn, crops cut, mirrored, warped and jittered, all from one generator.
+"""Batches are made on the device: readers are drawn, crops cut, mirrored, warped and jittered, all from one generator.
 
-Without rotation, zoom or elastic warping a crop is cut exactly, pixel by pixel; with them image (bilinear) and masks
-(nearest) are sampled on one smooth grid, and pixels beyond the stored crop are ignored.
+Without rotation, zoom or elastic warping a crop is cut exactly, pixel by pixel. With them the image (bilinear) and the
+masks (nearest) are sampled on one smooth grid, and pixels beyond the stored crop are ignored.
 """
 
 import math
@@ -50,7 +50,7 @@ def make_batch(
 def _exact_crop(
     images: Tensor, masks: Tensor, crop: int, augment: AugmentSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cut whole pixels, shifted from the centre as far as asked and as the stored crop allows."""
+    """Cut whole pixels, shifted from the centre as far as the settings say and the stored crop allows."""
     batch = len(images)
     index = []
     for size in images.shape[-2:]:

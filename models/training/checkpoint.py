@@ -25,7 +25,7 @@ from ..runs.run_record import DataRecord
 
 SCHEMA = 1
 COUNTERS = ("step", "best", "stale")
-# What the readers of zips, of pickles and of states say of what they do not know.
+# The errors that readers of zips, pickles and states raise for damaged content.
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
     *(AssertionError, NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error),
@@ -34,10 +34,16 @@ UNREADABLE = (
 
 @dataclass
 class TrainingState:
-    """All that changes during training. Random numbers are seeded by the step's number, so none need to be kept.
+    """All that changes during training. Random numbers are seeded by the number of the step, so none need to be kept.
 
-    `averaged` is the exponential moving average of the method's weights, or the method itself when there is none;
-    `best` is the monitored score of the best weights, `stale` the validations since.
+    Attributes:
+        method: with its latest weights.
+        averaged: with the exponential moving average of the weights; the method itself if there is none.
+        optimisers: by "stage/player".
+        scaler: of the gradients, for fp16.
+        step: how many steps are done.
+        best: the monitored score of the best weights.
+        stale: how many validations there were since.
     """
 
     method: Method
@@ -62,7 +68,11 @@ class TrainingState:
             out.write(view)
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Restore a saved state; no code in the file is ever executed."""
+        """Restore a saved state. No code in the file is ever executed.
+
+        Raises:
+            DataError: the file is damaged, or of another version or method.
+        """
         try:
             _check_sums(path)
             content = torch.load(path, map_location=device, weights_only=True)
@@ -118,7 +128,7 @@ def _optimiser(player: Player, settings: OptimiserSettings, device: torch.device
 
 
 def _check_sums(path: Path) -> None:
-    """Raise BadZipFile unless all that a checkpoint's zip holds has the checksum that was written with it."""
+    """Raise BadZipFile unless every part of a checkpoint's zip has the checksum that was written with it."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -129,5 +139,5 @@ def _number(content: dict[str, Any], part: str) -> Any:
     """A counter of a saved state. Raises ValueError for anything but a number."""
     value = content[part]
     if not isinstance(value, int | float):
-        raise ValueError(f"{part} is no number")
+        raise ValueError(f"{part} is not a number")
     return value

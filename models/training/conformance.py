@@ -15,7 +15,8 @@ from torch import Tensor
 from ambiseg.preprocessing.files import scratch_folder
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import IGNORE, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 from ..core.batch import Batch
 from ..core.hypotheses import rank
@@ -113,8 +114,15 @@ def check_method(method: str | type[Method], options: Options | None = None, *, 
 
 
 def variants(method: type[Method], options: Options | None = None) -> Mapping[str, Options]:
-    """Sets of options that are worth checking: `options` as they are (under an empty name), and with each other choice of
-    each option that is a choice (under the choice's name).
+    """Sets of options that are worth checking.
+
+    Args:
+        method: the class.
+        options: those that every set has.
+
+    Returns:
+        `options` as they are, under an empty name, and with each other choice of each option that is a choice, under the
+        name of the choice.
 
     Example:
         >>> from ..methods.mheads import MHeads
@@ -130,7 +138,7 @@ def variants(method: type[Method], options: Options | None = None) -> Mapping[st
 
 
 def made_store(path: Path, *, probabilities: bool = False) -> Store:
-    """60 made lesions of 24 x 24 pixels with four readers; with the class probabilities of a segmenter if these are read."""
+    """60 synthetic lesions of 24 x 24 pixels with four readers, and with the class probabilities of a segmenter if required."""
     plain = write_known_truth(path if not probabilities else path.with_name(f"{path.name}-plain"), crops=CROPS, size=24)
     return _with_probabilities(path, plain) if probabilities else plain
 
@@ -265,11 +273,11 @@ def saved_weights_predict_the_same(subject: Subject, store: Store, folder: Path)
     with known_as(subject.method):
         run = _new_run(folder / "run", subject, store)
         layout = torch.channels_last  # in which a loaded model computes
-        method: torch.nn.Module = subject.make().eval()
-        method = method.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
+        method = subject.make().eval()
+        method.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
         run.save_weights(method, 0)
         rows = np.arange(2)
-        stored = (store.probabilities(rows),) if store.has_probabilities else ()
+        stored = (store.class_probabilities(rows),) if store.manifest.has_class_probabilities else ()
         arrays = [torch.from_numpy(store.images(rows)).clamp(0, 1), *(torch.from_numpy(part) / 255 for part in stored)]
         with torch.inference_mode():
             expected = method(torch.cat(arrays, 1).to(memory_format=layout)).sample(6, generator_for(0))
@@ -340,5 +348,5 @@ def _with_probabilities(path: Path, plain: Store) -> Store:
             image, masks = plain.images(np.array([number]))[0], plain.masks(np.array([number]))[0]
             lesion = image.clip(0.05, 0.95)
             probabilities = np.concatenate((1 - lesion, lesion))
-            writer.add(Crop(image, masks, row["patient"], row["case"], probabilities=probabilities))
+            writer.add(Crop(image, masks, row["patient"], row["case"], class_probabilities=probabilities))
     return Store.open(path)

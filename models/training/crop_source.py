@@ -1,4 +1,4 @@
-"""Where training crops come from: all on the device when they fit, read ahead from disk, or dealt anew for every step."""
+"""Sources of training crops: all on the device if they fit, read ahead from disk, or drawn anew for every step."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.sources.papers.guessing_game import dealer
-from ambiseg.preprocessing.store.store import Flip, Store
+from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import Store
 
 from ..core.randomness import seed_of
 
@@ -23,9 +24,13 @@ SHARE = 0.4  # of the free memory that the data may take
 class Crops:
     """Stored crops on the device, in their stored types.
 
-    images [B, C, H, W]; masks [B, R, H, W], or the base label maps [B, 1, H, W] where `flips` make the modes of them;
-    chances [B, R]: of each reader to be drawn (1 for those present, 0 else), or the modes' probabilities when these are
-    `known`; probabilities [B, K, H, W]: another segmenter's, in 255ths.
+    Attributes:
+        images: [B, C, H, W].
+        masks: of the readers [B, R, H, W], or base label maps [B, 1, H, W] from which `flips` generate the modes.
+        chances: 1 for readers who are present and 0 for the others [B, R]; probabilities of the modes if `known`.
+        known: whether the probabilities of the modes are known.
+        flips: of classes, which generate the modes.
+        probabilities: class probabilities [B, K, H, W] of another segmenter, in 255ths.
     """
 
     images: Tensor
@@ -38,7 +43,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of which batches a process takes: the `rank`-th of every `world` images of batches of `batch`."""
+    """The part of each batch that a process takes: image number `rank` of every `world` images, in batches of `batch`."""
 
     batch: int
     seed: int
@@ -46,7 +51,7 @@ class Share:
     world: int = 1
 
     def positions(self, step: int, count: int) -> NDArray[np.intp]:
-        """Which of `count` crops are this process's in a step."""
+        """Which of `count` crops this process takes in a step."""
         return positions_of_step(step, count, self.batch, self.seed)[self.rank :: self.world]
 
 
@@ -71,7 +76,7 @@ class DeviceSource:
         )
 
     def settle(self) -> None:
-        """Nothing is ever on its way."""
+        """Nothing is ever being read."""
 
 
 class AheadSource:
@@ -98,11 +103,17 @@ CropSource = DeviceSource | AheadSource
 
 
 def crop_source(store: Store, device: torch.device, memory: str, share: Share) -> CropSource:
-    """The source of a store's training crops: dealt anew where the store has a bank to deal from, else its train rows,
-    for `memory` "device", "mapped" or "auto" (on the device when the crops take less than SHARE of what is free).
+    """The source of the training crops of a store.
+
+    Args:
+        store: with train rows, or with a pool from which crops are drawn anew for every step.
+        device: where the crops are needed.
+        memory: "device", "mapped" (read from disk), or "auto": on the device if the crops take less than SHARE of its free
+            memory.
+        share: the part of each batch that this process takes.
     """
-    if store.deal is not None:
-        return AheadSource(_dealt(store, device, share))
+    if store.manifest.deal is not None:
+        return AheadSource(_drawn(store, device, share))
     rows = store.rows("train")
     if memory == "auto":
         one = store.images(rows[:1]).nbytes + store.labels(rows[:1]).nbytes
@@ -113,23 +124,23 @@ def crop_source(store: Store, device: torch.device, memory: str, share: Share) -
 
 
 def read_crops(store: Store, rows: NDArray[np.intp], device: torch.device, *, wait: bool = True) -> Crops:
-    """The crops of the given rows, on the device; `wait` until they are there, as so much data should that it is not to
-    stand in pinned memory.
+    """The crops of the given rows, on the device.
+
+    wait: whether to wait until they are there. This keeps large data out of pinned memory.
     """
     put = _tensor if wait else _sent
-    chances = store.odds(rows) if store.known_odds else store.present[rows].astype(np.float64)
     return Crops(
         put(store.images(rows), device),
         put(store.labels(rows), device),
-        put(chances.astype(np.float32), device),
-        store.known_odds,
-        store.flips,
-        put(store.probabilities(rows), device) if store.has_probabilities else None,
+        put(store.truth.chances(rows).astype(np.float32), device),
+        store.truth.known,
+        store.manifest.flips,
+        put(store.class_probabilities(rows), device) if store.manifest.has_class_probabilities else None,
     )
 
 
 def positions_of_step(step: int, count: int, batch: int, seed: int) -> NDArray[np.intp]:
-    """Which of `count` crops step number `step` uses: epochs are seeded permutations, laid end to end."""
+    """The numbers of the crops that a step uses, of `count`: epochs are seeded permutations, one after the other."""
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
     return np.concatenate([_permutation(int(e), count, seed)[places[epochs == e]] for e in np.unique(epochs)])
 
@@ -139,14 +150,14 @@ def _permutation(epoch: int, count: int, seed: int) -> NDArray[np.intp]:
     return np.random.default_rng(seed_of(seed, "epoch", epoch)).permutation(count)
 
 
-def _dealt(store: Store, device: torch.device, share: Share) -> Callable[[int], Crops]:
+def _drawn(store: Store, device: torch.device, share: Share) -> Callable[[int], Crops]:
     """A function from a step to crops that no other step has seen."""
-    deal = dealer(store)
+    draw = example_drawer(store)
 
     def read(step: int) -> Crops:
         rng = np.random.default_rng(seed_of(share.seed, "deal", step, share.rank))
-        images, masks, odds = deal(share.batch // share.world, rng)
-        chances = _sent(odds.astype(np.float32), device)
+        images, masks, probabilities = draw(share.batch // share.world, rng)
+        chances = _sent(probabilities.astype(np.float32), device)
         return Crops(_sent(images, device), _sent(masks, device), chances, known=True)
 
     return read
@@ -157,7 +168,7 @@ def _tensor(array: NDArray, device: torch.device) -> Tensor:
 
 
 def _sent(array: NDArray, device: torch.device) -> Tensor:
-    """As `_tensor`, but through pinned memory to CUDA: the host does not wait for the device, which may be steps behind."""
+    """As `_tensor`, but through pinned memory to CUDA, so that the host does not wait for the device."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 

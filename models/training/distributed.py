@@ -1,4 +1,4 @@
-"""Training on several processes (torchrun): each computes a share of every batch, gradients are averaged by hand."""
+"""Training in several processes (torchrun): each computes a share of every batch, and gradients are averaged explicitly."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class Processes:
         """Raise UsageError unless the processes can share a batch evenly."""
         if batch % self.world:
             raise UsageError(
-                f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple."
+                f"A batch of {batch} images cannot be shared by {self.world} processes: choose a multiple for `batch`."
             )
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -58,13 +58,13 @@ class Processes:
 
 
 def launched_rank() -> int | None:
-    """This process's number as torchrun gave it, None when it was started alone."""
+    """This process's number as torchrun gave it; None if it was started alone."""
     return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
 
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the group that torchrun started, if any; yields this process's place in it and its device."""
+    """Join the group of processes that torchrun started, if any; yields this process's place in it and its device."""
     if launched_rank() is None:
         yield Processes(), device
         return

@@ -1,6 +1,6 @@
-"""CUDA graphs of a method's networks: hundreds of small kernels started by one call, forward and backward.
+"""CUDA graphs of a method's networks: one call starts hundreds of small kernels, forward and backward.
 
-Only networks that are pure functions of tensors are captured, each by itself with memory of its own
+Only networks that are pure functions of tensors are captured, each on its own and with its own memory
 (`torch.cuda.make_graphed_callables`, "partial-network capture" in torch's documentation). Losses, latent distributions, the
 batch and the optimiser stay as they are.
 """
@@ -22,7 +22,7 @@ NETWORKS = (UNet, Encoder, VectorEncoder, ResidualEncoder)  # tensors in, tensor
 
 
 def check_graphs(hardware: HardwareSettings, device: torch.device) -> None:
-    """Raise UsageError when CUDA graphs are asked for where there can be none."""
+    """Raise UsageError if CUDA graphs are requested where there can be none."""
     if hardware.graphs and (device.type != "cuda" or hardware.compile):
         raise UsageError(
             f"hardware.graphs = true needs CUDA and hardware.compile = false, but the device is {device.type} and "
@@ -33,9 +33,13 @@ def check_graphs(hardware: HardwareSettings, device: torch.device) -> None:
 class NetworkGraphs:
     """The graphs of a method's networks in the present stage of its training.
 
-    A network is captured when a step runs it once: a second run would overwrite what the first one's backward pass needs.
-    `autocast` is the context in which losses are computed; `settle` waits until no other thread uses the device, as a
-    capture needs it. All parameters of a captured network get gradients, zeros where the loss does not depend on them.
+    A network is captured if a step runs it once: a second run would overwrite what the backward pass of the first one
+    needs. All parameters of a captured network get gradients, zeros where the loss does not depend on them.
+
+    Args:
+        method: whose networks are captured.
+        autocast: gives the context in which losses are computed.
+        settle: waits until no other thread uses the device, as a capture requires.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class NetworkGraphs:
             self.ran.add(net)
 
     def release(self) -> None:
-        """Let all networks run as they were written, until the next step makes graphs of them again."""
+        """Let all networks run as they are written, until the next step captures them again."""
         self.stage = None
         for guard in self.guards:
             guard.remove()

@@ -1,7 +1,8 @@
-"""Stopping when a signal asks: Ctrl-C, the system's request to end (SIGTERM), a terminal that closes (SIGHUP).
+"""Stopping on a signal: Ctrl-C, the system's request to end (SIGTERM), a terminal that closes (SIGHUP).
 
-Most work stops where it is: the signal becomes a KeyboardInterrupt, and what was half-written goes. A loop that has a state to
-save asks between its steps instead (`stop_requests`). What a process was started to ignore, as `nohup` does, stays ignored.
+Most work stops where it is: the signal becomes a KeyboardInterrupt, and half-written files are removed. A loop that has a
+state to save asks between its steps instead (`stop_requests`). Signals that a process was started to ignore, as under
+`nohup`, stay ignored.
 """
 
 import signal
@@ -18,13 +19,13 @@ ECHO = 0.5  # seconds in which a further signal is no second request: `timeout` 
 
 @dataclass
 class _Heard:
-    """The signals that came to this process: the first one's number, and when the last request came."""
+    """The signals that this process received: the number of the first one, and the time of the last request."""
 
     first: int | None = None
     last: float = float("-inf")
 
     def request(self, number: int) -> bool:
-        """Note a signal; whether it is a request of its own and no echo of the one before."""
+        """Note a signal; returns whether it is a request of its own rather than an echo of the one before."""
         now = time.monotonic()
         echo, self.last = now - self.last < ECHO, now
         self.first = self.first or number
@@ -35,7 +36,7 @@ _heard = _Heard()
 
 
 def stopped_by() -> int | None:
-    """The number of the signal that asked to stop the work of `interruptible`; None when none came."""
+    """The number of the signal that asked to stop the work of `interruptible`; None if there was none."""
     return _heard.first
 
 
@@ -54,7 +55,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether a signal asked to stop; a second one stops at once, by KeyboardInterrupt."""
+    """Yield a function that says whether a signal asked to stop; a second signal stops at once, by KeyboardInterrupt."""
     asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -69,7 +70,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let a handler have the signals that are not ignored; nothing outside the main thread, where Python allows none."""
+    """Give a handler the signals that are not ignored; does nothing outside the main thread, where Python allows none."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture: losses, and the validation scores against the steps."""
+"""The training curves of a run as a picture: losses and validation scores by step."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 COLOURS = {"train": "#8da0b3", "validation": "#0b5fa5", "best": "#c44e00"}
 TITLES = {
-    "loss": "Loss (nats an image)",
-    "kl": "KL divergence (nats an image)",
+    "loss": "Loss (nats per image)",
+    "kl": "KL divergence (nats per image)",
     "ged": "Squared GED on validation (lower is better)",
     "hm_iou": "Matched IoU on validation (higher is better)",
 }
-WIDE = 20  # the largest value over the smallest from which on a scale is logarithmic
-DECADES = 4  # of it that are logarithmic at most: smaller values stand in its linear part
+WIDE = 20  # ratio of the largest to the smallest value from which a scale is logarithmic
+DECADES = 4  # that are logarithmic at most: smaller values lie in the linear part of the scale
 
 
 def draw_progress(run: Run) -> None:
@@ -67,9 +67,9 @@ def _draw(axis: "Axes", name: str, entries: list[dict[str, Any]]) -> None:
 
 
 def _scale(axis: "Axes", values: list[float]) -> None:
-    """A logarithmic scale, near 0 a linear one, for values that spread wide, with ticks at round places.
+    """A logarithmic scale, linear near 0, for values over a wide range, with ticks at round values.
 
-    On a narrow range it would have no such place, and ticks such as 1.86338 x 10^0.
+    A narrow range stays linear: a logarithmic one would have no round value in it, and ticks such as 1.86338 x 10^0.
     """
     from matplotlib.ticker import NullLocator, SymmetricalLogLocator
 

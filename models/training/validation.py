@@ -1,4 +1,6 @@
-"""The scores of a training run on a fixed part of its validation split: always the same crops, draws and readers."""
+"""Scores on a fixed part of the validation split: always the same crops, draws and readers."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -7,21 +9,25 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ..core.arrays import on_host
+from ..core.arrays import Masks, on_host
 from ..core.batch import Batch
 from ..core.method import Method
+from ..core.overlap import overlaps
 from ..core.randomness import generator_for, seed_of
 from ..core.readers import chosen_masks, likely_modes, present_readers
+from ..metrics.distances import ged
+from ..metrics.modes import mode_error
+from ..metrics.scores import PAPERS_DRAWS, drawn_masks, matched
+from ..metrics.summary import NAN
 from ..runs.normalise import normalise, with_probabilities
 from ..runs.run_record import RunRecord
-from .validation_scores import validation_scores
 
 IMAGES_AT_ONCE = 16
 READERS_AT_ONCE = 4
 
 
 class Validation:
-    """The validation crops, read once: what networks read, readers' masks, and how likely each reader is."""
+    """The validation crops, read once: the inputs of the networks, the readers' masks, and the probability of each reader."""
 
     def __init__(self, store: Store, record: RunRecord, device: torch.device):
         rows = store.rows("val")
@@ -30,12 +36,14 @@ class Validation:
         rows = np.sort(chosen[: record.config.validation.limit])
         images = _tensor(centre_crop(store.images(rows), record.crop), device)
         extra = (
-            (_tensor(centre_crop(store.probabilities(rows), record.crop), device),) if store.has_probabilities else ()
+            (_tensor(centre_crop(store.class_probabilities(rows), record.crop), device),)
+            if store.manifest.has_class_probabilities
+            else ()
         )
         self.images = with_probabilities(normalise(images, record.window), *extra).to(memory_format=torch.channels_last)
         self.masks = centre_crop(store.masks(rows), record.crop)
-        self.present, self.scored = store.present[rows], store.scored
-        self.odds = store.odds(rows) if store.known_odds else None
+        self.present, self.scored = store.present[rows], store.manifest.scored_labels
+        self.odds = store.truth.probabilities(rows) if store.manifest.known_odds else None
 
     @torch.inference_mode()
     def scores(self, method: Method) -> dict[str, float]:
@@ -49,7 +57,9 @@ class Validation:
             for name, value in self._losses(method, part, generator).items():
                 losses[name] = losses.get(name, 0.0) + value
             atoms = method(self.images[part]).atoms(self.samples, generator)
-            labels.append(on_host(atoms.labels))  # once a part: image by image a GPU would wait for its tables
+            labels.append(
+                on_host(atoms.labels)
+            )  # once per part: image by image, the host would wait for the GPU each time
             weights.append(on_host(atoms.weights))
             draws = atoms.draws
         figures = validation_scores(
@@ -80,3 +90,51 @@ class Validation:
 
 def _tensor(array: NDArray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(array.copy()).to(device)
+
+
+def validation_scores(
+    labels: Masks,
+    weights: NDArray[np.float64],
+    masks: NDArray[np.uint8],
+    present: NDArray[np.bool_],
+    *,
+    draws: int | None,
+    odds: NDArray[np.float64] | None = None,
+    scored: Sequence[int] | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Means over images of a few figures that are cheap enough for every validation.
+
+    Args:
+        labels: the model's masks [B, S, H, W].
+        weights: of the masks [B, S].
+        masks: of the readers [B, R, H, W].
+        present: which readers read each image [B, R].
+        draws: as in `Atoms`.
+        odds: probabilities of the readers' masks [B, R], where they are known.
+        scored: the foreground classes that count; None: all.
+        seed: for draws from an exact support.
+
+    Returns:
+        `ged` (V-statistic at S draws, weighted), `ged_u` (unbiased, over images with at least two readers), `overlap`,
+        `diversity` (the model's), `hm_iou` (of 16 draws, as in `image_scores`) and, with odds, `mode_error`.
+    """
+    rows = []
+    for number, weight in enumerate(weights.astype(np.float64)):
+        known = None if odds is None else odds[number]
+        iou = overlaps(labels[number], masks[number], present[number], scored=scored)
+        weight /= weight.sum()
+        found = ged(iou, weight, draws=draws, reader_weights=known)
+        row = {"ged": found.v, "ged_u": found.u, "overlap": found.overlap, "diversity": found.sample_diversity}
+        drawn = drawn_masks(weight, draws, PAPERS_DRAWS, np.random.default_rng((seed, number)))
+        row["hm_iou"] = matched(iou.cross[drawn], known)
+        if known is not None:
+            row["mode_error"] = mode_error(iou, weight, known)
+        rows.append(row)
+    return {name: defined_mean(np.array([row[name] for row in rows])) for name in rows[0]}
+
+
+def defined_mean(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not nan; nan when none is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else NAN

@@ -1,8 +1,8 @@
-"""DICOM Segmentation objects (PS3.3 A.51) of a scan that came as DICOM.
+"""DICOM Segmentation objects (PS3.3 A.51) of a scan that was read from DICOM.
 
-highdicom builds the object. It would do so from one array of all slices, rows, columns and segments, which can be more
-than a gigabyte; so it is given a single pixel a frame, which says whether anything is marked there, and the frames'
-own pixels are packed here one after the other.
+highdicom builds the object. It would need one array of all slices, rows, columns and segments, which can exceed a gigabyte.
+So it is given a single pixel per frame, which says whether anything is marked there. The frames' own pixels are packed here,
+one frame after the other.
 """
 
 import warnings
@@ -46,14 +46,27 @@ def write_dicom_seg(
 ) -> None:
     """Write the segments of one lesion, numbered from 1 in their order, as a SEG of the scan's study.
 
-    It is BINARY, or FRACTIONAL (PROBABILITY, in steps of 1/255). A segment without a voxel is listed and has no frame;
-    when all are empty each has one empty frame. `instance` counts the SEGs of the `series` from 1, `lesion` its lesions;
-    SEGs of one lesion share a tracking UID. `model` is the model's name, `version` the program's. Raises UsageError when the
-    scan is no DICOM series, DataError when no SEG can be derived from its files.
+    A segment without a voxel is listed and has no frame; when all are empty, each has one empty frame. SEGs of one lesion
+    share a tracking UID.
+
+    Args:
+        path: The file to write.
+        scan: The scan, read from DICOM files that still exist.
+        segments: The masks.
+        fractional: Whether the SEG is FRACTIONAL (PROBABILITY, in steps of 1/255) instead of BINARY.
+        series: The new series, which all SEGs of one prediction share.
+        instance: Number of this SEG in the series, from 1.
+        model: The model's name.
+        version: The program's version.
+        lesion: Number of the lesion in the series, from 1.
+
+    Raises:
+        UsageError: The scan was not read from DICOM.
+        DataError: No SEG can be derived from its files.
     """
     if scan.dicom is None:
         raise UsageError(
-            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out --format dicom-seg, "
+            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out dicom-seg of `formats`, "
             "or give the folder of DICOM files."
         )
     with warnings.catch_warnings():
@@ -108,7 +121,7 @@ def _skeleton(dicom: DicomScan, grid: Grid, placed: Sequence[Placed], **about: A
     except KeyError as error:
         raise DataError(
             f"The series holds images of a kind ({source.SOPClassUID.name}) from which no DICOM SEG is derived: "
-            "leave out --format dicom-seg."
+            "leave out dicom-seg of `formats`."
         ) from error
     copy_identity(source, seg)
     return seg
@@ -173,7 +186,7 @@ def _packed(frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
 def describe(
     segments: Sequence[Segment], series: SegSeries, model: str, version: str, lesion: int
 ) -> list["SegmentDescription"]:
-    """The segments' descriptions, numbered from 1. All segments of one `lesion` in one `series` are tracked as one."""
+    """The segments' descriptions (PS3.3 C.8.20.4). All segments of one `lesion` in one `series` are tracked as one."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription

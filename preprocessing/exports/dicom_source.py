@@ -1,7 +1,6 @@
-"""What an object derived from a DICOM series takes over from its files: patient, study, places; nothing more."""
+"""The parts of a DICOM series that an object derived from it takes over: patient, study, places; nothing more."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
@@ -12,7 +11,7 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import generate_uid
 
 from ..errors import DataError
-from ..scans.dicom.dicom_elements import needed_text, number_of, text_of
+from ..scans.dicom.dicom_elements import Elements, elements_of
 from ..scans.dicom.dicom_files import read_header
 from ..scans.dicom.dicom_scan import DicomScan
 from ..volumes.grid import Grid
@@ -22,24 +21,23 @@ PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", 
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-IMAGE = ("SOPClassUID", "FrameOfReferenceUID")  # of the kinds that highdicom copies from an image
 
 
 def read_source(dicom: DicomScan) -> Dataset:
-    """Patient, study, kind of image and frame of reference of a series, from the header of its first file.
+    """Patient, study, kind of image and frame of reference of a series; all of its files share these.
 
-    All files of a series share these. A series without a frame of reference is given one, the same at every call.
+    Patient and study are read from the first file when they are needed, byte for byte; no scan keeps them. A series without
+    a frame of reference is given one, the same at every call.
+
     Raises DataError when the file names no study, or two files are the same instance.
     """
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")
-    path = dicom.slices[0].path
-    source = read_header(path, [*TEXTS, *PATIENT, *STUDY, *IMAGE, *LOSSY, "SliceThickness"])
-    needed_text(source, "StudyInstanceUID", path)
-    source.SOPClassUID = text_of(source, "SOPClassUID") or needed_text(
-        source.file_meta, "MediaStorageSOPClassUID", path
-    )
-    source.FrameOfReferenceUID = text_of(source, "FrameOfReferenceUID") or generate_uid(
+    first = dicom.slices[0].elements
+    source = read_header(first.path, [*TEXTS, *PATIENT, *STUDY, *LOSSY])
+    elements_of(source, first.path, STUDY).needed("StudyInstanceUID")
+    source.SOPClassUID = first.needed("SOPClassUID")
+    source.FrameOfReferenceUID = first.text("FrameOfReferenceUID") or generate_uid(
         entropy_srcs=["ambiseg frame of reference", dicom.series_uid]
     )
     return source
@@ -73,14 +71,14 @@ def thumbnails(dicom: DicomScan, grid: Grid, source: Dataset, slices: Iterable[i
     """Some slices of a scan as sources for highdicom: their UIDs and places, a single pixel, and nobody's name."""
     first = dicom.slices[0]
     gap_mm = float(np.linalg.norm(grid.affine[:3, 2]))
-    thickness_mm = _thickness(source, first.path) or gap_mm
+    thickness_mm = _thickness(first.elements) or gap_mm
     found = []
     for k in slices:
         image = Dataset()
         for name in (*PATIENT, *STUDY):
             setattr(image, name, "")
-        for name in (*IMAGE, "StudyInstanceUID"):
-            setattr(image, name, text_of(source, name))
+        image.SOPClassUID, image.FrameOfReferenceUID = source.SOPClassUID, source.FrameOfReferenceUID
+        image.StudyInstanceUID = first.elements.text("StudyInstanceUID")
         image.SeriesInstanceUID, image.SOPInstanceUID = dicom.series_uid, dicom.slices[k].sop_uid
         image.ImagePositionPatient = list(dicom.slices[k].position_mm)
         image.ImageOrientationPatient, image.PixelSpacing = list(first.orientation), list(first.spacing_mm)
@@ -90,9 +88,9 @@ def thumbnails(dicom: DicomScan, grid: Grid, source: Dataset, slices: Iterable[i
     return found
 
 
-def _thickness(source: Dataset, path: Path) -> float:
+def _thickness(elements: Elements) -> float:
     """The slices' thickness in mm; 0 where the file gives none that can be read, or none above 0."""
     try:
-        return max(number_of(source, "SliceThickness", path), 0.0)
+        return max(elements.number("SliceThickness"), 0.0)
     except DataError:
         return 0.0

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +21,23 @@ TERMINOLOGY = "Segmentation category and type - DICOM master list"  # a list tha
 def write_seg_nrrd(path: Path, scan: Scan, segments: Sequence[Segment]) -> None:
     """Write the segments of one lesion in the scan's own voxel order, cropped to the box around all of them.
 
-    Layer n (of NRRD's first axis, which is left out for a single segment) holds segment n + 1 as 0 and 1; an empty one
-    is kept. The origin is the crop's, the axes are in mm LPS. The same segments give the same bytes. Raises UsageError
-    when slicerio is not installed.
+    Layer n (of NRRD's first axis, which is left out for a single segment) holds segment n + 1 as 0 and 1. An empty segment
+    is kept. The origin is that of the crop, the axes are in mm LPS. The same segments give the same bytes.
+
+    Args:
+        path: The file to write, `*.seg.nrrd`.
+        scan: The scan.
+        segments: The masks.
+
+    Raises:
+        UsageError: slicerio is not installed.
     """
     try:
         from slicerio import write_segmentation
     except ImportError as error:
         raise UsageError(
             "Files for 3D Slicer need the package slicerio, which is not installed: `pip install 'ambiseg[slicer]'`, "
-            "or leave out --format seg-nrrd."
+            "or leave out seg-nrrd of `formats`."
         ) from error
     placed = [in_file_order(each, scan.grid) for each in segments]
     start, stop = _around([box for box, _ in placed])
@@ -46,7 +52,7 @@ def write_seg_nrrd(path: Path, scan: Scan, segments: Sequence[Segment]) -> None:
         "segments": [_segment(number, each, layers.shape[1:]) for number, each in enumerate(segments)],
     }
     with warnings.catch_warnings(), io.BytesIO() as file:
-        warnings.simplefilter("ignore")  # pynrrd asks for the time in a way that newer Pythons want otherwise
+        warnings.simplefilter("ignore")  # pynrrd asks for the time in a way that newer versions of Python deprecate
         write_segmentation(file, content, compression_level=6)
         written = file.getvalue()
     with whole_file(path) as aside:
@@ -68,7 +74,7 @@ def _layer(placed: Placed, start: NDArray[np.int_], stop: NDArray[np.int_]) -> N
     return layer
 
 
-def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, Any]:
+def _segment(number: int, segment: Segment, shape: tuple[int, ...]) -> dict[str, object]:
     colour = COLOURS[number % len(COLOURS)]
     return {
         "id": f"Segment_{number + 1}",

@@ -1,4 +1,4 @@
-"""What the exports to DICOM and to Slicer write: masks with a label, and where they lie in the file's own voxels."""
+"""Masks with a label, as the exports to DICOM and to Slicer write them, and their place in the file's own voxels."""
 
 import re
 from dataclasses import dataclass
@@ -25,8 +25,11 @@ Placed = tuple[Box, NDArray]  # a box and what lies in it, along (i, j, k)
 class Segment:
     """One mask of a lesion, in a box of the scan's display orientation.
 
-    `label` is short ("Hypothesis 2, 31 %"), `description` may be a sentence. `box` holds the slices (z, y, x) of the
-    volume's array, `mask` [Z, Y, X] has the box's shape: bool, or float32 from 0 to 1 for a fractional one.
+    Attributes:
+        label: Short, such as "Hypothesis 2, 31 %".
+        description: May be a sentence.
+        box: The slices (z, y, x) of the volume's array.
+        mask: [Z, Y, X] of the box's shape: bool, or float32 from 0 to 1 for a fractional segment.
     """
 
     label: str
@@ -45,7 +48,7 @@ class SegSeries:
 
     @classmethod
     def new(cls) -> "SegSeries":
-        """A series with a UID of its own (2.25 and a random UUID), another one at every call."""
+        """A series with a new UID (2.25 and a random UUID) at every call."""
         from pydicom.uid import generate_uid
 
         return cls(generate_uid(prefix=None))

@@ -59,7 +59,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class ScanRecord:
-    """What the database knows of a scan. `z_mm` [slices] ascends; thickness can differ from the slices' distance."""
+    """A scan in the database. `z_mm` [slices] ascends; thickness can differ from the slices' distance."""
 
     id: int
     patient: str

@@ -12,10 +12,11 @@ from scipy.spatial.distance import pdist
 from ..errors import DataError
 from ..scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ..scans.dicom.series import check_alike, one_image
-from ..scans.dicom.series_images import SAME_PLACE, Slice, read_slices
+from ..scans.dicom.series_images import read_slices
 from ..scans.dicom.slice_steps import rounding_mm
-from ..store.store import HOUNSFIELD
-from ..store.store_writer import Crop
+from ..scans.dicom.slices import SAME_PLACE, Slice
+from ..store.intensity import HOUNSFIELD
+from ..store.store_crop import Crop
 from ..volumes.planes import crop_image
 from ..volumes.resample import PlaneGrid, majority
 from .annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
@@ -73,9 +74,9 @@ def scan_crops(task: ScanTask) -> tuple[list[Crop], dict[str, int]]:
     """
     outlined = [_outlined(nodule, task) for nodule in task.nodules]
     images = _images(task, {z for each in outlined for z in each.heights})
-    planes = {z: read_hounsfield(image.path) for z, image in images.items()}
+    planes = {z: read_hounsfield(image.elements) for z, image in images.items()}
     crops = [_crop(task, each, z, images[z], planes[z]) for each in outlined for z in each.heights]
-    synthetic = any("SYNTHETIC" in image.comments for image in images.values())
+    synthetic = any("SYNTHETIC" in image.elements.text("ImageComments") for image in images.values())
     return crops, {"synthetic": int(synthetic), "empty": sum(each.empty for each in outlined)}
 
 
@@ -92,7 +93,7 @@ def _outlined(nodule: Nodule, task: ScanTask) -> _Outlined:
 
 
 def _about(readers: Sequence[Reading], spacing_mm: float) -> dict[str, str]:
-    """Mark ids, diameters and ratings of a nodule: readers parted by `;`, the pieces of one reader by `+`."""
+    """Mark ids, diameters and ratings of a nodule: readers separated by `;`, the pieces of one reader by `+`."""
     marks = [mark for reading in readers for mark in reading]
     columns: dict[str, list[object]] = {
         "marks": [mark.id for mark in marks],

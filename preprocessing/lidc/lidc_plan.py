@@ -1,16 +1,15 @@
-"""What is to be done with a folder of LIDC-IDRI: where it lies, which scans are in it, under which names."""
+"""The plan for a folder of LIDC-IDRI: where it lies, which scans are in it, and their names."""
 
 import configparser
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..counted import counted
 from ..errors import InputError
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import SeriesIndex
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex
 from ..store.resume import part_name
 from .annotations import ScanRecord, marks, nodules, scans
 from .lidc_crops import CropSettings, ScanTask
@@ -39,8 +38,8 @@ def default_root() -> Path:
 
 
 def plan(
-    root: Path, index: SeriesIndex, settings: CropSettings, partial: Path
-) -> tuple[list[ScanTask], dict[str, Any]]:
+    root: Path, index: SeriesIndex[FileIdentity], settings: CropSettings, partial: Path
+) -> tuple[list[ScanTask], dict[str, int | str]]:
     """The scans that have nodules, by id, and counts of what was found."""
     records = scans()
     names = case_names(records)

@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from ..counted import counted
 from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import SeriesIndex, find_series
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex, find_series
+from ..store.intensity import HOUNSFIELD
 from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
-from ..store.store import HOUNSFIELD
-from ..store.store_writer import StoreInfo, check_place, write_store
+from ..store.store_crop import StoreInfo
+from ..store.store_writer import check_place, write_store
 from ..workers import spread
 from .annotations import READERS
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
@@ -44,18 +45,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class LidcReport:
-    """What `preprocess_lidc` did; `failures` are also in `failures_file`, which is absent when there are none."""
+    """The outcome of `preprocess_lidc`; `failures` are also in `failures_file`, which is absent when there are none."""
 
     store: Path
     crops: int
-    counts: Mapping[str, Any]
+    counts: Mapping[str, int | str]
     failures: Sequence[Failure]
     failures_file: Path
 
 
 def preprocess_lidc(
     root: Path,
-    out: Path,
+    output: Path,
     *,
     size: int = 180,
     spacing_mm: float = 0.5,
@@ -66,23 +67,35 @@ def preprocess_lidc(
     on_file: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LidcReport:
-    """Make the dataset store `out` from every LIDC-IDRI scan whose DICOM series lies anywhere under `root`.
+    """Make a dataset store from every LIDC-IDRI scan whose DICOM series lies anywhere under a folder.
 
-    Crops have `size` x `size` pixels of `spacing_mm`; for `slices` see `CropSettings`. The patients who have nodules are
-    split by `seed` in the proportions of Kohl et al., or as `split_file` says. Scans are spread over `workers`
-    processes; each finished scan is kept in `<out>.partial` until the store stands, so that a killed run goes on where
-    it was, to the same bytes. A scan that cannot be used is reported in `<out>-failures.csv`, and the rest goes on.
-    Raises UsageError while another process makes the same store.
-    `on_file(done, files)` is called while the folder is searched, `on_progress(done, scans)` while scans are cropped.
+    Each finished scan is kept in `<output>.partial` until the store stands. So a killed run goes on where it was, to the
+    same bytes. A scan that cannot be used is reported in `<output>-failures.csv`, and the rest goes on.
+
+    Args:
+        root: The folder with DICOM files.
+        output: The store to make.
+        size: Height and width of a crop, in pixels.
+        spacing_mm: A crop's pixel size, in mm.
+        slices: Which slices of a nodule are cropped (see `CropSettings`).
+        seed: By it the patients who have nodules are split, in the proportions of Kohl et al.
+        split_file: A CSV of patients and splits, used instead of `seed`.
+        workers: Processes over which scans are spread; None: as many as save time.
+        on_file: Called as `on_file(done, files)` while the folder is searched.
+        on_progress: Called as `on_progress(done, scans)` while scans are cropped.
+
+    Raises:
+        UsageError: A parameter cannot be used, or another process makes the same store.
+        InputError: There is no scan of LIDC-IDRI with a nodule, or none can be used.
     """
     settings = _settings(size, spacing_mm, slices)
-    check_place(out)
+    check_place(output)
     index = find_series(root, on_file)
-    tasks, counts = plan(root, index, settings, out.with_name(f"{out.name}.partial"))
+    tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
-    with disk_errors(out), only_writer(out):  # and its parts
+    with disk_errors(output), only_writer(output):  # and its parts
         failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
-        failures_file = out.with_name(f"{out.name}-failures.csv")
+        failures_file = output.with_name(f"{output.name}-failures.csv")
         write_failures(failures_file, failures)
         failed = {failure.series_uid for failure in failures}
         done = [task for task in tasks if task.scan.series_uid not in failed]
@@ -103,13 +116,13 @@ def preprocess_lidc(
             counts=counts,
             attribution=ATTRIBUTION,
         )
-        with write_store(out, info, splits) as writer:
+        with write_store(output, info, splits) as writer:
             for task in done:
                 for crop in load_part(task.part):
                     writer.add(crop)
             rows = len(writer.rows)
         shutil.rmtree(tasks[0].part.parent)
-        return LidcReport(out, rows, counts, failures, failures_file)
+        return LidcReport(output, rows, counts, failures, failures_file)
 
 
 def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
@@ -149,15 +162,15 @@ def _crop_scan(task: ScanTask) -> str | None:
     return None
 
 
-def _unread(root: Path, index: SeriesIndex) -> list[Failure]:
-    """The files of which no series can be told."""
-    reasons = [f"{path.name} is a DICOM file whose header cannot be read: get it again." for path in index.broken]
+def _unread(root: Path, index: SeriesIndex[FileIdentity]) -> list[Failure]:
+    """The files whose series cannot be read."""
+    reasons = [f"{each.path.name} is a DICOM file whose header cannot be read: get it again." for each in index.broken]
     if index.pointers:
         reasons.append(str(pointers_among(root.name, index.pointers, index.total)))
     return [Failure("", "", reason) for reason in reasons]
 
 
-def _counts(done: Sequence[ScanTask]) -> dict[str, Any]:
+def _counts(done: Sequence[ScanTask]) -> dict[str, int | str]:
     """Counts of what went into the store."""
     sizes = [len(nodule.marks) for task in done for nodule in task.nodules]
     by_readers = Counter(min(size, READERS) for size in sizes)

@@ -1,4 +1,4 @@
-"""One outline a reader: nodules with more marks than the four readers can have made are put right.
+"""One outline per reader: nodules with more marks than four readers can have made are put right.
 
 In fourteen of LIDC's nodules some reader outlined in two or three pieces (or twice) what another outlined at once. The
 pieces of one reader are one reading of the lesion, so they are joined. No mark is dropped.
@@ -18,7 +18,7 @@ Reading = tuple[Mark, ...]  # the marks of one nodule that one reader made: near
 
 
 def readings(nodule: Nodule) -> list[Reading]:
-    """The nodule's marks by reader: a mark each, or, where there are more than four, four groups of marks.
+    """The nodule's marks by reader: one mark each, or, where there are more than four, four groups of marks.
 
     The database keeps the marks in the order of the reading sessions, so a reader's marks follow one another, and each
     reading station numbers nodules in its own style ("Nodule 003", "IL057_127736", "0"). Of all ways to cut the sequence

@@ -88,7 +88,7 @@ def _table(build: Build) -> Plane:
 
 
 def _organs(plane: Plane, chest: Chest, t: float, lung: Plane, wobble: Plane) -> None:
-    """What is filled with blood: heart or great vessels, and the descending aorta."""
+    """Regions filled with blood: heart or great vessels, and the descending aorta."""
     shape, beat, frame = nothing(), heart_beat(t), chest.build.frame
     unite(shape, frame, (0.09, 0.2), (0.055, 0.055))
     if beat > 0.05:

@@ -8,11 +8,11 @@ call gives the same bytes. A patient's folder is whole or absent, so that a stop
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -47,6 +47,39 @@ class PatientTask:
         return sum(len(indices) for _, indices in self.scans)
 
 
+@dataclass(frozen=True)
+class CohortScan:
+    """A scan of the cohort, and how many slices of it were made."""
+
+    patient: str
+    series_uid: str
+    images: int
+
+
+@dataclass(frozen=True)
+class PlantedFault:
+    """A fault that was planted in a patient's first scan; `what` describes it."""
+
+    fault: str
+    patient: str
+    series_uid: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The content of phantom.json: how the cohort was made, its scans and its faults."""
+
+    what: str
+    format: int
+    seed: int
+    slices: Slices
+    patients: int
+    images: int
+    scans: tuple[CohortScan, ...]
+    faults: tuple[PlantedFault, ...]
+
+
 def write_phantom(
     folder: Path,
     patients: int,
@@ -56,14 +89,23 @@ def write_phantom(
     faults: Sequence[str] = (),
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Mapping[str, Any]:
-    """Make the scans of `patients` of LIDC-IDRI's patients with nodules in `folder`, and return the manifest.
+) -> Cohort:
+    """Make a simulated cohort, and return the content of its phantom.json.
 
-    `slices` "all" writes whole scans, and, since these are large, prefers short ones (the shortest third of a draw);
-    "nodules" writes only the slices about nodules, which is enough wherever contours are mapped by z (pylidc maps them by
-    index and needs "all"). Each of `faults` (see `faults`) spoils one patient's first scan.
-    `on_progress(done, total)` counts slices. Raises `UsageError` for impossible choices, and `InputError` when something
-    other than this very cohort lies in the folder.
+    Args:
+        folder: The folder to write.
+        patients: How many of LIDC-IDRI's patients with nodules are made.
+        seed: The same seed gives the same bytes.
+        slices: "all" writes whole scans and, since these are large, prefers short ones (the shortest third of a draw).
+            "nodules" writes only the slices about nodules. That is enough wherever contours are mapped by z; pylidc maps
+            them by index and needs "all".
+        faults: Names of faults (see `faults`). Each spoils one patient's first scan.
+        workers: Processes; None: as many as save time.
+        on_progress: Called as `on_progress(done, total)`; it counts slices.
+
+    Raises:
+        UsageError: A choice is impossible.
+        InputError: Something other than this very cohort lies in the folder.
     """
     _check(slices, faults, patients)
     chosen = choose_patients(patients, seed, slices)
@@ -133,41 +175,34 @@ def _drawn(scan: ScanRecord) -> Iterable[int]:
     return sorted({int(np.abs(scan.z_mm - z).argmin()) for z in heights})
 
 
-def _manifest(tasks: Sequence[PatientTask], slices: str, seed: int) -> dict[str, Any]:
-    return {
-        "what": "SYNTHETIC images by ambiseg phantom about real LIDC-IDRI geometry and contours; not for any diagnosis",
-        "format": FORMAT,
-        "seed": seed,
-        "slices": slices,
-        "patients": len(tasks),
-        "images": sum(task.images for task in tasks),
-        "scans": [
-            {"patient": scan.patient, "series_uid": scan.series_uid, "images": len(indices)}
-            for task in tasks
-            for scan, indices in task.scans
-        ],
-        "faults": [
-            {
-                "fault": task.fault,
-                "patient": task.folder.name,
-                "series_uid": task.scans[0][0].series_uid,
-                "what": describe(task.fault),
-            }
+def _manifest(tasks: Sequence[PatientTask], slices: Slices, seed: int) -> Cohort:
+    return Cohort(
+        what="SYNTHETIC images by ambiseg phantom about real LIDC-IDRI geometry and contours; not for any diagnosis",
+        format=FORMAT,
+        seed=seed,
+        slices=slices,
+        patients=len(tasks),
+        images=sum(task.images for task in tasks),
+        scans=tuple(
+            CohortScan(scan.patient, scan.series_uid, len(indices)) for task in tasks for scan, indices in task.scans
+        ),
+        faults=tuple(
+            PlantedFault(task.fault, task.folder.name, task.scans[0][0].series_uid, describe(task.fault))
             for task in tasks
             if task.fault
-        ],
-    }
+        ),
+    )
 
 
-def _claim(folder: Path, manifest: Mapping[str, Any]) -> None:
+def _claim(folder: Path, manifest: Cohort) -> None:
     """Write the manifest, unless it is there already; refuse a folder that holds anything else."""
     path = folder / "phantom.json"
     if path.is_file():
         if path.read_bytes() != json_text(manifest).encode():
-            raise InputError(f"{folder} holds another simulated cohort: choose another place with -o, or remove it.")
+            raise InputError(f"{folder} holds another simulated cohort: choose another `output`, or remove it.")
         return
     if not is_free(folder):
-        raise InputError(f"{folder} exists and is no simulated cohort: choose another place with -o.")
+        raise InputError(f"{folder} exists and is no simulated cohort: choose another `output`.")
     write_json(path, manifest)
 
 

@@ -68,7 +68,7 @@ FAULTS: Mapping[str, Callable[[Sequence[Path]], None]] = {
 
 
 def describe(fault: str) -> str:
-    """What a fault of `FAULTS` is, in one sentence."""
+    """A fault of `FAULTS` described in one sentence."""
     return (FAULTS[fault].__doc__ or "").strip()
 
 

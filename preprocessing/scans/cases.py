@@ -18,7 +18,7 @@ PREDICTION = "hypotheses.json"  # a folder with this file is a result, no input
 
 @dataclass(frozen=True)
 class Case:
-    """A scan of a batch: `path` is what `open_scan` reads, `name` is its own in the batch."""
+    """A scan of a batch: `open_scan` reads its `path`; its `name` is unique in the batch."""
 
     name: str
     path: Path
@@ -28,7 +28,7 @@ def find_cases(path: Path) -> list[Case] | None:
     """The cases of a batch folder, sorted by name; None when `path` is one scan: a file, or DICOM files of one study.
 
     A case is each image file and each zip directly in the folder, and each DICOM study below each child folder, however
-    deep, named after that child folder. Cases of one name are told apart by -2, -3, ... in the order of their paths.
+    deep, named after that child folder. Cases of one name get the endings -2, -3, ... in the order of their paths.
     Hidden files, former predictions and files of other kinds are passed over. Raises `InputError` when there is
     nothing, or when DICOM files lie loose beside other scans.
     """

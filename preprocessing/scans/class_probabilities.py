@@ -1,6 +1,6 @@
 """Class probabilities that another segmenter gave for a scan: nnU-Net's npz files, or NIfTI.
 
-nnU-Net v2 (`--save_probabilities`, `--npz`) stores `probabilities` [K, Z, Y, X] on the voxels of the image as its reader
+nnU-Net v2 (options `save_probabilities` and `npz`) stores `probabilities` [K, Z, Y, X] on the voxels of the image as its reader
 gave it: x fastest, as in the file, unless it was a reader that turns images to RAS. nnU-Net v1 stores `softmax` in the same
 order, all zero where it had cropped the image away. The .pkl beside either is never unpickled.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..archive import BROKEN_ARRAY
 from ..errors import DataError, InputError
+from ..lfs import check_no_pointer
 from ..names import NIFTI, NPZ, has_suffix
 from ..volumes.grid import Grid, check_same_grid, times
 from ..volumes.planes import crop_image
@@ -22,17 +23,27 @@ from .formats.nifti_volume import read_volumes
 
 Probabilities = NDArray[np.float32]
 KEYS = ("probabilities", "softmax")  # of nnU-Net v2 and v1
-TURNED = (b"reoriented_affine", b"original_orientation")  # what nnU-Net's readers that turn to RAS note in their .pkl
+TURNED = (
+    b"reoriented_affine",
+    b"original_orientation",
+)  # notes in the .pkl of those of nnU-Net's readers that turn to RAS
 TOLERANCE = 0.01  # probabilities are often stored as float16 or in 255ths
 
 
 def read_class_probabilities(path: Path, scan: str, volume: Volume, grid: Grid, classes: int) -> Probabilities:
-    """Class probabilities [K, Z, Y, X] of a scan that was read as `volume` from voxels that lie on `grid`, in the volume's
-    orientation; `scan` is what messages call it.
+    """Class probabilities [K, Z, Y, X] of a scan, in the orientation of its volume.
 
-    `path` is an npz of nnU-Net, or a NIfTI file with the classes along its fourth axis; for two classes also one without
-    that axis, of the foreground's probability. Raises `InputError` or `DataError` when the file is missing or damaged, on
-    another grid, of another number of classes, or holds no probabilities.
+    Args:
+        path: An npz of nnU-Net, or a NIfTI file with the classes along its fourth axis. For two classes, also a NIfTI file
+            without that axis, of the foreground's probability.
+        scan: What messages call the scan.
+        volume: The scan's voxels.
+        grid: The grid on which they lie in the scan's file.
+        classes: Number of classes K, background first.
+
+    Raises:
+        InputError: There is no such file, or it is of another kind.
+        DataError: It is damaged, on another grid, of another number of classes, or holds no probabilities.
     """
     if has_suffix(path, NPZ):
         array = _from_npz(path, scan, volume, grid)
@@ -80,6 +91,7 @@ def _load(path: Path) -> tuple[str, NDArray]:
     """The key and the array [K, Z, Y, X] of an npz; nothing pickled is loaded."""
     if not path.is_file():
         raise InputError(f"No file {path}: expected class probabilities, an npz of nnU-Net or NIfTI; check the path.")
+    check_no_pointer(path)
     if not zipfile.is_zipfile(path):
         raise DataError(_broken(path))
     try:

@@ -1,4 +1,4 @@
-"""A scan from whatever it comes in: a NIfTI, NRRD or MetaImage file, a DICOM folder, or a zip of one of these."""
+"""A scan from a NIfTI, NRRD or MetaImage file, a DICOM folder, a zip of one of these, or an image in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,9 @@ from ..volumes.grid import Grid, grid_from, grid_of, times
 from ..volumes.values import mask_labels, usable_values
 from ..volumes.volume import Volume
 from .cases import check_pulled, find_studies, is_image
-from .dicom.dicom_files import SeriesIndex, find_series, identify
+from .dicom.dicom_files import SeriesIndex, identify, index_files
 from .dicom.dicom_scan import DicomScan, read_dicom
+from .dicom.series_images import Image, read_image
 from .formats.itk import itk_affine, read_itk
 from .formats.nifti_volume import read_grid, read_volume
 
@@ -31,8 +32,12 @@ KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of the
 class Scan:
     """A scan in display orientation, with the grid of its own voxel order, on which results are written.
 
-    `name` is the file's or folder's without suffix; `dicom` is None when the scan was no DICOM. The files behind
-    `dicom.slices` exist as long as the block of `open_scan`. `notes` say what was passed over beside the scan.
+    Attributes:
+        name: The name of its file or folder, without suffix.
+        volume: The voxels [Z, Y, X], in HU for a CT.
+        grid: The grid of the file's own voxel order.
+        dicom: The slices and the series of a DICOM scan, else None. Their files exist as long as the block of `open_scan`.
+        notes: Sentences on what was passed over beside the scan.
     """
 
     name: str
@@ -46,9 +51,27 @@ class Scan:
 def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
     """Read a scan: an image file, a DICOM folder, the series of one DICOM file, or a zip of any one of these.
 
-    `series` names a DICOM series by its number, its UID or the UID's ending; without it there must be only one that can
-    be a scan. What a zip holds lies in a temporary folder until the block ends. Raises `InputError` when there is no
-    such file or no scan in it, `DataError` when it is damaged or its geometry cannot be used.
+    The files of a zip lie in a temporary folder until the block ends.
+
+    Args:
+        path: The file or folder.
+        series: Names a DICOM series by its number, its UID or the UID's ending. Without it, only one series may be able to
+            be a scan.
+
+    Raises:
+        InputError: There is no such file, or no scan in it.
+        DataError: The scan is damaged, or its geometry cannot be used.
+        UsageError: `series` is given for a scan that is not DICOM.
+
+    Example:
+        >>> import tempfile
+        >>> from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "scan.nii")
+        ...     write_volume(file, Volume(np.zeros((2, 3, 4), np.int16), np.diag([-0.7, -0.7, 1.5, 1.0])))
+        ...     with open_scan(file) as scan:
+        ...         scan.name, scan.volume.array.shape
+        ('scan', (2, 3, 4))
     """
     check_no_pointer(path)
     if not has_suffix(path, ZIP) or path.is_dir():
@@ -59,7 +82,15 @@ def open_scan(path: Path, *, series: str | None = None) -> Iterator[Scan]:
 
 
 def read_mask(path: Path) -> Volume:
-    """A mask in a NIfTI, NRRD or MetaImage file, in display orientation; its labels are whole numbers (`mask_labels`)."""
+    """Read a mask in display orientation.
+
+    Args:
+        path: A NIfTI, NRRD or MetaImage file. Its labels are whole numbers (see `mask_labels`).
+
+    Raises:
+        InputError: There is no such file, or it is of another kind.
+        DataError: It is damaged, or holds values between whole numbers.
+    """
     if not has_suffix(path, (*NIFTI, *ITK)):
         raise InputError(f"{path.name} is not read as a mask: expected {', '.join((*NIFTI, *ITK))}; convert it first.")
     check_no_pointer(path)
@@ -75,12 +106,12 @@ def read_mask(path: Path) -> Volume:
 
 
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
-    """The scan at an unpacked `path`; `called` is how messages call what the user named."""
+    """The scan at an unpacked `path`; `called` is its name in messages."""
     if path.is_dir():
         return _read_dicom(name, called, _index(path, called), series)
     if has_suffix(path, (*NIFTI, *ITK)):
         if series is not None:
-            raise UsageError(f"--series names a series of a DICOM folder, and {called} is none: leave it out.")
+            raise UsageError(f"`series` names a series of a DICOM folder, and {called} is none: leave it out.")
         return Scan(name, *_read_file(path))
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
@@ -105,14 +136,14 @@ def _series_of(path: Path) -> str:
     return found.series
 
 
-def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex:
-    index = find_series(folder, nested=nested)
+def _index(folder: Path, called: str, *, nested: bool = True) -> SeriesIndex[Image]:
+    index: SeriesIndex[Image] = index_files(folder, read_image, nested=nested)
     if index.pointers:
         raise pointers_among(called, index.pointers, index.total)
     return index
 
 
-def _read_dicom(name: str, called: str, index: SeriesIndex, wanted: str | None) -> Scan:
+def _read_dicom(name: str, called: str, index: SeriesIndex[Image], wanted: str | None) -> Scan:
     volume, grid, dicom, notes = read_dicom(called, index, wanted)
     return Scan(name, volume, grid, dicom, notes)
 
@@ -131,9 +162,14 @@ def _only_case(called: str, folder: Path) -> Path:
 
 
 def scan_of_image(image: Any) -> Scan:
-    """The scan in a nibabel image (Nifti1Image or another with an affine to mm in RAS) or a SimpleITK image.
+    """The scan in an image that is in memory already.
 
-    Raises `UsageError` for anything else, `DataError` where the geometry or the voxels cannot be used.
+    Args:
+        image: A nibabel image (Nifti1Image, or another with an affine to mm in RAS), or a SimpleITK image.
+
+    Raises:
+        UsageError: It is anything else.
+        DataError: Its geometry or its voxels cannot be used.
     """
     if hasattr(image, "dataobj") and getattr(image, "affine", None) is not None:
         array, grid = np.asanyarray(image.dataobj), _grid_of_nibabel(image)

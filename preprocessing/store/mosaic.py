@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ..counted import counted
 from ..errors import InputError
 from ..files import whole_file
-from .store import IGNORE, LUNG_WINDOW, Store
+from .intensity import LUNG_WINDOW
+from .store import IGNORE, Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, distinct to the colour blind, those that are bright on grey first
 COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
-LINES = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind of line for every seven readers
+LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
+LINES: tuple[LineStyle, ...] = ("solid", (0, (2.5, 1.2)), (0, (0.8, 0.8)))  # another kind for every seven readers
 WIDEST, NARROWEST = 2.6, 1.0  # points: from the first reader to the last, so that equal outlines lie inside each other
 SMALLEST = 0.25  # of the crop: the least side of the field about the marks
 TILE, SEAM, GAP, LINE = 1.75, 0.03, 0.16, 0.22  # inches: a panel, between its two, between crops, a line of text
@@ -27,17 +29,23 @@ SHEET, INK, PALE = "#15171c", "#f1f3f6", "#9aa1ad"
 Field = tuple[float, float, float]
 
 
+class _Style(TypedDict):
+    color: str
+    linestyle: LineStyle
+    linewidth: float
+
+
 def choose_rows(store: Store, split: str, count: int, seed: int) -> NDArray[np.intp]:
-    """Up to `count` rows of a split ("all" for any), drawn by `seed`, ascending; one a lesion while lesions last."""
+    """Up to `count` rows of a split ("all" for any), drawn by `seed`, ascending; one per lesion while lesions last."""
     rows = store.rows(split)
     if not len(rows):
-        raise InputError(f"The split {split} of {store.path} is empty: choose another with --split.")
+        raise InputError(f"The split {split} of {store.path} is empty: choose another `split`.")
     shuffled = np.random.default_rng(seed).permutation(rows)
-    seen: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, str, str]] = set()
     first: list[int] = []
     later: list[int] = []
     for number in shuffled.tolist():
-        lesion = tuple(store.index[number][name] for name in ("patient", "case", "lesion"))
+        lesion = store.index[number].lesion
         (later if lesion in seen else first).append(number)
         seen.add(lesion)
     return np.sort(np.array((first + later)[:count], np.intp))
@@ -47,7 +55,8 @@ def draw_mosaic(store: Store, rows: NDArray[np.intp], path: Path, columns: int |
     """Write a PNG of the crops `rows`, each beside its marked part with all readers' outlines; it names no patient or case.
 
     HU are shown in the lung window, relative values over each crop's own range. Below a crop stand its row in the store and
-    how many of its readers marked it, and a square a reader: filled where he marked, empty where not, none where absent.
+    how many of its readers marked it, and one square per reader: filled where the reader marked, empty where not. An
+    absent reader has none.
     """
     columns = columns or min(len(rows), max(2, round(float(np.sqrt(0.75 * len(rows))))))
     masks = store.labels(rows)
@@ -108,7 +117,7 @@ def _field(marked: NDArray[np.bool_]) -> Field:
     return y, x, float(half)
 
 
-def _image(panel: "Axes", image: NDArray, unit: str) -> None:
+def _image(panel: "Axes", image: NDArray[Any], unit: str) -> None:
     """An image [C, H, W]: three channels as colours, else the first in grey."""
     low, high = (
         LUNG_WINDOW if unit == "HU" else (float(image.min()), max(float(image.max()), float(image.min()) + 1e-6))
@@ -128,7 +137,7 @@ def _frame(panel: "Axes", field: Field) -> None:
     panel.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, fill=False, ec=INK, lw=0.6, alpha=0.8))
 
 
-def _style(reader: int, readers: int) -> dict[str, Any]:
+def _style(reader: int, readers: int) -> _Style:
     """Colour, kind and width of a reader's line."""
     widest = WIDEST if readers <= 5 else (WIDEST + NARROWEST) / 2
     return {
@@ -140,10 +149,18 @@ def _style(reader: int, readers: int) -> dict[str, Any]:
 
 def _outline(panel: "Axes", mask: NDArray[np.uint8], reader: int, readers: int) -> None:
     """The outlines of all classes of a mask [H, W]; it is padded, so that they close at the border."""
-    style: dict[str, Any] = {f"{name}s": [value] for name, value in _style(reader, readers).items()}
+    style = _style(reader, readers)
     y, x = (np.arange(-1, length + 1) for length in mask.shape)
     for label in np.unique(mask[mask > 0]):
-        panel.contour(x, y, np.pad(mask, 1) == label, [0.5], **style)
+        panel.contour(
+            x,
+            y,
+            np.pad(mask, 1) == label,
+            [0.5],
+            colors=[style["color"]],
+            linestyles=[style["linestyle"]],
+            linewidths=[style["linewidth"]],
+        )
 
 
 def _caption(whole: "Axes", part: "Axes", row: int, marked: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
@@ -189,10 +206,10 @@ def _legend_columns(width: float, readers: int) -> int:
 
 
 def _outline_names(store: Store) -> list[str]:
-    """What each outline is: a reader's, one of the known modes, or the label map to which flips are applied."""
-    if store.flips:
+    """A name for each outline: a reader, one of the known modes, or the label map to which flips are applied."""
+    if store.manifest.flips:
         return ["labels before flips"]
-    if store.known_odds:
+    if store.manifest.known_odds:
         return [f"mode {number}" for number in range(store.readers)]
     return [f"reader {number + 1}" for number in range(store.readers)]
 
@@ -201,7 +218,7 @@ def _legend(figure: "Figure", store: Store, names: Sequence[str], count: int) ->
     from matplotlib.lines import Line2D
 
     width, height = figure.get_size_inches()
-    name = f"{store.manifest['name']}: {count:,} of {counted(len(store), 'crop')}"
+    name = f"{store.manifest.name}: {count:,} of {counted(len(store), 'crop')}"
     figure.text(GAP / width, 1 - GAP / height, name, fontsize=11, weight="bold", color=INK, va="top")
     columns = _legend_columns(width, len(names))
     for reader, called in enumerate(names):

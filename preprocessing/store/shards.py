@@ -1,6 +1,6 @@
 """The rows of a store's arrays, spread over memory-mapped files `images_000.npy`, `images_001.npy`, ..."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,32 +12,25 @@ from numpy.typing import NDArray
 from ..archive import BROKEN_ARRAY
 from ..errors import DataError
 from .intact import is_intact
+from .manifest import Kind, ShardEntry, shard_name
 
-DTYPES = {"images": ("int16", "uint8", "float32"), "masks": ("uint8",), "probabilities": ("uint8",)}
+DTYPES: Mapping[Kind, tuple[str, ...]] = {
+    "images": ("int16", "uint8", "float32"),
+    "masks": ("uint8",),
+    "probabilities": ("uint8",),
+}
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards in `folder`: what the manifest says of each (rows, hashes), and the shape of a row of each kind.
-
-    Kinds are "images", "masks" and, in some stores, "probabilities".
-    """
+    """The shards in `folder`: their entries in the manifest (rows, hashes), and the shape of one row of each kind."""
 
     folder: Path
-    entries: tuple[Mapping[str, Any], ...]
-    shapes: Mapping[str, tuple[int, ...]]
+    entries: Sequence[ShardEntry]
+    shapes: Mapping[Kind, tuple[int, int, int]]
 
-    @property
-    def hashes(self) -> dict[str, str]:
-        """The hash of each file, shard by shard."""
-        return {
-            shard_name(kind, number): entry[f"{kind}_sha256"]
-            for number, entry in enumerate(self.entries)
-            for kind in self.shapes
-        }
-
-    def read(self, kind: str, rows: NDArray[np.intp]) -> NDArray:
-        """The given rows of a kind [N, ...], in any order; raises DataError when a file is missing or corrupt."""
+    def read(self, kind: Kind, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """The given rows of a kind [N, ...], in any order; DataError when a file is missing or damaged."""
         rows = np.asarray(rows, np.intp)
         shards = self._maps[kind]
         which = np.searchsorted(self._starts, rows, side="right") - 1
@@ -48,10 +41,10 @@ class Shards:
             result[here] = shards[number][rows[here] - self._starts[number]]
         return result
 
-    def _check(self, kind: str, number: int) -> None:
-        """Raise a DataError unless a shard is the file that was written. Its bytes are read for it once a process."""
+    def _check(self, kind: Kind, number: int) -> None:
+        """Raise a DataError unless a shard is the file that was written. Each process reads its bytes for that once."""
         path = self.folder / shard_name(kind, number)
-        if not is_intact(path, self.entries[number][f"{kind}_sha256"]):
+        if not is_intact(path, self.entries[number].sha256(kind)):
             raise DataError(
                 f"{path} was changed since it was written, its SHA-256 is not the manifest's: restore it, or make the "
                 "dataset again."
@@ -59,21 +52,21 @@ class Shards:
 
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
-        return np.cumsum([0] + [entry["rows"] for entry in self.entries])
+        return np.cumsum([0] + [entry.rows for entry in self.entries])
 
     @cached_property
-    def _maps(self) -> dict[str, list[NDArray]]:
+    def _maps(self) -> dict[Kind, list[NDArray[Any]]]:
         return {kind: [self._map(kind, number) for number in range(len(self.entries))] for kind in self.shapes}
 
-    def _map(self, kind: str, number: int) -> NDArray:
+    def _map(self, kind: Kind, number: int) -> NDArray[Any]:
         path = self.folder / shard_name(kind, number)
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except BROKEN_ARRAY as error:
             raise DataError(
                 f"{path} is missing or corrupt: `ambiseg data verify {self.folder}` says what is damaged."
             ) from error
-        expected = (self.entries[number]["rows"], *self.shapes[kind])
+        expected = (self.entries[number].rows, *self.shapes[kind])
         if array.shape != expected:
             raise DataError(
                 f"{path} has shape {list(array.shape)}, its manifest says {list(expected)}: make the dataset again."
@@ -83,8 +76,3 @@ class Shards:
                 f"{path} holds {array.dtype.name}, expected {' or '.join(DTYPES[kind])}: make the dataset again."
             )
         return array
-
-
-def shard_name(kind: str, number: int) -> str:
-    """The file name of a shard."""
-    return f"{kind}_{number:03d}.npy"

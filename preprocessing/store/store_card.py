@@ -1,4 +1,4 @@
-"""The dataset card: what a store holds, in words and counts, as its README.md."""
+"""The dataset card: the content of a store in words and counts, as its README.md."""
 
 from collections import Counter
 
@@ -11,80 +11,80 @@ _UNITS = {"HU": "intensity in HU", "relative": "relative grey values"}
 
 
 def dataset_card(store: Store) -> str:
-    """Markdown text of the card of an open store."""
+    """The card of an open store, as Markdown."""
     manifest = store.manifest
     lines = [
-        f"# Dataset `{manifest['name']}`",
+        f"# Dataset `{manifest.name}`",
         "",
-        f"Source: {manifest['source']}. Content hash `{store.content_hash}`.",
+        f"Source: {manifest.source}. Content hash `{store.content_hash}`.",
         f"{counted(len(store), 'crop')} of {store.size[0]} x {store.size[1]} pixels, {counted(store.channels, 'channel')}, "
         f"{_UNITS[store.intensity.unit]}, "
-        + (f"resampled to {store.spacing_mm:g} mm a pixel." if store.spacing_mm else "pixel spacing as acquired."),
+        + (f"resampled to {store.spacing_mm:g} mm per pixel." if store.spacing_mm else "pixel spacing as acquired."),
         f"{masks_text(store)}; classes: {', '.join(store.class_names)}.",
         "",
         "| split | patients | lesions | crops |",
         "|---|---|---|---|",
         *(_split_line(store, split) for split in ("train", "val", "test", "all")),
         "",
-        f"| {'masks that mark something' if store.known_odds else 'readers who marked the crop'} | crops |",
+        f"| {'masks that mark something' if manifest.known_odds else 'readers who marked the crop'} | crops |",
         "|---|---|",
         *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
         *(f"- {name}: {value}" for name, value in special_facts(store).items()),
         *_spacing_line(store),
         *_diameter_line(store),
-        *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest["counts"].items()),
+        *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest.counts.items()),
         "",
-        "Settings: " + ", ".join(f"{name} = {value}" for name, value in manifest["settings"].items()) + ".",
+        "Settings: " + ", ".join(f"{name} = {value}" for name, value in manifest.settings.items()) + ".",
     ]
-    if manifest["attribution"]:
-        lines += ["", manifest["attribution"]]
+    if manifest.attribution:
+        lines += ["", manifest.attribution]
     return "\n".join(lines) + "\n"
 
 
 def masks_text(store: Store) -> str:
-    """What the masks of a crop are: so many readers', or so many with known odds."""
-    if store.flips:
-        made = f"{counted(len(store.flips), 'flip')} make {counted(store.readers, 'mask')} with known odds"
-        return f"1 label map a crop, of which {made}"
+    """How many masks each crop has, and whether they are readers' or have known probabilities."""
+    flips = store.manifest.flips
+    if flips:
+        made = f"{counted(len(flips), 'flip')} make {counted(store.readers, 'mask')} of known probability"
+        return f"1 label map per crop, from which {made}"
     return (
-        f"{counted(store.readers, 'mask')} with known odds a crop"
-        if store.known_odds
-        else f"{store.readers} readers' masks a crop"
+        f"{counted(store.readers, 'mask')} of known probability per crop"
+        if store.manifest.known_odds
+        else f"{store.readers} readers' masks per crop"
     )
 
 
 def special_facts(store: Store) -> dict[str, str]:
-    """What few stores have, in words: flips, scored classes, grouped modes, class probabilities, a bank to deal from."""
-    names = store.class_names
-    flips = (f"{names[flip.source]} to {names[flip.target]} {flip.probability:.3g}" for flip in store.flips)
-    scored = (names[label] for label in store.scored or ())
+    """Features of few stores, in words: flips, scored classes, grouped modes, class probabilities, a pool."""
+    manifest, names = store.manifest, store.class_names
+    flips = (f"{names[flip.source]} to {names[flip.target]} {flip.probability:.3g}" for flip in manifest.flips)
     facts = {
         "flips, with their probabilities": ", ".join(flips),
-        "scored classes": ", ".join(scored),
-        "mode probabilities are reported by": store.group if store.known_odds else None,
-        "class probabilities of another segmenter": "with every crop" if store.has_probabilities else None,
-        "training images are dealt anew": store.deal,
+        "scored classes": ", ".join(manifest.scored or ()),
+        "mode probabilities are reported by": manifest.group if manifest.known_odds else None,
+        "class probabilities of another segmenter": "with every crop" if manifest.has_class_probabilities else None,
+        "training images are drawn anew": manifest.deal,
     }
     return {name: text for name, text in facts.items() if text}
 
 
 def split_counts(store: Store, split: str) -> tuple[int, int, int]:
     """Patients, lesions and crops of a split ("train", "val", "test" or "all")."""
-    rows = [row for row in store.index if split in (row["split"], "all")]
-    patients = {row["patient"] for row in rows}
-    lesions = {(row["patient"], row["case"], row["lesion"]) for row in rows}
+    rows = [row for row in store.index if split in (row.split, "all")]
+    patients = {row.patient for row in rows}
+    lesions = {row.lesion for row in rows}
     return len(patients), len(lesions), len(rows)
 
 
 def crops_by_marks(store: Store) -> dict[int, int]:
     """How many crops were marked by how many readers."""
-    return dict(sorted(Counter(int(row["marked"]) for row in store.index).items()))
+    return dict(sorted(Counter(row.marked for row in store.index).items()))
 
 
 def scan_spacing(store: Store) -> tuple[float, float, float] | None:
     """Least, median and largest pixel spacing of the scans along x, in mm; None where no crop has one."""
-    spacing = [float(value) for value in store.column("spacing_x_mm") if value]
+    spacing = [float(row["spacing_x_mm"]) for row in store.index if row["spacing_x_mm"]]
     if not spacing:
         return None
     low, middle, high = np.percentile(spacing, [0, 50, 100])
@@ -104,8 +104,8 @@ def _spacing_line(store: Store) -> list[str]:
 
 
 def _diameter_line(store: Store) -> list[str]:
-    """The sizes of the lesions, where the source gives each reader's diameter (`;` parts readers, `+` one's pieces)."""
-    lesions = {(row["case"], row["lesion"]): row.get("diameter_mm", "") for row in store.index}
+    """The sizes of the lesions, where the source gives each reader's diameter (`;` separates readers, `+` one's pieces)."""
+    lesions = {row.lesion[1:]: row.get("diameter_mm", "") for row in store.index}
     found = [float(value) for text in lesions.values() for value in text.replace("+", ";").split(";") if value]
     if not found:
         return []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +15,7 @@ from ..errors import DataError
 from .volume import VOXEL_MM, Volume
 
 DISPLAY = axcodes2ornt("LPS")
-SAME_GRID = 0.1  # largest distance between the corners of two grids that are called one, in voxels
+SAME_GRID = 0.1  # largest distance between the corners of two grids that count as one, in voxels
 RIGHT = 5e-5  # largest cosine between two voxel axes that every program takes for a right angle; ITK's limit is 1e-4
 PLACE = 0.5  # largest distance between sform and qform, in voxels
 UNITS = {1: 1000.0, 3: 0.001}  # NIfTI codes of metres and micrometres, in mm; anything else is taken as mm
@@ -22,15 +23,23 @@ MICROMETRES = 3
 SIDE_MM = 10_000.0  # longest side of a volume
 TINY_MM = 1e-6  # smallest pixel of a picture, or of a volume that is said to be in micrometres
 FAR_MM = 1e6  # farthest place of the first voxel
-LARGEST = 1e15  # of any number in an affine; larger ones are not reckoned with
+LARGEST = 1e15  # of any number in an affine; larger ones are not computed with
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The voxels of a file in its own order: `shape` (i, j, k), `affine` [4, 4] from (i, j, k, 1) to mm in RAS.
+    """The voxels of a file in the file's own order, on which results are written.
 
-    `written` is the shape as the file has it, (i, j) or (i, j, k); `header` the file's own, or one made by `grid_from`
-    where the file is no NIfTI.
+    Attributes:
+        header: The file's own header, or one made by `grid_from` where the file is not NIfTI.
+        shape: Voxels (i, j, k).
+        written: The shape as the file has it: (i, j) or (i, j, k).
+        affine: [4, 4], from (i, j, k, 1) to mm in RAS.
+
+    Example:
+        >>> grid = grid_from(np.diag([-0.7, -0.7, 1.5, 1.0]), (4, 3, 2))
+        >>> grid.display(np.zeros((4, 3, 2))).shape
+        (2, 3, 4)
     """
 
     header: nib.Nifti1Header
@@ -41,37 +50,47 @@ class Grid:
     @property
     def display_affine(self) -> NDArray[np.float64]:
         """The affine [4, 4] of an array turned by `display`: from (x, y, z, 1) to mm in RAS."""
-        return self.affine @ inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
+        turn: NDArray[np.float64] = inv_ornt_aff(ornt_transform(self._own, DISPLAY), self.shape)
+        return self.affine @ turn
 
     @property
     def display_shape(self) -> tuple[int, ...]:
         """The shape (Z, Y, X) of an array turned by `display`."""
         return self.display(np.broadcast_to(False, self.shape)).shape
 
-    def display(self, array: NDArray) -> NDArray:
-        """An array in the file's order [i, j, k] turned to [Z, Y, X]."""
-        turned = apply_orientation(array.reshape(self.shape), ornt_transform(self._own, DISPLAY))
+    def display(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array in the file's order [i, j, k] in display orientation [Z, Y, X]."""
+        turned: NDArray[Any] = apply_orientation(array.reshape(self.shape), ornt_transform(self._own, DISPLAY))
         return turned.transpose(2, 1, 0)
 
-    def back(self, array: NDArray) -> NDArray:
-        """The inverse of `display`, in the shape that the file has."""
-        own = apply_orientation(array.transpose(2, 1, 0), ornt_transform(DISPLAY, self._own))
+    def back(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of `display`: an array [Z, Y, X] in the file's order, in the shape that the file has."""
+        own: NDArray[Any] = apply_orientation(array.transpose(2, 1, 0), ornt_transform(DISPLAY, self._own))
         return own.reshape(self.written)
 
     @property
     def _own(self) -> NDArray[np.float64]:
-        return io_orientation(self.affine)
+        own: NDArray[np.float64] = io_orientation(self.affine)
+        return own
 
 
 def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Grid:
-    """The grid that a NIfTI header tells, of each of its volumes where `several` are allowed.
+    """The grid of a NIfTI file.
 
-    The header is kept as it is; only where ITK would not open what has it, for a sform a little off the right angle, it
-    gets a qform beside it. Raises `DataError`, with the file's `name`, when its geometry cannot be used.
+    The header is kept as it is, with one exception: where its sform is a little off the right angle, so that ITK would not
+    open the file, it gets a qform too.
+
+    Args:
+        name: The file's name, for messages.
+        header: The file's header.
+        several: Whether the file may hold several volumes; all of them share the grid.
+
+    Raises:
+        DataError: The geometry cannot be used.
     """
     shape = tuple(int(count) for count in header.get_data_shape())
     if len(shape) < 2 or min(shape) < 1:
-        raise DataError(f"{name} holds no image: expected two or three axes, came {times(shape) or 'none'}.")
+        raise DataError(f"{name} holds no image: expected two or three axes, got {times(shape) or 'none'}.")
     if not several and any(count > 1 for count in shape[3:]):
         raise DataError(
             f"{name} holds several volumes ({times(shape)}): expected one volume (X x Y x Z); "
@@ -80,7 +99,7 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
     i, j, k = (*shape, 1)[:3]
     unit = int(header["xyzt_units"]) & 7
     try:
-        affine = np.array(header.get_best_affine(), float)
+        affine = np.array(header.get_best_affine(), np.float64)
         affine[:3] *= UNITS.get(unit, 1.0)
         _check_affine(name, affine, (i, j, k), tiny=unit == MICROMETRES)
         straight = _straight(name, affine, (i, j, k))
@@ -96,10 +115,17 @@ def grid_of(name: str, header: nib.Nifti1Header, *, several: bool = False) -> Gr
 
 
 def grid_from(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "the scan") -> Grid:
-    """The grid of a file that is no NIfTI: its header is a new one, in mm, with both form codes 1 (scanner).
+    """The grid of a file that is not NIfTI, with a new header in mm and both form codes 1 (scanner).
 
-    Axes that are a little off the right angle, as rounded numbers are, are put at right angles to the first two. Raises
-    `DataError`, with the file's `name`, when the affine cannot be used or NIfTI cannot hold the shape.
+    Axes that are a little off the right angle, as rounded numbers make them, are put at right angles.
+
+    Args:
+        affine: [4, 4], from voxels (i, j, k, 1) to mm in RAS.
+        shape: Voxels (i, j, k).
+        name: What messages call the file.
+
+    Raises:
+        DataError: The affine cannot be used, or NIfTI cannot hold the shape.
     """
     header = nib.Nifti1Header()
     try:
@@ -209,11 +235,11 @@ def _mm(length: float) -> str:
 
 
 def check_same_grid(name: str, volume: Volume, image_name: str, image: Volume) -> None:
-    """Raise `DataError` unless the voxels of `volume` are those of the `image`; the names are for the message."""
+    """Raise `DataError` unless the voxels of `volume` lie where those of `image` lie; the names are for the message."""
     if volume.array.shape != image.array.shape:
-        came, expected = (times(each.array.shape[::-1]) for each in (volume, image))
+        got, expected = (times(each.array.shape[::-1]) for each in (volume, image))
         raise DataError(
-            f"{name} is not on the grid of {image_name}: it has {came} voxels, the image {expected}; resample it."
+            f"{name} is not on the grid of {image_name}: it has {got} voxels, the image {expected}; resample it."
         )
     apart = apart_mm(volume.affine, image.affine, image.array.shape[::-1])
     if apart > SAME_GRID * min(image.spacing_mm):

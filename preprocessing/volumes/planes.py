@@ -1,6 +1,7 @@
 """Crops of planes, resampled onto a square grid, and of arrays that are already on one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from .resample import PlaneGrid, most_covering
 
 
-def crop_image(plane: NDArray, grid: PlaneGrid, fill: float) -> NDArray[np.float32]:
+def crop_image(plane: NDArray[Any], grid: PlaneGrid, fill: float) -> NDArray[np.float32]:
     """`grid.image` [size, size] of the plane [Y, X], computed from the part of the plane that the grid can see."""
     window = []
     for axis in (0, 1):
@@ -19,15 +20,15 @@ def crop_image(plane: NDArray, grid: PlaneGrid, fill: float) -> NDArray[np.float
     return replace(grid, centre=shifted).image(plane[tuple(window)], fill)
 
 
-def crop_labels(labels: NDArray, grid: PlaneGrid, classes: int) -> NDArray[np.uint8]:
-    """Label maps [R, Y, X] on the grid [R, size, size]: the label that covers most of a pixel, background if it does.
+def crop_labels(labels: NDArray[Any], grid: PlaneGrid, classes: int) -> NDArray[np.uint8]:
+    """Label maps [R, Y, X] on the grid [R, size, size]: the label that covers most of a pixel, the background included.
 
     With two classes a pixel at least half covered is lesion, so that regions keep their area.
     """
     return most_covering(np.stack([grid.coverage(labels == label) for label in range(1, classes)]))
 
 
-def centre_crop(array: NDArray, size: int) -> NDArray:
+def centre_crop(array: NDArray[Any], size: int) -> NDArray[Any]:
     """The central [..., size, size] of an array [..., H, W], as a view; a side that is not longer than `size` stays.
 
     When the difference is odd, the spare pixel is left out at the lower right.

@@ -1,4 +1,4 @@
-"""Resampling along one axis as a matrix, and crops of planes as two matrix products.
+"""Resampling: one axis as a matrix, crops of planes as two matrix products, a part of a scan on an isotropic grid.
 
 Positions are in pixels of the input, pixel i being the interval [i - 1/2, i + 1/2] about its centre i.
 Images are interpolated linearly (and smoothed by a triangle as wide as the output's pixel when that is the wider one);
@@ -7,6 +7,7 @@ masks are averaged over the output pixel's area, so that thresholding at one hal
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,9 @@ def linear_weights(count: int, centres: NDArray[np.float64], step: float) -> Wei
     """Weights [outputs, count] of linear interpolation at `centres` (input pixels), `step` apart."""
     width = max(step, 1.0)
     distance = np.abs(centres[:, None] - np.arange(count)[None])
-    weights = np.clip(1 - distance / width, 0, None)
+    weights: Weights = np.clip(1 - distance / width, 0, None)
     reach = np.arange(np.floor(centres.min()) - np.ceil(width), np.ceil(centres.max()) + np.ceil(width) + 1)
-    total = np.clip(1 - np.abs(centres[:, None] - reach[None]) / width, 0, None).sum(1, keepdims=True)
+    total: Weights = np.clip(1 - np.abs(centres[:, None] - reach[None]) / width, 0, None).sum(1, keepdims=True)
     return weights / total  # rows that reach over the border sum to less than one: the rest is the fill value
 
 
@@ -33,7 +34,8 @@ def area_weights(count: int, centres: NDArray[np.float64], step: float) -> Weigh
     """Weights [outputs, count]: the share of output pixel [c - step/2, c + step/2] that each input pixel covers."""
     low = np.maximum(centres[:, None] - step / 2, np.arange(count)[None] - 0.5)
     high = np.minimum(centres[:, None] + step / 2, np.arange(count)[None] + 0.5)
-    return np.clip(high - low, 0, None) / step
+    shares: Weights = np.clip(high - low, 0, None) / step
+    return shares
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class PlaneGrid:
         """Centres [size] of the grid's pixels along `axis` (0: y, 1: x), in pixels of the plane."""
         return self.centre[axis] + (np.arange(self.size, dtype=np.float64) - (self.size - 1) / 2) * self.step[axis]
 
-    def image(self, plane: NDArray, fill: float) -> NDArray[np.float32]:
+    def image(self, plane: NDArray[Any], fill: float) -> NDArray[np.float32]:
         """The plane [..., Y, X] on the grid [..., size, size], linear, `fill` outside."""
         rows, columns = (
             linear_weights(plane.shape[axis - 2], self.positions(axis), self.step[axis]).astype(np.float32)
@@ -59,7 +61,7 @@ class PlaneGrid:
         )
         return rows @ (plane.astype(np.float32) - np.float32(fill)) @ columns.T + np.float32(fill)
 
-    def coverage(self, mask: NDArray) -> NDArray[np.float32]:
+    def coverage(self, mask: NDArray[Any]) -> NDArray[np.float32]:
         """Share [..., size, size] of each grid pixel's area that lies in the mask [..., Y, X]; nothing lies outside."""
         rows, columns = (
             area_weights(mask.shape[axis - 2], self.positions(axis), self.step[axis]).astype(np.float32)
@@ -67,7 +69,7 @@ class PlaneGrid:
         )
         return rows @ mask.astype(np.float32) @ columns.T
 
-    def coverage_back(self, mask: NDArray, shape: tuple[int, int]) -> NDArray[np.float32]:
+    def coverage_back(self, mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Share [..., Y, X] of each pixel of the plane of `shape` that lies in a mask [..., size, size] on the grid."""
         rows, columns = (self._back(axis, shape[axis]) for axis in (0, 1))
         return rows @ mask.astype(np.float32) @ columns.T
@@ -117,8 +119,8 @@ def isotropic(
     """The part `box` of a scan, clipped to `window` (HU), with `margin` grid points more on either side.
 
     A side has a `multiple` of intervals. Beyond the scan its border is repeated. Interpolation is linear, and smooths where
-    the scan's own voxels are smaller than the step. Raises DataError, before any work, for voxels or a part whose size
-    cannot be meant.
+    the scan's own voxels are smaller than the step. Raises DataError, before any work, for voxels or a part of a size that
+    no scan has.
     """
     check_voxel_size(volume)
     ends = [
@@ -144,7 +146,7 @@ def isotropic(
 
 
 def _ends(side: slice, count: int, steps: float, margin: int, multiple: int) -> tuple[int, int]:
-    """First and last grid point along an axis with `steps` grid steps a voxel, both multiples, from the axis' centre on."""
+    """First and last grid point along an axis with `steps` grid steps per voxel, both multiples, from the axis' centre on."""
     centre = (count - 1) / 2
     first = math.floor(((side.start - centre) * steps - margin) / multiple) * multiple
     last = math.ceil(((side.stop - 1 - centre) * steps + margin) / multiple) * multiple
@@ -154,9 +156,11 @@ def _ends(side: slice, count: int, steps: float, margin: int, multiple: int) -> 
 def _positions(first: int, last: int, count: int, steps: float) -> NDArray[np.float64]:
     """Voxel positions of the grid points from `first` to `last` along an axis."""
     centre = (count - 1) / 2
-    return np.clip(np.arange(first, last + 1) / steps + centre, 0, count - 1)
+    found: NDArray[np.float64] = np.clip(np.arange(first, last + 1) / steps + centre, 0, count - 1)
+    return found
 
 
 def _weights(count: int, centres: NDArray[np.float64], step: float) -> NDArray[np.float32]:
     weights = linear_weights(count, centres, step)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    totals: Weights = weights.sum(1, keepdims=True)
+    return (weights / totals).astype(np.float32)

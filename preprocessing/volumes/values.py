@@ -1,6 +1,7 @@
-"""The voxel values that a scan or a mask may hold, and whether a file can hold as many as its header claims."""
+"""The voxel values that scans and masks may hold, and whether a file can hold as many as its header claims."""
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,14 @@ PACKING = 1100  # no bytes are packed more tightly by gzip than 1 : 1032
 DUST = 0.01  # by how much resampling and rounding may miss a label
 
 
-def usable_values(name: str, array: NDArray) -> NDArray:
+def usable_values(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers as they are, in this machine's byte order; all others as float32.
 
     Raises `DataError`, with the file's `name`, where a value is no number or more than float32 can hold.
     """
     if array.dtype.kind != "f":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+    with np.errstate(over="ignore"):  # values that float32 cannot hold are refused below
         array = array.astype(np.float32, copy=False)
     bad = int((~np.isfinite(array)).sum())
     if bad:
@@ -29,15 +30,15 @@ def usable_values(name: str, array: NDArray) -> NDArray:
     return array
 
 
-def mask_labels(array: NDArray) -> NDArray:
-    """The labels of a mask, as whole numbers, without what resampling left of its values.
+def mask_labels(array: NDArray[Any]) -> NDArray[Any]:
+    """The labels of a mask as whole numbers, without the traces of resampling.
 
-    Values that miss a whole number by no more than 0.01 are that number. Of others, a mask of 0 and 1 that was interpolated
-    marks what is one half or more. What fits neither is returned as it is.
+    Values that miss a whole number by no more than 0.01 are that number. A mask of 0 and 1 that was interpolated marks
+    voxels of one half or more. Any other mask is returned as it is.
     """
     if array.dtype.kind != "f" or not array.size:
         return array
-    whole = np.rint(array)
+    whole: NDArray[Any] = np.rint(array)
     if np.abs(array - whole).max() <= DUST:
         return whole
     return (array >= 0.5).astype(np.uint8) if array.min() > -0.5 and 0.5 < array.max() < 1.5 else array

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,22 @@ VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, w
 
 @dataclass(frozen=True)
 class Volume:
-    """A scan in the orientation in which radiologists look at it, whatever its file's was.
+    """A scan in the orientation in which radiologists look at it, whatever that of its file.
 
-    array [Z, Y, X]: Z towards the head, Y towards the back, X towards the patient's left, as closely as the scan's own
-    axes allow (nothing is resampled). affine [4, 4] takes voxel indices (x, y, z, 1) to millimetres in RAS, as NIfTI.
+    Attributes:
+        array: [Z, Y, X]: Z towards the head, Y towards the back, X towards the patient's left, as closely as the scan's own
+            axes allow. Nothing is resampled.
+        affine: [4, 4], from voxel indices (x, y, z, 1) to mm in RAS, as in NIfTI.
+
+    Example:
+        >>> volume = Volume(np.zeros((2, 3, 4)), np.diag([-0.7, -0.7, 1.5, 1.0]))
+        >>> volume.spacing_mm
+        (1.5, 0.7, 0.7)
+        >>> volume.world((1.0, 0.0, 2.0))
+        (-1.4, 0.0, 1.5)
     """
 
-    array: NDArray
+    array: NDArray[Any]
     affine: NDArray[np.float64]
 
     @cached_property
@@ -49,7 +59,7 @@ class Volume:
         """Whether fractional voxel indices (z, y, x) lie within the outermost voxels' borders."""
         return all(-0.5 <= index <= count - 0.5 for index, count in zip(voxel, self.array.shape, strict=True))
 
-    def filled(self, array: NDArray, box: tuple[slice, slice, slice]) -> NDArray:
+    def filled(self, array: NDArray[Any], box: tuple[slice, slice, slice]) -> NDArray[Any]:
         """An array of a `box` (z, y, x) of the scan on all of its voxels [Z, Y, X], zero elsewhere."""
         whole = np.zeros(self.array.shape, array.dtype)
         whole[box] = array
@@ -57,7 +67,7 @@ class Volume:
 
 
 def check_voxel_size(volume: Volume) -> None:
-    """Raise DataError where a scan's voxels cannot be so large or so small, as where metres are taken for millimetres."""
+    """Raise DataError where voxels are too large or too small for a scan, as where metres are taken for millimetres."""
     z, y, x = volume.spacing_mm
     if not all(VOXEL_MM[0] <= step <= VOXEL_MM[1] for step in (z, y, x)):
         raise DataError(
@@ -67,7 +77,7 @@ def check_voxel_size(volume: Volume) -> None:
 
 
 def check_points(counts: tuple[int, int, int], most: int, step_mm: float) -> None:
-    """Raise DataError where a grid of `counts` points (z, y, x), `step_mm` apart, would have more than `most`."""
+    """Raise DataError where a grid of `counts` points (z, y, x), `step_mm` apart, would have more points than `most`."""
     if math.prod(counts) > most:
         sides = " x ".join(f"{count * step_mm:.0f}" for count in reversed(counts))
         raise DataError(

@@ -63,7 +63,7 @@ def test_saving_gives_the_commands_folder(model: Trained, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "out" / "hypotheses.json").read_text()) == found.figures
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"hyp_01.nii.gz", "hyp_02.nii.gz", "report.html", "run.json", "hypotheses.seg.nrrd"} <= names
-    with pytest.raises(UsageError, match="refers to the scan's DICOM images, and it is no DICOM"):
+    with pytest.raises(UsageError, match="refers to the scan's DICOM images, but the scan is not DICOM"):
         found.save(tmp_path / "other", formats=["dicom-seg"])
     assert not (tmp_path / "other").exists()
 

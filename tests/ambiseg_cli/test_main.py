@@ -74,7 +74,7 @@ def test_train_then_resume_then_list(
     assert (code, '"finished": true' in out) == (0, True)
     code, _, err = ambiseg("train", "--resume", "runs/probunet-001", "--seed", "3")
     assert code == 2
-    assert "A resumed run keeps its settings: leave out seed" in err
+    assert "A resumed run keeps its settings: leave out --seed" in err
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_train_then_resume_then_list(
         (("--method", "unet"), 2, "No method 'unet': expected one of"),
         (("-O", "familly=full"), 2, "Unknown option 'familly' of method generalized: expected one of family"),
         (("--set", "optimiser.lr=1"), 2, "Unknown option 'optimiser.lr' of train"),
-        (("--device", "tpu"), 2, "No device 'tpu': expected auto, cpu, cuda or cuda:N"),
+        (("--device", "tpu"), 2, "Unknown --device 'tpu': expected auto, cpu, cuda or cuda:N"),
         (("--resume", "none"), 3, "No run at none: expected a folder with run.json"),
         (("--config", "none.toml"), 3, "No settings file none.toml"),
     ],
@@ -160,7 +160,7 @@ def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pyte
     monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", interrupted)
     code, out, err = ambiseg("evaluate")
     assert (code, out) == (130, "")
-    assert "Interrupted: nothing half-written was kept; run the same command again." in err
+    assert "Interrupted: nothing half-written was kept. Run the same command again." in err
     assert "Traceback" not in err
 
 
@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(known_truth: Store, tmp_path
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Stopped; nothing is lost. Go on with: ambiseg train --resume runs/generalized-001" in err
+    assert "Stopped; nothing is lost. Continue with: ambiseg train --resume runs/generalized-001" in err
     assert "Traceback" not in err
     assert not list(run.glob(".writing*"))
     assert (run / "checkpoint.pt").is_file()
@@ -303,9 +303,8 @@ def test_bash_completes_commands_and_options_once_that_is_installed(tmp_path: Pa
     assert found == ["predict preprocess", "lidc nifti packed mnist-guess cityscapes", "--preset"]
 
 
-def test_methods_are_listed_as_in_the_readme(ambiseg: Ambiseg) -> None:
-    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `ambiseg methods`")]
-    named = re.findall(r"docs/methods/([a-z0-9-]+)\.md", line)
+def test_methods_are_listed_as_on_their_page(ambiseg: Ambiseg) -> None:
+    named = re.findall(r"\]\(([a-z0-9-]+)\.md\) \|", (ROOT / "docs" / "methods" / "README.md").read_text())
     assert list(json.loads(ambiseg("methods", "--json")[1])) == named
     shown = ambiseg("methods")[1]
     assert sorted(named, key=lambda name: shown.index(f" {name} ")) == named

@@ -121,7 +121,7 @@ def test_training_saves_its_state_and_goes_on(known_truth: Store, tmp_path: Path
     os.kill(process.pid, signal.Signals[name])
     _, err = process.communicate(timeout=60)
     assert process.returncode == SIGNALS[name], err
-    assert err == "Stopped; nothing is lost. Go on with: ambiseg train --resume run\n"
+    assert err == "Stopped; nothing is lost. Continue with: ambiseg train --resume run\n"
     assert (run / "checkpoint.pt").is_file()
     assert not half_written(tmp_path)
 

@@ -31,7 +31,7 @@ from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
 from ambiseg.preprocessing.store.resume import save_part
-from ambiseg.preprocessing.store.store_writer import Crop
+from ambiseg.preprocessing.store.store_crop import Crop
 
 SETTINGS = """\
 steps = 200
@@ -155,8 +155,8 @@ def idx(folder: Path, suffix: str = "") -> None:
             (folder / f"{name}{suffix}").write_bytes(gzip.compress(content, mtime=0) if suffix else content)
 
 
-def dealt_store(folder: Path) -> None:
-    """A store that deals its training images anew from a bank."""
+def drawn_store(folder: Path) -> None:
+    """A store whose training images are drawn anew from a pool."""
     with TemporaryDirectory() as digits:
         idx(Path(digits))
         preprocess_mnist_guess(Path(digits), folder / "store", val=2, test=2)
@@ -227,7 +227,7 @@ def calibration() -> Calibration:
 
 def stopped_run(folder: Path) -> None:
     """A store, and a run on it that was stopped half way: with a checkpoint, a log, and weights."""
-    from ambiseg.models.training.loop import train
+    from ambiseg.models.training.loop import BudgetSpent, train
     from ambiseg.preprocessing.store.store import Store
 
     store(folder)
@@ -237,8 +237,8 @@ def stopped_run(folder: Path) -> None:
     here = record.model_copy(update={"data": record.data.model_copy(update={"path": "store"})})
     steps = iter((False, False, True))
     try:
-        train(Run.create(folder / "run", here), opened, torch.device("cpu"), enough=lambda: next(steps))
-    except KeyboardInterrupt:
+        train(Run.create(folder / "run", here), opened, torch.device("cpu"), enough=lambda: next(steps, True))
+    except BudgetSpent:
         return
     raise AssertionError("the training was not stopped")
 

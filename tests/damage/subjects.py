@@ -35,7 +35,7 @@ class Refused(AmbisegError):
 
 
 class CommandFailed(Exception):
-    """A command that called its own error a fault in ambiseg."""
+    """A command that called its own error a bug in ambiseg."""
 
 
 class Implausible(Exception):
@@ -72,7 +72,7 @@ def command(*arguments: str) -> str:
         except SystemExit as leaving:
             code = leaving.code
     said = _text(err) + "".join(file.read_text() for file in Path().rglob("failures.csv"))
-    if code not in range(7) or code == 1 or "fault in ambiseg" in said or "\x1b" in said:
+    if code not in range(7) or code == 1 or "bug in ambiseg" in said or "\x1b" in said:
         raise CommandFailed(said)
     if code:
         raise Refused(said.split("Error:")[-1].strip(), int(str(code)))
@@ -138,17 +138,17 @@ def opened_store() -> Any:
 
     store = Store.open(Path("store"))
     rows = np.concatenate([store.rows(split) for split in ("train", "val", "test")])
-    odds = store.odds(rows) if store.known_odds else np.zeros(1)
+    odds = store.truth.probabilities(rows) if store.manifest.known_odds else np.zeros(1)
     columns = [store.column(name).tolist() for name in ("split", "patient", "readers")]
     return [digest(array) for array in (store.images(rows), store.masks(rows), odds, store.present)], columns
 
 
-def dealt_crops() -> Any:
-    """Images that a store deals for training."""
-    from ambiseg.preprocessing.sources.papers.guessing_game import dealer
+def drawn_crops() -> Any:
+    """Images that a store draws for training."""
+    from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
     from ambiseg.preprocessing.store.store import Store
 
-    images, masks, odds = dealer(Store.open(Path("store")))(2, np.random.default_rng(0))
+    images, masks, odds = example_drawer(Store.open(Path("store")))(2, np.random.default_rng(0))
     return digest(images), digest(masks), odds.tolist()
 
 
@@ -438,7 +438,7 @@ SUBJECTS: Sequence[Subject] = (
     Subject("store index", sound.store, "store/index.csv", opened_store, damages.TEXT, True),
     Subject("store shards", sound.store, "store/*.npy", opened_store, sealed=True),
     Subject("store of odds", partial(sound.store, readers=None), "store/*.[cn][sp][vy]", opened_store, sealed=True),
-    Subject("store bank", sound.dealt_store, "store/bank.npz", dealt_crops, sealed=True, share=0.2),
+    Subject("store bank", sound.drawn_store, "store/bank.npz", drawn_crops, sealed=True, share=0.2),
     Subject("data info", sound.store, "store/manifest.json", partial(command, "data", "info", "store", "--json"),
             damages.JSON, share=0.5),
     Subject("data info, index", sound.store, "store/index.csv", partial(command, "data", "info", "store", "--json"),

@@ -149,5 +149,5 @@ def _where(frames: Sequence[tuple[str, int]]) -> str:
 
 
 def _last_line(text: str) -> str:
-    found = [line for line in text.splitlines() if "Unexpected error" in line or "fault in ambiseg" in line]
+    found = [line for line in text.splitlines() if "Unexpected error" in line or "bug in ambiseg" in line]
     return (found or text.splitlines() or ["left without a word"])[0][:300]

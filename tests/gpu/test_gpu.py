@@ -25,7 +25,7 @@ from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import BudgetSpent, Loop, train
-from ambiseg.models.training.validation_scores import validation_scores
+from ambiseg.models.training.validation import validation_scores
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import IGNORE, Store
 

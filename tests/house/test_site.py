@@ -69,8 +69,17 @@ def test_every_public_name_is_in_the_reference(site: dict[str, ModuleType]) -> N
 def test_a_public_name_without_a_docstring_ends_the_build(site: dict[str, ModuleType]) -> None:
     def bare() -> None: ...
 
+    def half(first: int, second: int) -> None:
+        """Half documented.
+
+        Args:
+            first: a number.
+        """
+
     with pytest.raises(ValueError, match=r"`ambiseg\.bare` has no docstring"):
         site["python_pages"]._entry("ambiseg.bare", bare)
+    with pytest.raises(ValueError, match=r"`ambiseg\.half` and its signature differ: \['second'\]"):
+        site["python_pages"]._entry("ambiseg.half", half)
 
 
 def test_documents_are_shown_key_by_key(site: dict[str, ModuleType]) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
@@ -12,6 +14,8 @@ from ambiseg.preprocessing.lidc.annotations import ScanRecord
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 from ambiseg.preprocessing.scans.cases import find_cases
 from ambiseg.preprocessing.scans.scan import open_scan, read_mask
+from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
+from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
 
 WriteSeries = Callable[..., list[Path]]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{:064x}\nsize 526336\n"
@@ -78,6 +82,32 @@ def test_a_file_among_them(tmp_path: Path, scan: ScanRecord, write_series: Write
     write_pointers(tmp_path / "scan", "1.dcm")
     with pytest.raises(InputError, match=r"^1 of 2 files in scan is a Git LFS pointer"):
         open_it(path)
+
+
+@pytest.mark.parametrize("pointer", ["image.nii.gz", "reader_1.nii.gz", "probabilities.npz", "probabilities.nii.gz"])
+def test_a_case_with_one_is_named_and_the_rest_goes_on(tmp_path: Path, pointer: str) -> None:
+    names = {"image.nii.gz", "reader_1.nii.gz", pointer}
+    for case in "ab":
+        for name in names:
+            array = np.zeros((9, 8, 3), np.uint8)
+            array[3:5, 2:5, 1] = 1
+            (tmp_path / "cases" / case).mkdir(parents=True, exist_ok=True)
+            if name.endswith("npz"):
+                planes = np.stack([1.0 - array, array]).transpose(0, 3, 2, 1).astype(np.float32)
+                np.savez(tmp_path / "cases" / case / name, probabilities=planes)
+            else:
+                nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "cases" / case / name)
+    write_pointers(tmp_path / "cases" / "b", pointer)
+    report = preprocess_nifti(tmp_path / "cases", tmp_path / "store", NiftiSettings(size=4), workers=1)
+    assert [each.case for each in report.failures] == ["b"]
+    assert report.failures[0].reason.startswith(f"{pointer} is a Git LFS pointer, not the file itself")
+    assert report.crops == 1
+
+
+def test_a_table_of_cases_that_is_one(tmp_path: Path) -> None:
+    write_pointers(tmp_path, "cases.csv")
+    with pytest.raises(InputError, match=r"^cases\.csv is a Git LFS pointer"):
+        preprocess_nifti(tmp_path / "cases.csv", tmp_path / "store", NiftiSettings())
 
 
 def test_pointers_to_what_is_no_scan_do_not_matter(tmp_path: Path, scan: ScanRecord, write_series: WriteSeries) -> None:

@@ -100,7 +100,7 @@ def test_a_task_without_end_is_stopped_and_its_process_is_gone() -> None:
     with LoneWorker(partial(answering, "one"), minutes=0.1) as worker:
         _, number = worker.do("a")
         begun = time.monotonic()
-        with pytest.raises(ResourceError, match=r"longer than 0.1 min and was stopped: allow more with --time-limit"):
+        with pytest.raises(ResourceError, match=r"longer than 0.1 min and was stopped: allow more `minutes`"):
             worker.do("sleep")
         assert time.monotonic() - begun < 30
         assert not alive(number)

@@ -17,7 +17,6 @@ from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.lidc.readings import readings
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR
@@ -25,6 +24,7 @@ from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
+from examples.studies.cost.pylidc_compat import load_pylidc
 
 pytestmark = pytest.mark.real
 
@@ -94,12 +94,12 @@ def test_predict_at_the_nodule_gives_masks_that_overlay_it(
     heights = [round(volume.world((k, 0, 0))[2], 3) for k in range(133)]
     votes = np.array([np.sum(reader_masks(readings(nodule), z, box), 0) for z in heights])
     z, y, x = np.argwhere(votes >= 2).mean(0)
-    at = ",".join(f"{value:.2f}" for value in volume.world((z, y, x)))
+    point = tuple(round(value, 2) for value in volume.world((z, y, x)))
     model, folder = threshold_model(crop=64), tmp_path / "out"
-    request = Request(Places(at=[at]), Ranking(draws=64, depth_mm=8))
+    request = Request(Places(at=[point]), Ranking(draws=64, depth_mm=8))
     prediction = predict_to_folder(model, tmp_path / "scan.nii.gz", folder, request)
     original, overlaps = nib.load(tmp_path / "scan.nii.gz"), []
-    for entry in prediction.content["lesions"][0]["hypotheses"]:
+    for entry in prediction.document.plain()["lesions"][0]["hypotheses"]:
         image = nib.load(folder / entry["file"])
         assert np.array_equal(image.affine, original.affine)
         mask = np.asarray(image.dataobj).transpose(2, 1, 0) > 0

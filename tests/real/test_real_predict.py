@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ambiseg.models.prediction.inference import SEARCH_MM
+from ambiseg.models.prediction.draws import SEARCH_MM
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
 

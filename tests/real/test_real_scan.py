@@ -14,7 +14,7 @@ from ambiseg.preprocessing.scans.cases import find_cases
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
 from ambiseg.preprocessing.sources.packed.packed_shards import shard_pack
-from ambiseg.preprocessing.store.store import BYTES
+from ambiseg.preprocessing.store.intensity import BYTES
 
 pytestmark = pytest.mark.real
 

@@ -1,1 +1,1 @@
-"""`ambiseg demo`: every step on made data."""
+"""`ambiseg demo`: every step on simulated data."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ambiseg.models.figures.style import INK, PALE
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 
 if TYPE_CHECKING:
     from ambiseg.models.prediction.inference import LesionHypotheses

@@ -1,4 +1,4 @@
-"""`ambiseg preprocess lidc`: LIDC-IDRI's DICOM to a dataset store."""
+"""`ambiseg preprocess lidc`: a dataset store from LIDC-IDRI's DICOM."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,8 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ...terminal.console import Meter, console, emit_json, out, progress
-from ...terminal.failure_table import failures_table
+from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
 from ...terminal.options import ReportAsJson, SplitFile, Workers
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def lidc(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to make.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to create.")] = Path(
         "data/lidc"
     ),
     root: Annotated[Path | None, typer.Option("--root", help="The same as DICOM_ROOT.", show_default=False)] = None,
@@ -40,7 +39,7 @@ def lidc(
     spacing: Annotated[float, typer.Option("--spacing", help="Pixel size of a crop, in mm.")] = 0.5,
     slices: Annotated[
         Slices,
-        typer.Option("--slices", help="Slices in which any reader drew, or all over the nodule's height."),
+        typer.Option("--slices", help="The slices in which any reader drew, or all over the nodule's height."),
     ] = Slices.any_reader,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
     split_file: SplitFile = None,
@@ -49,14 +48,14 @@ def lidc(
 ) -> None:
     """Crop LIDC-IDRI's nodules with the masks of their four readers into a dataset store.
 
-    A run that was stopped goes on where it was when it is started again.
+    If it is stopped, the same command continues where it was.
     """
     from ambiseg.preprocessing.errors import PartialError, UsageError
     from ambiseg.preprocessing.lidc.lidc_plan import default_root
     from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 
     if dicom_root is not None and root is not None:
-        raise UsageError("Both DICOM_ROOT and --root are given: give one.")
+        raise UsageError("Both `dicom_root` and `root` are given: give one of them.")
     with progress() as display:
         searching, cropping = Meter(display, "Looking for series", "files"), Meter(display, "Cropping", "scans")
         report = preprocess_lidc(
@@ -79,8 +78,8 @@ def lidc(
         out(_summary(report))
     if report.failures:
         raise PartialError(
-            f"{counted(len(report.failures), 'input')} could not be used, see {report.failures_file}; the others are in "
-            f"{report.store}. Mend them and run the same command again."
+            f"{counted(len(report.failures), 'input')} could not be used, see {report.failures_file}. All others are in "
+            f"{report.store}. Repair these and run the same command again."
         )
 
 

@@ -1,38 +1,37 @@
-"""`ambiseg preprocess mnist-guess`: MNIST's IDX files to the guessing game's dataset store."""
+"""`ambiseg preprocess mnist-guess`: the dataset store of the guessing game from MNIST's IDX files."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...terminal.console import Meter, progress
+from ...terminal.console import Meter, progress, report_store
 from ...terminal.options import ReportAsJson
-from ...terminal.source_report import tell
 
 
 def mnist_guess(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and the two t10k-* files of MNIST, "
-            "as they are distributed or as .gz.",
+            help="Folder with MNIST's train-images-idx3-ubyte, train-labels-idx1-ubyte and the two t10k-* files, as they are "
+            "distributed or as .gz.",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to make.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the dataset store to create.")] = Path(
         "data/mnist-guess"
     ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the digits held out and of the images.")] = 0,
-    val: Annotated[int, typer.Option("--val", min=1, help="Images of the validation split.")] = 1000,
-    test: Annotated[int, typer.Option("--test", min=1, help="Images of the test split.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the held-out digits and of the images.")] = 0,
+    val: Annotated[int, typer.Option("--val", min=1, help="Number of images in the validation split.")] = 1000,
+    test: Annotated[int, typer.Option("--test", min=1, help="Number of images in the test split.")] = 1000,
     as_json: ReportAsJson = False,
 ) -> None:
-    """Make the guessing game: mosaics of four digits, one of which is meant with a known probability.
+    """Make the guessing game: mosaics of four digits, each of which is the right one with a known probability.
 
-    Training deals new images for every step from the training digits, which the store keeps.
+    Training draws new images for every step from the training digits, which the store keeps.
     """
     from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
 
     with progress() as display:
-        meter = Meter(display, "Dealing", "images")
+        meter = Meter(display, "Drawing", "images")
         report = preprocess_mnist_guess(folder, output, seed=seed, val=val, test=test, on_progress=meter)
-    tell(report, f"images {report.crops}, digits to deal from {report.counts['train digits']}", as_json)
+    report_store(report, f"images {report.crops}, training digits {report.counts['train digits']}", as_json)

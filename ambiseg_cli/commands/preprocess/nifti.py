@@ -1,4 +1,4 @@
-"""`ambiseg preprocess nifti`: NIfTI images with readers' masks to a dataset store."""
+"""`ambiseg preprocess nifti`: a dataset store from NIfTI images with readers' masks."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,8 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ...terminal.console import Meter, console, emit_json, out, progress
-from ...terminal.failure_table import failures_table
+from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
 from ...terminal.options import (
     ClassNames,
     ReportAsJson,
@@ -31,7 +30,7 @@ class Slices(StrEnum):
 
 
 class Unit(StrEnum):
-    """What the numbers of the images are."""
+    """The unit of the images' values."""
 
     hu = "hu"
     relative = "relative"
@@ -42,29 +41,29 @@ def nifti(
         Path,
         typer.Argument(
             metavar="IN",
-            help="A folder with CASE/image.nii.gz and CASE/reader_1.nii.gz, CASE/reader_2.nii.gz, ..., each case a patient; "
-            "or a CSV with the columns case, patient (optional), image, mask_1, mask_2, ... (paths relative to the CSV, an "
-            "empty cell for an absent reader). Another segmenter's class probabilities may come along, as "
+            help="A folder with CASE/image.nii.gz and CASE/reader_1.nii.gz, CASE/reader_2.nii.gz, ..., where each case is a "
+            "patient; or a CSV file with the columns case, patient (optional), image, mask_1, mask_2, ... (paths relative to "
+            "the CSV file, an empty cell for an absent reader). Another segmenter's class probabilities may be added as "
             "CASE/probabilities.npz or .nii.gz, or in the column probabilities.",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Folder of the dataset store. Default: data/ and IN's name.", show_default=False
+            "-o", "--output", help="Folder of the dataset store. Default: data/ and the name of IN.", show_default=False
         ),
     ] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="Height and width of a crop, in pixels.")] = 128,
     spacing: Annotated[str, typer.Option("--spacing", help="Pixel size of a crop in mm, or native.")] = "native",
     slices: Annotated[
-        Slices, typer.Option("--slices", help="Slices in which any reader marked the lesion, or all of the image.")
+        Slices, typer.Option("--slices", help="The slices in which any reader marked the lesion, or all slices.")
     ] = Slices.any_reader,
     whole: Annotated[
-        bool, typer.Option("--whole", help="One crop about the image's centre instead of one about each lesion.")
+        bool, typer.Option("--whole", help="One crop around the image's centre instead of one around each lesion.")
     ] = False,
     class_names: ClassNames = "background,lesion",
     intensity: Annotated[
-        Unit, typer.Option("--intensity", help="What the images' numbers are: HU (CT), or relative grey values.")
+        Unit, typer.Option("--intensity", help="Unit of the images' values: hu (CT), or relative grey values.")
     ] = Unit.hu,
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
@@ -103,6 +102,6 @@ def nifti(
         out(f"{report.store}: crops {report.crops}, cases {report.counts['cases']}")
     if report.failures:
         raise PartialError(
-            f"{counted(len(report.failures), 'case')} could not be used, see {report.failures_file}; the others are in "
-            f"{report.store}. Mend them and run the same command again."
+            f"{counted(len(report.failures), 'case')} could not be used, see {report.failures_file}. All others are in "
+            f"{report.store}. Repair these and run the same command again."
         )

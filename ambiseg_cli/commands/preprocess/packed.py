@@ -1,4 +1,4 @@
-"""`ambiseg preprocess packed`: crops that were cut by others to a dataset store."""
+"""`ambiseg preprocess packed`: a dataset store from crops that were cut elsewhere."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from ...terminal.console import Meter, progress
+from ...terminal.console import Meter, progress, report_store
 from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
 from ...terminal.options import class_names as parse_classes
-from ...terminal.source_report import tell
 
 
 class Unit(StrEnum):
-    """What the numbers of the images are."""
+    """The unit of the images' values."""
 
     relative = "relative"
     hu = "hu"
@@ -24,9 +23,9 @@ def packed(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="A folder of npz files, npz files (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
-            "lesion, slice, present), or a folder with images/ and mask-0/, mask-1/, ... of PNG files, also one such for "
-            "every lesion as PATIENT/LESION/images/.",
+            help="A folder of npz files, or npz files (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
+            "lesion, slice, present); or a folder with images/ and mask-0/, mask-1/, ... of PNG files, or one such folder "
+            "per lesion, as PATIENT/LESION/images/.",
         ),
     ],
     output: Annotated[
@@ -34,22 +33,24 @@ def packed(
         typer.Option("-o", "--output", help="Folder of the dataset store. Default: data/NAME.", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the data set. Default: the input's.", show_default=False)
+        str | None, typer.Option("--name", help="Name of the dataset. Default: the input's.", show_default=False)
     ] = None,
     intensity: Annotated[
-        Unit, typer.Option("--intensity", help="What the images' numbers are: relative grey values, or HU.")
+        Unit, typer.Option("--intensity", help="Unit of the images' values: relative grey values, or hu.")
     ] = Unit.relative,
     class_names: ClassNames = "background,lesion",
     absent_when_empty: Annotated[
         bool,
-        typer.Option("--absent-when-empty", help="An empty mask is an absent reader, not one who saw no lesion."),
+        typer.Option(
+            "--absent-when-empty", help="An empty mask means an absent reader, not a reader who saw no lesion."
+        ),
     ] = False,
     patient_pattern: Annotated[
         str | None,
         typer.Option(
             "--patient-pattern",
-            help="Regular expression that finds the patient in a PNG file's path. Default: patients.csv (file,patient) "
-            "in the folder, else the patient's folder.",
+            help="Regular expression that finds the patient in a PNG file's path. Default: patients.csv (columns "
+            "file,patient) in the folder, or the patient's folder.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +59,7 @@ def packed(
     split_file: SplitFile = None,
     as_json: ReportAsJson = False,
 ) -> None:
-    """Import crops that are already cut, with any number of readers' masks, as they are."""
+    """Import crops that are already cut, with any number of readers' masks, without changing them."""
     from ambiseg.preprocessing.sources.packed.pack import PackSettings
     from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
 
@@ -77,4 +78,4 @@ def packed(
             absent_when_empty=absent_when_empty,
             on_progress=Meter(display, "Importing", "crops"),
         )
-    tell(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)
+    report_store(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pylidc_compat import load_pylidc
 from scipy.ndimage import zoom
 
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 
 SIZE, SPACING = 180, 0.5

@@ -85,8 +85,10 @@ def study(
         samples = DRAWS[-1] + FRESH if row in counted else USUAL
         atoms = drawn_atoms(trained, store, row, samples, SEED, trained.record.crop)
         masks = centre_crop(store.masks(np.array([row]))[0], trained.record.crop)[store.present[row]]
-        labels, masks = comparable(atoms.labels[0].numpy(), masks, scored=store.scored)
-        truth = store.odds(np.array([row]))[0] if store.known_odds else equal_weights(len(masks))
+        labels, masks = comparable(atoms.labels[0].numpy(), masks, scored=store.manifest.scored_labels)
+        truth = (
+            store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else equal_weights(len(masks))
+        )
         weights = atoms.weights[0].double().numpy()[: None if atoms.draws is None else USUAL]
         by_threshold.append(threshold_figures(labels[: len(weights)], weights / weights.sum(), masks, truth))
         if atoms.draws is not None and row in counted:
@@ -135,7 +137,7 @@ def main() -> None:
     rows = chosen_rows(store, asked.split, asked.limit)
     models = [load_trained(run, torch.device("cpu")) for run in asked.runs]
     found = {one.name: study(one, store, rows, min(asked.draws_limit, len(rows))) for one in models}
-    name = f"{store.manifest['name']}, {len(rows)} images"
+    name = f"{store.manifest.name}, {len(rows)} images"
     heads = ([(t,) for t in THRESHOLDS], [(t, n) for t in THRESHOLDS for n in DRAWS], [(way,) for way in COMPARED])
     for number, (title, head, columns) in enumerate(TABLES):
         lines = [((run, *h), f) for run, own in found.items() for h, f in zip(heads[number], own[number], strict=False)]

@@ -1,4 +1,4 @@
-"""What GED and HM-IoU cost: the metrics as they are, and as a double loop over pairs of masks would compute them."""
+"""The cost of GED and HM-IoU: the metrics as implemented, and as a double loop over pairs of masks."""
 
 import time
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from ...metrics.catalogue import DRAWS
 from ...metrics.distances import ged
 from ...metrics.matching import hm_iou
 
-EMPTY = 0.2  # share of made masks that mark nothing
+EMPTY = 0.2  # share of synthetic masks that mark nothing
 MATCHED = DRAWS[0]  # draws of HM-IoU
 
 
 @dataclass(frozen=True)
 class MetricCost:
-    """Seconds for all images; with the double loop its own, and the greatest difference of any figure."""
+    """Seconds for all images; the same for the double loop, and the greatest difference of any figure."""
 
     seconds: float
     naive_seconds: float | None = None
@@ -44,17 +44,17 @@ def metric_cost(
     seed: int = 0,
     naive: bool = False,
 ) -> MetricCost:
-    """Time GED at `samples` draws and HM-IoU at 16 for `images` made images of size x size pixels.
+    """Time GED at `samples` draws and HM-IoU at 16 for `images` synthetic images of size x size pixels.
 
     The draws lie on `device` as a model would leave them there, the readers' masks on the host. naive: time the double
     loop too. Raises UsageError for less than one image or reader, and for fewer draws than HM-IoU needs.
     """
     if min(images, readers, size) < 1 or samples < MATCHED:
-        raise UsageError(f"Expected an image, a reader, a pixel and {MATCHED} samples at least: ask for more.")
+        raise UsageError(f"`images`, `readers` and `size` must be at least 1, and `samples` at least {MATCHED}.")
     rng = np.random.default_rng(seed)
     masks = [_discs(samples + readers, size, rng) for _ in range(images)]
     sides = [(where_it_lies(torch.from_numpy(some[:samples]).to(device)), some[samples:]) for some in masks]
-    _figures(*sides[0])  # what is made once, such as a GPU's libraries, is not counted
+    _figures(*sides[0])  # work that is done once, such as loading a GPU's libraries, is not counted
     start = time.perf_counter()
     found = [_figures(*both) for both in sides]
     seconds = time.perf_counter() - start

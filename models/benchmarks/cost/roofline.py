@@ -1,4 +1,4 @@
-"""What a device can do at best: arithmetic a second by large products and convolutions, bytes a second by a large copy.
+"""What a device can do at best: FLOPs per second by large products and convolutions, bytes per second by a large copy.
 
 An operation takes at least its arithmetic at the first speed or its memory traffic at the second, whichever is longer
 (the roofline of Williams et al. 2009). Memory is that of the large copy: what stays in a cache may go faster.
@@ -21,7 +21,7 @@ COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes of the copied block
 
 @dataclass(frozen=True)
 class Speeds:
-    """A device's best: FLOPs a second in each type, and bytes a second read and written."""
+    """A device's best: FLOPs a second in each type, and bytes per second read and written."""
 
     flops: Mapping[torch.dtype, float]
     bandwidth: float

@@ -24,9 +24,9 @@ def training_seconds(run: Run) -> float:
 
 
 def sampling_seconds(trained: Trained, store: Store, split: str, draws: int) -> float:
-    """Seconds from one image of a split to so many masks drawn for it: the median of `TIMINGS` runs."""
+    """Seconds from one image of a split to that many masks drawn for it: the median of `TIMINGS` runs."""
     row = store.rows(split)[:1]
-    arrays = [store.images(row), *([store.probabilities(row)] if trained.record.data.probabilities else [])]
+    arrays = [store.images(row), *([store.class_probabilities(row)] if trained.record.data.probabilities else [])]
     inputs = [centre_crop(array, trained.record.crop) for array in arrays]
 
     def draw() -> None:

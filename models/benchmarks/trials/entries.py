@@ -1,4 +1,4 @@
-"""What the benchmarks compare: every method, and the variants that the papers' findings are about."""
+"""The entries that the benchmarks compare: every method, and the variants that the papers' findings concern."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

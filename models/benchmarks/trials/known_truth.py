@@ -1,8 +1,8 @@
-"""Every method on the made lesions, whose readers' distribution is known: trained with equal budgets, then measured.
+"""Every method on synthetic lesions whose readers' distribution is known: trained with equal budgets, then measured.
 
 The folder of a benchmark holds the data (`store`), a run folder for each entry and seed, with its `result.json`, and the
-results of all of them as tables. It may be stopped at any time: what is finished stays, what was begun
-goes on from where it stood.
+results of all of them as tables. It may be stopped at any time: what is finished stays, and what was
+begun is resumed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from .results import Result, read_results, write_results
 from .trials import Trial, attempts, plan_trials
 
 PRESET = "known-truth"
-SAMPLES = 256  # draws an image behind all figures but those at 16; a finite model's exact masks
+SAMPLES = 256  # draws per image for all figures but those at 16 draws
 DRAWS = 16  # masks of one image whose drawing is timed
 
 
@@ -46,11 +46,11 @@ def known_truth_store(folder: Path, *, crops: int = 1000, size: int = 32) -> Sto
     if not path.exists():
         return write_known_truth(path, crops=crops, size=size, readers=None)
     store = Store.open(path)
-    held = store.manifest["settings"]
+    held = store.manifest.settings
     if (held.get("crops"), held.get("size")) != (crops, size):
         raise UsageError(
-            f"{path} holds {held.get('crops')} crops of {held.get('size')} pixels, asked for are {crops} of {size}: choose "
-            "another folder with -o, or remove this one."
+            f"{path} holds {held.get('crops')} crops of {held.get('size')} pixels, expected {crops} of {size}: choose another "
+            "folder as `output`, or remove this one."
         )
     return store
 
@@ -64,8 +64,8 @@ def run_benchmark(
 ) -> Iterator[Result]:
     """Train and measure the trials one by one, and yield the result of each; finished ones are not done again.
 
-    The tables in `folder` are written after each. `observer_of(trial)` watches a training. KeyboardInterrupt
-    leaves everything so that the same call goes on. A trial that cannot be trained or measured is left out; PartialError
+    The tables in `folder` are written after each. `observer_of(trial)` watches a training. After a
+    KeyboardInterrupt the same call resumes. A trial that cannot be trained or measured is left out; PartialError
     names all such at the end.
     """
 

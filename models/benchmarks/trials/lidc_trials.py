@@ -1,8 +1,8 @@
 """Methods on a dataset store of real readers: each entry trained, calibrated and evaluated alike, whenever there is time.
 
-The work on a run has parts (training, calibration, sampling times, evaluation), and each is noted in the run's folder
-when it is done, so that a benchmark may be stopped or killed anywhere: the same call goes on with the part that was cut
-short, and training within it. All tables and pictures are made from the run folders alone.
+The work on a run has parts: training, calibration, sampling times, evaluation. Each is noted in the run's folder when it is
+done. A benchmark may therefore be stopped or killed anywhere: the same call resumes with the part that was cut short, and a
+training resumes within it. All tables are made from the run folders alone.
 """
 
 import time
@@ -33,7 +33,7 @@ from .notes import Evaluated, Judged, Note, Part, Sampling, Training, note, note
 from .trials import Trial, attempts, plan_trials
 
 RUNS = "runs"
-SAMPLES = 100  # draws an image, the most at which papers give GED
+SAMPLES = 100  # draws per image, the most for which papers give GED
 TIMED = (16, 100)  # draws of one image that are timed
 SEED = 0  # of all draws in calibration and evaluation
 
@@ -42,8 +42,10 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials share. limit: cases of each split that are measured, None for all; enough: whether to stop now;
-    watch: the progress of a part of a trial's work, by its name, as a function of (done, total).
+    """The settings that all trials share.
+
+    limit: cases of each split that are measured, None for all; enough: whether to stop now; watch: the progress of a part
+    of a trial's work, by its name, as a function of (done, total).
     """
 
     store: Store
@@ -78,7 +80,7 @@ def plan(
         if held.content_hash != store.content_hash:
             raise InputError(
                 f"{file.parent} was trained on other data ({held.name}, {held.content_hash[:12]}) than {store.path} "
-                f"({store.content_hash[:12]}): choose another folder with -o."
+                f"({store.content_hash[:12]}): choose another folder as `output`."
             )
     for trial in trials:
         check_data(trial.config, store)
@@ -167,7 +169,9 @@ def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProg
     """Judge the calibration on cases that it was not fitted on."""
     trained = load_trained(trial.path, work.device, keep_memory=True)
     if trained.calibration is None:
-        raise DataError(f"{trial.path} has lost its calibration.json: delete its benchmark.json to measure it again.")
+        raise DataError(
+            f"{trial.path} has lost its calibration.json: delete its benchmark.json, and it is measured again."
+        )
     found, patients = _choices(trained, split, work, on_progress)
     return _judged(found, patients, trained.calibration, work)
 

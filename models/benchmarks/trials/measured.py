@@ -1,4 +1,4 @@
-"""A benchmark's runs as they have been measured on a split, read back from their folders, and as rows of a table."""
+"""The measured runs of a benchmark, read from their folders, and as rows of a table."""
 
 import json
 import math
@@ -62,11 +62,11 @@ class Measured:
         return needed(self.notes.training, self, "training")
 
     def sampling_ms(self, draws: int) -> float:
-        """Milliseconds from one image to so many masks of it."""
+        """Milliseconds from one image to that many masks of it."""
         return 1e3 * needed((self.notes.sampling or {}).get(draws), self, "sampling")
 
     def row(self) -> dict[str, str | int | None]:
-        """All of it as a line of a CSV; what is not defined stays blank."""
+        """The run as a row of a CSV; values that are not defined stay blank."""
         training, about, config = self.training, self.evaluation.about, self.record.config
         names = (*FIGURES, "ece_before", "ece_after", *POOLED)
         return {
@@ -103,7 +103,7 @@ def needed(value: T | None, one: Measured, name: str) -> T:
 
 
 def read_measured(folder: Path, split: str, limit: int | None = None, *, runs: str = RUNS) -> list[Measured]:
-    """The runs in a benchmark's folder that have been measured on so many cases of a split, by name and seed."""
+    """The runs in a benchmark's folder that were measured on `limit` cases of a split (None: all), by name and seed."""
     found = []
     for path in run_folders(folder, runs):
         notes = read_notes(path)
@@ -127,10 +127,10 @@ def entry_and_seed(path: Path) -> tuple[str, int]:
 
 
 def perfect(one: Measured) -> Mapping[str, float]:
-    """What draws of the readers' own distribution would score on the split, by figure; empty where it is not known.
+    """The expected figures of a model that draws from the readers' own distribution; empty where it is not known.
 
-    Where M readers stand for a distribution and are independent given the image, the V-statistic of N draws expects
-    d_YY (1/N + 1/M), d_YY the distance of two different readers (`metrics.distances`).
+    Where an image's M readers are independent given the image, the V-statistic of N draws has the expectation
+    d_YY (1/N + 1/M), with d_YY the distance of two different readers (`metrics.distances`).
     """
     about = one.evaluation.about
     unbiased = {f"ged{n}_u": 0.0 for n in DRAWS}
@@ -145,7 +145,7 @@ def perfect(one: Measured) -> Mapping[str, float]:
 
 def _readers(one: Measured) -> int | None:
     """How many readers each case has; None where they differ or a case has but one."""
-    table = read_table(one.evaluation.folder / CASES, "a row a case")
+    table = read_table(one.evaluation.folder / CASES, "one row per case")
     table.need("readers")
     counts = {table.whole_number(case, "readers") for case in table.rows}
     return counts.pop() if len(counts) == 1 and min(counts) > 1 else None

@@ -1,4 +1,4 @@
-"""Trials of a benchmark: entries x seeds with equal settings, each in a run folder of its own, begun or gone on with."""
+"""Trials of a benchmark: entries x seeds with equal settings, each in its own run folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +64,8 @@ def plan_trials(
         )
         if differs := _difference(held, wanted):
             raise UsageError(
-                f"{file.parent} was begun with other settings ({differs}): choose another folder with -o, or remove this run."
+                f"{file.parent} was begun with other settings ({differs}): choose another folder as `output`, or remove "
+                "this run."
             )
     return trials
 
@@ -79,7 +80,7 @@ def _difference(held: TrainConfig, wanted: TrainConfig) -> str:
     """The first setting that differs, and both values; empty where none does."""
     one, other = (_by_key(config.model_dump(mode="json")) for config in (held, wanted))
     differing = [key for key in other | one if one.get(key) != other.get(key)]
-    return f"{differing[0]} {one.get(differing[0])}, asked for is {other.get(differing[0])}" if differing else ""
+    return f"{differing[0]} {one.get(differing[0])}, expected {other.get(differing[0])}" if differing else ""
 
 
 def _by_key(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -91,9 +92,9 @@ def _by_key(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def attempts(trials: Sequence[Trial], work: Callable[[Trial], T]) -> Iterator[T]:
-    """What `work` makes of the trials, one by one; one that cannot be trained or measured is left out.
+    """The results of `work` on the trials, one by one; a trial that cannot be trained or measured is left out.
 
-    Raises PartialError at the end, which names all such.
+    Raises PartialError at the end, which names all that failed.
     """
     failures = []
     for trial in trials:

@@ -1,5 +1,1 @@
-"""The report of a prediction: one page that shows each lesion's hypotheses on its scan, without a network."""
-
-from .prediction_page import write_report
-
-__all__ = ["write_report"]
+"""The interactive part of the report: each lesion's hypotheses on its scan, without a network."""

@@ -1,7 +1,7 @@
 'use strict'
 // Mouse and keys.
 
-const NOTCH = 80 // pixels of the wheel for a slice
+const NOTCH = 80 // pixels of the wheel per slice
 const LINE = 33 // pixels of a line, in which some browsers count
 
 function under(event) { // the plane below the pointer and the voxel there

@@ -1,4 +1,4 @@
-"""What the page says of one lesion: its figures in words and its hypotheses."""
+"""What the page shows about one lesion: its figures as text, and its hypotheses."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from .voxels import Voxels
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A hypothesis as the page lists it; `probability` and `interval` in 0..1 for its bar, all else in words."""
+    """A hypothesis as the page lists it: `probability` and `interval` from 0 to 1 for its bar, everything else as text."""
 
     rank: int
     colour: str
@@ -26,7 +26,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Card:
-    """A lesion as the page shows it. `picture`: a PNG in an address, `voxels`: what the viewer draws; None if left out."""
+    """A lesion as the page shows it. `picture`: a PNG as a data URL; `voxels`: what the viewer draws; None if left out."""
 
     number: int
     title: str
@@ -44,7 +44,7 @@ class Card:
 
 
 def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Card:
-    """The card of an entry of `lesions` in hypotheses.json."""
+    """The card of a lesion in hypotheses.json."""
     return Card(
         number=lesion.number,
         title=lesion.name or f"Lesion {lesion.number}",
@@ -66,7 +66,7 @@ def _notes(lesion: LesionEntry) -> tuple[str, ...]:
     if not lesion.overlaps:
         return ()
     names = " and ".join(f"lesion {number}" for number in lesion.overlaps)
-    return (f"Its masks overlap those of {names}: both may be one lesion.",)
+    return (f"Its masks overlap those of {names}: they may be one lesion.",)
 
 
 def _hypothesis(entry: HypothesisEntry) -> Hypothesis:
@@ -83,7 +83,7 @@ def _hypothesis(entry: HypothesisEntry) -> Hypothesis:
 
 
 def _facts(entry: HypothesisEntry) -> tuple[str, ...]:
-    """Size, axes, slices and agreement; the classes' own sizes where there are several."""
+    """Size, axes, slices and agreement, and each class's size if there are several."""
     single = entry.area_mm2 is not None
     facts = [words.extent(entry.size), words.axes(entry.size)]
     facts += [] if single else [words.slices(entry.slices)]
@@ -95,7 +95,7 @@ def _facts(entry: HypothesisEntry) -> tuple[str, ...]:
 def _warnings(entry: HypothesisEntry) -> tuple[str, ...]:
     notes = []
     if entry.cut_off:
-        notes.append("Reaches the border of what the model looked at: more may lie outside.")
+        notes.append("Reaches the border of the region that the model looked at: more may lie outside.")
     if entry.at_border:
         notes.append("Reaches the border of the scan: more may lie outside.")
     return tuple(notes)

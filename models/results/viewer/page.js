@@ -1,5 +1,5 @@
 'use strict'
-// What all parts of the viewer share: the page's elements, what is chosen on it, and small words. All voxels are in RAS order.
+// What all parts of the viewer share: the page's elements, the user's choices, and small texts. All voxels are in RAS order.
 
 const PLANES = [
   { name: 'Axial', across: 0, up: 1, depth: 2 },
@@ -17,7 +17,7 @@ const state = {
   at: [0, 0, 0], plane: 0, cross: true, zoom: 1, pan: [0, 0, 0]
 }
 let nv = null // NiiVue
-let lesion = null // what `load` gives of the lesion that is drawn; null while another one loads
+let lesion = null // what `load` returns for the lesion that is shown; null while another one loads
 
 function byId(id) { return document.getElementById(id) }
 function clamp(value, low, high) { return Math.min(Math.max(value, low), high) }
@@ -29,7 +29,7 @@ function percent(value) {
 }
 
 const waiting = new Map()
-function later(name, work) { // once a frame, however often it is asked for
+function later(name, work) { // once per frame, however often it is requested
   if (!waiting.has(name)) requestAnimationFrame(() => { const last = waiting.get(name); waiting.delete(name); last() })
   waiting.set(name, work)
 }

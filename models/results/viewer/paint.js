@@ -1,5 +1,5 @@
 'use strict'
-// What is drawn above the scan, at the places that NiiVue gives: masks, maps, letters, scale bars and the cross.
+// What is drawn above the scan, at the positions that NiiVue gives: masks, maps, letters, scale bars and the cross.
 
 const ENDS = [['L', 'R'], ['P', 'A'], ['F', 'H']] // of the world's axes, where they begin and end
 const FILL = 0.4
@@ -24,7 +24,7 @@ function paint() {
   }
 }
 
-function frameOf(tile, index) { // where the voxels of a plane lie on the canvas, as NiiVue says
+function frameOf(tile, index) { // where the voxels of a plane lie on the canvas, according to NiiVue
   const plane = PLANES[tile.axCorSag]
   const [left, top, width, height] = tile.leftTopWidthHeight
   const near = nv.screenXY2TextureFrac(left + width / 4, top + height / 4, index, false)

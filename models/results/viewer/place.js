@@ -1,5 +1,5 @@
 'use strict'
-// The voxel under the cross, what is said of it, and which part of the planes is seen.
+// The voxel under the cross, its values, and which part of the planes is visible.
 
 const ZOOM = [1, 8]
 
@@ -11,13 +11,13 @@ function move(voxel) {
   read()
 }
 
-function pan() { // moved so that nothing but the region is seen
+function pan() { // limited so that nothing but the region is visible
   const [from, to] = [nv.volumes[0].extentsMinOrtho, nv.volumes[0].extentsMaxOrtho]
   state.pan = state.pan.map((value, axis) => clamp(value, to[axis] * (1 - state.zoom), from[axis] * (1 - state.zoom)))
   return state.pan
 }
 
-function zoom(factor) { // about the cross
+function zoom(factor) { // around the cross
   const before = state.zoom
   const cross = nv.frac2mm(nv.scene.crosshairPos)
   state.zoom = clamp(before * factor, ...ZOOM)
@@ -73,7 +73,7 @@ function prepareSlices() {
 
 function flat() { return lesion.scan.counts[2] === 1 }
 
-function arrange() { // axial beside or above the two others
+function arrange() { // axial beside or above the other two
   if (!lesion) return
   const [a, b] = [0.63, 0.37]
   const wide = views.clientWidth > 1.15 * views.clientHeight

@@ -65,7 +65,7 @@ function placeLegend(tile) { // below the axial plane's name
 }
 
 const tables = new Map()
-function tableOf(name) { // 256 colours of a map, clear at 0, so that the scan shows where there is little to say
+function tableOf(name) { // 256 colours of a map, clear at 0, so that the scan shows through where values are small
   if (!tables.has(name)) {
     const stops = COLOURS[name]
     const between = (share, channel) => {

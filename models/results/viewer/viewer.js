@@ -1,7 +1,7 @@
 'use strict'
-// The beginning: NiiVue draws the scan in three linked planes, the other parts draw on a second canvas above it.
+// The start: NiiVue draws the scan in three linked planes; the other parts draw on a second canvas above it.
 
-function reveal(on) { // what is of use with the views only
+function reveal(on) { // what is only useful with the views
   document.body.classList.toggle('live', on)
   document.querySelectorAll('.viewer, .choose, .which, .help').forEach(part => { part.hidden = !on })
   document.querySelectorAll('.hypothesis').forEach(button => { button.disabled = !on })
@@ -13,7 +13,7 @@ function stop(error) { // the pictures and figures of all lesions stay
   for (const article of articles) article.hidden = false
   const said = byId('stopped')
   said.hidden = false
-  said.textContent = `The interactive views cannot be shown here, pictures stand in their place. Reason: ${error.message}`
+  said.textContent = `The interactive views cannot be shown here. Pictures are shown instead. Reason: ${error.message}`
 }
 
 function run(work) { work.catch(stop) }

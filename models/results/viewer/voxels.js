@@ -1,5 +1,5 @@
 'use strict'
-// The files of a lesion that the page holds, and what they say of a voxel.
+// The files of a lesion that the page holds, and their values at a voxel.
 
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0))

@@ -1,23 +1,26 @@
-"""What the viewer draws of one lesion: the voxels about it, and where the views begin."""
+"""What the viewer draws of one lesion: the voxels around it, and where the views start."""
 
+import base64
+import gzip
 from collections.abc import Sequence
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ambiseg.preprocessing.store.store import LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ...prediction.inference import LesionHypotheses
 from ...prediction.neighbourhood import Box, within
-from ..preview import likeliest_voxel
-from .nifti_string import map_nifti, nifti, ras_affine, scan_nifti
-from .region import region
+from .region import likeliest_voxel, region
 
 NATS = float(np.log(2))  # the entropy of a fair coin: the most that one class and the background have
 FIELD_MM, MOST_ZOOM = 32.0, 4.0  # of the views at the start
 HU = {"Lung": LUNG_WINDOW, "Soft tissue": (-160.0, 240.0), "Bone": (-500.0, 1300.0)}
+
+INT16 = np.iinfo(np.int16)
 
 
 class _Part(BaseModel):
@@ -25,7 +28,7 @@ class _Part(BaseModel):
 
 
 class Window(_Part):
-    """A window's name, and the values that it shows black and white."""
+    """A window's name, and the values that it shows in black and white."""
 
     name: str
     range: tuple[float, float]
@@ -39,12 +42,16 @@ class Most(_Part):
 
 
 class Voxels(_Part):
-    """The region about a lesion as `voxels.js` reads it: NIfTI files in base64, and where the views begin.
+    """The region around a lesion as `voxels.js` reads it: NIfTI files in base64, and where the views start.
 
-    windows: the first at the start; first (there `from`): the scan's slice that is the first of the region; slices: how many
-    the scan has; looked: the region's voxels that the model looked at, first and end along x, y, z in RAS order; start: the
-    voxel of the cross, likewise; zoom: how many times larger than the region the views begin; classes: the labels' names
-    without the background.
+    Attributes:
+        windows: the first one is shown at the start.
+        first: (`from` in JavaScript) the scan's slice that is the first of the region.
+        slices: the number of slices of the scan.
+        looked: the region's voxels that the model looked at, first and end along x, y, z in RAS order.
+        start: the voxel of the cross, in the same order.
+        zoom: how many times larger than the whole region the views are at the start.
+        classes: the labels' names without the background.
     """
 
     scan: str
@@ -83,7 +90,7 @@ def voxels(result: LesionHypotheses, volume: Volume, classes: Sequence[str], uni
 
 
 def windows(values: NDArray, unit: str) -> dict[str, tuple[float, float]]:
-    """Windows by name: those of CT for "HU", else from the values themselves."""
+    """Windows by name: those of CT for "HU", otherwise from the values themselves."""
     if unit == "HU":
         return HU
     ends = {"Auto": np.nanpercentile(values, (0.5, 99.5)), "Full range": (np.nanmin(values), np.nanmax(values))}
@@ -101,13 +108,13 @@ def _clamped(edge: int, side: slice) -> int:
 
 
 def _turned(edges: tuple[int, int], side: slice) -> tuple[int, int]:
-    """First and end along an axis that is counted from its other end."""
+    """First and end along an axis that is counted from the other end."""
     count = side.stop - side.start
     return count - edges[1], count - edges[0]
 
 
 def _start(result: LesionHypotheses, shown: Box) -> tuple[int, int, int]:
-    """Of the slice on which the hypotheses mark most, the voxel that they mark most, in RAS order of the region."""
+    """The most marked voxel of the slice on which the hypotheses mark most, in RAS order of the region."""
     z, y, x = (
         min(max(at + have.start - want.start, 0), want.stop - want.start - 1)
         for at, have, want in zip(likeliest_voxel(result), result.box, shown, strict=True)
@@ -116,9 +123,47 @@ def _start(result: LesionHypotheses, shown: Box) -> tuple[int, int, int]:
 
 
 def _zoom(result: LesionHypotheses, shown: Box, spacing_mm: tuple[float, float, float]) -> float:
-    """So large that what is marked fills a third of the axial view, but for `FIELD_MM` and `MOST_ZOOM`."""
+    """The zoom at which the marked part fills a third of the axial view, within `FIELD_MM` and `MOST_ZOOM`."""
     marked = np.argwhere(result.hypotheses.masks.any((0, 1)))
     pixels = np.ptp(marked, 0) + 1 if len(marked) else np.ones(2)
     field = max(FIELD_MM, 3 * float((pixels * spacing_mm[1:]).max()))
     reach = min((side.stop - side.start) * step for side, step in zip(shown[1:], spacing_mm[1:], strict=True))
     return round(min(max(reach / field, 1.0), MOST_ZOOM), 2)
+
+
+def ras_affine(volume: Volume, shown: Box) -> NDArray[np.float64]:
+    """The affine [4, 4] to mm in RAS of the `shown` voxels of a scan in the order x to the right, y front, z head."""
+    z, y, x = shown
+    affine = volume.affine @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[:, 3] = volume.affine @ [x.stop - 1, y.stop - 1, z.start, 1.0]
+    return affine
+
+
+def scan_nifti(values: NDArray, affine: NDArray[np.float64]) -> str:
+    """A scan's values [Z, Y, X] as int16: as they are if they are whole numbers in its range, else in 65534 steps."""
+    finite = np.nan_to_num(np.asarray(values, np.float64))
+    whole, low, high = np.rint(finite), float(finite.min()), float(finite.max())
+    if np.array_equal(whole, finite) and low >= INT16.min and high <= INT16.max:
+        return nifti(whole.astype(np.int16), affine)
+    slope, middle = (high - low) / (2 * INT16.max) or 1.0, (low + high) / 2
+    return nifti(np.rint((finite - middle) / slope).astype(np.int16), affine, slope, middle)
+
+
+def map_nifti(values: NDArray[np.float32], most: float, affine: NDArray[np.float64]) -> str:
+    """A map's values [Z, Y, X] from 0 to `most` as uint8 in 255 steps."""
+    return nifti(np.rint((values / most).clip(0, 1) * 255).astype(np.uint8), affine, most / 255)
+
+
+def nifti(values: NDArray, affine: NDArray[np.float64], slope: float = 1.0, intercept: float = 0.0) -> str:
+    """Stored values [..., Z, Y, X] in the order of a Volume as base64 of a gzipped NIfTI-1 file [x, y, z, ...]."""
+    stored = values[..., ::-1, ::-1].T
+    header = nib.Nifti1Header()
+    header.set_data_shape(stored.shape)
+    header.set_data_dtype(stored.dtype)
+    header.set_xyzt_units("mm")
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["scl_slope"], header["scl_inter"] = slope, intercept
+    content = header.binaryblock + bytes(4) + stored.tobytes(order="F")
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()

@@ -1,4 +1,4 @@
-"""A prediction's numbers as a reader of reports expects them: units, few digits, and words beside the figures."""
+"""A prediction's numbers as in a clinical report: with units, few digits, and words beside the figures."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from ...figures.numbers import true_minus
 from ...figures.wording import short_hash
 from ...prediction.document import CalibrationEntry, Document, ScanEntry, SizeEntry
 
-MILLILITRES = 1000.0  # mm3, from which a volume is said in mL too
+MILLILITRES = 1000.0  # mm3, from which a volume is also given in mL
 LEVELS = ((0.2, "low"), (0.4, "moderate"), (1.0, "high"))  # of ambiguity, each up to its number
 
 
@@ -21,7 +21,7 @@ def place(point_mm: Sequence[float]) -> str:
 
 
 def ambiguity(value: float | None) -> str:
-    """How much masks differ, in a word that fits the figure's two digits; a single draw does not tell."""
+    """How much masks differ, in a word that agrees with the figure's two digits; unknown for a single draw."""
     return "unknown" if value is None else next(word for most, word in LEVELS if round(value, 2) <= most)
 
 
@@ -31,7 +31,7 @@ def interval(bounds: Sequence[float] | None) -> str:
 
 
 def extent(size: SizeEntry) -> str:
-    """The volume of a mask or of one of its classes, its area where the scan is a single slice."""
+    """The volume of a mask or of one of its classes, or its area if the scan is a single slice."""
     if size.area_mm2 is not None:
         return f"{_few(size.area_mm2)} mm²"
     volume = size.volume_mm3 or 0.0
@@ -44,25 +44,25 @@ def axes(size: SizeEntry) -> str:
 
 
 def slices(count: int) -> str:
-    """In how many slices a mask is."""
+    """The number of slices that a mask covers."""
     return f"{count} slice{'' if count == 1 else 's'}"
 
 
 def calibration(found: CalibrationEntry | None) -> str:
-    """Whether the probabilities were corrected, and how."""
+    """Whether and how the probabilities were corrected."""
     if found is None:
         return (
-            "Not calibrated. The probabilities are the model's own: how often it drew each mask. Whether readers bear them "
-            "out was not checked."
+            "Not calibrated. The probabilities are the model's own: how often it drew each mask. They were not compared with "
+            "what readers draw."
         )
     return (
-        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected to what "
-        "readers of scans that it was not trained on bore out."
+        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected by "
+        "the masks of readers, on scans that it was not trained on."
     )
 
 
 def model_facts(document: Document) -> dict[str, str]:
-    """Which model made the hypotheses and with what settings, by name."""
+    """The model that made the hypotheses and its settings, by name."""
     model, settings = document.model, asdict(document.settings)
     return {
         "Model": f"{model.name}, method {model.method}",
@@ -85,5 +85,5 @@ def _setting(value: Any) -> str:
 
 
 def _few(value: float) -> str:
-    """Three digits of a size, and no more than it has before the point."""
+    """A size with three digits, or with as many as it has before the decimal point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The elements of a DICOM data set as text and numbers: read where that can be done in one way only, else named.
+"""The elements of a DICOM header as text and numbers: read where there is one way to read them, else named.
 
 Files break DICOM's rules: numbers with decimal commas, several of them in one text, words where a number belongs, names in
 another character set than the one declared. So nothing here asks pydicom to convert a value; it is taken as it stands.
@@ -6,7 +6,9 @@ another character set than the one declared. So nothing here asks pydicom to con
 
 import math
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,89 @@ from ...errors import DataError
 
 BINARY = {"US": "u2", "SS": "i2", "US or SS": "u2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}  # VRs of numbers
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*|,[0-9]+)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
-GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # 1,024: the comma may part thousands, or be the decimal sign
+GROUPED = re.compile(
+    r"[+-]?[1-9][0-9]{0,2},[0-9]{3}"
+)  # 1,024: the comma may separate thousands, or be the decimal sign
 DECIMALS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept")
 SHOWN = 60  # characters of a value that a message repeats
 
 
+@dataclass(frozen=True)
+class Elements:
+    """The elements that were read from the header of the file `path`: their `texts` as they are written, by keyword.
+
+    Absent and empty elements have no text. Every reading raises `DataError`, with the names of file and element and with
+    its text, where the element holds anything else, or where it can be read in two ways.
+    """
+
+    path: Path = field(default_factory=Path)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """An element's text, "" when it is absent or empty; several values are separated by backslashes."""
+        return self.texts.get(name, "")
+
+    def needed(self, name: str) -> str:
+        """As `text`. Raises `DataError` when the element is absent or empty."""
+        text = self.text(name)
+        if not text:
+            raise DataError(
+                f"{self.path.name} has no {name}: the file is cut short or no slice of a scan; get it again."
+            )
+        return text
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """The values of an element, such as ImageType, in capitals."""
+        return tuple(value.strip().upper() for value in self.text(name).split("\\"))
+
+    def numbers(self, name: str, count: int) -> tuple[float, ...]:
+        """The `count` numbers of an element: with decimal points or commas; separated as DICOM says, by blanks or by commas."""
+        parts = _parts(self.needed(name), count)
+        if parts is None or (any(map(GROUPED.fullmatch, parts)) and not self._decimal_commas):
+            raise self.unusable(name, "a number" if count == 1 else f"{count} numbers")
+        return tuple(_number(part) for part in parts)
+
+    def number(self, name: str) -> float:
+        """The one number of an element."""
+        return self.numbers(name, 1)[0]
+
+    def whole(self, name: str) -> int:
+        """The one whole number of an element."""
+        number = self.number(name)
+        if number != int(number):
+            raise self.unusable(name, "a whole number")
+        return int(number)
+
+    def order(self, name: str) -> int:
+        """A whole number that only orders or counts; 0 where none can be read."""
+        try:
+            return self.whole(name)
+        except DataError:
+            return 0
+
+    def unusable(self, name: str, expected: str) -> DataError:
+        """The error that names an element and its text, which cannot be used."""
+        text = self.text(name)
+        shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...").replace("\\\\", "\\")
+        return DataError(
+            f"{self.path.name} has {name} {shown}: expected {expected}; correct it, or export the series again."
+        )
+
+    @property
+    def _decimal_commas(self) -> bool:
+        """Whether any number of the file shows that its commas are decimal signs: 0,7 or -1024,0 but not 1,024."""
+        texts = [part for name in DECIMALS for part in self.text(name).split("\\")]
+        return any("," in text and NUMBER.fullmatch(text) and not GROUPED.fullmatch(text) for text in texts)
+
+
+def elements_of(dataset: Dataset, path: Path, names: Iterable[str]) -> Elements:
+    """The named elements of a data set that was read from a file."""
+    texts = {name: sys.intern(text_of(dataset, name)) for name in names}
+    return Elements(path, {name: text for name, text in texts.items() if text})
+
+
 def text_of(dataset: Dataset, name: str) -> str:
-    """An element's value as it is written, "" when it is absent or empty; several values are parted by backslashes.
+    """An element's value as it is written, "" when it is absent or empty; several values are separated by backslashes.
 
     Texts are taken as Latin-1, whatever is declared, so that no byte is lost and no value fails; padding is cut off.
     """
@@ -38,60 +116,6 @@ def text_of(dataset: Dataset, name: str) -> str:
     elif isinstance(value, Sequence | MultiValue) and not isinstance(value, str):
         value = "\\".join(str(each) for each in value)
     return "" if value is None else str(value).strip(" \t\r\n\0")
-
-
-def needed_text(dataset: Dataset, name: str, path: Path) -> str:
-    """As `text_of`. Raises `DataError`, with the name of the file, when the element is absent or empty."""
-    text = text_of(dataset, name)
-    if not text:
-        raise DataError(f"{path.name} has no {name}: the file is cut short or no slice of a scan; get it again.")
-    return text
-
-
-def values_of(dataset: Dataset, name: str) -> tuple[str, ...]:
-    """The values of an element, such as ImageType, in capitals."""
-    return tuple(value.strip().upper() for value in text_of(dataset, name).split("\\"))
-
-
-def numbers_of(dataset: Dataset, name: str, path: Path, count: int) -> tuple[float, ...]:
-    """The `count` numbers of an element: with decimal points or commas, parted as DICOM says, by blanks, or by commas.
-
-    Raises `DataError`, with the names of file and element and its text, where it holds anything else, or where it can be
-    read in two ways.
-    """
-    text = needed_text(dataset, name, path)
-    parts = _parts(text, count)
-    if parts is None or (any(map(GROUPED.fullmatch, parts)) and not _decimal_commas(dataset)):
-        raise unusable(dataset, name, path, "a number" if count == 1 else f"{count} numbers")
-    return tuple(_number(part) for part in parts)
-
-
-def number_of(dataset: Dataset, name: str, path: Path) -> float:
-    """The one number of an element, as `numbers_of`."""
-    return numbers_of(dataset, name, path, 1)[0]
-
-
-def whole_of(dataset: Dataset, name: str, path: Path) -> int:
-    """The one whole number of an element, as `numbers_of`."""
-    number = number_of(dataset, name, path)
-    if number != int(number):
-        raise unusable(dataset, name, path, "a whole number")
-    return int(number)
-
-
-def order_of(dataset: Dataset, name: str) -> int:
-    """A whole number that only orders or counts, 0 where there is none to be read."""
-    try:
-        return whole_of(dataset, name, Path())
-    except DataError:
-        return 0
-
-
-def unusable(dataset: Dataset, name: str, path: Path, expected: str) -> DataError:
-    """The error that names an element and its text, of which nothing can be made."""
-    text = text_of(dataset, name)
-    shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...").replace("\\\\", "\\")
-    return DataError(f"{path.name} has {name} {shown}: expected {expected}; correct it, or export the series again.")
 
 
 def _binary(element: RawDataElement) -> object:
@@ -123,9 +147,3 @@ def _parts(text: str, count: int) -> list[str] | None:
 
 def _number(text: str) -> float:
     return float(text.replace(",", "."))
-
-
-def _decimal_commas(dataset: Dataset) -> bool:
-    """Whether any number of the file shows that its commas are decimal signs: 0,7 or -1024,0 but not 1,024."""
-    texts = [part for name in DECIMALS for part in text_of(dataset, name).split("\\")]
-    return any("," in text and NUMBER.fullmatch(text) and not GROUPED.fullmatch(text) for text in texts)

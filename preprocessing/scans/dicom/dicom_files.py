@@ -1,19 +1,21 @@
-"""DICOM files: find the series under a folder, and read their headers. `series_images` tells which images are a scan's.
+"""DICOM files: which series they belong to, and how their headers are read.
 
 The folder's layout and the files' names mean nothing here; a file belongs to the series that its header names.
 """
 
 import os
 import struct
+import sys
 import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar, cast
 
 import pydicom
 from pydicom.config import IGNORE
@@ -36,14 +38,14 @@ SERIES, PIXELS = Tag("SeriesInstanceUID"), (Tag("FloatPixelData"), Tag("DoubleFl
 DAMAGE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
     *(struct.error, zlib.error, BytesLengthException),
-)  # what pydicom raises on files that are no whole DICOM
+)  # what pydicom raises on files that are not whole DICOM files
 
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What a file that is DICOM, or is named so, says of where it belongs: its UIDs, "" where it says nothing.
+    """Where a file that is DICOM, or is named so, belongs: its UIDs, "" where they are not given.
 
-    `error` says why nothing at all could be read; `cut` whether that is because the file ends early, having begun as DICOM.
+    `error` is why nothing at all could be read; `cut` is whether the file begins as DICOM and ends too early.
     """
 
     path: Path
@@ -54,52 +56,86 @@ class FileIdentity:
     error: AmbisegError | None = None
 
 
-@dataclass(frozen=True)
-class SeriesIndex:
-    """The files of every series under a folder, by SeriesInstanceUID, in the order of their paths.
+File = TypeVar("File", bound=FileIdentity)
 
-    `other` counts the files that are not DICOM images: `strangers` are those of them that are no DICOM at all, `nameless`
-    counts DICOM objects of no series. `broken` may be images: files named .dcm or beginning as DICOM does whose series
-    cannot be told. `pointers` counts Git LFS pointers that are named as DICOM files, and `total` all files.
+
+@dataclass(frozen=True)
+class SeriesIndex(Generic[File]):
+    """All files of a folder by what they are.
+
+    `members` are the files of each series by its SeriesInstanceUID, in the order of their paths. `strangers` are no DICOM
+    at all. `nameless` counts DICOM objects of no series that are no images. `broken` may be images: files named .dcm, or
+    beginning as DICOM does, whose series cannot be read. `pointers` counts Git LFS pointers that are named as DICOM files,
+    and `total` all files.
     """
 
-    files: Mapping[str, Sequence[Path]]
-    other: int
-    broken: Sequence[Path]
+    members: Mapping[str, Sequence[File]]
+    broken: Sequence[FileIdentity]
     strangers: Sequence[Path] = ()
     nameless: int = 0
     pointers: int = 0
     total: int = 0
 
+    @cached_property
+    def files(self) -> dict[str, list[Path]]:
+        """The paths of the files of each series."""
+        return {uid: [each.path for each in members] for uid, members in self.members.items()}
 
-def find_series(root: Path, on_file: Callable[[int, int], None] | None = None, *, nested: bool = True) -> SeriesIndex:
-    """Index all DICOM files anywhere under `root`, or directly in it; `on_file(done, total)` is called after every file.
+    @property
+    def other(self) -> int:
+        """How many files are not DICOM images."""
+        return self.nameless + len(self.strangers)
+
+
+def find_series(
+    root: Path, on_file: Callable[[int, int], None] | None = None, *, nested: bool = True
+) -> SeriesIndex[FileIdentity]:
+    """Index all DICOM files anywhere under a folder by their series.
 
     Hidden files and folders are passed over: some systems leave a ._NAME.dcm beside every file.
+
+    Args:
+        root: The folder.
+        on_file: Called as `on_file(done, total)` after every file.
+        nested: Whether to look below the folder too.
+
+    Raises:
+        InputError: There is no such folder.
     """
+    return index_files(root, identify, on_file, nested=nested)
+
+
+def index_files(
+    root: Path,
+    read: Callable[[Path], File | FileIdentity | None],
+    on_file: Callable[[int, int], None] | None = None,
+    *,
+    nested: bool = True,
+) -> SeriesIndex[File]:
+    """As `find_series`, with what `read` gives for each file: a `File` where it names its series, None for no DICOM."""
     if not root.is_dir():
         raise InputError(f"No folder {root}: expected one with DICOM files; check the path.")
-    files: dict[str, list[Path]] = defaultdict(list)
-    broken: list[Path] = []
+    members: dict[str, list[File]] = defaultdict(list)
+    broken: list[FileIdentity] = []
     strangers: list[Path] = []
     nameless = pointers = 0
     paths = list(files_under(root, nested))
     for count, path in enumerate(paths, 1):
-        found = identify(path)
+        found = read(path)
         if found is None:
             if named_as_dicom(path) and is_pointer(path):
                 pointers += 1
             else:
                 strangers.append(path)
         elif found.series:
-            files[found.series].append(path)
+            members[found.series].append(cast(File, found))
         elif is_other(found.sop_class):
             nameless += 1
         else:
-            broken.append(path)
+            broken.append(found)
         if on_file is not None:
             on_file(count, len(paths))
-    return SeriesIndex(files, nameless + len(strangers), broken, strangers, nameless, pointers, len(paths))
+    return SeriesIndex(members, broken, strangers, nameless, pointers, len(paths))
 
 
 def files_under(root: Path, nested: bool = True) -> Iterator[Path]:
@@ -123,7 +159,12 @@ def identify(path: Path) -> FileIdentity | None:
             header, whole = _read_until(path, IDENTITY, PIXELS.__contains__)
     except (InvalidDicomError, AmbisegError) as error:
         return _nothing_known(path, error)
-    sop_class, study, series = (_complete(header, name) for name in IDENTITY)
+    return identity_of(path, header)
+
+
+def identity_of(path: Path, header: FileDataset) -> FileIdentity | None:
+    """Where a file with this header belongs; None of a DICOMDIR."""
+    sop_class, study, series = (sys.intern(_complete(header, name)) for name in IDENTITY)
     sop_class = sop_class or _complete(header.file_meta, "MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage:
         return None
@@ -155,7 +196,7 @@ def _complete(dataset: Dataset, name: str) -> str:
 
 
 def _nothing_known(path: Path, error: InvalidDicomError | AmbisegError) -> FileIdentity | None:
-    """What is left to say of a file that cannot be read: nothing of one that neither is named .dcm nor begins as DICOM."""
+    """The identity of a file that cannot be read; None of one that neither is named .dcm nor begins as DICOM."""
     if is_pointer(path):
         return None
     try:
@@ -182,7 +223,7 @@ def begins_as_dicom(head: bytes) -> bool:
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever pydicom raises on a damaged file into a `DataError`, and keep its warnings from the user.
 
-    What the system refuses to read becomes a `ResourceError`.
+    A file that the system refuses to read becomes a `ResourceError`.
     """
     try:
         with warnings.catch_warnings():

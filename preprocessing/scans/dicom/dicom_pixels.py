@@ -1,15 +1,14 @@
-"""The values of one DICOM image: HU of a CT, and what the file's rescaling gives for any other modality."""
+"""The values of one DICOM image: HU of a CT; of any other modality, the values that the file's rescaling gives."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ...errors import DataError
-from .dicom_elements import number_of, order_of, text_of, unusable, whole_of
+from .dicom_elements import Elements
 from .dicom_files import read_dataset, readable
 
 AIR = -1024  # HU; nothing is less dense, lower values are padding
@@ -22,90 +21,91 @@ SYNTAXES: Mapping[tuple[bool | None, bool | None], UID] = {  # by (implicit type
 }
 
 
-def read_hounsfield(path: Path) -> NDArray[np.int16]:
+def read_hounsfield(elements: Elements) -> NDArray[np.int16]:
     """One image in HU [rows, columns], rounded to integers; padding, and whatever is below, is -1024."""
-    with readable(path):
-        dataset = read_dataset(path)
-        stored = _stored(dataset, path)
-        slope, intercept = (number_of(dataset, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
-        low, high = _padding(dataset, path)
+    with readable(elements.path):
+        dataset = read_dataset(elements.path)
+        stored = _stored(dataset, elements)
+        slope, intercept = (elements.number(name) for name in ("RescaleSlope", "RescaleIntercept"))
+        low, high = _padding(elements)
     hounsfield = np.rint(stored.astype(np.float64) * slope + intercept)
     hounsfield[(low <= stored) & (stored <= high)] = AIR
     return hounsfield.clip(AIR, np.iinfo(np.int16).max).astype(np.int16)
 
 
-def read_rescaled(path: Path) -> NDArray[np.float32]:
+def read_rescaled(elements: Elements) -> NDArray[np.float32]:
     """One image [rows, columns] of a modality other than CT: rescaled as the file says (PET), else as stored (MR).
 
     Padding, which such a file has outside its field of view, becomes 0: no signal.
     """
-    with readable(path):
-        dataset = read_dataset(path)
-        stored = _stored(dataset, path)
-        low, high = _padding(dataset, path)
-        values = np.asarray(_rescaled(stored, dataset, path), np.float32)
+    with readable(elements.path):
+        dataset = read_dataset(elements.path)
+        stored = _stored(dataset, elements)
+        low, high = _padding(elements)
+        values = np.asarray(_rescaled(stored, dataset, elements), np.float32)
     values[(low <= stored) & (stored <= high)] = 0
     return values
 
 
-def _rescaled(stored: NDArray, dataset: Dataset, path: Path) -> NDArray:
+def _rescaled(stored: NDArray, dataset: FileDataset, elements: Elements) -> NDArray:
     if "ModalityLUTSequence" in dataset:
         from pydicom.pixels import apply_modality_lut
 
         return apply_modality_lut(stored, dataset)
-    if not text_of(dataset, "RescaleSlope") or not text_of(dataset, "RescaleIntercept"):
+    if not elements.text("RescaleSlope") or not elements.text("RescaleIntercept"):
         return stored
-    slope, intercept = (number_of(dataset, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (elements.number(name) for name in ("RescaleSlope", "RescaleIntercept"))
     return stored.astype(np.float64) * slope + intercept
 
 
-def _stored(dataset: FileDataset, path: Path) -> NDArray:
+def _stored(dataset: FileDataset, elements: Elements) -> NDArray:
+    name = elements.path.name
     if "PixelData" not in dataset:
-        raise DataError(f"{path.name} holds no pixels: the file is cut short or no image; get it again.")
+        raise DataError(f"{name} holds no pixels: the file is cut short or no image; get it again.")
     syntax = _syntax(dataset)
     if syntax.is_compressed and not _decodable(syntax):
         raise DataError(
-            f"{path.name} is compressed ({syntax.name}) and no decoder for it is installed: "
+            f"{name} is compressed ({syntax.name}) and no decoder for it is installed: "
             "`pip install ambiseg[dicom-codecs]`, or decompress the series."
         )
-    if (text_of(dataset, "PhotometricInterpretation").upper() or GREY[1]) not in GREY:
-        raise DataError(f"{path.name} holds colours: expected one grey value per pixel; name a series of grey images.")
-    _settle(dataset, path)
-    pixels = _decoded(dataset, syntax, path)
+    if (elements.text("PhotometricInterpretation").upper() or GREY[1]) not in GREY:
+        raise DataError(f"{name} holds colours: expected one grey value per pixel; name a series of grey images.")
+    _settle(dataset, elements)
+    pixels = _decoded(dataset, syntax, name)
     if pixels.ndim != 2:
         raise DataError(
-            f"{path.name} is no single grey image (shape {pixels.shape}, enhanced multi-frame?): expected one slice a "
-            "file; split it, or convert it to NIfTI first."
+            f"{name} is no single grey image (shape {pixels.shape}, enhanced multi-frame?): expected one slice "
+            "per file; split it, or convert it to NIfTI first."
         )
     return pixels
 
 
-def _settle(dataset: Dataset, path: Path) -> None:
+def _settle(dataset: FileDataset, elements: Elements) -> None:
     """Give pydicom's decoder numbers where the file has other texts for them. Raises `DataError` where there are none."""
-    bits = whole_of(dataset, "BitsAllocated", path)
+    bits = elements.whole("BitsAllocated")
     if bits not in BITS:
-        raise unusable(dataset, "BitsAllocated", path, "8, 16 or 32")
-    used = whole_of(dataset, "BitsStored", path)
+        raise elements.unusable("BitsAllocated", "8, 16 or 32")
+    used = elements.whole("BitsStored")
     if not 1 <= used <= bits:
-        raise unusable(dataset, "BitsStored", path, f"1 to {bits}")
-    signed = whole_of(dataset, "PixelRepresentation", path)
+        raise elements.unusable("BitsStored", f"1 to {bits}")
+    signed = elements.whole("PixelRepresentation")
     if signed not in (0, 1):
-        raise unusable(dataset, "PixelRepresentation", path, "0 or 1")
-    dataset.Rows, dataset.Columns = whole_of(dataset, "Rows", path), whole_of(dataset, "Columns", path)
+        raise elements.unusable("PixelRepresentation", "0 or 1")
+    dataset.Rows, dataset.Columns = elements.whole("Rows"), elements.whole("Columns")
     dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = bits, used, signed
-    dataset.SamplesPerPixel = order_of(dataset, "SamplesPerPixel") or 1
-    dataset.NumberOfFrames = order_of(dataset, "NumberOfFrames") or 1
-    dataset.PhotometricInterpretation = text_of(dataset, "PhotometricInterpretation").upper() or GREY[1]
+    dataset.SamplesPerPixel = elements.order("SamplesPerPixel") or 1
+    dataset.NumberOfFrames = elements.order("NumberOfFrames") or 1
+    dataset.PhotometricInterpretation = elements.text("PhotometricInterpretation").upper() or GREY[1]
 
 
-def _decoded(dataset: FileDataset, syntax: UID, path: Path) -> NDArray:
+def _decoded(dataset: FileDataset, syntax: UID, name: str) -> NDArray:
     try:
         return dataset.pixel_array
     except RuntimeError as error:
         if not syntax.is_compressed:
             raise
         raise DataError(
-            f"{path.name} is compressed ({syntax.name}) and no decoder could read it: it is damaged, or of a kind that "
+            f"{name} is compressed ({syntax.name}) and no decoder could read it: it is damaged, or of a kind that "
             "they do not know; decompress the series with another program (gdcmconv --raw, dcmdjpeg)."
         ) from error
 
@@ -128,19 +128,20 @@ def _decodable(syntax: UID) -> bool:
         return False
 
 
-def _padding(dataset: Dataset, path: Path) -> tuple[float, float]:
+def _padding(elements: Elements) -> tuple[float, float]:
     """The range of stored values that are padding; empty when none is.
 
     Real files give the value as unsigned where pixels are signed, and the reverse: its bits are read as the pixels' are.
     """
-    names = [name for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if text_of(dataset, name)]
+    names = [name for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if elements.text(name)]
     if "PixelPaddingValue" not in names:
         return np.inf, -np.inf
-    kind = np.dtype(f"{'iu'[dataset.PixelRepresentation == 0]}{dataset.BitsAllocated // 8}")
-    limits = [whole_of(dataset, name, path) for name in names]
+    unsigned, size = elements.whole("PixelRepresentation") == 0, elements.whole("BitsAllocated") // 8
+    kind = np.dtype(f"{'iu'[unsigned]}{size}")
+    limits = [elements.whole(name) for name in names]
     for name, limit in zip(names, limits, strict=True):
         if abs(limit) >= 2**32:
-            raise unusable(dataset, name, path, "a stored value")
+            raise elements.unusable(name, "a stored value")
     raw = (each.to_bytes(8, "little", signed=each < 0) for each in limits)
     values = sorted(int(np.frombuffer(each[: kind.itemsize], kind)[0]) for each in raw)
     return values[0], values[-1]

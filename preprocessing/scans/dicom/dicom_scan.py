@@ -1,4 +1,4 @@
-"""The scan in a DICOM folder: its slices as one volume, and what was passed over to get there."""
+"""The scan in a DICOM folder: its slices as one volume, and notes on what was passed over."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,17 +8,18 @@ from pathlib import Path
 from ...errors import DataError
 from ...volumes.grid import Grid
 from ...volumes.volume import Volume
-from .dicom_files import SeriesIndex
+from .dicom_files import FileIdentity, SeriesIndex
 from .dicom_pixels import read_hounsfield, read_rescaled
 from .series import fitting_slices, series_grid, stack
-from .series_images import Slice, sort_out
+from .series_images import Image
+from .slices import Slice
 from .study import check_classic, choose_series, image_series
 from .suspects import cannot_be_read, check_other_series, check_unread
 
 
 @dataclass(frozen=True)
 class DicomScan:
-    """Where a scan's voxels came from: the slices in use, in the order of the grid's third axis, and their series."""
+    """The origin of a scan's voxels: the slices in use, in the order of the grid's third axis, and their series."""
 
     slices: Sequence[Slice]
     series_uid: str
@@ -26,7 +27,7 @@ class DicomScan:
 
 
 def read_dicom(
-    called: str, index: SeriesIndex, wanted: str | None = None
+    called: str, index: SeriesIndex[Image], wanted: str | None = None
 ) -> tuple[Volume, Grid, DicomScan, tuple[str, ...]]:
     """The series `wanted`, or the only one that can be a scan, and notes on what was passed over beside it.
 
@@ -39,7 +40,7 @@ def read_dicom(
     chosen = choose_series(called, series, wanted)
     check_unread(called, index, chosen)
     check_classic(chosen)
-    found = sort_out(chosen.files)
+    found = chosen.sorted_out
     check_other_series(series, chosen, found.slices)
     notes = _notes(found.left_out, index)
     read = read_hounsfield if chosen.modality == "CT" else read_rescaled
@@ -53,8 +54,8 @@ def read_dicom(
     return stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality), notes
 
 
-def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[str, ...]:
-    """Sentences on what lies in the series, or cannot be read, and is not in the scan."""
+def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex[Image]) -> tuple[str, ...]:
+    """Sentences on files that lie in the series, or cannot be read, and are not in the scan."""
     kinds: dict[str, list[Path]] = defaultdict(list)
     for path, kind in left_out:
         kinds[kind].append(path)
@@ -63,10 +64,16 @@ def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex) -> tuple[st
         listed = ", ".join(f"{kind} ({_named(paths)})" for kind, paths in kinds.items())
         notes.append(f"Left out of the series, as no slices of the scan: {listed}.")
     if index.broken:
-        notes.append(f"Passed over, as files of no known series and unlike slices of the scan: {_named(index.broken)}.")
+        notes.append(
+            f"Passed over, as files of no known series and unlike slices of the scan: {_named(_paths(index.broken))}."
+        )
     if index.nameless:
         notes.append(f"Passed over, as DICOM objects of no series: {_files(index.nameless)}.")
     return tuple(notes)
+
+
+def _paths(files: Sequence[FileIdentity]) -> list[Path]:
+    return [each.path for each in files]
 
 
 def _named(paths: Sequence[Path]) -> str:

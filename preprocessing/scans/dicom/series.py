@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from ...errors import DataError
 from ...volumes.grid import Grid, grid_from
 from ...volumes.volume import Volume
+from .dicom_elements import Elements
 from .dicom_pixels import read_hounsfield
-from .series_images import SAME_PLACE, Slice, alike, read_slices
+from .series_images import read_slices
 from .slice_steps import equally_spaced, rounding_mm
+from .slices import SAME_PLACE, Slice, alike
 
-ReadImage = Callable[[Path], NDArray]
+ReadImage = Callable[[Elements], NDArray]
 
 LEAN = 0.1  # mm; by so much at most may rounding put the last slice beside its place over the first
 SHEAR = 0.01  # largest sine of the angle between the slices' normal and the way from slice to slice
@@ -33,7 +35,7 @@ def one_image(same_place: Sequence[Slice], read: ReadImage = read_hounsfield) ->
     """
     first, *others = same_place
     for other in others:
-        if not np.array_equal(read(first.path), read(other.path)):
+        if not np.array_equal(read(first.elements), read(other.elements)):
             raise DataError(
                 f"Two different images lie at one place, z = {first.position_mm[2]:g} mm ({first.path.name} and "
                 f"{other.path.name}): remove the one that does not belong to the scan."
@@ -61,8 +63,8 @@ def read_series(paths: Iterable[Path]) -> Volume:
 def fitting_slices(slices: Sequence[Slice], read: ReadImage = read_hounsfield) -> list[Slice]:
     """Slices sorted by place, each place once.
 
-    `read` gives an image's values. Raises `DataError` where two images differ in size, spacing or orientation, or lie at
-    one place with different values.
+    `read` gives an image's values from the elements of its header. Raises `DataError` where two images differ in size,
+    spacing or orientation, or lie at one place with different values.
     """
     check_alike(slices)
     return one_a_place(slices, read)
@@ -75,7 +77,7 @@ def series_grid(slices: Sequence[Slice], name: str = "the series") -> Grid:
 
 def stack(slices: Sequence[Slice], grid: Grid, read: ReadImage) -> Volume:
     """The values of slices on their `grid`, as a volume; no more than it and one image are held in memory."""
-    images = (read(each.path).T for each in slices)
+    images = (read(each.elements).T for each in slices)
     first = next(images)
     array = np.empty(grid.display_shape, first.dtype)
     own = grid.back(array)  # a view: what is written into it lies where `display` would turn it

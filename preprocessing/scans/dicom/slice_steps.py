@@ -1,4 +1,4 @@
-"""Whether slices are equally spaced, as far as the precision tells with which their positions are written."""
+"""Whether slices are equally spaced, as far as the written precision of their positions allows to say."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ THIRDS = 50  # of the interval in which the best step lies
 
 
 def rounding_mm(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """To what the coordinates [3] of some positions [slices, 3] are rounded: 0.1 where all have one decimal; 0 if exact."""
+    """The unit to which the coordinates [3] of some positions [slices, 3] are rounded: 0.1 for one decimal; 0 if exact."""
     return np.array([_rounding(axis) for axis in positions.T])
 
 
@@ -25,7 +25,7 @@ def _rounding(values: NDArray[np.float64]) -> float:
 def equally_spaced(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> bool:
     """Whether positions [slices, 3], sorted along their `normal`, can be the rounded ones of slices without a gap.
 
-    Steps may differ by 5 %, and by what rounding makes of them. Where that is much of a step, the positions must fit
+    Steps may differ by 5 %, and by the effect of rounding. Where that is much of a step, the positions must fit
     equal steps within it, and must not fit as well those of a scan that lacks a slice.
     """
     steps = np.diff(positions, axis=0)

@@ -1,32 +1,31 @@
-"""Files that are not in a scan and may be slices of it that are damaged: told by all that is left of them."""
+"""Files that are not in a scan and may be damaged slices of it, recognised by all that is left of them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import AmbisegError, DataError, ResourceError
-from .dicom_elements import text_of
-from .dicom_files import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, identify, named_as_dicom
-from .series_images import Image, Slice, continues, may_lie_beside, plain_images, sort_out
-from .study import Series
+from .dicom_files import FileIdentity, SeriesIndex, begins_as_dicom, class_keyword, named_as_dicom
+from .series_images import Image, Series
+from .slices import Slice, continues, may_lie_beside
 
 AS_LARGE = 0.1  # how far a file may differ in size from the slices and be as large as they are, as a share
-LEAST = 132  # bytes, with which no DICOM file can be told
+LEAST = 132  # bytes; a shorter file cannot be recognised as DICOM
 
 
-def check_unread(called: str, index: SeriesIndex, scan: Series) -> None:
-    """Raise a `DataError` where files whose series cannot be told may be slices of the `scan`."""
-    suspects = list(_suspects(index, plain_images(scan.files)))
+def check_unread(called: str, index: SeriesIndex[Image], scan: Series) -> None:
+    """Raise a `DataError` where files whose series cannot be read may be slices of the `scan`."""
+    suspects = list(_suspects(index, scan.images))
     if suspects:
         raise cannot_be_read(called, suspects)
 
 
-def cannot_be_read(called: str, files: Sequence[Path]) -> AmbisegError:
+def cannot_be_read(called: str, files: Sequence[FileIdentity]) -> AmbisegError:
     """The error of a folder with DICOM files that cannot be read: the system's refusal if there is one, else their count."""
-    for found in map(identify, files):
-        if found is not None and isinstance(found.error, ResourceError):
-            return found.error
+    for each in files:
+        if isinstance(each.error, ResourceError):
+            return each.error
     return DataError(
-        f"{called} holds DICOM files that cannot be read ({len(files)}, {files[0].name} is the first), "
+        f"{called} holds DICOM files that cannot be read ({len(files)}, {files[0].path.name} is the first), "
         "cut short or damaged: get them again, or take them out if they are no part of the scan."
     )
 
@@ -34,32 +33,31 @@ def cannot_be_read(called: str, files: Sequence[Path]) -> AmbisegError:
 def check_other_series(series: Sequence[Series], scan: Series, slices: Sequence[Slice]) -> None:
     """Raise a `DataError` where the one image of another series is a slice of the scan whose UID is damaged."""
     for other in series:
-        if other is not scan and other.count == 1 and _belongs(plain_images(other.files)[0], scan, slices):
+        if other is not scan and len(other.images) == 1 and _belongs(other, scan, slices):
             raise DataError(
-                f"{plain_images(other.files)[0].path.name} is like the slices of the scan but names a series of its own: "
+                f"{other.images[0].path.name} is like the slices of the scan but names a series of its own: "
                 "get it again if it belongs to the scan, else take it out."
             )
 
 
-def _belongs(image: Image, scan: Series, slices: Sequence[Slice]) -> bool:
-    """Whether a lone image lies where the next slice would; or is of the slices' class and size and cannot be read."""
+def _belongs(other: Series, scan: Series, slices: Sequence[Slice]) -> bool:
+    """Whether the lone image of a series lies where the next slice would, or cannot be read and is of their class and size."""
     try:
-        return continues(sort_out([image]).slices[0], slices)
+        return continues(other.sorted_out.slices[0], slices)
     except AmbisegError:
-        images = plain_images(scan.files)
-        if image.sop_class not in {each.sop_class for each in images} or not _is_as_large(image.path, images):
+        image = other.images[0]
+        if image.sop_class not in {each.sop_class for each in scan.images} or not _is_as_large(image.path, scan.images):
             return False
-        return image.damage is not None or may_lie_beside(image, slices[0])
+        return image.damage is not None or may_lie_beside(image.elements, slices[0])
 
 
-def _suspects(index: SeriesIndex, images: Sequence[Image]) -> Iterator[Path]:
-    for path in index.broken:
-        found = identify(path)
-        if found is not None and _may_be_slice(found, images):
-            yield path
+def _suspects(index: SeriesIndex[Image], images: Sequence[Image]) -> Iterator[FileIdentity]:
+    for found in index.broken:
+        if _may_be_slice(found, images):
+            yield found
     for path in index.strangers:
         if _may_have_been_slice(path, images):
-            yield path
+            yield FileIdentity(path)
 
 
 def _may_be_slice(file: FileIdentity, images: Sequence[Image]) -> bool:
@@ -69,7 +67,7 @@ def _may_be_slice(file: FileIdentity, images: Sequence[Image]) -> bool:
         return False
     if _is_as_large(file.path, images):
         return True
-    if file.study and file.study not in {text_of(each.header, "StudyInstanceUID") for each in images}:
+    if file.study and file.study not in {each.elements.text("StudyInstanceUID") for each in images}:
         return False
     return file.sop_class in classes or file.cut
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def read_itk(path: Path) -> tuple[Volume, Grid]:
-    """The scan in a file and the grid of its own voxel order; values as `nifti.read_volume` gives them.
+    """The scan in a file and the grid of its own voxel order; values as `read_volume` gives them.
 
     (X, Y) is one slice. Raises `InputError` when there is no such file, `DataError` when it is broken or its geometry or
     voxels cannot be used.

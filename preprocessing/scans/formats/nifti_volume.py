@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, InputError
 from ...files import whole_file
+from ...lfs import check_no_pointer
 from ...names import GZIP, NIFTI, PAIR, has_suffix
 from ...volumes.grid import Grid, apart_mm, grid_of, times
 from ...volumes.values import check_claim, usable_values
@@ -31,7 +32,7 @@ KIND = "NIfTI"
 HEADERS = (nib.Nifti1Header, nib.Nifti2Header)
 ROUNDING = 0.001  # voxels, by which a place may move where NIfTI-1 holds it in fewer digits than NIfTI-2
 ERROR = 40  # from which of nibabel's levels on a header cannot be used
-SILENT = logging.Logger("remarks on odd headers")  # what matters of them is checked here
+SILENT = logging.Logger("remarks on odd headers")  # the important ones are checked here
 SILENT.addHandler(logging.NullHandler())
 PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -40,10 +41,16 @@ PLACE_FIELDS = (
 
 
 def read_volume(path: Path) -> Volume:
-    """The scan in a .nii or .nii.gz file: array [Z, Y, X] (Z headwards, Y backwards, X leftwards), scaling applied.
+    """The scan in a .nii or .nii.gz file, with its scaling applied.
 
-    Whole numbers keep their type, everything else is float32. (X, Y) and (X, Y, 1) are one slice. Raises `InputError`
-    when there is no such file, `DataError` when it is broken or its geometry or voxels cannot be used.
+    Whole numbers keep their type, everything else is float32. (X, Y) and (X, Y, 1) are one slice.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: There is no such file.
+        DataError: It is broken, or its geometry or voxels cannot be used.
     """
     with _opened(path) as (header, stream):
         grid = grid_of(path.name, header)
@@ -69,9 +76,14 @@ def read_grid(path: Path) -> Grid:
 
 
 def write_on_grid(path: Path, array: NDArray, like: Path | Grid, description: str = "", comment: str = "") -> None:
-    """Write an array [Z, Y, X] (uint8 or float32) in the voxel order, with the affine and the form codes of `like`.
+    """Write an array in the voxel order of another file, with that file's affine and form codes (see `image_on_grid`).
 
-    See `image_on_grid`. The same array gives the same bytes.
+    Args:
+        path: The file to write. The same array gives the same bytes.
+        array: [Z, Y, X] in display orientation, uint8 or float32.
+        like: The other file, or its grid.
+        description: Goes into the header, 79 bytes at most.
+        comment: Goes into an extension of the header.
     """
     grid = like if isinstance(like, Grid) else read_grid(like)
     with whole_file(path) as aside:
@@ -129,7 +141,7 @@ def _check_written(aside: Path, path: Path, grid: Grid) -> None:
     apart = apart_mm(affine, expected, grid.shape)
     if shape != grid.written or apart > ROUNDING * np.linalg.norm(expected[:3, :3], axis=0).min():
         raise DataError(
-            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, came {times(shape)}, or another "
+            f"{path.name} would not lie on the scan's grid (expected {times(grid.written)}, got {times(shape)}, or another "
             "affine): it was not kept; please report this."
         )
 
@@ -143,6 +155,7 @@ def _opened(path: Path) -> Iterator[tuple[nib.Nifti1Header, BinaryIO]]:
         raise InputError(f"{path.name} is not read: expected a {' or '.join(NIFTI)} file; convert it first.")
     if not path.is_file():
         raise InputError(f"No file {path}: expected a NIfTI scan (.nii or .nii.gz); check the path.")
+    check_no_pointer(path)
     with readable(path, KIND), opened(path) as stream:
         header = _header(path, stream)
         check_claim(path.name, _claimed(header), path.stat().st_size)

@@ -68,7 +68,7 @@ class StoredImage:
 def three_axes(name: str, sizes: list[int]) -> tuple[int, int, int]:
     """Sizes of an image's axes as (i, j, k). Raises `DataError` unless there are two or three, and others of length 1."""
     if len(sizes) < 2:
-        raise DataError(f"{name} holds no image: expected two or three axes, came {times(sizes) or 'none'}.")
+        raise DataError(f"{name} holds no image: expected two or three axes, got {times(sizes) or 'none'}.")
     if any(count > 1 for count in sizes[3:]):
         raise DataError(
             f"{name} holds several volumes ({times(sizes)}): expected one volume (X x Y x Z); "

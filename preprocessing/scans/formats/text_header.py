@@ -43,7 +43,7 @@ class TextHeader:
         return self.parsed(field, self.words(field, count))
 
     def parsed(self, field: str, words: Collection[str]) -> NDArray[np.float64]:
-        """Finite numbers, one a word of a field's value."""
+        """Finite numbers, one per word of a field's value."""
         found = np.array([float(word) if NUMBER.fullmatch(word) else np.nan for word in words])
         if not (np.abs(found) <= LARGEST).all():
             raise self.wrong(field, "finite numbers")

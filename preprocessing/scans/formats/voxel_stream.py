@@ -21,7 +21,7 @@ BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)  # what read
 
 @contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
-    """Turn what is raised on damaged bytes into a `DataError` that says of which `kind` (NIfTI, ...) the file should be."""
+    """Turn the errors that damaged bytes cause into a `DataError` that says of which `kind` (NIfTI, ...) the file should be."""
     try:
         yield
     except PermissionError as error:
@@ -52,7 +52,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def inflated(file: BinaryIO) -> BinaryIO:
-    """What a file holds from here on, unpacked: gzip (of any number of members), or one block of zlib."""
+    """The content of a file from here on, unpacked: gzip (of any number of members), or one block of zlib."""
     start = file.tell()
     begin = file.read(len(GZIP))
     file.seek(start)
@@ -97,7 +97,7 @@ def read_exactly(stream: BinaryIO, count: int) -> bytearray:
 
 
 def check_end(path: Path, stream: BinaryIO) -> None:
-    """Read what follows the last voxel, and with it the checksum. Raises `DataError` where more than padding follows."""
+    """Read on after the last voxel, and with it the checksum. Raises `DataError` where more than padding follows."""
     rest = 0
     while content := stream.read(CHUNK):
         rest += len(content)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...documents import shown
 from ...errors import DataError, InputError
+from ...lfs import check_no_pointer
 from ...names import CSV, NIFTI, NPZ, has_suffix, without_suffix
 from ...tables import Row, read_table
 from ..packed.pack import natural
@@ -54,8 +55,9 @@ def find_cases(source: Path) -> list[NiftiCase]:
 def _csv(source: Path) -> Path:
     if not source.is_file():
         raise InputError(f"No such file or folder: {source}; expected a folder of cases or a CSV.")
+    check_no_pointer(source)
     if not has_suffix(source, CSV):
-        raise InputError(f"{source} is neither a folder of cases nor a CSV: see `ambiseg preprocess nifti --help`.")
+        raise InputError(f"{source} is neither a folder of cases nor a CSV: give one of them.")
     return source
 
 

@@ -12,8 +12,8 @@ from scipy import ndimage
 from ...errors import DataError
 from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ...scans.formats.nifti_volume import read_grid, read_volume
-from ...store.store import HOUNSFIELD
-from ...store.store_writer import Crop
+from ...store.intensity import HOUNSFIELD
+from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
 from ...volumes.planes import crop_image, crop_labels
 from ...volumes.resample import PlaneGrid
@@ -29,7 +29,7 @@ class NiftiSettings:
     """Crops of `size` x `size` pixels of `spacing_mm`, None for the scan's own pixels.
 
     A lesion is a connected part (voxels that touch, also by a corner) of what any reader marked; its crops have the centre
-    of the box about it, and show all marks that lie in them. With `whole` a case is one crop a slice about the image's
+    of the box about it, and show all marks that lie in them. With `whole` a case is one crop per slice about the image's
     centre. `slices` "any-reader": the slices on which a reader marked the lesion; "all": every slice of the image.
     """
 
@@ -38,7 +38,7 @@ class NiftiSettings:
     slices: Slices = "any-reader"
     whole: bool = False
     class_names: tuple[str, ...] = ("background", "lesion")
-    unit: Unit = "hu"
+    intensity: Unit = "hu"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Place:
 
 
 def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
-    """The crops of a case by lesion and slice; none where no reader marked anything and nothing else is asked for.
+    """The crops of a case by lesion and slice; none where no reader marked anything and `slices` is not "all".
 
     Raises `InputError` or `DataError` when a file is missing, damaged, on another grid or holds other labels.
     """
@@ -107,12 +107,12 @@ def _crop(
     _, *spacing = volume.spacing_mm
     y, x = (1.0 if settings.spacing_mm is None else settings.spacing_mm / step for step in spacing)
     grid = PlaneGrid(settings.size, place.centre, (y, x))
-    fill = HOUNSFIELD.low if settings.unit == "hu" else float(volume.array.min())
+    fill = HOUNSFIELD.low if settings.intensity == "hu" else float(volume.array.min())
     solid = len(volume.array) > 1
     return Crop(
-        image=image_values(crop_image(volume.array[number], grid, fill), settings.unit)[None],
+        image=image_values(crop_image(volume.array[number], grid, fill), settings.intensity)[None],
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
-        probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
+        class_probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,
         case=case.name,
         present=np.array([mask is not None for mask in case.masks]),

@@ -8,9 +8,10 @@ from typing import get_args
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
 from ...failures import CaseFailure, write_failures
+from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.splits import USUAL_SPLIT, assign_splits
-from ...store.store import BYTES, HOUNSFIELD
-from ...store.store_writer import Crop, StoreInfo, check_place
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place
 from ...workers import spread
 from ..packed.crop_values import SourceReport, Unit, write_crops
 from .nifti_cases import NiftiCase, find_cases
@@ -19,7 +20,7 @@ from .nifti_crops import NiftiSettings, Slices, case_crops
 
 def preprocess_nifti(
     source: Path,
-    out: Path,
+    output: Path,
     settings: NiftiSettings,
     *,
     seed: int = 0,
@@ -28,21 +29,33 @@ def preprocess_nifti(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` from a folder of cases or a CSV (see `nifti_cases`).
+    """Make a dataset store from NIfTI images and their readers' masks.
 
-    Patients are split by `seed` in the proportions `sizes`, or as `split_file` says. A case that cannot be used is
-    reported in `<out>-failures.csv`, and the rest goes on; without any usable case an `InputError` is raised. Cases are
-    read by `workers` processes (default: as many as pay, see `workers.spread`), which change nothing in the store.
-    `on_progress(done, cases)` is called after each case.
+    A case that cannot be used is reported in `<output>-failures.csv`, and the rest goes on.
+
+    Args:
+        source: A folder of cases or a CSV (see `nifti_cases`).
+        output: The store to make.
+        settings: Which crops are cut.
+        seed: By it patients are split, in the proportions `sizes`.
+        sizes: Proportions of train, val and test.
+        split_file: A CSV of patients and splits, used instead of `seed`.
+        workers: Processes that read cases; None: as many as save time. They change nothing in the store.
+        on_progress: Called as `on_progress(done, cases)` after each case.
+
+    Raises:
+        UsageError: A setting cannot be used.
+        InputError: There are no cases, or none gave a crop.
+        DataError: The CSV, the folder or the split file is not as expected.
     """
     _check(settings)
-    check_place(out)
+    check_place(output)
     cases = find_cases(source)
     splits = assign_splits([case.patient for case in cases], seed, sizes, split_file)  # a failed case moves no other
     info = StoreInfo(
         name=source.resolve().stem,
         source="NIfTI images with readers' masks",
-        intensity=HOUNSFIELD if settings.unit == "hu" else BYTES,
+        intensity=HOUNSFIELD if settings.intensity == "hu" else BYTES,
         class_names=settings.class_names,
         spacing_mm=settings.spacing_mm,
         settings={
@@ -56,9 +69,9 @@ def preprocess_nifti(
     )
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
-    failures_file = out.with_name(f"{out.name}-failures.csv")
+    failures_file = output.with_name(f"{output.name}-failures.csv")
     try:
-        rows = write_crops(out, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
+        rows = write_crops(output, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -70,7 +83,7 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
-    return SourceReport(out, rows, counts, failures=failures, failures_file=failures_file)
+    return SourceReport(output, rows, counts, failures=failures, failures_file=failures_file)
 
 
 def _check(settings: NiftiSettings) -> None:
@@ -78,9 +91,9 @@ def _check(settings: NiftiSettings) -> None:
         raise UsageError(
             f"Crops of {settings.size} pixels of {settings.spacing_mm} mm are no crops: give values above 0."
         )
-    if settings.slices not in get_args(Slices) or settings.unit not in get_args(Unit):
+    if settings.slices not in get_args(Slices) or settings.intensity not in get_args(Unit):
         raise UsageError(
-            f"No choice {settings.slices!r}, {settings.unit!r}: expected slices {' or '.join(get_args(Slices))} and "
+            f"No choice {settings.slices!r}, {settings.intensity!r}: expected slices {' or '.join(get_args(Slices))} and "
             f"intensity {' or '.join(get_args(Unit))}."
         )
 
@@ -116,8 +129,8 @@ def _attempt(case: NiftiCase, settings: NiftiSettings) -> list[Crop] | CaseFailu
 def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures_file: Path) -> str:
     if not failures:
         return (
-            f"No reader marked anything in {counted(cases, 'case')} of {source}: give --whole --slices all to take all "
-            "slices."
+            f"No reader marked anything in {counted(cases, 'case')} of {source}: set `whole`, and `slices` to all, to take "
+            "all slices."
         )
     return (
         f"Of {counted(cases, 'case')} of {source} none gave a crop; the first that failed: {failures[0].reason} "

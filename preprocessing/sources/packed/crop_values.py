@@ -1,17 +1,18 @@
-"""What the numbers of images and masks may be, wherever crops come from, and writing such crops as a store."""
+"""Which numbers images and masks may hold, wherever crops come from, and writing such crops as a store."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
-from ...store.store import HOUNSFIELD, Intensity
-from ...store.store_writer import Crop, StoreInfo, write_store
+from ...store.intensity import HOUNSFIELD, Intensity
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import write_store
 from ...volumes.values import mask_labels
 
 Unit = Literal["hu", "relative"]
@@ -19,11 +20,11 @@ Unit = Literal["hu", "relative"]
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What an import did; `failures` are also in `failures_file`, which is absent when there are none."""
+    """The outcome of an import; `failures` are also in `failures_file`, which is absent when there are none."""
 
     store: Path
     crops: int
-    counts: Mapping[str, Any]
+    counts: Mapping[str, int | str]
     notes: Sequence[str] = ()
     failures: Sequence[CaseFailure] = field(default_factory=list)
     failures_file: Path | None = None
@@ -53,19 +54,19 @@ def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
     if len(wrong):
         raise DataError(
             f"{name} holds the label {wrong[0]:g}: expected 0..{classes - 1} for {classes} classes; name more classes "
-            "with --class-names, or correct the mask."
+            "with `class_names`, or correct the mask."
         )
     return mask.astype(np.uint8)
 
 
-def write_crops(out: Path, info: StoreInfo, splits: Mapping[str, str], crops: Iterable[Crop]) -> int:
-    """Write the store `out` and return its number of rows; the range of a relative intensity becomes that of the images.
+def write_crops(output: Path, info: StoreInfo, splits: Mapping[str, str], crops: Iterable[Crop]) -> int:
+    """Write the store `output` and return its number of rows; the range of a relative intensity becomes that of the images.
 
     Raises `InputError` when there are no crops, and `DataError` when they mix types of numbers.
     """
     kinds: dict[str, str] = {}
     low, high = np.inf, -np.inf
-    with write_store(out, info, splits) as writer:
+    with write_store(output, info, splits) as writer:
         for crop in crops:
             writer.add(crop)
             low, high = min(low, float(crop.image.min())), max(high, float(crop.image.max()))

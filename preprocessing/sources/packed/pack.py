@@ -12,7 +12,7 @@ import numpy as np
 from ...archive import BROKEN_ARRAY
 from ...errors import DataError
 from ...names import has_suffix, is_hidden
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from .crop_values import Unit
 
 
@@ -21,7 +21,7 @@ class PackSettings:
     """How to read a pack: `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it)."""
 
     class_names: tuple[str, ...] = ("background", "lesion")
-    unit: Unit = "relative"
+    intensity: Unit = "relative"
     patient_pattern: str | None = None
 
 
@@ -40,7 +40,7 @@ class Pack:
     attribution: str = ""
 
 
-def natural(text: str) -> list[Any]:
+def natural(text: str) -> list[int | str]:
     """A key that sorts slice-2 before slice-10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 

@@ -1,7 +1,7 @@
 """Crops in plain npz files.
 
     images   [N, H, W] or [N, C, H, W]
-    masks    [N, R, H, W]  a mask a reader: bool or class labels
+    masks    [N, R, H, W]  one mask per reader: bool or class labels
     patient, case (or names), lesion, slice   [N], optional
     present  [N, R] bool, optional: which readers read which image
 
@@ -10,7 +10,6 @@ Other arrays [N] of text or numbers go into the store's index under their own na
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError
-from ...store.store_writer import COLUMNS, Crop
+from ...store.store_crop import Crop
+from ...store.store_index import COLUMNS
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
@@ -88,7 +88,7 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         case = str(columns["case"][row])
         yield Crop(
-            image=image_values(image, settings.unit),
+            image=image_values(image, settings.intensity),
             masks=label_values(mask, len(settings.class_names), f"A mask of {case} in {path}"),
             patient=_patient(columns, row),
             case=case,
@@ -110,10 +110,10 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
             "[N, C, H, W] and masks [N, R, H, W]."
         )
     if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
-        raise DataError(f"{path}: images must be finite numbers, came {images.dtype}; correct the file.")
-    if settings.unit == "hu" and images.dtype == np.uint8:
-        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave --intensity hu away.")
+        raise DataError(f"{path}: expected images of finite numbers, got {images.dtype}; correct the file.")
+    if settings.intensity == "hu" and images.dtype == np.uint8:
+        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
 
 
-def _others(columns: Columns, row: int) -> dict[str, Any]:
+def _others(columns: Columns, row: int) -> dict[str, object]:
     return {name: array[row].item() for name, array in columns.items() if name not in OWN}

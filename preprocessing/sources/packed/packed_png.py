@@ -1,8 +1,8 @@
 """Crops in folders of PNG files: `images/` and `mask-0/`, `mask-1/`, ... with the same file names.
 
 Such folders may lie at the top, or one for every lesion below a folder for every patient
-(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0; a reader whose file or folder is not
-there did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
+(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0. A reader whose file or folder is missing
+did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
 searched in the file's path below the top, or from the patient's folder.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
 from ...names import PNG
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural
@@ -48,8 +48,8 @@ class _Picture:
 
 def png_pack(tops: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all folders in their natural order."""
-    if settings.unit == "hu":
-        raise UsageError("PNG files hold no numbers below 0, so no HU: leave --intensity hu away.")
+    if settings.intensity == "hu":
+        raise UsageError("PNG files hold no numbers below 0, so no HU: leave out the `intensity` hu.")
     pictures = _pictures(tops)
     patients, notes = _patients(pictures, settings.patient_pattern)
     missing = sum(mask is None for picture in pictures for mask in picture.masks)
@@ -91,15 +91,15 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _patients(pictures: Sequence[_Picture], pattern: str | None) -> tuple[list[str], list[str]]:
-    """The patient of every picture, and what is to be told about it."""
+    """The patient of every picture, and notes for the user."""
     if pattern is not None:
         return [_by_pattern(picture, pattern) for picture in pictures], []
     tables = {top: _table(top / "patients.csv") for top in {picture.top for picture in pictures}}
     patients = [_by_table(picture, tables[picture.top]) for picture in pictures]
     alone = sum(not picture.folders and not tables[picture.top] for picture in pictures)
     note = (
-        f"Nothing tells the patients of {counted(alone, 'image')} (patients.csv, --patient-pattern): each counts as one of "
-        "its own."
+        f"The patients of {counted(alone, 'image')} are not given (by patients.csv or `patient_pattern`): each counts as a "
+        "patient of its own."
     )
     return patients, [note] * bool(alone)
 
@@ -108,9 +108,9 @@ def _by_pattern(picture: _Picture, pattern: str) -> str:
     try:
         found = re.search(pattern, picture.place.as_posix())
     except re.error as error:
-        raise UsageError(f"--patient-pattern {pattern!r} is no regular expression: {error}.") from error
+        raise UsageError(f"`patient_pattern` {pattern!r} is no regular expression: {error}.") from error
     if found is None:
-        raise DataError(f"--patient-pattern {pattern!r} finds no patient in {picture.place}: correct it.")
+        raise DataError(f"`patient_pattern` {pattern!r} finds no patient in {picture.place}: correct it.")
     return found.group(1) if found.groups() else found.group()
 
 

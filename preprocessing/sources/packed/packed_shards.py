@@ -4,15 +4,15 @@
     masks                   bz2 of bits [N, R, S * S]
     patient, nodule, slice  [N] numbers
 
-`slices.csv` or `slices.csv.gz` beside them has a row a crop with what LIDC's database says of it.
+`slices.csv` or `slices.csv.gz` beside them has one row per crop, with its entries in LIDC's database.
 """
 
 import bz2
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError, UsageError
 from ...lidc.lidc_store import ATTRIBUTION
-from ...store.store_writer import Crop
+from ...store.store_crop import Crop
 from ...tables import Row, Table, read_table
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
@@ -37,15 +37,28 @@ TEXTS = {
 }
 
 Key = tuple[str, int, int]
-Facts = Mapping[Key, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The facts of a crop in the table: its place, its scan's pixel size, and further columns of the index."""
+
+    z_mm: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+Facts = Mapping[Key, _Facts]
 
 
 def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
     """The crops of all shards, in their order."""
-    if settings.unit == "hu":
-        raise UsageError("These crops are scaled to 0..255 one by one, so that no HU are left: give no --intensity hu.")
+    if settings.intensity == "hu":
+        raise UsageError(
+            "These crops are scaled to 0..255 one by one, so that no HU are left: leave out the `intensity` hu."
+        )
     if len(settings.class_names) != 2:
-        raise UsageError("These crops have the classes background and lesion: give two names with --class-names.")
+        raise UsageError("These crops have the classes background and lesion: give two names with `class_names`.")
     keys = {path: _keys(path) for path in paths}
     facts = {folder: _facts(folder) for folder in {path.parent for path in paths}}
     missing = sum(key not in facts[path.parent] for path in paths for key in keys[path])
@@ -82,12 +95,12 @@ def _keys(path: Path) -> list[Key]:
 
 
 def _facts(folder: Path) -> Facts:
-    """What the CSV beside the shards says of each crop (see `_place`), by patient, nodule and slice; none without a CSV."""
+    """The facts of each crop in the CSV beside the shards (see `_place`), by patient, nodule and slice; none without a CSV."""
     found = {path.name.lower(): path for path in folder.iterdir() if path.is_file()}
     path = next((found[name] for name in ("slices.csv.gz", "slices.csv") if name in found), None)
     if path is None:
         return {}
-    table = read_table(path, "the table of these shards, a row a crop")
+    table = read_table(path, "the table of these shards, one row per crop")
     table.need("patient_id", "nodule", "slice", *NUMBERS, *TEXTS.values())
     return {
         (row["patient_id"], table.whole_number(row, "nodule"), table.whole_number(row, "slice")): _place(table, row)
@@ -100,6 +113,7 @@ def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
     images, masks = _arrays(path, len(keys))
     shape = (READERS, *images.shape[1:])
     for (patient, nodule, number), image, bits in zip(keys, images, masks, strict=True):
+        about = facts.get((patient, nodule, number), _Facts())
         yield Crop(
             image=image[None],
             masks=np.unpackbits(bits).reshape(shape),
@@ -107,7 +121,9 @@ def _crops(path: Path, keys: Sequence[Key], facts: Facts) -> Iterator[Crop]:
             case=patient,
             lesion=str(nodule),
             slice=number,
-            **facts.get((patient, nodule, number), {}),
+            z_mm=about.z_mm,
+            spacing_mm=about.spacing_mm,
+            provenance=about.provenance,
         )
 
 
@@ -127,20 +143,14 @@ def _arrays(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     return images, masks.reshape(count, -1)
 
 
-def _place(table: Table, row: Row) -> dict[str, Any]:
-    """What the table says of a crop, under the names that `preprocess lidc` gives it too."""
+def _place(table: Table, row: Row) -> _Facts:
+    """The facts of a crop in the table, under the names that `preprocess lidc` uses too."""
     spacing = table.number(row, "pixel_spacing_mm")
-    return {
-        "z_mm": table.number(row, "z_position_mm"),
-        "spacing_mm": (spacing, spacing),
-        "provenance": {
-            **{ours: row[theirs] for ours, theirs in TEXTS.items()},
-            "marks": _by_mask(row, "pylidc_ann"),
-            "malignancy": _by_mask(row, "malignancy"),
-        },
-    }
+    texts = {ours: row[theirs] for ours, theirs in TEXTS.items()}
+    marks = {"marks": _by_mask(row, "pylidc_ann"), "malignancy": _by_mask(row, "malignancy")}
+    return _Facts(table.number(row, "z_position_mm"), (spacing, spacing), {**texts, **marks})
 
 
 def _by_mask(row: Row, name: str) -> str:
-    """The values of the masks that there are, parted by `;`."""
+    """The values of the existing masks, separated by `;`."""
     return ";".join(takewhile(bool, (row.get(f"{name}_{number}", "") for number in range(READERS))))

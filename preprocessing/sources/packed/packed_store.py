@@ -12,9 +12,10 @@ import numpy as np
 from ...counted import counted
 from ...errors import InputError, UsageError
 from ...names import NPZ
+from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.splits import USUAL_SPLIT, assign_splits
-from ...store.store import BYTES, HOUNSFIELD
-from ...store.store_writer import Crop, StoreInfo, check_place
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place
 from .crop_values import SourceReport, write_crops
 from .pack import Pack, PackSettings, load_npz, named_files
 from .packed_npz import npz_pack
@@ -46,7 +47,7 @@ def open_pack(inputs: Sequence[Path], settings: PackSettings) -> Pack:
 
 def write_packed(
     pack: Pack,
-    out: Path,
+    output: Path,
     settings: PackSettings,
     *,
     name: str | None = None,
@@ -56,17 +57,30 @@ def write_packed(
     absent_when_empty: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` of a pack, split by patient by `seed` in the proportions `sizes`, or by `split_file`.
+    """Make a dataset store from a pack.
 
-    With `absent_when_empty` a reader with an empty mask counts as absent, not as one who saw no lesion, and crops without
-    any reader are left out. `on_progress(done, crops)` is called after each crop.
+    Args:
+        pack: The crops (see `open_pack`).
+        output: The store to make.
+        settings: How the pack was opened.
+        name: The data set's name; None: the pack's.
+        seed: By it patients are split, in the proportions `sizes`.
+        sizes: Proportions of train, val and test.
+        split_file: A CSV of patients and splits, used instead of `seed`.
+        absent_when_empty: Whether a reader with an empty mask counts as absent, not as one who saw no lesion. Crops
+            without any reader are then left out.
+        on_progress: Called as `on_progress(done, crops)` after each crop.
+
+    Raises:
+        InputError: There is no crop, or something other than a store stands at `output`.
+        DataError: A file of the pack or the split file is not as expected.
     """
-    check_place(out)
+    check_place(output)
     splits = assign_splits(pack.patients, seed, sizes, split_file)
     info = StoreInfo(
         name=name or pack.name,
         source=pack.source,
-        intensity=HOUNSFIELD if settings.unit == "hu" else BYTES,
+        intensity=HOUNSFIELD if settings.intensity == "hu" else BYTES,
         class_names=settings.class_names,
         settings={
             "seed": seed,
@@ -75,11 +89,11 @@ def write_packed(
         },
         attribution=pack.attribution,
     )
-    crops = _told(pack, on_progress)
-    rows = write_crops(out, info, splits, _readers_who_drew(crops) if absent_when_empty else crops)
+    crops = _reported(pack, on_progress)
+    rows = write_crops(output, info, splits, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
     notes = [*pack.notes, *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out)]
-    return SourceReport(out, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)
+    return SourceReport(output, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)
 
 
 def _npz_files(folder: Path) -> list[Path]:
@@ -98,7 +112,7 @@ def _is_shard(path: Path) -> bool:
         return {"images", "masks", "patient", "nodule", "slice"} <= names and opened["images"].ndim == 1
 
 
-def _told(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:
+def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:
     for done, crop in enumerate(pack.crops(), 1):
         yield crop
         if on_progress is not None:
@@ -109,6 +123,6 @@ def _readers_who_drew(crops: Iterator[Crop]) -> Iterator[Crop]:
     """The crops with every reader whose mask is empty made absent; without those that have no reader then."""
     for crop in crops:
         drew = np.asarray(crop.masks.any((1, 2)))
-        present = drew if crop.present is None else drew & crop.present
+        present = drew & crop.readers
         if present.any():
             yield replace(crop, present=present)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import DataError, InputError
-from ...store.store import IGNORE, Flip
+from ...store.flips import Flip
+from ...store.store import IGNORE
 
 LABEL_IDS = {
     "sky": 23,
@@ -119,8 +120,8 @@ def read_frame(frame: Frame, factor: int) -> tuple[NDArray[np.uint8], NDArray[np
         raise DataError(f"{frame.labels} has {_shape(ids)} pixels, its image {_shape(image)}: get the official files.")
     if width % factor or height % factor:
         raise DataError(
-            f"{frame.image} has {_shape(image)} pixels, which do not part into squares of {factor}: expected "
-            "Cityscapes' 1024x2048; choose --size full, or get the official files."
+            f"{frame.image} has {_shape(image)} pixels, which do not divide into squares of {factor}: expected "
+            "Cityscapes' 1024x2048; choose the `size` full, or get the official files."
         )
     classes = classes_of_ids(np.asarray(ids), str(frame.labels))
     small = np.asarray(image.reduce(factor)).transpose(2, 0, 1)

@@ -1,6 +1,6 @@
 """Cityscapes with five classes that flip at random (Kohl et al. 2018, section 4.2) as a dataset store.
 
-The store keeps one class map an image; its 32 modes, all subsets of the flips, follow from it with known probabilities.
+The store keeps one class map per image; its 32 modes, all subsets of the flips, follow from it with known probabilities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ...store.intensity import BYTES
 from ...store.splits import SPLITS
-from ...store.store import BYTES
-from ...store.store_writer import Crop, StoreInfo, check_place, write_store
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place, write_store
 from ...workers import spread
 from ..packed.crop_values import SourceReport
 from .cityscapes_frames import CLASS_NAMES, FLIPS, SCORED, VALIDATION_CITIES, Frame, find_frames, read_frame
@@ -24,20 +25,30 @@ ATTRIBUTION = (
 
 def preprocess_cityscapes(
     root: Path,
-    out: Path,
+    output: Path,
     *,
     size: Size = "quarter",
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` from Cityscapes' official folders leftImg8bit and gtFine below `root`.
+    """Make a dataset store from Cityscapes' official folders leftImg8bit and gtFine.
 
-    Images are read at the given `size` (quarter: 256x512, as in the papers) by `workers` processes. The splits are fixed:
-    the official val folder is the test split, three of the training cities the validation split. Nothing here is random:
-    the flips are drawn in training. A frame that cannot be used stops the work, since results on a part of the official
-    split compare with nothing. `on_progress(done, images)` is called after each image.
+    The splits are fixed: the official val folder is the test split, three of the training cities are the validation split.
+    Nothing here is random: the flips are drawn in training. A frame that cannot be used stops the work, since results on
+    a part of the official split cannot be compared with any others.
+
+    Args:
+        root: The folder that holds leftImg8bit and gtFine.
+        output: The store to make.
+        size: "full", "half" or "quarter" (256x512, as in the papers).
+        workers: Processes that read images; None: as many as save time.
+        on_progress: Called as `on_progress(done, images)` after each image.
+
+    Raises:
+        InputError: There are no images, or labels are missing.
+        DataError: A file is damaged or not the official one.
     """
-    check_place(out)
+    check_place(output)
     frames = find_frames(root)
     cities = _split_cities(frames)
     counts = {f"{split} cities": len(names) for split, names in cities.items()}
@@ -53,13 +64,13 @@ def preprocess_cityscapes(
         flips=FLIPS,
     )
     splits = {frame.sequence: frame.split for frame in frames}
-    with write_store(out, info, splits) as writer:
+    with write_store(output, info, splits) as writer:
         cropped = spread(partial(frame_crop, factor=FACTORS[size]), frames, workers, in_order=True)
         for done, (_, crop) in enumerate(cropped, 1):
             writer.add(crop)
             if on_progress is not None:
                 on_progress(done, len(frames))
-    return SourceReport(out, len(frames), counts, _notes(cities))
+    return SourceReport(output, len(frames), counts, _notes(cities))
 
 
 def frame_crop(frame: Frame, factor: int) -> Crop:
@@ -77,7 +88,7 @@ def _split_cities(frames: Sequence[Frame]) -> dict[str, list[str]]:
 
 
 def _notes(cities: Mapping[str, Sequence[str]]) -> list[str]:
-    """What is missing of the official set."""
+    """Notes on the parts of the official set that are missing."""
     lacking = [city for city in VALIDATION_CITIES if city not in cities["val"]]
     validation = f"Validation cities that are not there: {', '.join(lacking)}; the validation split is not the papers'."
     test = "There is no folder val with images: the test split is empty."

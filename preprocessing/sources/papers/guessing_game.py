@@ -14,28 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...store.store import Store
+from ...store.store import Store, pool_file
 
 # From a number of images and a generator to images [N, C, H, W], masks [N, R, H, W] and their probabilities [N, R].
-Dealer = Callable[[int, np.random.Generator], tuple[NDArray, NDArray[np.uint8], NDArray[np.float64]]]
+DrawExamples = Callable[[int, np.random.Generator], tuple[NDArray, NDArray[np.uint8], NDArray[np.float64]]]
 NAME = "mnist-guess"
 CATEGORIES = ("A", "B", "C", "D")
 DIGITS = np.array(((1, 2, 3, 4), (3, 4, 5, 6), (5, 6, 7, 8), (7, 8, 9, 0)))  # of each category, [4, 4]
-ODDS = np.array(((0.25, 0.25, 0.25, 0.25), (0.1, 0.4, 0.1, 0.4), (0.3, 0.5, 0.1, 0.1), (0.1, 0.1, 0.1, 0.7)))
+PROBABILITIES = np.array(((0.25, 0.25, 0.25, 0.25), (0.1, 0.4, 0.1, 0.4), (0.3, 0.5, 0.1, 0.1), (0.1, 0.1, 0.1, 0.7)))
 HALF = 127  # grey above which a pixel belongs to the digit
 
 
-def deal(
+def draw_examples(
     digits: NDArray[np.uint8], labels: NDArray[np.uint8], count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float64]]:
-    """Deal `count` images from `digits` [N, H, W] with their `labels` [N], all categories equally often on average.
+    """Draw `count` images from `digits` [N, H, W] with their `labels` [N], all categories equally often on average.
 
     Returns images [count, 1, 2H, 2W], the masks [count, 4, 2H, 2W] of the four possible answers (0 background, 1 digit)
     and the probabilities [count, 4] of these.
     """
     categories = rng.integers(len(CATEGORIES), size=count)
     images, masks = lay(digits[choose(labels, categories, rng)])
-    return images, masks, ODDS[categories]
+    return images, masks, PROBABILITIES[categories]
 
 
 def choose(labels: NDArray[np.uint8], categories: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -59,10 +59,13 @@ def lay(parts: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
     return images.reshape(count, 1, 2 * height, 2 * width), masks.reshape(count, 4, 2 * height, 2 * width)
 
 
-def dealer(store: Store) -> Dealer:
-    """The function that deals images of a store's game. Raises DataError for a game that this version does not know."""
-    if store.deal != NAME:
-        raise DataError(f"{store.path} deals its training images by {store.deal!r}, which this version does not know.")
-    with np.load(store.whole_bank, allow_pickle=False) as bank:
-        digits, labels = bank["digits"], bank["labels"]
-    return lambda count, rng: deal(digits, labels, count, rng)
+def example_drawer(store: Store) -> DrawExamples:
+    """The function that draws examples of a store's game. Raises DataError for a game that this version does not know."""
+    game = store.manifest.deal
+    if game != NAME:
+        raise DataError(
+            f"{store.path} draws its training images by the game {game!r}, which this version does not know."
+        )
+    with np.load(pool_file(store), allow_pickle=False) as pool:
+        digits, labels = pool["digits"], pool["labels"]
+    return lambda count, rng: draw_examples(digits, labels, count, rng)

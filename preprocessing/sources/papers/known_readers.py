@@ -1,8 +1,8 @@
-"""A made set of ambiguous lesions whose readers are draws from known distributions over whole masks.
+"""A synthetic set of ambiguous lesions whose readers are draws from known distributions over whole masks.
 
 Each image shows a bright core inside a faint ring, on noise. A reader draws nothing, the core, or core and ring; how
 often depends on the core's brightness, which is the visible cue. So a model of these readers can be checked against truth.
-The store holds a few readers' draws, as real data do, or the three masks themselves with their odds.
+The store holds a few readers' draws, as real data do, or the three masks themselves with their probabilities.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...store.intensity import Intensity
 from ...store.splits import split_patients
-from ...store.store import Intensity, Store
-from ...store.store_writer import Crop, StoreInfo, write_store
+from ...store.store import Store
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import write_store
 
 MODES = ("empty", "core", "whole")
 PROBABILITIES = {"faint": (0.6, 0.3, 0.1), "medium": (0.2, 0.2, 0.6), "bright": (0.0, 0.75, 0.25)}
@@ -47,7 +49,7 @@ class Lesion:
 def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int | None = 4, seed: int = 0) -> Store:
     """Make a store of `crops` images of `size` x `size` with `readers` independent readers each.
 
-    None instead of a number of readers: the masks of `MODES` with their known odds, in groups by cue.
+    None instead of a number of readers: the masks of `MODES` with their known probabilities, in groups by cue.
     """
     rng = np.random.default_rng(seed)
     patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
@@ -79,7 +81,7 @@ def _crop(lesion: Lesion, size: int, readers: int | None, patient: str, number: 
     return Crop(
         image=image[None].astype(np.float32),
         masks=modes if known else modes[rng.choice(len(MODES), readers, p=lesion.probabilities)],
-        odds=lesion.probabilities if known else None,
+        mask_probabilities=lesion.probabilities if known else None,
         patient=patient,
         case=f"case-{number:05d}",
         lesion="0",

@@ -68,7 +68,7 @@ def read_digits(folder: Path, part: Part) -> Digits | None:
 
 
 def hold_out(digits: Digits, share: float, rng: np.random.Generator) -> tuple[Digits, Digits]:
-    """Digits parted at random into the rest and the held out: a `share` of every one of the ten, one at least.
+    """Digits divided at random into the rest and the held out: a `share` of each of the ten, one at least.
 
     Both keep the order of the file. Raises `DataError` when a digit occurs only once.
     """

@@ -1,4 +1,4 @@
-"""The MNIST guessing game as a dataset store: dealt rows of each split, and the bank from which training deals more."""
+"""The MNIST guessing game as a dataset store: drawn rows of each split, and the pool from which training draws more."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, InputError, UsageError
-from ...store.store import BYTES
-from ...store.store_writer import Crop, StoreInfo, check_place, write_store
+from ...store.intensity import BYTES
+from ...store.store_crop import Crop, StoreInfo
+from ...store.store_writer import check_place, write_store
 from ..packed.crop_values import SourceReport
-from .guessing_game import CATEGORIES, DIGITS, NAME, ODDS, choose, lay
+from .guessing_game import CATEGORIES, DIGITS, NAME, PROBABILITIES, choose, lay
 from .mnist import Digits, hold_out, read_digits
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 6  # of MNIST's 60,000 training digits: 5,000 and 10,000
-TRAIN_ROWS = 1000  # to look at: training deals its own
+TRAIN_ROWS = 1000  # to look at: training draws its own
 ATTRIBUTION = "Digits: MNIST (LeCun, Cortes and Burges), from NIST's Special Databases 1 and 3. Game: Qiu and Lui 2020."
 TEST_NOTE = "There are no test digits (t10k-*): {count} of the training digits are held out in their place."
 
@@ -29,27 +30,40 @@ class Pools:
 
 def preprocess_mnist_guess(
     folder: Path,
-    out: Path,
+    output: Path,
     *,
     seed: int = 0,
     val: int = 1000,
     test: int = 1000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
-    """Make the dataset store `out` of the guessing game from the folder of MNIST's IDX files.
+    """Make a dataset store of the guessing game from MNIST's digits.
 
-    The store holds `val` and `test` dealt images and some of the training, each with its four possible answers and their
-    probabilities, and the training digits as its bank. Validation digits are held out of MNIST's training digits (one in
-    twelve of each, by `seed`); test digits are MNIST's own. `on_progress(done, images)` is called after each split.
+    The store holds drawn validation and test images and some training images, each with its four possible answers and their
+    probabilities, and the training digits as its pool. Validation digits are held out of MNIST's training digits, one in
+    twelve of each. Test digits are MNIST's own.
+
+    Args:
+        folder: The folder with MNIST's IDX files.
+        output: The store to make.
+        seed: Seed of the digits held out and of the images.
+        val: Number of validation images.
+        test: Number of test images.
+        on_progress: Called as `on_progress(done, images)` after each split.
+
+    Raises:
+        UsageError: `val` or `test` is below 1.
+        InputError: A file is missing.
+        DataError: A file is damaged, or the files do not belong together.
     """
-    check_place(out)
+    check_place(output)
     if val < 1 or test < 1:
-        raise UsageError(f"{val} validation and {test} test images were asked for: expected 1 or more of each.")
+        raise UsageError(f"{val} validation and {test} test images: expected 1 or more of each.")
     streams = np.random.default_rng(seed).spawn(4)
     pools = make_pools(folder, streams[0])
     sizes = {"train": TRAIN_ROWS, "val": val, "test": test}
     counts = {f"{split} digits": len(pools.by_split[split]) for split in sizes}
-    bank = pools.by_split["train"]
+    pool = pools.by_split["train"]
     info = StoreInfo(
         name=NAME,
         source="the MNIST guessing game: which of four digits is meant",
@@ -59,17 +73,17 @@ def preprocess_mnist_guess(
         counts=counts,
         attribution=ATTRIBUTION,
         group="category",
-        deal=NAME,
+        game=NAME,
     )
     splits = {_case(split, number): split for split, rows in sizes.items() for number in range(rows)}
-    with write_store(out, info, splits) as writer:
-        writer.put_bank(digits=bank.images, labels=bank.labels)
+    with write_store(output, info, splits) as writer:
+        writer.put_pool(digits=pool.images, labels=pool.labels)
         for (split, rows), rng in zip(sizes.items(), streams[1:], strict=True):
-            for crop in dealt(pools.by_split[split], split, rows, rng):
+            for crop in drawn(pools.by_split[split], split, rows, rng):
                 writer.add(crop)
             if on_progress is not None:
                 on_progress(len(writer.rows), len(splits))
-    return SourceReport(out, len(splits), counts, pools.notes)
+    return SourceReport(output, len(splits), counts, pools.notes)
 
 
 def make_pools(folder: Path, rng: np.random.Generator) -> Pools:
@@ -91,7 +105,7 @@ def make_pools(folder: Path, rng: np.random.Generator) -> Pools:
     return Pools({"train": rest, "val": val, "test": test})
 
 
-def dealt(digits: Digits, split: str, count: int, rng: np.random.Generator) -> Iterator[Crop]:
+def drawn(digits: Digits, split: str, count: int, rng: np.random.Generator) -> Iterator[Crop]:
     """Rows of a split: images of random categories, with the positions of their digits in their file.
 
     Each image counts as a patient of its own, since it resembles no other one more than the rest.
@@ -105,7 +119,7 @@ def dealt(digits: Digits, split: str, count: int, rng: np.random.Generator) -> I
             masks=masks[number],
             patient=_case(split, number),
             case=_case(split, number),
-            odds=ODDS[category],
+            mask_probabilities=PROBABILITIES[category],
             provenance={
                 "category": CATEGORIES[category],
                 "digits": ";".join(map(str, DIGITS[category])),

@@ -36,7 +36,7 @@ def test_what_is_fitted_is_stored_shown_and_used(ambiseg: Command, run: Path) ->
         "Credible sets",
     ):
         assert words in out
-    assert "patients is a fit on few" in err
+    assert "Note: the fit is on only" in err
     stored = json.loads((run / "calibration.json").read_text())
     check = json.loads((run / "calibration" / "check.json").read_text())
     assert {key: check["fitted"][key] for key in stored} == stored
@@ -70,10 +70,10 @@ def test_a_second_fit_starts_from_the_models_own_probabilities(ambiseg: Command,
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--check", "val"), 2, "says nothing when it is checked on 'val'"),
+        (("--check", "val"), 2, "so a check on 'val' shows nothing"),
         (("--check", "tset"), 3, "No split 'tset'"),
-        (("--limit", "0"), 2, "at least one case"),
-        (("--limit", "1"), 4, "two patients at least, came 1"),
+        (("--limit", "0"), 2, "--limit must be at least 1"),
+        (("--limit", "1"), 4, "at least two patients, got 1"),
         (("--samples", "0"), 2, "samples"),
         (("-d", "nowhere"), 3, "nowhere"),
     ],

@@ -81,7 +81,7 @@ def test_refusals_have_exit_codes(ambiseg, stored_run, runs, tmp_path):
     code, _, said = ambiseg("compare", runs[0], other, "-f", "ged16_v")
     assert (code, "differ in their data" in said) == (4, True)
     code, _, said = ambiseg("compare", runs[0])
-    assert (code, "needs two runs or more, came 1" in said) == (2, True)
+    assert (code, "needs two runs or more, got 1" in said) == (2, True)
     code, _, said = ambiseg("compare", *runs[:2], "-f", "ged")
     assert (code, "There is no figure 'ged'" in said) == (2, True)
     code, _, said = ambiseg("compare", *runs[:2], "--split", "val")

@@ -11,8 +11,10 @@ from ambiseg.commands.data import data
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.flips import Flip
-from ambiseg.preprocessing.store.store import BYTES, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import BYTES
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 
 def run(*arguments: object) -> Result:
@@ -49,28 +51,32 @@ def test_info_of_known_odds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     store = write_known_truth(Path("data/made"), crops=8, size=24, readers=None)
     facts = json.loads(run("info", "--json").stdout)
-    assert (facts["known_odds"], facts["readers"], facts["masks"]) == (True, 3, "3 masks with known odds a crop")
+    assert (facts["known_odds"], facts["readers"], facts["masks"]) == (
+        True,
+        3,
+        "3 masks of known probability per crop",
+    )
     assert facts["special"] == {"mode probabilities are reported by": "cue"}
     printed = run("info").stdout
-    assert "3 masks with known odds a crop" in printed
-    assert "Crops by masks that mark something" in printed
+    assert "3 masks of known probability per crop" in printed
+    assert "Crops by non-empty masks" in printed
     assert "- mode probabilities are reported by: cue" in (store.path / "README.md").read_text()
 
 
 def test_info_of_flips_and_class_probabilities(tmp_path: Path) -> None:
     names = ("sky", "road", "road 2")
-    info = StoreInfo("scenes", "made", BYTES, names, flips=(Flip(1, 2, 0.25),), scored=("road", "road 2"), deal="game")
+    info = StoreInfo("scenes", "made", BYTES, names, flips=(Flip(1, 2, 0.25),), scored=("road", "road 2"), game="game")
     image, mask = np.zeros((1, 6, 5), np.uint8), np.ones((1, 6, 5), np.uint8)
     with write_store(tmp_path / "scenes", info, {"a": "train"}) as writer:
-        writer.add(Crop(image, mask, "a", "one", probabilities=np.full((3, 6, 5), 1 / 3)))
-        writer.put_bank(part=image)
+        writer.add(Crop(image, mask, "a", "one", class_probabilities=np.full((3, 6, 5), 1 / 3)))
+        writer.put_pool(part=image)
     facts = json.loads(run("info", tmp_path / "scenes", "--json").stdout)
-    assert facts["masks"] == "1 label map a crop, of which 1 flip make 2 masks with known odds"
+    assert facts["masks"] == "1 label map per crop, from which 1 flip make 2 masks of known probability"
     assert facts["special"] == {
         "flips, with their probabilities": "road to road 2 0.25",
         "scored classes": "road, road 2",
         "class probabilities of another segmenter": "with every crop",
-        "training images are dealt anew": "game",
+        "training images are drawn anew": "game",
     }
     assert "all files are as written" in run("verify", tmp_path / "scenes").stdout.replace("\n", " ")
 
@@ -84,7 +90,7 @@ def test_verify_finds_damage(store: Store) -> None:
     (store.path / "index.csv").unlink()
     failed = run("verify").exception
     assert isinstance(failed, DataError)
-    assert "is damaged, files missing or changed: index.csv, masks_000.npy; make the dataset again" in str(failed)
+    assert "is damaged; files are missing or changed: index.csv, masks_000.npy. Make the dataset again" in str(failed)
 
 
 def test_export_draws(store: Store) -> None:

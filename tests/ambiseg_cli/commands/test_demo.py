@@ -60,5 +60,5 @@ def test_a_folder_of_something_else_is_left_alone(ambiseg: Ambiseg, tmp_path: Pa
     (tmp_path / "mine").mkdir()
     code, _, err = ambiseg("demo", "-o", tmp_path / "mine")
     assert code == 2
-    assert "exists and is no earlier demo" in err
+    assert "exists and is not an earlier demo" in err
     assert not list((tmp_path / "mine").iterdir())

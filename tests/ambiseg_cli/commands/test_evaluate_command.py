@@ -18,8 +18,10 @@ from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
-from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -90,7 +92,7 @@ def test_few_samples_have_no_figures_of_more(run):
     printed = invoke(run, "--no-report", "--samples", 50).stdout
     assert "GED50, unbiased" in printed
     assert "GED100" not in printed
-    with pytest.raises(UsageError, match="at least 16 samples an image, came 15"):
+    with pytest.raises(UsageError, match="at least 16 draws per image"):
         invoke(run, "--samples", 15)
 
 
@@ -116,7 +118,7 @@ def blobs_with_odds(path, masks, group=None, size=32):
             for number in range(masks):
                 stack[number, : number + 1] = 1
             image = np.zeros((1, size, size), np.int16)
-            writer.add(Crop(image, stack, patient, f"case-{patient}", odds=np.full(masks, 1 / masks)))
+            writer.add(Crop(image, stack, patient, f"case-{patient}", mask_probabilities=np.full(masks, 1 / masks)))
 
 
 def test_known_modes_are_a_table_with_the_truth_beside_the_model(run, tmp_path):

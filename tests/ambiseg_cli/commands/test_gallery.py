@@ -63,7 +63,7 @@ def test_the_command_writes_a_picture(ambiseg: Invoke, run: Path, known_truth: S
     assert written[:8] == b"\x89PNG\r\n\x1a\n"
     code, _, err = ambiseg("gallery", run)
     assert code == 2
-    assert "exists already: choose another file with -o, or replace it with --overwrite" in err
+    assert "already exists: choose another --output, or replace it with --overwrite" in err
     assert ambiseg("gallery", run, "--images", 3, "--atoms", 40, "--overwrite")[0] == 0
     assert (run / "gallery.png").read_bytes() == written
     other = tmp_path / "pictures" / "test.png"
@@ -98,7 +98,7 @@ def test_improbable_cells_are_blank(tmp_path: Path) -> None:
         (("--split", "dev"), 3, "No split 'dev'"),
         (("--images", 0), 2, "at least one"),
         (("--atoms", 0), 2, "at least one"),
-        (("-o", "folder/"), 2, "exists already"),
+        (("-o", "folder/"), 2, "already exists"),
     ],
 )
 def test_bad_arguments(

@@ -28,7 +28,7 @@ def test_a_model_goes_from_here_to_there(ambiseg: Command, made_run: MadeRun, pl
     code, _, err = ambiseg("model", "export", run, "--name", "mine", "--author", "A", "--author", "B", "--version", "2")
     assert code == 0
     assert "Written: mine-2.zip" in err
-    assert "no licence was stated" in err
+    assert "no licence was given" in err
     code, _, err = ambiseg("model", "install", "mine-2.zip")
     assert code == 0
     assert "ambiseg predict SCAN --model mine" in err
@@ -82,7 +82,7 @@ def test_onnx_from_a_run_and_from_an_installed_model(ambiseg: Command, made_run:
     (logits,) = session.run(None, {"image": np.zeros((1, 1, 24, 24), np.float32), **noise})
     np.testing.assert_array_equal(logits[:, 0], logits[:, 1])
     code, _, err = ambiseg("model", "onnx", run, "-o", "shared.onnx")
-    assert (code, "shared.onnx exists already" in err) == (2, True)
+    assert (code, "shared.onnx already exists" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

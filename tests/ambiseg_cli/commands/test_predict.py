@@ -175,7 +175,7 @@ def test_lesions_that_share_voxels_are_told(ambiseg: Command) -> None:
     assert code == 0
     assert [lesion["overlaps"] for lesion in json.loads(out)["lesions"]] == [[2], [1], []]
     code, out, err = ambiseg("predict", "scan.nii.gz", *POINT, "--at", "5,-3,12", *far, "--draws", "20")
-    assert "lesion 1 overlaps lesion 2: perhaps they are one" in " ".join(err.split())
+    assert "lesion 1 overlaps lesion 2: they may be one" in " ".join(err.split())
 
 
 def test_voxels_count_in_the_files_own_order(ambiseg: Command) -> None:
@@ -213,7 +213,7 @@ def test_a_scan_that_is_no_ct_gets_a_warning(ambiseg: Command) -> None:
     code, _, err = ambiseg("predict", "scan.nii.gz", *POINT, "--draws", "10", "-o", "out")
     assert code == 0
     assert "Warning:" in err
-    assert "is it a CT in HU?" in " ".join(err.split())
+    assert "Is it a CT in HU?" in " ".join(err.split())
     assert len(json.loads(Path("out/hypotheses.json").read_text())["warnings"]) == 1
 
 
@@ -233,7 +233,7 @@ def test_a_former_prediction_is_replaced_but_nothing_else(ambiseg: Command) -> N
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("precious")
     code, _, err = ambiseg(*run[:-1], "mine", "--overwrite")
-    assert (code, "is no former prediction" in " ".join(err.split())) == (2, True)
+    assert (code, "is not an earlier prediction" in " ".join(err.split())) == (2, True)
     assert Path("mine/thesis.txt").exists()
 
 
@@ -269,11 +269,11 @@ def damaged() -> list[str]:
         (
             lambda: ["predict", save("scan.nii", phantom()), "--at", "400,0,0"],
             3,
-            "outside the scan, which reaches from x",
+            "outside the scan, which extends over x",
         ),
-        (lambda: ["predict", save("scan.nii", phantom()), "--at", "4;0"], 2, "expected three numbers X,Y,Z"),
+        (lambda: ["predict", save("scan.nii", phantom()), "--at", "4;0"], 2, "expected three finite numbers X,Y,Z"),
         (lambda: ["predict", save("scan.nii", phantom()), "--points", "p.csv"], 3, "No file p.csv"),
-        (lambda: ["predict", save("scan.nii", phantom()), "--device", "tpu", *POINT], 2, "No device 'tpu'"),
+        (lambda: ["predict", save("scan.nii", phantom()), "--device", "tpu", *POINT], 2, "Unknown --device 'tpu'"),
         (lambda: ["predict", save("scan.nii", phantom()), "--top", "0", *POINT], 2, "--top"),
         (volumes, 4, "holds several volumes (4 x 4 x 4 x 2)"),
         (sheared, 4, "is sheared by"),

@@ -161,8 +161,8 @@ def test_what_is_missing_is_told_at_the_end(ambiseg: Command, monkeypatch: pytes
     code, out, err = ambiseg("predict", "scan.nii.gz", "--at", POINT, "--draws", "16", "-o", "out", "--json")
     said = " ".join(err.split())
     assert code == 5
-    assert "report.html could not be made: TypeError, a fault in ambiseg" in said
-    assert "out lacks what the warnings above name; all masks, maps and numbers are in it" in said
+    assert "report.html could not be made: TypeError, a bug in ambiseg" in said
+    assert "out lacks what the warnings above name; all masks, maps and numbers are there" in said
     assert json.loads(out) == json.loads(Path("out/hypotheses.json").read_text())
     assert Path("out/hyp_01.nii.gz").is_file()
 

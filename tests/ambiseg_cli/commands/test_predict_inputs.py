@@ -230,7 +230,7 @@ def test_a_batch_of_twenty_in_which_six_are_broken(ambiseg: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}
     nib.save(nib.Nifti1Image(lesion(), AFFINE), "scans/words.nii")
     code, _, err = ambiseg(*arguments)
-    assert (code, "1 scan predicted, 14 were done before" in " ".join(err.split())) == (5, True)
+    assert (code, "1 scan predicted, 14 predicted earlier" in " ".join(err.split())) == (5, True)
     assert before.items() <= {path: path.stat().st_mtime_ns for path in Path("out").glob("*/run.json")}.items()
 
 
@@ -244,7 +244,7 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     assert code == 0
     assert "1 scan with nothing to predict" in err
     assert json.loads(printed)["done"] == ["one"]
-    assert "none of them named as this one" in json.loads(printed)["nothing"]["two"]
+    assert "but none for this one" in json.loads(printed)["nothing"]["two"]
     assert not Path("out/failures.csv").exists()
     Path("points.csv").write_text("scan,x,y,z\nother,4,-3,12\n")
     code, _, err = ambiseg(*arguments, "out2")
@@ -255,11 +255,11 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     ("arguments", "code", "message"),
     [
         (["empty"], 3, "holds no scan"),
-        (["scan.nii", "--format", "dicom-seg"], 2, "it is no DICOM"),
+        (["scan.nii", "--format", "dicom-seg"], 2, "the scan is not DICOM"),
         (["scan.nii", "--format", "pdf"], 2, "pdf"),
         (["scan.nii", "--series", "2"], 2, "--series"),
         (["scan.nii", "--lung-mask", "scan.nii"], 2, "--lung-mask says where to search, but places are given too"),
-        (["scans", "--roi", "scan.nii"], 2, "--at and --roi can be said of one scan only"),
+        (["scans", "--roi", "scan.nii"], 2, "--at and --roi can only be given for a single scan"),
         (["page.hdr"], 3, "is one of a pair"),
         (["scan.txt"], 3, "is no scan"),
     ],

@@ -16,8 +16,7 @@ from rich.text import Text
 
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.terminal import console as printed
-from ambiseg.terminal.console import Labels, PlainConsole, emit_json, progress, visible
-from ambiseg.terminal.failure_table import failures_table
+from ambiseg.terminal.console import Labels, PlainConsole, emit_json, failures_table, progress, visible
 
 NAMES = (
     "\x1b]0;x\x07",

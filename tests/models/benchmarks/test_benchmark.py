@@ -15,12 +15,12 @@ from ambiseg.models.benchmarks.cost.timing import training_seconds
 from ambiseg.models.benchmarks.trials.entries import ENTRIES, Entry, choose_entries
 from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results, write_results
-from ambiseg.models.metrics.floor import floor
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.training.loop import Observer, Progress
 from ambiseg.preprocessing.errors import PartialError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import PROBABILITIES
 from ambiseg.preprocessing.store.store import Store
+from tests.models.metrics.ged_floor import floor
 
 CPU = torch.device("cpu")
 SMALL = {"widths": [4, 6], "convs": 1}
@@ -113,13 +113,13 @@ def test_a_stopped_benchmark_goes_on_to_the_same_weights(
 
 def test_one_table_has_one_budget(done: tuple[Path, list[Result], Store]) -> None:
     folder, _, _ = done
-    with pytest.raises(UsageError, match="begun with other settings \\(steps 50, asked for is 51\\)"):
+    with pytest.raises(UsageError, match="begun with other settings \\(steps 50, expected 51\\)"):
         plan(folder, TWO, steps=51, size=24)
     with pytest.raises(UsageError, match="begun with other settings"):
         plan(folder, [replace(TWO[1], options=SMALL | {"beta": 2.0})], steps=STEPS, size=24)
     with pytest.raises(UsageError, match="begun with other settings"):  # of runs that are not planned this time
         plan(folder, [Entry("dropout", "dropout")], steps=51, size=24)
-    with pytest.raises(UsageError, match="holds 40 crops of 24 pixels, asked for are 50 of 24"):
+    with pytest.raises(UsageError, match="holds 40 crops of 24 pixels, expected 50 of 24"):
         known_truth_store(folder, crops=50, size=24)
 
 

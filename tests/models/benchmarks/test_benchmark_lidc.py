@@ -135,11 +135,11 @@ def test_a_failed_entry_is_listed_and_the_rest_goes_on(known_truth: Store, tmp_p
     planned = trials(tmp_path, known_truth, (wild, TWO[0]))
     seen = []
     found = run_benchmark(planned, Work(known_truth, CPU, limit=6), test=True)
-    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is no finite number"):
+    with pytest.raises(PartialError, match="1 of 2 entries failed: probunet-seed0: The loss is not a finite number"):
         seen.extend((trial.entry.name, split) for trial, split in found)
     assert seen == [("mheads-gate", "val"), ("mheads-gate", "test")]
     page = write_results(tmp_path, limit=6)
-    assert "- `probunet-seed0` failed: The loss is no finite number" in page
+    assert "- `probunet-seed0` failed: The loss is not a finite number" in page
     assert [row["entry"] for row in rows(tmp_path / "results.csv")] == ["mheads-gate"]
 
 
@@ -158,18 +158,20 @@ def test_one_folder_has_one_budget_and_one_data_set(
     finished: tuple[Path, Parts], known_truth: Store, tmp_path: Path
 ) -> None:
     folder, _ = finished
-    with pytest.raises(UsageError, match="begun with other settings \\(steps 30, asked for is 31\\)"):
+    with pytest.raises(UsageError, match="begun with other settings \\(steps 30, expected 31\\)"):
         trials(folder, known_truth, steps=31)
     dropout = (Entry("dropout", "dropout"),)
     for other, words in (
-        ("batch=5", "batch 4, asked for is 5"),
-        ("options.convs=2", "options.convs 1, asked for is 2"),
+        ("batch=5", "batch 4, expected 5"),
+        ("options.convs=2", "options.convs 1, expected 2"),
     ):
         with pytest.raises(UsageError, match=f"begun with other settings \\({words}\\)"):
             trials(folder, known_truth, dropout, settings=[*SMALL, other])
     assert len(trials(folder, known_truth, dropout)) == 1  # one more entry is welcome
     other = write_known_truth(tmp_path / "store", crops=30, size=16, seed=5)
-    with pytest.raises(InputError, match=r"was trained on other data \(known-truth, .* choose another folder with -o"):
+    with pytest.raises(
+        InputError, match=r"was trained on other data \(known-truth, .* choose another folder as `output`"
+    ):
         trials(folder, other)
     with pytest.raises(UsageError, match=r"data\.crop is 64 pixels, but the stored crops are"):
         plan(tmp_path, TWO, known_truth, "small")

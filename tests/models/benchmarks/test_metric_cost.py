@@ -25,7 +25,7 @@ def test_without_the_double_loop_there_is_no_ratio() -> None:
 
 
 def test_nothing_to_time_is_told() -> None:
-    with pytest.raises(UsageError, match="Expected an image, a reader"):
+    with pytest.raises(UsageError, match="must be at least 1"):
         metric_cost(0, 16, 4, 16, device=CPU)
 
 

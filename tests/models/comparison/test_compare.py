@@ -111,7 +111,7 @@ def test_pairs(stored_run):
     [
         ("ged16", "There is no figure 'ged16': did you mean ged16_"),
         ("zzz", "There is no figure 'zzz': did you mean ged16_v or ged16_u or hm_iou16"),
-        ("hypothesis_ece", "hypothesis_ece is a figure of the whole split, which no case has"),
+        ("hypothesis_ece", "hypothesis_ece is a figure of the whole split, which no single case has"),
     ],
 )
 def test_unknown_and_pooled_figures(compared, figure, message):
@@ -132,7 +132,7 @@ def test_an_older_evaluation_lacks_a_figure(compared):
         ({"crop": [64, 64]}, r"evaluated crop \(pixels\), \[32, 32\] and \[64, 64\]"),
         ({"spacing_mm": 0.7}, r"pixel spacing \(mm\), 0.5 and 0.7"),
         ({"scored": ["lesion"]}, r"scored classes, None and \['lesion'\]"),
-        ({"known_odds": True}, "knowledge of the masks' odds, False and True"),
+        ({"known_odds": True}, "knowledge of the masks' probabilities, False and True"),
         ({"estimators": {"ged*_v": "another"}}, 'estimator of ged\\*_v, "squared GED, V-statistic" and "another"'),
         ({"estimators": {}}, 'estimator of ged\\*_v, "squared GED, V-statistic" and none'),
     ],
@@ -145,7 +145,7 @@ def test_what_differs_is_named(compared, about, message):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"ged16_v": EIGHT[:7]}, "number of cases, 8 and 7: evaluate both with the same --limit"),
+        ({"ged16_v": EIGHT[:7]}, "number of cases, 8 and 7: evaluate both with the same `limit`"),
         ({"ged16_v": EIGHT, "patients": ["q"] * 8}, "patient of row 0, p0 and q"),
     ],
 )
@@ -165,11 +165,11 @@ def test_other_rows_are_refused(compared, stored_run):
 def test_samples_matter_to_the_figures_of_all_samples(compared, stored_run):
     found = compared(about={"samples": 50})
     assert any(
-        "numbers of samples differ, which the figures here do not depend on: 100, 50." in note for note in found.notes
+        "numbers of samples differ, but these figures do not depend on them: 100, 50." in note for note in found.notes
     )
     runs = [stored_run(name, top_dice=EIGHT, about={"samples": n}) for name, n in (("a", 16), ("b", 100))]
     with pytest.raises(
-        DataError, match="number of samples, 16 and 100: evaluate both with the same --samples, or leave top"
+        DataError, match="number of samples, 16 and 100: evaluate both with the same `samples`, or leave out top"
     ):
         compare(read_evaluations(runs, "test"), ["top_dice"])
 
@@ -179,7 +179,7 @@ def test_exact_weights_and_draws_share_only_unbiased_figures(stored_run):
     runs = [stored_run(name, **figures, about={"weights": name}) for name in ("draws", "exact")]
     evaluations = read_evaluations(runs, "test")
     assert len(compare(evaluations, ["ged_u", "ged16_v"]).differences) == 2
-    with pytest.raises(DataError, match="weights, draws and exact: ged_v depends on it, take ged_u or overlap"):
+    with pytest.raises(DataError, match="weights, draws and exact: ged_v depends on them, choose ged_u or overlap"):
         compare(evaluations, ["ged_v"])
 
 

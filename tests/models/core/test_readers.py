@@ -4,7 +4,8 @@ import torch
 
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.core.readers import chosen_masks, likely_modes, present_readers
-from ambiseg.preprocessing.store.store import IGNORE, Flip
+from ambiseg.preprocessing.store.flips import Flip
+from ambiseg.preprocessing.store.store import IGNORE
 
 
 def test_readers_are_drawn_among_those_present_without_repetition() -> None:

@@ -93,7 +93,7 @@ def test_cases_of_different_length_stand_side_by_side() -> None:
 
 
 def test_one_patient_is_not_enough() -> None:
-    with pytest.raises(DataError, match="two patients at least, came 1"):
+    with pytest.raises(DataError, match="at least two patients, got 1"):
         choose(made_cases(4)[0], ["p"] * 4)
 
 
@@ -130,7 +130,7 @@ def test_a_model_is_fitted_on_val_alone(known_truth: Store, threshold_model) -> 
     assert (fit.cases, fit.patients) == (len(found), len(set(patients)))
     assert (fit.calibration.split, fit.calibration.data_hash) == ("val", known_truth.content_hash)
     for split in ("val", "all"):
-        with pytest.raises(UsageError, match="fitted on 'val' and says nothing when it is checked on"):
+        with pytest.raises(UsageError, match="fitted on 'val', so a check on"):
             check_split(known_truth, split)
     with pytest.raises(InputError, match="No split 'tset'"):
         check_split(known_truth, "tset")

@@ -17,16 +17,17 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
-from ambiseg.models.metrics.floor import floor
-from ambiseg.models.metrics.pixel_reliability import pixel_reliability
-from ambiseg.models.metrics.reliability import together
+from ambiseg.models.metrics.reliability import pixel_reliability, together
 from ambiseg.models.runs.run_record import DataRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
-from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from tests.models.metrics.ged_floor import floor
 
 CASES, READERS, SIZE = 240, 4, 12
 POPULATION = np.array([0.3, 0.4, 0.3])  # empty, small, large
@@ -117,7 +118,9 @@ def write_modes(path, *, size=SIZE, cases=40, **info):
             odds = SURE if row % 4 == 0 else POPULATION
             provenance = {"cue": "sure" if row % 4 == 0 else "unsure"}
             image = np.full((1, SIZE, SIZE), row, np.int16)
-            writer.add(Crop(image, population_masks(), patient, f"c{row}", odds=odds, provenance=provenance))
+            writer.add(
+                Crop(image, population_masks(), patient, f"c{row}", mask_probabilities=odds, provenance=provenance)
+            )
     return Store.open(path)
 
 
@@ -130,7 +133,9 @@ def modes(tmp_path_factory):
 
 
 def truth_oracle(store, **options):
-    return Oracle(store, lambda row: (store.masks(np.array([row]))[0], store.odds(np.array([row]))[0]), **options)
+    return Oracle(
+        store, lambda row: (store.masks(np.array([row]))[0], store.truth.probabilities(np.array([row]))[0]), **options
+    )
 
 
 def standard_error(evaluation, name):
@@ -232,7 +237,9 @@ def test_pixels_stated_without_draws_have_figures_of_their_own(modes):
     """A model that draws but one mask, and states each pixel's true probability beside it: F of a collapsed `refine`."""
 
     def true_shares(row):
-        return np.tensordot(modes.odds(np.array([row]))[0], modes.masks(np.array([row]))[0].astype(float), 1)
+        return np.tensordot(
+            modes.truth.probabilities(np.array([row]))[0], modes.masks(np.array([row]))[0].astype(float), 1
+        )
 
     collapsed = Oracle(modes, lambda row: (population_masks(), np.array([0.0, 1.0, 0.0])), stated=true_shares)
     found = evaluate(collapsed, modes, "test", samples=16)
@@ -410,7 +417,7 @@ def test_probabilities_of_another_segmenter_reach_the_model(tmp_path):
     with write_store(tmp_path / "data", StoreInfo("p", "test", HOUNSFIELD), {"p": "test"}) as writer:
         for row in range(2):
             image = np.full((1, SIZE, SIZE), row, np.int16)
-            writer.add(Crop(image, population_masks(), "p", f"c{row}", probabilities=given[row]))
+            writer.add(Crop(image, population_masks(), "p", f"c{row}", class_probabilities=given[row]))
     black_box = Store.open(tmp_path / "data")
     oracle = population_oracle(black_box, crop=6)
     evaluate(oracle, black_box, "test")
@@ -512,9 +519,9 @@ def test_bad_requests_are_told(store):
         evaluate(oracle, store, "val")
     with pytest.raises(InputError, match="No split 'dev'"):
         evaluate(oracle, store, "dev")
-    with pytest.raises(UsageError, match="at least 16 samples an image, came 1"):
+    with pytest.raises(UsageError, match="at least 16 draws per image, got `samples` 1"):
         evaluate(oracle, store, "test", samples=1)
-    with pytest.raises(UsageError, match="at least one case, came 0"):
+    with pytest.raises(UsageError, match="`limit` must be at least 1, got 0"):
         evaluate(oracle, store, "test", limit=0)
 
 
@@ -562,6 +569,6 @@ def test_a_runs_own_data_must_be_unchanged(tmp_path):
         data_for(record)
     assert len(data_for(record, tmp_path / "data")) == 6
     (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"no longer at .*: say with --data where it is"):
+    with pytest.raises(InputError, match=r"no longer at .*: give its place as `data`"):
         data_for(record)
     assert len(data_for(record, tmp_path / "moved")) == 6

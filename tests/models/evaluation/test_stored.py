@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ambiseg.models.evaluation.about import estimators
 from ambiseg.models.evaluation.stored import read_evaluation, read_evaluations
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
@@ -29,7 +30,7 @@ def test_runs_of_one_name_are_called_by_their_folders(stored_run, tmp_path):
 
 
 def test_one_run_is_no_comparison(run):
-    with pytest.raises(UsageError, match=r"needs two runs or more, came 1\."):
+    with pytest.raises(UsageError, match=r"needs two runs or more, got 1\."):
         read_evaluations([run], "test")
     with pytest.raises(UsageError, match="evaluation-test is given twice"):
         read_evaluations([run, run / "evaluation-test"], "test")
@@ -43,7 +44,7 @@ def test_no_folder(tmp_path):
 def test_a_run_that_was_not_evaluated_says_how(run):
     (run / "run.json").write_text("{}")
     with pytest.raises(
-        InputError, match=r"not been evaluated on the split 'val': run `ambiseg evaluate .*one --split val`"
+        InputError, match=r"not been evaluated on 'val': run `ambiseg evaluate .*one` first, with 'val' as `split`"
     ):
         read_evaluation(run, "val")
 
@@ -101,3 +102,11 @@ def test_damaged_cases(run, text, message):
 def test_about_is_the_summary(run):
     found = read_evaluation(run, "test")
     assert found.about.model_dump(mode="json") == json.loads((run / "evaluation-test" / "summary.json").read_text())
+
+
+def test_estimators_of_version_0_1_0_are_in_todays_words(stored_run):
+    earlier = " ".join(("of so many", "draws", "an image; of exact weights resampled"))
+    run = stored_run("one", ged16_v=[0.5])
+    file = run / "evaluation-test" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"estimators": {"*16, *50, *100": earlier}}))
+    assert read_evaluation(run, "test").about.estimators == {"*16, *50, *100": estimators(False)["*16, *50, *100"]}

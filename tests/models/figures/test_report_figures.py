@@ -65,7 +65,7 @@ def test_nothing_defined_is_said(made):
     assert "not defined in any case" in texts(
         draw_distributions({"one": Spread(np.array([NAN]), UNDEFINED)}, "", "", "")
     )
-    assert "not defined: a single reader a case" in texts(draw_diversity(made(defined=False)))
+    assert "not defined: a single reader per case" in texts(draw_diversity(made(defined=False)))
 
 
 def test_diversities_are_without_self_pairs(made):

@@ -8,12 +8,14 @@ import pytest
 
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.metrics.distances import ged
-from ambiseg.models.metrics.floor import floor
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.flips import Flip
-from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import BYTES
+from ambiseg.preprocessing.store.store import IGNORE, Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
+from tests.models.metrics.ged_floor import floor
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def store(tmp_path_factory):
 def test_an_oracle_that_draws_from_the_truth_reaches_the_floor(store):
     rng = np.random.default_rng(0)
     rows, v, u = np.arange(len(store)), [], []
-    masks, odds = store.masks(rows), store.odds(rows)
+    masks, odds = store.masks(rows), store.truth.probabilities(rows)
     for _ in range(25):
         for row in rows:
             drawn = masks[row][rng.choice(3, 16, p=odds[row])]

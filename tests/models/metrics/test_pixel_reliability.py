@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.pixel_reliability import pixel_reliability
+from ambiseg.models.metrics.reliability import pixel_reliability
 from ambiseg.preprocessing.store.store import IGNORE
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from ambiseg.models.metrics.matching import hm_iou
-from ambiseg.models.metrics.transport import ot_iou
+from ambiseg.models.metrics.matching import hm_iou, ot_iou
 
 
 def test_weights_are_parted_among_readers_by_hand():

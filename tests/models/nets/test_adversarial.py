@@ -7,9 +7,15 @@ import torch
 from torch import nn
 
 from ambiseg.models.core.randomness import generator_for, normal
-from ambiseg.models.nets.adversarial import FLOOR, calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ambiseg.models.nets.adversarial import (
+    FLOOR,
+    Discriminator,
+    calibration_loss,
+    fooling_loss,
+    gradient_penalty,
+    telling_loss,
+)
 from ambiseg.models.nets.at_rest import evaluating, frozen
-from ambiseg.models.nets.discriminator import Discriminator
 
 SCORES = torch.tensor([-2.0, 0.5, 3.0])
 

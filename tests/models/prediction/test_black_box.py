@@ -128,7 +128,7 @@ def test_probabilities_are_resampled_like_the_image(refiner: Make) -> None:
 
 def test_a_model_wants_probabilities_or_does_not(refiner: Make, threshold_model: Make) -> None:
     volume = scan()
-    with pytest.raises(UsageError, match="refine-001 refines another segmenter's class probabilities, and none were"):
+    with pytest.raises(UsageError, match="refine-001 refines another segmenter's class probabilities, but none were"):
         predict_volume(refiner(), volume, [at_point(volume, CENTRE)])
     with pytest.raises(UsageError, match="threshold-001 was trained without another segmenter's class probabilities"):
         predict_volume(threshold_model(), volume, [at_point(volume, CENTRE)], probabilities=chances())
@@ -179,7 +179,7 @@ def test_from_an_npz_to_hypotheses_of_several_classes(ambiseg: Command, folder: 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "refines another segmenter's class probabilities, and none were given: give them with --probabilities"),
+        ((), 2, "refines another segmenter's class probabilities, but none were given: give --probabilities"),
         (("--probabilities", "gone.npz"), 3, "No file gone.npz"),
         (("--probabilities", "scan.nii.gz"), 4, "holds the probabilities of 1 classes: expected 4"),
         (("--probabilities", "two.npz"), 4, "two.npz holds the probabilities of 2 classes: expected 4"),
@@ -200,4 +200,4 @@ def test_a_model_that_reads_none_is_given_some(
 ) -> None:
     monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: threshold_model())
     code, _, err = ambiseg("predict", "scan.nii.gz", "--probabilities", "scan.npz", *AT)
-    assert (code, "leave --probabilities out" in " ".join(err.split())) == (2, True)
+    assert (code, "leave out --probabilities" in " ".join(err.split())) == (2, True)

@@ -10,7 +10,7 @@ from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesio
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD
+from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
 from ambiseg.preprocessing.volumes.resample import PlaneGrid
 from ambiseg.preprocessing.volumes.volume import Volume
 
@@ -159,7 +159,7 @@ def test_seeds_change_the_draws_and_nothing_else_does(threshold_model: Make) -> 
 
 def test_a_model_of_several_channels_is_refused(threshold_model: Make) -> None:
     volume = phantom()
-    with pytest.raises(UsageError, match="reads 3 channels, a scan has one"):
+    with pytest.raises(UsageError, match="reads 3 channels, but a scan has one"):
         predict_volume(threshold_model(channels=3), volume, [at_point(volume, CENTRE)])
 
 

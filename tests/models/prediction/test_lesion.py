@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.lesion import at_point, centre, is_crop, roi_lesions
-from ambiseg.models.prediction.lesion_points import parse_point, read_points
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.models.prediction.lesion_points import read_points
+from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.volumes.volume import Volume
 
 AFFINE = np.array([[-0.5, 0, 0, 50.0], [0, -0.5, 0, 60], [0, 0, 2, -30], [0, 0, 0, 1]])
@@ -16,25 +16,19 @@ SCAN = Volume(np.zeros((30, 200, 160), np.int16), AFFINE)
 
 def test_a_point_outside_names_the_scans_extent() -> None:
     assert at_point(SCAN, (50.2, 60.2, -30.9)).centre_mm == (50.2, 60.2, -30.9)
-    with pytest.raises(InputError, match=r"x -29.8 to 50.2, y -39.8 to 60.2, z -31.0 to 29.0 \(mm in RAS\).*--voxel"):
+    with pytest.raises(InputError, match=r"x -29.8 to 50.2, y -39.8 to 60.2, z -31.0 to 29.0 \(mm, RAS\).*`voxel`"):
         at_point(SCAN, (50.3, 0, 0))
-
-
-@pytest.mark.parametrize("text", ["1,2", "1,2,x", "1 2 3", "1,2,3,4", "nan,1,2", ""])
-def test_points_need_three_numbers(text: str) -> None:
-    with pytest.raises(UsageError, match="expected three"):
-        parse_point(text)
 
 
 def test_points_in_a_table(tmp_path: Path) -> None:
     table = tmp_path / "points.csv"
     table.write_text("\ufeffname, x, y, z\nupper, 1, -2.5, 3\n, 4, 5, 6\n", encoding="utf-8")
     assert read_points(table, ["scan"]) == [((1, -2.5, 3), "upper"), ((4, 5, 6), "")]
-    with pytest.raises(InputError, match="does not say of which scan its points are: add a column scan"):
+    with pytest.raises(InputError, match="does not say which scan its points belong to: add a column scan"):
         read_points(table, ["scan"], of_many=True)
     table.write_text("scan,x,y,z\none,1,2,3\ntwo,4,5,6\n")
     assert read_points(table, ["two", "1.2.3"]) == [((4, 5, 6), "")]
-    with pytest.raises(InputError, match=r"points of 2 scans, none of them named as this one: .* the column scan"):
+    with pytest.raises(InputError, match=r"points for 2 scans, but none for this one: .* the column scan"):
         read_points(table, ["three"])
 
 
@@ -43,11 +37,11 @@ def test_luna_tables_are_lps_and_hold_many_series(tmp_path: Path) -> None:
     head = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
     table.write_text(head + "1.2.3,-128.7,-175.3,-298.4,5.65\n1.2.4,10,20,30,4\n")
     assert read_points(table, ["scan", "1.2.3"]) == [((128.7, 175.3, -298.4), "")]
-    with pytest.raises(InputError, match="points of 2 scans, none of them named as this one"):
+    with pytest.raises(InputError, match="points for 2 scans, but none for this one"):
         read_points(table, ["scan"])
     table.write_text(head + "1.2.4,10,20,30,4\n")
     assert read_points(table, ["scan"]) == [((-10, -20, 30), "")]
-    with pytest.raises(InputError, match="points of 1 scan, none of them"):
+    with pytest.raises(InputError, match="points for 1 scan, but none"):
         read_points(table, ["scan"], of_many=True)
     with pytest.raises(DataError, match="has the columns"):
         read_points(table, ["scan"], voxels=True)
@@ -60,7 +54,7 @@ def test_luna_tables_are_lps_and_hold_many_series(tmp_path: Path) -> None:
         ("x,y,z,label\n1,2,3,4\n", DataError, "has the columns label, x, y, z"),
         ("x,y,z\n1,2,\n", DataError, "line 2, column 'z': expected a number"),
         ("x,y,z\n", InputError, "has no points"),
-        ("", InputError, "is empty: expected column names, then a point a row"),
+        ("", InputError, "is empty: expected column names, then one point per row"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, content: str, error: type[Exception], message: str) -> None:

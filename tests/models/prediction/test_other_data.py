@@ -14,9 +14,11 @@ from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.checkpoint import initial_state
 from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.store.intensity import Intensity
 from ambiseg.preprocessing.store.splits import split_patients
-from ambiseg.preprocessing.store.store import Intensity, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 CPU = torch.device("cpu")
 READERS, SIZE = 7, 22

@@ -48,7 +48,7 @@ def test_all_ways_to_name_a_place_together(tmp_path: Path) -> None:
     mask = np.zeros(SHAPE, np.uint8)
     mask[10, 20, 3] = 1
     roi = save(tmp_path / "roi.nii.gz", mask)
-    lesions = named_lesions(scan(), Places(at=["1,2,3"], points=tmp_path / "points.csv", roi=roi))
+    lesions = named_lesions(scan(), Places(at=[(1, 2, 3)], points=tmp_path / "points.csv", roi=roi))
     assert [lesion.name for lesion in lesions] == ["", "second", ""]
     assert np.allclose([lesion.centre_mm for lesion in lesions], [(1, 2, 3), (3, 4, 5), (45, 50, -24)])
 
@@ -83,7 +83,7 @@ def test_a_mask_of_no_labels_is_refused(tmp_path: Path) -> None:
 
 def test_voxels_are_the_files_own() -> None:
     affine = np.array([[0, 0, 2.0, -10], [0.5, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 1]])
-    (lesion,) = named_lesions(scan(affine=affine), Places(at=["6,8,3"], voxel=True))
+    (lesion,) = named_lesions(scan(affine=affine), Places(at=[(6, 8, 3)], voxel=True))
     assert lesion.centre_mm == (-4, 3, 4)
 
 
@@ -101,7 +101,7 @@ def test_a_mask_of_another_scan_is_refused(tmp_path: Path) -> None:
 
 
 def test_places_come_before_a_search(threshold_model: Make, found: list) -> None:
-    lesions, found_by = find_lesions(threshold_model(), scan(), Places(at=["1,2,3"]))
+    lesions, found_by = find_lesions(threshold_model(), scan(), Places(at=[(1, 2, 3)]))
     assert (found_by, lesions[0].centre_mm) == ("given", (1, 2, 3))
     assert not found
 
@@ -128,16 +128,21 @@ def test_a_large_scan_is_searched_within_the_mask_that_is_given(
 
 def test_nothing_found_is_said(threshold_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ambiseg.models.prediction.search.search", lambda *arguments, **choice: [])
-    with pytest.raises(InputError, match=r"nothing that looks like a lesion: say where to look, by --at X,Y,Z"):
+    with pytest.raises(
+        InputError, match=r"Nothing in the lungs looks like a lesion: say where to look with `at` \(X,Y,Z"
+    ):
         find_lesions(threshold_model(64, 0.5), scan(), Places())
 
 
 def test_what_cannot_be_searched(threshold_model: Make, found: list, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"single slice larger than a lesion's crop is not searched.*--at X,Y,Z"):
+    with pytest.raises(
+        InputError,
+        match=r"single slice larger than a lesion's crop is not searched: say where to look with `at` \(X,Y,Z",
+    ):
         find_lesions(threshold_model(64, 0.5), scan(depth=1), Places())
     mask = save(tmp_path / "lungs.nii", np.ones(SHAPE, np.uint8))
-    with pytest.raises(UsageError, match=r"--lung-mask says where to search, but places are given too"):
-        find_lesions(threshold_model(64, 0.5), scan(), Places(at=["1,2,3"], lung_mask=mask))
+    with pytest.raises(UsageError, match=r"`lung_mask` says where to search, but places are given too"):
+        find_lesions(threshold_model(64, 0.5), scan(), Places(at=[(1, 2, 3)], lung_mask=mask))
     other = save(tmp_path / "other.nii", np.ones((3, 3, 3), np.uint8))
     with pytest.raises(DataError, match=r"other.nii is not on the grid of the scan"):
         find_lesions(threshold_model(64, 0.5), scan(), Places(lung_mask=other))

@@ -150,7 +150,7 @@ def test_progress_reaches_its_end(chest: Volume, threshold_model: ModelMaker) ->
 
 def test_a_scan_without_lungs_says_what_to_do_instead(chest: Volume, threshold_model: ModelMaker) -> None:
     trained = threshold_model(crop=32, spacing_mm=1.0)
-    ways = "--lung-mask MASK, or --at X,Y,Z .*--points .*--roi"
+    ways = "give `lung_mask`, or say where to look with `at` .*`points` .*`roi`"
     with pytest.raises(InputError, match=f"No lungs were found in the scan .*chest CT in HU.*{ways}"):
         search(trained, Volume(np.full(SHAPE, 40, np.int16), AFFINE))
     with pytest.raises(InputError, match=f"The lung mask is empty.*{ways}"):

@@ -14,8 +14,10 @@ from ambiseg.models.figures.picture import Picture
 from ambiseg.models.report.evaluation_folder import write_numbers, write_report
 from ambiseg.models.report.evaluation_page import render_page
 from ambiseg.models.report.table import table
-from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 VOID = {"meta", "img", "br"}
 
@@ -60,7 +62,7 @@ def write_blobs(path, *, known=False, classes=("background", "lesion"), channels
             image = image.astype(np.int16) if channels == 1 else image.clip(0, 255).astype(np.uint8)
             odds = np.array([0.2, 0.5, 0.3]) if known else None
             provenance = {"cue": "ab"[row % 2]} if known else {}
-            writer.add(Crop(image, masks, patient, f"crop-{row}", odds=odds, provenance=provenance))
+            writer.add(Crop(image, masks, patient, f"crop-{row}", mask_probabilities=odds, provenance=provenance))
     return Store.open(path)
 
 
@@ -88,7 +90,7 @@ def test_the_folder_is_complete_and_the_page_needs_nothing_else(evaluated, tmp_p
     ]  # fmt: skip
     pictures = {file.stem for file in (report.parent / "figures").iterdir()}
     assert {"ged", "diversity", "reliability-hypotheses", "reliability-pixels", "cases-best"} <= pictures
-    assert ("modes" in pictures) == store.known_odds
+    assert ("modes" in pictures) == store.manifest.known_odds
     assert (steps[0], steps[-1]) == ((0, len(pictures)), (len(pictures), len(pictures)))
 
     text = report.read_text(encoding="utf-8")
@@ -104,7 +106,7 @@ def test_the_folder_is_complete_and_the_page_needs_nothing_else(evaluated, tmp_p
     for rows in table(evaluation).values():
         for row in rows:
             assert row.label.strip() in page.words
-    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws an image"):
+    for words in ("not for diagnosis", store.content_hash[:12], trained.weights_hash[:12], "20 draws per image"):
         assert words in page.words
 
 
@@ -138,7 +140,7 @@ def test_pages_of_whatever_is_defined(made, options):
 def test_notes_and_calibration_are_told(made):
     page = Page(render_page(made(1), []))
     assert "In no case two readers' masks share nothing" in page.words
-    assert "probabilities are as the model states them" in page.words
+    assert "probabilities as the model states them" in page.words
     page = Page(render_page(made(calibrated={"temperature": 1.25, "split": "val"}), []))
     assert "temperature 1.250, fitted on val" in page.words
 

@@ -63,7 +63,7 @@ def test_a_failure_is_written_down_and_the_rest_goes_on(batches: Batches) -> Non
         rows = list(csv.DictReader(file))
     assert rows == [
         {"case": "c", "reason": "c.nii is cut short: get it again."},
-        {"case": "d", "reason": "Unexpected error (ZeroDivisionError), a fault in ambiseg: predict it alone."},
+        {"case": "d", "reason": "Unexpected error (ZeroDivisionError), a bug in ambiseg: predict this scan alone."},
     ]
 
 
@@ -119,7 +119,7 @@ def test_what_no_case_is_to_blame_for_ends_the_batch(batches: Batches, error: Ex
 def test_another_request_is_refused_unless_all_is_done_again(batches: Batches) -> None:
     batches.run()
     other = Request(ranking=Ranking(top=3))
-    with pytest.raises(UsageError, match=r"predictions by another model or other settings.*--overwrite"):
+    with pytest.raises(UsageError, match=r"predictions by another model or with other settings.*`overwrite`"):
         batches.run(other)
     batches.run(other, overwrite=True)
     assert batches.seen == ["a", "b", "c", "d"]
@@ -147,7 +147,7 @@ def test_all_is_waiting_again_before_all_is_predicted_again(batches: Batches) ->
     batches.broken = {"b": KeyboardInterrupt()}  # type: ignore[dict-item]
     with pytest.raises(KeyboardInterrupt):
         batches.run(Request(ranking=Ranking(top=3)), overwrite=True)
-    with pytest.raises(UsageError, match="another model or other settings"):
+    with pytest.raises(UsageError, match="another model or with other settings"):
         batches.run()
     batches.broken.clear()
     batches.run(Request(ranking=Ranking(top=3)))
@@ -191,23 +191,23 @@ def test_a_damaged_manifest_is_named_and_overwritten_on_request(batches: Batches
     batches.run()
     (batches.folder / "manifest.json").write_bytes(content)
     with pytest.raises(
-        DataError, match=r"manifest.json is damaged.*restore it, or predict all cases again with --overwrite"
+        DataError, match=r"manifest.json is damaged.*restore it, or predict all cases again with `overwrite`"
     ):
         batches.run()
     assert batches.run(overwrite=True).done == ["a", "b", "c", "d"]
 
 
 def test_what_speaks_of_one_scan_is_refused(batches: Batches) -> None:
-    with pytest.raises(UsageError, match="--at and --series can be said of one scan only"):
-        batches.run(Request(Places(at=["1,2,3"]), series="2"))
+    with pytest.raises(UsageError, match="`at` and `series` can only be given for a single scan"):
+        batches.run(Request(Places(at=[(1, 2, 3)]), series="2"))
     assert not batches.seen
 
 
 def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> None:
     batches.folder.mkdir()
     (batches.folder / "thesis.txt").write_text("precious")
-    with pytest.raises(UsageError, match="exists and is no former batch"):
+    with pytest.raises(UsageError, match="exists and is not an earlier batch"):
         batches.run()
     (batches.folder / "manifest.json").write_text("{broken")
-    with pytest.raises(DataError, match=r"manifest.json is damaged.*--overwrite"):
+    with pytest.raises(DataError, match=r"manifest.json is damaged.*`overwrite`"):
         batches.run()

@@ -18,10 +18,10 @@ PLACES = [(-20.0, -20.0, 20.0), (-25.0, -20.0, 20.0)]
 MAKERS = {"save_preview": "preview.png", "write_report": "report.html", "write_nrrd": "seg-nrrd"}
 FILES = {"save_preview": "preview.png", "write_report": "report.html", "write_nrrd": "hypotheses.seg.nrrd"}
 ERRORS = [
-    (TypeError("Object of type int64 is not JSON serializable"), "TypeError, a fault in ambiseg"),
-    (MemoryError(), "there was too little memory"),
+    (TypeError("Object of type int64 is not JSON serializable"), "TypeError, a bug in ambiseg"),
+    (MemoryError(), "out of memory"),
     (UsageError("The scan's series cannot be referred to."), "The scan's series cannot be referred to."),
-    (OSError("cannot identify image file"), "OSError, a fault in ambiseg"),
+    (OSError("cannot identify image file"), "OSError, a bug in ambiseg"),
 ]
 
 

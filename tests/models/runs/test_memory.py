@@ -3,8 +3,13 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
+
+from ambiseg.models.runs.trained import load_trained
 
 FAULTS = """
 import resource, sys
@@ -42,3 +47,15 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert hardware.keep_freed_memory.__wrapped__() is False
+
+
+def test_a_loaded_model_leaves_the_allocator_alone_unless_it_is_requested(
+    made_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("ambiseg.models.runs.trained.keep_freed_memory", lambda: asked.append(True))
+    run = made_run()
+    load_trained(run, torch.device("cpu"))
+    assert asked == []
+    load_trained(run, torch.device("cpu"), keep_memory=True)
+    assert asked == [True]

@@ -3,7 +3,7 @@
 import torch
 
 from ambiseg.models.runs.normalise import normalise, resolve_window
-from ambiseg.preprocessing.store.store import BYTES, HOUNSFIELD, LUNG_WINDOW
+from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD, LUNG_WINDOW
 
 
 def test_the_window_follows_the_unit_unless_asked() -> None:

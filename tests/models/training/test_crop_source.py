@@ -1,4 +1,4 @@
-"""Where training crops come from: every crop once per epoch, the same crops from memory and from disk, and composed images."""
+"""Where training crops come from: every crop once an epoch, the same crops from memory and from disk, drawn anew."""
 
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from ambiseg.models.training.crop_source import (
     positions_of_step,
 )
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.sources.papers.guessing_game import DIGITS, NAME, ODDS, deal
-from ambiseg.preprocessing.store.store import Intensity, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.sources.papers.guessing_game import DIGITS, NAME, PROBABILITIES, draw_examples
+from ambiseg.preprocessing.store.intensity import Intensity
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 CPU = torch.device("cpu")
 SHARE = Share(batch=6, seed=0)
@@ -70,17 +72,17 @@ def game(path: Path, name: str = NAME) -> Store:
     """A guessing game whose digits are squares of grey 20 * (digit + 1)."""
     labels = np.arange(40, dtype=np.uint8) % 10
     digits = np.broadcast_to(labels[:, None, None] * 20 + 20, (40, 4, 4)).astype(np.uint8)
-    images, masks, odds = deal(digits, labels, 3, np.random.default_rng(0))
-    info = StoreInfo("game", "made", Intensity("relative", 0, 255), ("background", "digit"), deal=name)
+    images, masks, odds = draw_examples(digits, labels, 3, np.random.default_rng(0))
+    info = StoreInfo("game", "made", Intensity("relative", 0, 255), ("background", "digit"), game=name)
     splits = {"a": "train", "b": "val", "c": "test"}
     with write_store(path, info, splits) as writer:
-        writer.put_bank(digits=digits, labels=labels)
+        writer.put_pool(digits=digits, labels=labels)
         for patient, image, mask, chances in zip(splits, images, masks, odds, strict=True):
-            writer.add(Crop(image, mask, patient, patient, odds=chances))
+            writer.add(Crop(image, mask, patient, patient, mask_probabilities=chances))
     return Store.open(path)
 
 
-def test_dealt_images_are_new_in_every_step_and_replay(tmp_path: Path) -> None:
+def test_drawn_images_are_new_in_every_step_and_replay(tmp_path: Path) -> None:
     store = game(tmp_path / "game")
     sources = [crop_source(store, CPU, "auto", Share(batch=8, seed=seed)) for seed in (0, 0, 1)]
     first, again, other = ([source.fetch(step) for step in range(3)] for source in sources)
@@ -92,16 +94,18 @@ def test_dealt_images_are_new_in_every_step_and_replay(tmp_path: Path) -> None:
     assert same(resumed, first[2])
 
 
-def test_dealt_images_are_of_their_category(tmp_path: Path) -> None:
+def test_drawn_images_are_of_their_category(tmp_path: Path) -> None:
     crops = crop_source(game(tmp_path / "game"), CPU, "auto", Share(batch=64, seed=0)).fetch(0)
     shown = crops.images[:, 0, ::4, ::4].flatten(1).numpy() // 20 - 1
     categories = [next(n for n in range(4) if tuple(DIGITS[n]) == tuple(row)) for row in shown]
     assert set(categories) == {0, 1, 2, 3}
-    assert np.allclose(crops.chances, ODDS[categories])
+    assert np.allclose(crops.chances, PROBABILITIES[categories])
     assert crops.masks.shape == (64, 4, 8, 8)
 
 
 def test_an_unknown_game_is_refused(tmp_path: Path) -> None:
     store = game(tmp_path / "game", name="poker")
-    with pytest.raises(DataError, match="deals its training images by 'poker', which this version does not know"):
+    with pytest.raises(
+        DataError, match="draws its training images by the game 'poker', which this version does not know"
+    ):
         crop_source(store, CPU, "auto", SHARE)

@@ -16,7 +16,7 @@ from ambiseg.models.runs.run_folder import Run, new_run_path, newest_run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.checkpoint import initial_state
-from ambiseg.models.training.loop import Progress, train
+from ambiseg.models.training.loop import BudgetSpent, Progress, train
 from ambiseg.models.training.schedule import learning_rate
 from ambiseg.models.training.stepper import update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
@@ -223,6 +223,15 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     monkeypatch.undo()
     assert run.checkpoint.read_bytes() == kept
     assert not list(run.path.glob(".writing*"))
+
+
+def test_a_spent_budget_saves_the_state_and_is_no_interruption(known_truth: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", known_truth)
+    asked = iter([False, True, True])
+    with pytest.raises(BudgetSpent):
+        train(run, known_truth, CPU, enough=lambda: next(asked))
+    assert torch.load(run.checkpoint, weights_only=True)["step"] == 2
+    assert train(run, known_truth, CPU)
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
-from ambiseg.models.training.validation_scores import validation_scores
+from ambiseg.models.training.validation import validation_scores
 from ambiseg.preprocessing.store.store import IGNORE
 
 

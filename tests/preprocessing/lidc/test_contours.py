@@ -6,7 +6,7 @@ from matplotlib.path import Path
 
 from ambiseg.preprocessing.lidc.annotations import Contour, ScanRecord, marks
 from ambiseg.preprocessing.lidc.contours import bounding_box, contours_mask, inside, mark_volume
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
+from examples.studies.cost.pylidc_compat import load_pylidc
 
 
 def _matplotlib(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -19,7 +19,8 @@ from ambiseg.preprocessing.lidc.annotations import RATINGS, ScanRecord, marks, n
 from ambiseg.preprocessing.lidc.contours import mark_volume
 from ambiseg.preprocessing.lidc.lidc_plan import case_names, default_root
 from ambiseg.preprocessing.lidc.lidc_store import LidcReport, preprocess_lidc
-from ambiseg.preprocessing.store.store import HOUNSFIELD, Store
+from ambiseg.preprocessing.store.intensity import HOUNSFIELD
+from ambiseg.preprocessing.store.store import Store
 
 WriteSeries = Callable[..., list[Path]]
 SCANS = [12, 267, 66]  # one nodule of four readers; irregular spacing; seven nodules, one of them with six marks
@@ -128,7 +129,7 @@ def test_absent_readers_masks_are_empty_and_last(store: Store) -> None:
 def test_a_reader_who_drew_pieces_has_one_mask(store: Store, records: dict[int, ScanRecord]) -> None:
     (joined,) = {row["marks"] for row in store.index if "+" in row["marks"]}
     assert joined == "572;577+579;584+585;588"
-    assert store.manifest["counts"]["nodules with more than four marks, joined by reader"] == 1
+    assert store.manifest.counts["nodules with more than four marks, joined by reader"] == 1
 
 
 def test_a_nodules_slices_have_one_centre(store: Store) -> None:
@@ -136,7 +137,7 @@ def test_a_nodules_slices_have_one_centre(store: Store) -> None:
     for row in store.index:
         centres.setdefault((row["case"], row["lesion"]), set()).add(row["centre_y_px"])
     assert all(len(each) == 1 for each in centres.values())
-    assert len(centres) == store.manifest["counts"]["nodules"]
+    assert len(centres) == store.manifest.counts["nodules"]
 
 
 def test_all_slices_over_the_nodules_height(

@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import typer
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from ambiseg.commands.phantom import phantom
@@ -19,7 +20,6 @@ from ambiseg.preprocessing.files import sha256
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
-from ambiseg.preprocessing.lidc.pylidc_compat import load_pylidc
 from ambiseg.preprocessing.phantom.chest import chest_plane
 from ambiseg.preprocessing.phantom.chest_lungs import lung_shape
 from ambiseg.preprocessing.phantom.cohort import choose_patients, write_phantom
@@ -28,9 +28,15 @@ from ambiseg.preprocessing.phantom.lesions import make_lesion
 from ambiseg.preprocessing.phantom.made_scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
 from ambiseg.preprocessing.phantom.texture import make_texture, scanner_noise
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
+from ambiseg.preprocessing.scans.dicom.series_images import read_images
 from ambiseg.preprocessing.store.store import Store
+from examples.studies.cost.pylidc_compat import load_pylidc
 
 SMALL, SIX = 17, 46  # seeds whose first two and first six patients have few slices about nodules
+
+
+def hounsfield(path: Path) -> NDArray[np.int16]:
+    return read_hounsfield(read_images([path])[0].elements)
 
 
 @cache
@@ -106,8 +112,8 @@ def test_same_seed_same_bytes_whatever_the_number_of_workers(cohort: Path, tmp_p
         on_progress=lambda done, total: progress.append((done, total)),
     )
     assert contents(tmp_path / "again") == contents(cohort)
-    assert progress[0] == (0, manifest["images"])
-    assert progress[-1] == (manifest["images"], manifest["images"])
+    assert progress[0] == (0, manifest.images)
+    assert progress[-1] == (manifest.images, manifest.images)
 
 
 def test_another_seed_gives_other_pixels(scan: PhantomScan) -> None:
@@ -162,8 +168,8 @@ def test_padding_outside_the_scanners_circle_is_stored_as_real_scanners_do(cohor
     dataset = pydicom.dcmread(path)
     assert dataset.pixel_array[0, 0] == -2000
     assert dataset.PixelPaddingValue == 63536  # unsigned, though the pixels are signed
-    assert read_hounsfield(path)[0, 0] == AIR
-    assert abs(int(read_hounsfield(path)[20, 256]) + 1000) < 60
+    assert hounsfield(path)[0, 0] == AIR
+    assert abs(int(hounsfield(path)[20, 256]) + 1000) < 60
 
 
 def test_the_more_readers_agree_the_denser_the_lesion(scan: PhantomScan) -> None:
@@ -254,8 +260,8 @@ def test_compression_changes_no_pixel(spoilt: Path) -> None:
 @pytest.mark.slow
 def test_pylidc_reads_a_whole_scan_and_finds_the_lesions(tmp_path: Path) -> None:
     manifest = write_phantom(tmp_path / "cohort", 1, seed=7, workers=1)
-    record = by_patient(manifest["scans"][0]["patient"])
-    assert manifest["images"] == len(record.z_mm)
+    record = by_patient(manifest.scans[0].patient)
+    assert manifest.images == len(record.z_mm)
     pylidc = load_pylidc(tmp_path / "cohort")
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.series_instance_uid == record.series_uid).one()
     volume = scan.to_volume(verbose=False)
@@ -297,7 +303,7 @@ def test_impossible_choices_are_refused(options: dict, message: str, tmp_path: P
 
 def test_nothing_else_is_written_over(cohort: Path, tmp_path: Path) -> None:
     before = contents(cohort)
-    with pytest.raises(InputError, match="holds another simulated cohort: choose another place"):
+    with pytest.raises(InputError, match="holds another simulated cohort: choose another `output`"):
         write_phantom(cohort, 2, seed=SMALL + 1, slices="nodules", workers=1)
     assert contents(cohort) == before
     (tmp_path / "LIDC-IDRI-0001").mkdir()
@@ -313,7 +319,7 @@ def test_command_reports_what_it_made(tmp_path: Path) -> None:
     arguments += ["--workers", "1", "--faults", "truncated"]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
-    assert "synthetic slices of 1 scan, 1 of them spoilt (see phantom.json)" in first.stdout
+    assert "synthetic slices of 1 scan, 1 of them faulty (see phantom.json)" in first.stdout
     assert f"ambiseg preprocess lidc {tmp_path / 'cohort'}" in first.stdout
     again = CliRunner().invoke(app, [*arguments, "--json"])
     manifest = json.loads((tmp_path / "cohort" / "phantom.json").read_text())

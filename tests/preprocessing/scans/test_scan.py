@@ -210,7 +210,7 @@ def test_several_series_are_listed_and_chosen_by_number_or_uid(tmp_path: Path, w
     with pytest.raises(InputError) as caught:
         read(tmp_path)
     first, *rows = str(caught.value).splitlines()
-    assert first == f"{tmp_path.name} holds 2 series that can be the scan: choose by --series:"
+    assert first == f"{tmp_path.name} holds 2 series that can be the scan: choose one with `series`:"
     spacing = pydicom.dcmread(tmp_path / "2" / "000000.dcm").PixelSpacing[0]
     assert rows == [
         f"  {number}  CT, {images} images, 24 x 20, {spacing:.2f} x {spacing:.2f} x 2.50 mm, {uids[number]}"
@@ -223,7 +223,9 @@ def test_several_series_are_listed_and_chosen_by_number_or_uid(tmp_path: Path, w
             assert scan.volume.array.shape[0] == images
             assert scan.dicom is not None
             assert scan.dicom.series_uid == uids[number]
-    with pytest.raises(InputError, match=r"holds no image series 7: choose by --series:\n  1  CT, 1 image, 24 x 20"):
+    with pytest.raises(
+        InputError, match=r"holds no image series 7: choose one with `series`:\n  1  CT, 1 image, 24 x 20"
+    ):
         read(tmp_path, "7")
     with pytest.raises(InputError, match=r"holds no image series 9.9.9.9.9"):
         read(tmp_path, "9.9.9.9.9")
@@ -238,7 +240,7 @@ def test_series_of_one_number_are_counted(tmp_path: Path, write: Write) -> None:
     assert found is not None
     assert found.series_uid == "1.2.3.98000"
     write(tmp_path / "c", SeriesInstanceUID="1.2.4.98000", SeriesNumber=4)
-    with pytest.raises(InputError, match="holds several series 98000: choose by --series:"):
+    with pytest.raises(InputError, match="holds several series 98000: choose one with `series`:"):
         read(tmp_path, "98000")
 
 
@@ -374,7 +376,7 @@ def bad_number(folder: Path, write: Write) -> None:
         (
             only_scouts,
             InputError,
-            "^scan holds no series that looks like a scan: choose by --series:\n  1  CT, 4 images",
+            "^scan holds no series that looks like a scan: choose one with `series`:\n  1  CT, 4 images",
         ),
         (broken_header, DataError, r"^scan holds DICOM files that cannot be read \(1, 000001.dcm is the first\)"),
         (empty_file, DataError, r"^scan holds DICOM files that cannot be read \(1, 000003.dcm is the first\)"),
@@ -383,7 +385,11 @@ def bad_number(folder: Path, write: Write) -> None:
         (tilted, DataError, r"^The slices are sheared \(a tilted gantry\): .* resample the scan"),
         (skewed_rows, DataError, "^The affine of scan is sheared by 11"),
         (two_at_one_place, DataError, "^Two different images lie at one place, z = -30 mm"),
-        (enhanced, DataError, r"^Series 1 is enhanced DICOM \(4 frames a file\): expected one slice a file; convert"),
+        (
+            enhanced,
+            DataError,
+            r"^Series 1 is enhanced DICOM \(4 frames per file\): expected one slice per file; convert",
+        ),
         (colours, DataError, "^00000[0-3].dcm holds colours: expected one grey value per pixel"),
         (no_position, DataError, "^000000.dcm has no ImagePositionPatient"),
         (bad_number, DataError, r"^000000.dcm has ImagePositionPatient 'x150.5\\-140.25\\-30.0': expected 3 numbers"),
@@ -452,7 +458,7 @@ def test_a_zip_of_several_series_lists_them(tmp_path: Path, temporary: Path, wri
     write(tmp_path / "case" / "a")
     write(tmp_path / "case" / "b", SeriesInstanceUID="1.2.3.4")
     path = pack(tmp_path / "case.zip", tmp_path / "case")
-    with pytest.raises(InputError, match=r"^case.zip holds 2 series that can be the scan: choose by --series:\n"):
+    with pytest.raises(InputError, match=r"^case.zip holds 2 series that can be the scan: choose one with `series`:\n"):
         read(path)
     assert read(path, "1.2.3.4").volume.array.shape == (4, *SHAPE)
     assert list(temporary.iterdir()) == []
@@ -488,7 +494,7 @@ def test_other_files_are_refused(tmp_path: Path, write: Write) -> None:
             read(tmp_path / name)
     image = sitk_series(write(tmp_path / "dicom"))
     sitk.WriteImage(image, str(tmp_path / "scan.nii"))
-    with pytest.raises(UsageError, match=r"^--series names a series of a DICOM folder, and scan.nii is none"):
+    with pytest.raises(UsageError, match=r"^`series` names a series of a DICOM folder, and scan.nii is none"):
         read(tmp_path / "scan.nii", "3")
     with pytest.raises(InputError, match=r"^scan.txt is not read as a mask: expected .nii, .nii.gz, .nrrd"):
         read_mask(tmp_path / "scan.txt")

@@ -87,12 +87,12 @@ def test_splits_are_the_papers(store: Store) -> None:
 def test_the_24_classes(store: Store) -> None:
     assert store.class_names == CLASS_NAMES
     assert len(CLASS_NAMES) == len(set(CLASS_NAMES)) == 24
-    assert {CLASS_NAMES[label] for label in store.scored or ()} == {
+    assert {CLASS_NAMES[label] for label in store.manifest.scored_labels or ()} == {
         *("sidewalk", "person", "car", "vegetation", "road"),
         *("sidewalk2", "person2", "car2", "vegetation2", "road2"),
     }
     assert CLASS_NAMES[0] == "sky"
-    assert 0 not in (store.scored or ())
+    assert 0 not in (store.manifest.scored_labels or ())
     assert set(SCORED) <= set(CLASS_NAMES)
 
 
@@ -128,7 +128,7 @@ def test_images_are_averaged_and_labels_picked(size: Size, factor: int, root: Pa
 def test_the_32_modes_and_their_odds(store: Store) -> None:
     """By their definition: each of five classes becomes a second one or not, independently of the others."""
     rows = store.rows("test")
-    masks, odds, base = store.masks(rows), store.odds(rows), store.labels(rows)[:, 0]
+    masks, odds, base = store.masks(rows), store.truth.probabilities(rows), store.labels(rows)[:, 0]
     assert masks.shape == (2, 32, HEIGHT // 4, WIDTH // 4)
     assert odds[0].max() == pytest.approx(9 * 10 * 11 * 12 * 13 / 17**5)  # unflipped, 10.9 %
     assert odds[0].min() == pytest.approx(8 * 7 * 6 * 5 * 4 / 17**5)  # all flipped, 0.5 %
@@ -227,7 +227,7 @@ def test_sizes_that_do_not_fit_are_told(spoil: Callable[[str, NDArray | bytes | 
     Image.fromarray(np.zeros((62, WIDTH), np.uint8)).save(
         root / "gtFine/train/aachen/aachen_000001_000019_gtFine_labelIds.png"
     )
-    with pytest.raises(DataError, match="has 62x128 pixels, which do not part into squares of 4"):
+    with pytest.raises(DataError, match="has 62x128 pixels, which do not divide into squares of 4"):
         preprocess_cityscapes(root, tmp_path / "out", workers=1)
     with pytest.raises(DataError, match="crops of one store have one shape"):
         preprocess_cityscapes(root, tmp_path / "out", size="half", workers=1)
@@ -240,5 +240,5 @@ def test_another_layout_is_told(tmp_path: Path) -> None:
 
 def test_the_command(root: Path, tmp_path: Path, ambiseg: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = ambiseg("preprocess", "cityscapes", root, "-o", tmp_path / "out", "--size", "half", "--workers", 1)
-    assert (code, out) == (0, f"{tmp_path / 'out'}: images 9, cities to train on 2, to validate 3, to test 2\n")
+    assert (code, out) == (0, f"{tmp_path / 'out'}: images 9, cities in train 2, in val 3, in test 2\n")
     assert "Note" not in err

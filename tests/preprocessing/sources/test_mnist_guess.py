@@ -10,10 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.sources.papers.guessing_game import CATEGORIES, DIGITS, ODDS, deal, dealer
+from ambiseg.preprocessing.sources.papers.guessing_game import (
+    CATEGORIES,
+    DIGITS,
+    PROBABILITIES,
+    draw_examples,
+    example_drawer,
+)
 from ambiseg.preprocessing.sources.papers.mnist import hold_out, read_digits, read_idx
 from ambiseg.preprocessing.sources.papers.mnist_guess_store import preprocess_mnist_guess
-from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store import Store, pool_file
 
 SIDE = 4
 EVERY_DIGIT = np.repeat(np.arange(10, dtype=np.uint8), 6)
@@ -135,13 +141,13 @@ def test_an_image_is_the_four_digits_of_its_category() -> None:
     labels = rng.permutation(EVERY_DIGIT)
     digits = rng.integers(0, 256, (60, SIDE, SIDE), np.uint8)
     digits[:, 0, 0] = np.arange(60)  # names the digit
-    images, masks, odds = deal(digits, labels, 40, rng)
+    images, masks, odds = draw_examples(digits, labels, 40, rng)
     assert (images.shape, masks.shape, odds.shape) == ((40, 1, 8, 8), (40, 4, 8, 8), (40, 4))
     assert images.dtype == masks.dtype == np.uint8
     for image, mask, probabilities in zip(images[:, 0], masks, odds, strict=True):
         chosen = image[[0, 0, SIDE, SIDE], [0, SIDE, 0, SIDE]]
         (category,) = np.flatnonzero((labels[chosen] == DIGITS).all(1))
-        np.testing.assert_array_equal(probabilities, ODDS[category])
+        np.testing.assert_array_equal(probabilities, PROBABILITIES[category])
         np.testing.assert_array_equal(image, slow_mosaic(digits[chosen], bright=False))
         np.testing.assert_array_equal(mask, slow_mosaic(digits[chosen], bright=True))
 
@@ -149,7 +155,7 @@ def test_an_image_is_the_four_digits_of_its_category() -> None:
 def test_the_papers_odds() -> None:
     game = {
         name: dict(zip(digits.tolist(), odds.tolist(), strict=True))
-        for name, digits, odds in zip(CATEGORIES, DIGITS, ODDS, strict=True)
+        for name, digits, odds in zip(CATEGORIES, DIGITS, PROBABILITIES, strict=True)
     }
     assert game == {
         "A": {1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25},
@@ -163,36 +169,38 @@ def test_categories_and_digits_come_equally_often() -> None:
     labels = np.repeat(np.arange(10, dtype=np.uint8), np.arange(1, 11) * 3)  # unequal numbers of examples
     digits = np.zeros((len(labels), 2, 2), np.uint8)
     digits[:, 0, 0] = np.arange(len(labels))
-    images, _, odds = deal(digits, labels, 20_000, np.random.default_rng(0))
-    categories = [(odds == known).all(1).mean() for known in ODDS]
+    images, _, odds = draw_examples(digits, labels, 20_000, np.random.default_rng(0))
+    categories = [(odds == known).all(1).mean() for known in PROBABILITIES]
     np.testing.assert_allclose(categories, 0.25, atol=0.012)  # 4 standard deviations
-    second = images[(odds == ODDS[0]).all(1), 0, 0, 2]  # category A's second digit is a 2, of which there are nine
+    second = images[
+        (odds == PROBABILITIES[0]).all(1), 0, 0, 2
+    ]  # category A's second digit is a 2, of which there are nine
     np.testing.assert_allclose(np.bincount(second)[9:18] / len(second), 1 / 9, atol=0.018)
     assert set(labels[second]) == {2}
 
 
-def test_same_generator_same_deal() -> None:
+def test_same_generator_same_examples() -> None:
     digits = marked_digits(EVERY_DIGIT)
-    first, again = (deal(digits, EVERY_DIGIT, 5, np.random.default_rng(3)) for _ in range(2))
+    first, again = (draw_examples(digits, EVERY_DIGIT, 5, np.random.default_rng(3)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_store_holds_dealt_rows_and_the_bank(folder: Path, tmp_path: Path) -> None:
+def test_the_store_holds_drawn_rows_and_the_pool(folder: Path, tmp_path: Path) -> None:
     report = preprocess_mnist_guess(folder, tmp_path / "out", val=30, test=20)
     store = Store.open(report.store)
     assert (len(store.rows("train")), len(store.rows("val")), len(store.rows("test"))) == (1000, 30, 20)
     assert (store.size, store.channels, store.readers, store.class_names) == ((8, 8), 1, 4, ("background", "digit"))
-    assert (store.known_odds, store.group, store.deal) == (True, "category", "mnist-guess")
+    assert (store.manifest.known_odds, store.manifest.group, store.manifest.deal) == (True, "category", "mnist-guess")
     assert not list(store.damaged())
     rows = store.rows("all")
     images, masks = store.images(rows), store.masks(rows)
     shown = images[:, 0][:, [0, 0, SIDE, SIDE], [0, SIDE, 0, SIDE]] - 200
-    for category, digits, odds in zip(CATEGORIES, DIGITS, ODDS, strict=True):
+    for category, digits, odds in zip(CATEGORIES, DIGITS, PROBABILITIES, strict=True):
         here = store.column("category") == category
         assert 0 < here.sum() < len(rows)
         np.testing.assert_array_equal(shown[here], np.tile(digits, (here.sum(), 1)))
-        np.testing.assert_array_equal(store.odds(rows)[here], np.tile(odds, (here.sum(), 1)))
+        np.testing.assert_array_equal(store.truth.probabilities(rows)[here], np.tile(odds, (here.sum(), 1)))
     assert (masks.sum((2, 3)) == 1).all()  # the digit's bright first pixel, not its darker last one
     np.testing.assert_array_equal(masks.sum(1)[:, ::SIDE, ::SIDE], 1)
 
@@ -210,14 +218,14 @@ def test_no_digit_is_in_two_splits(folder: Path, tmp_path: Path) -> None:
     assert used["train"] | used["val"] == {str(position) for position in range(60)}
     assert used["train"].isdisjoint(used["val"])
     assert report.counts == {"train digits": 50, "val digits": 10, "test digits": 40}
-    with np.load(store.bank) as bank:
-        assert np.bincount(bank["labels"]).tolist() == [5] * 10
-        np.testing.assert_array_equal(bank["digits"], marked_digits(bank["labels"]))
+    with np.load(pool_file(store)) as pool:
+        assert np.bincount(pool["labels"]).tolist() == [5] * 10
+        np.testing.assert_array_equal(pool["digits"], marked_digits(pool["labels"]))
 
 
-def test_training_deals_from_the_bank(folder: Path, tmp_path: Path) -> None:
+def test_training_draws_from_the_pool(folder: Path, tmp_path: Path) -> None:
     store = Store.open(preprocess_mnist_guess(folder, tmp_path / "out", val=1, test=1).store)
-    images, masks, odds = dealer(store)(7, np.random.default_rng(0))
+    images, masks, odds = example_drawer(store)(7, np.random.default_rng(0))
     assert (images.shape, masks.shape, odds.shape) == ((7, 1, 8, 8), (7, 4, 8, 8), (7, 4))
     np.testing.assert_allclose(odds.sum(1), 1)
 
@@ -245,7 +253,7 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_used_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No MNIST digits in .*: expected train-images-idx3-ubyte"):
         preprocess_mnist_guess(tmp_path, tmp_path / "out")
-    with pytest.raises(UsageError, match="0 validation and 5 test images were asked for"):
+    with pytest.raises(UsageError, match="0 validation and 5 test images: expected 1 or more of each"):
         preprocess_mnist_guess(folder, tmp_path / "out", val=0, test=5)
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((40, 5, 5), np.uint8)))
     with pytest.raises(DataError, match="Training digits have 4x4 pixels, test digits 5x5"):
@@ -257,5 +265,5 @@ def test_the_command(folder: Path, tmp_path: Path, ambiseg: Callable[..., tuple[
     for file in folder.glob("t10k-*"):
         file.unlink()
     code, out, err = ambiseg("preprocess", "mnist-guess", folder, "-o", tmp_path / "out", "--val", 2, "--test", 2)
-    assert (code, out) == (0, f"{tmp_path / 'out'}: images 1004, digits to deal from 40\n")
+    assert (code, out) == (0, f"{tmp_path / 'out'}: images 1004, training digits 40\n")
     assert "Note: There are no test digits (t10k-*)" in err

@@ -91,14 +91,14 @@ def test_crops_are_cut_about_each_lesion(cases: Path, tmp_path: Path) -> None:
     row = store.index[0]
     assert (row["z_mm"], row["spacing_y_mm"], row["spacing_x_mm"], row["marked"]) == ("2.0", "0.5", "0.5", "2")
     assert (row["centre_y_px"], row["centre_x_px"]) == ("12.0", "10.0")
-    assert (store.intensity.unit, store.spacing_mm, store.manifest["name"]) == ("HU", None, "cases")
+    assert (store.intensity.unit, store.spacing_mm, store.manifest.name) == ("HU", None, "cases")
 
 
 def test_beyond_the_image_there_is_air(cases: Path, tmp_path: Path) -> None:
     image = imported(cases, tmp_path / "hu", NiftiSettings(size=41)).images(np.array([0]))[0, 0]
     assert (image[:, :9] == -1024).all()
     np.testing.assert_array_equal(image[8:, 10:], scan()[1, :33, :31])
-    low = imported(cases, tmp_path / "relative", NiftiSettings(size=41, unit="relative"))
+    low = imported(cases, tmp_path / "relative", NiftiSettings(size=41, intensity="relative"))
     assert (low.images(np.array([0]))[0, 0, :, :9] == scan().min()).all()
 
 
@@ -146,7 +146,7 @@ def test_two_dimensional_images_with_classes(tmp_path: Path) -> None:
     )
     save(root / "x" / "image.nii", plane)
     save(root / "x" / "reader_1.nii", labels.astype(np.float32))
-    settings = NiftiSettings(size=8, class_names=("background", "core", "ring"), unit="relative")
+    settings = NiftiSettings(size=8, class_names=("background", "core", "ring"), intensity="relative")
     store = imported(root, tmp_path / "out", settings)
     assert len(store) == 1
     assert np.bincount(store.masks(np.array([0])).ravel()).tolist() == [40, 16, 8]
@@ -217,12 +217,12 @@ def test_class_probabilities_are_cut_like_the_images(cases: Path, tmp_path: Path
     save(cases / "b" / "probabilities.nii.gz", lesion_chance()[::-1])
     store = imported(cases, tmp_path / "out", NiftiSettings(size=9))
     expected = np.rint(255 * stored[:, 1, 8:17, 6:15])
-    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], expected)
+    np.testing.assert_array_equal(store.class_probabilities(np.array([0]))[0], expected)
     np.testing.assert_array_equal(
-        store.probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
+        store.class_probabilities(np.array([5]))[0, 1], np.rint(255 * lesion_chance()[3, 17:26, 27:36])
     )
     fine = imported(cases, tmp_path / "fine", NiftiSettings(size=64, spacing_mm=0.4))
-    every = fine.probabilities(fine.rows("all")).astype(int)
+    every = fine.class_probabilities(fine.rows("all")).astype(int)
     assert (np.abs(every.sum(1) - 255) <= 1).all()
     assert (every[0, :, 0, 0] == [255, 0]).all()  # outside the image
 
@@ -234,7 +234,7 @@ def test_class_probabilities_in_a_csv_and_of_more_classes(cases: Path, tmp_path:
     table.write_text("case,image,mask_1,probabilities\none,a/image.nii.gz,a/reader_1.nii.gz,three.npz\n")
     names = ("background", "core", "ring")
     store = imported(table, tmp_path / "out", NiftiSettings(size=9, class_names=names))
-    np.testing.assert_array_equal(store.probabilities(np.array([0]))[0], np.rint(255 * three[:, 1, 8:17, 6:15]))
+    np.testing.assert_array_equal(store.class_probabilities(np.array([0]))[0], np.rint(255 * three[:, 1, 8:17, 6:15]))
 
 
 def test_class_probabilities_in_all_cases_or_none(cases: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.store.intensity import HOUNSFIELD, Intensity
 from ambiseg.preprocessing.store.mosaic import COLOURS, choose_rows, draw_mosaic
-from ambiseg.preprocessing.store.store import HOUNSFIELD, Intensity, Store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 
 def made(

@@ -12,11 +12,13 @@ import pytest
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
 from ambiseg.preprocessing.files import check_place, sha256, whole_file, whole_folder
-from ambiseg.preprocessing.sources.papers.guessing_game import dealer
+from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
 from ambiseg.preprocessing.store import intact, store_writer
 from ambiseg.preprocessing.store.flips import Flip
-from ambiseg.preprocessing.store.store import BYTES, IGNORE, Store, default_store
-from ambiseg.preprocessing.store.store_writer import Crop, StoreInfo, write_store
+from ambiseg.preprocessing.store.intensity import BYTES
+from ambiseg.preprocessing.store.store import IGNORE, Store, default_store, pool_file
+from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
+from ambiseg.preprocessing.store.store_writer import write_store
 
 SPLITS = {"a": "train", "b": "val", "c": "test"}
 
@@ -57,7 +59,8 @@ def test_what_goes_in_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(store.present, np.stack([crop.present for crop in given]))
     assert store.rows("val").tolist() == [1, 4]
     assert store.rows("all").tolist() == list(range(7))
-    assert store.index[2] | {"split": "test", "z_mm": "3.0", "readers": "111", "diameter_mm": "3;4"} == store.index[2]
+    expected = {"split": "test", "z_mm": "3.0", "readers": "111", "diameter_mm": "3;4"}
+    assert dict(store.index[2]) | expected == dict(store.index[2])
     assert list(store.damaged()) == []
 
 
@@ -126,16 +129,16 @@ def keep(path: Path, info: StoreInfo, *given: Crop) -> Store:
     return Store.open(path)
 
 
-def test_known_odds_come_back_to_the_last_bit(tmp_path: Path) -> None:
+def test_known_probabilities_come_back_to_the_last_bit(tmp_path: Path) -> None:
     odds = [np.array([0.1, 0.2, 0.7]), np.array([1 / 3, 2 / 3, 0.0])]
-    given = [replace(crop, present=None, odds=each) for crop, each in zip(crops(2), odds, strict=True)]
+    given = [replace(crop, present=None, mask_probabilities=each) for crop, each in zip(crops(2), odds, strict=True)]
     store = keep(tmp_path / "store", replace(StoreInfo("made", "numbers", BYTES), group="case"), *given)
-    assert store.known_odds
-    assert np.array_equal(store.odds(np.array([1, 0, 1])), np.stack([odds[1], odds[0], odds[1]]))
+    assert store.manifest.known_odds
+    assert np.array_equal(store.truth.probabilities(np.array([1, 0, 1])), np.stack([odds[1], odds[0], odds[1]]))
     assert store.index[1]["odds"] == "0.3333333333333333 0.6666666666666666 0.0"
-    assert (store.group, store.scored, store.flips, store.readers) == ("case", None, (), 3)
+    assert (store.manifest.group, store.manifest.scored, store.manifest.flips, store.readers) == ("case", None, (), 3)
     with pytest.raises(DataError, match=r"does not say how probable"):
-        make(tmp_path / "readers", crops()).odds(np.array([0]))
+        make(tmp_path / "readers", crops()).truth.probabilities(np.array([0]))
 
 
 def test_flips_make_all_modes_of_one_label_map(tmp_path: Path) -> None:
@@ -143,8 +146,15 @@ def test_flips_make_all_modes_of_one_label_map(tmp_path: Path) -> None:
     given = [scene(number) for number in range(4)]
     store = keep(tmp_path / "store", info, *given)
     rows = np.array([2, 0])
-    assert (store.readers, store.scored, store.flips, store.known_odds) == (4, (1, 3), FLIPS, True)
-    assert store.odds(rows) == pytest.approx(np.tile([0.75 * 0.9, 0.25 * 0.9, 0.75 * 0.1, 0.25 * 0.1], (2, 1)))
+    assert (store.readers, store.manifest.scored_labels, store.manifest.flips, store.manifest.known_odds) == (
+        4,
+        (1, 3),
+        FLIPS,
+        True,
+    )
+    assert store.truth.probabilities(rows) == pytest.approx(
+        np.tile([0.75 * 0.9, 0.25 * 0.9, 0.75 * 0.1, 0.25 * 0.1], (2, 1))
+    )
     assert store.present.shape == (4, 4)
     assert store.present.all()
     base = np.stack([given[row].masks for row in rows])
@@ -168,35 +178,35 @@ def test_a_flip_into_a_class_that_another_flips_goes_one_step(tmp_path: Path) ->
 def test_class_probabilities_are_kept_in_255ths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_writer, "SHARD_ROWS", 2)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(5), (3, 6, 5)).transpose(0, 3, 1, 2)
-    store = keep(tmp_path / "store", SCENES, *(scene(n, probabilities=probabilities[n]) for n in range(3)))
-    assert store.has_probabilities
-    found = store.probabilities(np.array([2, 0]))
+    store = keep(tmp_path / "store", SCENES, *(scene(n, class_probabilities=probabilities[n]) for n in range(3)))
+    assert store.manifest.has_class_probabilities
+    found = store.class_probabilities(np.array([2, 0]))
     assert (found.dtype, found.shape) == (np.uint8, (2, 5, 6, 5))
     assert np.abs(found / 255 - probabilities[[2, 0]]).max() <= 0.5 / 255 + 1e-6
     other = keep(tmp_path / "other", SCENES, *(scene(number) for number in range(3)))
-    assert not other.has_probabilities
+    assert not other.manifest.has_class_probabilities
     assert other.content_hash != store.content_hash
     with pytest.raises(DataError, match="holds no class probabilities of another segmenter"):
-        other.probabilities(np.array([0]))
+        other.class_probabilities(np.array([0]))
     (store.path / "probabilities_001.npy").write_bytes(b"short")
     assert list(store.damaged()) == ["probabilities_001.npy"]
 
 
-def test_a_bank_is_part_of_the_store(tmp_path: Path) -> None:
+def test_a_pool_is_part_of_the_store(tmp_path: Path) -> None:
     stores = []
     for name, digits in (("a", np.arange(5)), ("b", np.arange(5)), ("c", np.arange(6))):
-        with write_store(tmp_path / name, replace(SCENES, deal="game"), SPLITS) as writer:
+        with write_store(tmp_path / name, replace(SCENES, game="game"), SPLITS) as writer:
             writer.add(scene(0))
-            writer.put_bank(digits=digits)
+            writer.put_pool(digits=digits)
         stores.append(Store.open(tmp_path / name))
     one, two, other = stores
-    assert one.deal == "game"
-    assert np.load(other.bank)["digits"].tolist() == list(range(6))
+    assert one.manifest.deal == "game"
+    assert np.load(pool_file(other))["digits"].tolist() == list(range(6))
     assert one.content_hash == two.content_hash != other.content_hash
-    one.bank.write_bytes(b"")
+    (one.path / "bank.npz").write_bytes(b"")
     assert list(one.damaged()) == ["bank.npz"]
-    with pytest.raises(DataError, match="needs a bank"):
-        keep(tmp_path / "none", replace(SCENES, deal="game"), scene(0))
+    with pytest.raises(DataError, match="needs a pool"):
+        keep(tmp_path / "none", replace(SCENES, game="game"), scene(0))
 
 
 def test_the_hash_covers_what_makes_the_masks(tmp_path: Path) -> None:
@@ -206,7 +216,7 @@ def test_the_hash_covers_what_makes_the_masks(tmp_path: Path) -> None:
 
 
 def test_stores_of_before_are_read_as_they_were(tmp_path: Path) -> None:
-    """A manifest without the keys of odds, flips, scored classes and deals, and the hash that it always had."""
+    """A manifest without the keys of probabilities, flips, scored classes and games, and the hash that it always had."""
     store = make(tmp_path / "store", crops())
     file = store.path / "manifest.json"
     manifest = json.loads(file.read_text())
@@ -214,7 +224,12 @@ def test_stores_of_before_are_read_as_they_were(tmp_path: Path) -> None:
         del manifest[key]
     file.write_text(json.dumps(manifest))
     old = Store.open(store.path)
-    assert (old.known_odds, old.has_probabilities, old.scored, old.group, old.flips) == (False, False, None, None, ())
+    facts = old.manifest
+    assert (facts.known_odds, facts.has_class_probabilities, facts.scored, facts.group, facts.flips) == (
+        *(False, False, None, None),
+        (),
+    )
+    assert not old.truth.known
     (shard,) = manifest["shards"]
     hashes = (manifest["index_sha256"], shard["images_sha256"], shard["masks_sha256"])
     assert old.content_hash == hashlib.sha256("\n".join(hashes).encode()).hexdigest() == store.content_hash
@@ -239,19 +254,25 @@ EVEN = np.full((5, 6, 5), 0.2)
     [
         ({"masks": np.full((1, 6, 5), 5, np.uint8)}, r"label 5 is outside the 5 classes 0..4 \(255: ignored\)"),
         ({"masks": np.full((1, 6, 5), -1, np.int16)}, "label -1 is outside the 5 classes"),
-        ({"masks": MASKS, "odds": np.array([0.2, 0.2, 0.2])}, r"odds 0.2, 0.2, 0.2 are no probabilities that sum to 1"),
-        ({"masks": MASKS, "odds": np.array([1.2, 0.0, -0.2])}, "odds 1.2, 0, -0.2 are no probabilities"),
-        ({"masks": MASKS, "odds": np.array([np.nan, 0.5, 0.5])}, "odds nan, 0.5, 0.5 are no probabilities"),
-        ({"masks": MASKS, "odds": np.array([0.5, 0.5])}, "one probability a mask, came 2 for 3 masks"),
-        ({"masks": MASKS[:1], "odds": np.ones(1), "present": np.array([False])}, "have no absent readers"),
-        ({"probabilities": EVEN[:4]}, r"shape \[4, 6, 5\], expected \[5, 6, 5\]: 5 classes of the image's size"),
-        ({"probabilities": EVEN[:, :5]}, r"shape \[5, 5, 5\], expected \[5, 6, 5\]"),
-        ({"probabilities": EVEN * 1.2}, "of a pixel sum to 1.2, expected 1: give the softmax"),
         (
-            {"probabilities": np.stack([EVEN[0] * 7, *(EVEN[1:] - 0.3)])},
+            {"masks": MASKS, "mask_probabilities": np.array([0.2, 0.2, 0.2])},
+            r"expected probabilities of the masks that sum to 1, got 0.2, 0.2, 0.2: correct",
+        ),
+        ({"masks": MASKS, "mask_probabilities": np.array([1.2, 0.0, -0.2])}, "that sum to 1, got 1.2, 0, -0.2"),
+        ({"masks": MASKS, "mask_probabilities": np.array([np.nan, 0.5, 0.5])}, "that sum to 1, got nan, 0.5, 0.5"),
+        ({"masks": MASKS, "mask_probabilities": np.array([0.5, 0.5])}, "one probability per mask, got 2 for 3 masks"),
+        (
+            {"masks": MASKS[:1], "mask_probabilities": np.ones(1), "present": np.array([False])},
+            "have no absent readers",
+        ),
+        ({"class_probabilities": EVEN[:4]}, r"shape \[4, 6, 5\], expected \[5, 6, 5\]: 5 classes of the image's size"),
+        ({"class_probabilities": EVEN[:, :5]}, r"shape \[5, 5, 5\], expected \[5, 6, 5\]"),
+        ({"class_probabilities": EVEN * 1.2}, "of a pixel sum to 1.2, expected 1: give the softmax"),
+        (
+            {"class_probabilities": np.stack([EVEN[0] * 7, *(EVEN[1:] - 0.3)])},
             "probabilities from -0.1 to 1.4: expected 0 to 1",
         ),
-        ({"probabilities": np.full((5, 6, 5), np.nan)}, "probabilities from nan to nan: expected 0 to 1"),
+        ({"class_probabilities": np.full((5, 6, 5), np.nan)}, "probabilities from nan to nan: expected 0 to 1"),
     ],
 )
 def test_what_a_crop_may_not_hold_is_told(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
@@ -267,7 +288,7 @@ def test_what_a_crop_may_not_hold_is_told(tmp_path: Path, parts: dict[str, Any],
         ({"flips": (Flip(1, 3, 0.5), Flip(1, 4, 0.5))}, "Two flips change the same class"),
         ({"scored": ("car", "tree")}, "scored class 'tree' is not one of the foreground classes road, car"),
         ({"scored": ("sky",)}, "scored class 'sky' is not one of the foreground classes"),
-        ({"class_names": tuple(map(str, range(256)))}, "at most 255 classes, came 256"),
+        ({"class_names": tuple(map(str, range(256)))}, "at most 255 classes in a store, got 256"),
     ],
 )
 def test_what_a_store_may_not_be_is_told(tmp_path: Path, info: dict[str, Any], message: str) -> None:
@@ -277,17 +298,19 @@ def test_what_a_store_may_not_be_is_told(tmp_path: Path, info: dict[str, Any], m
 
 def test_flips_go_with_one_label_map_alone(tmp_path: Path) -> None:
     flipping = replace(SCENES, flips=FLIPS)
-    with pytest.raises(DataError, match=r"one label map a row.*; came 3 masks"):
+    with pytest.raises(DataError, match=r"one label map per row.*; got 3 masks"):
         keep(tmp_path / "store", flipping, scene(0, masks=MASKS))
-    with pytest.raises(DataError, match="came 1 mask with odds"):
-        keep(tmp_path / "store", flipping, scene(0, odds=np.ones(1)))
+    with pytest.raises(DataError, match="got 1 mask with probabilities"):
+        keep(tmp_path / "store", flipping, scene(0, mask_probabilities=np.ones(1)))
 
 
 def test_all_crops_have_odds_and_probabilities_or_none_has(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="scene-1 comes without probabilities, the crops before it with"):
-        keep(tmp_path / "store", SCENES, scene(0, probabilities=EVEN), scene(1))
-    with pytest.raises(DataError, match="scene-1 comes with odds, the crops before it without: give odds for all"):
-        keep(tmp_path / "store", SCENES, scene(0), scene(1, odds=np.ones(1)))
+    with pytest.raises(DataError, match="scene-1 has no `class_probabilities`, the crops before it have them"):
+        keep(tmp_path / "store", SCENES, scene(0, class_probabilities=EVEN), scene(1))
+    with pytest.raises(
+        DataError, match="scene-1 has `mask_probabilities`, the crops before it have none: give them for all"
+    ):
+        keep(tmp_path / "store", SCENES, scene(0), scene(1, mask_probabilities=np.ones(1)))
 
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
@@ -350,7 +373,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     file.write_text("before")
     with pytest.raises(UsageError, match="is a folder: name a file"):
         write_half(tmp_path, OSError())
-    with pytest.raises(ResourceError, match=r"Cannot make the folder .*file, File exists: choose another place"):
+    with pytest.raises(ResourceError, match=r"Cannot make the folder .*file, File exists: choose another `output`"):
         write_half(file / "below", OSError())
     with pytest.raises(ResourceError, match="file is a file, expected a folder"):
         check_place(file / "below" / "that")
@@ -391,15 +414,15 @@ def test_a_shard_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         store.images(np.array([2]))
 
 
-def test_a_damaged_bank_deals_nothing(tmp_path: Path) -> None:
-    with write_store(tmp_path / "store", replace(SCENES, deal="mnist-guess"), SPLITS) as writer:
+def test_a_damaged_pool_gives_nothing(tmp_path: Path) -> None:
+    with write_store(tmp_path / "store", replace(SCENES, game="mnist-guess"), SPLITS) as writer:
         writer.add(scene(0))
-        writer.put_bank(digits=np.zeros((3, 4, 4), np.uint8), labels=np.arange(3))
+        writer.put_pool(digits=np.zeros((3, 4, 4), np.uint8), labels=np.arange(3))
     store = Store.open(tmp_path / "store")
-    assert store.whole_bank == store.bank
-    changed(store.bank, 50)
+    assert pool_file(store) == store.path / "bank.npz"
+    changed(store.path / "bank.npz", 50)
     with pytest.raises(DataError, match=r"bank\.npz is missing or was changed"):
-        dealer(store)
+        example_drawer(store)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +482,7 @@ def test_a_missing_a_short_and_an_empty_index_are_named(tmp_path: Path) -> None:
         ("spacing_mm", -0.5, r"`spacing_mm`"),
         ("settings", [], r"`settings`: expected a valid dictionary, got a list"),
         ("scored", ["bone"], r"`scored` to name foreground classes"),
-        ("flips", [{"source": 0, "target": 1, "probability": 0.5}], r"one label map a row, with known odds"),
+        ("flips", [{"source": 0, "target": 1, "probability": 0.5}], r"one label map per row, with known probabilities"),
         ("flips", [{"source": 0}], r"`flips.0.target` is missing"),
         ("deal", "game", r"`deal` and `bank_sha256` together"),
         ("index_sha256", "f" * 63, r"`index_sha256`"),

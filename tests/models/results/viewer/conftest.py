@@ -13,7 +13,7 @@ from ambiseg.models.core.size import measure
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
-from ambiseg.models.results.viewer import write_report
+from ambiseg.models.results.prediction_page import write_report
 from ambiseg.preprocessing.volumes.volume import Volume
 
 SHAPE, SPACING = (30, 90, 100), (2.5, 0.7, 0.8)  # z, y, x

@@ -339,7 +339,7 @@ def test_another_lesion_is_chosen(opened):
 
 
 def test_a_lesion_without_voxels_has_its_picture(opened, monkeypatch):
-    monkeypatch.setattr("ambiseg.models.results.viewer.prediction_page.LIVE", 1)
+    monkeypatch.setattr("ambiseg.models.results.prediction_page.LIVE", 1)
     page = opened("two")
     press(page, "n", "1", "ArrowUp", "w", "r")
     assert page.locator("article:visible h2").all_inner_texts() == ["apex"]
@@ -396,7 +396,7 @@ def test_without_webgl_there_are_pictures_and_a_sentence(driver, made, tmp_path)
     page = plain.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("#stopped:visible")
-    assert "pictures stand in their place" in page.locator("#stopped").inner_text()
+    assert "Pictures are shown instead" in page.locator("#stopped").inner_text()
     assert page.locator(".still img:visible").count() == 2
     assert page.locator("canvas:visible").count() == 0
     assert page.locator(".hypothesis:enabled").count() == 0

@@ -10,8 +10,7 @@ from ambiseg.models.core.hypotheses import Hypotheses
 from ambiseg.models.prediction.inference import LesionHypotheses
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.neighbourhood import Box, neighbourhood, within
-from ambiseg.models.results.preview import best_slice, likeliest_voxel
-from ambiseg.models.results.viewer.region import region
+from ambiseg.models.results.viewer.region import best_slice, likeliest_voxel, region
 from ambiseg.models.results.viewer.voxels import voxels
 from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.volumes.volume import Volume

@@ -14,11 +14,10 @@ import pytest
 
 from ambiseg.models.prediction.document import SizeEntry
 from ambiseg.models.prediction.neighbourhood import within
-from ambiseg.models.results.viewer import prediction_page as page_module
+from ambiseg.models.results import prediction_page as page_module
 from ambiseg.models.results.viewer import words
-from ambiseg.models.results.viewer.nifti_string import scan_nifti
 from ambiseg.models.results.viewer.region import MOST_MM, VOXELS, region
-from ambiseg.models.results.viewer.voxels import windows
+from ambiseg.models.results.viewer.voxels import scan_nifti, windows
 from ambiseg.preprocessing.volumes.volume import Volume
 
 KINDS = ("block", "tilted", "flat", "classes", "two", "one")
@@ -223,7 +222,7 @@ def test_calibration_warnings_and_search_are_told(made, tmp_path):
     text = " ".join(Read(made_up.write(tmp_path / "report.html").read_text(encoding="utf-8")).words.split())
     for said in (
         "Calibrated, with temperature 1.25.", "Warning Mind <this>.", "Experimental search", "score 0.87",
-        "overlap those of lesion 2", "apex", "border of what the model looked at", "border of the scan",
+        "overlap those of lesion 2", "apex", "border of the region that the model looked at", "border of the scan",
     ):  # fmt: skip
         assert said in text, said
 
@@ -251,7 +250,7 @@ def test_of_many_lesions_only_some_have_voxels(made, tmp_path, monkeypatch):
     assert 'id="voxels-0"' in text
     assert 'id="voxels-1"' not in text
     assert text.count('src="data:image/png;base64,') == 2
-    assert "the voxels of the first 1 lesion only" in " ".join(text.split())
+    assert "this page only holds the voxels of the first 1 lesion." in " ".join(text.split())
 
 
 def test_a_preview_that_is_written_already_is_taken(made, tmp_path):

@@ -1,24 +1,32 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1, MediaStorageDirectoryStorage, RLELossless, generate_uid
 
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.lidc.annotations import ScanRecord
+from ambiseg.preprocessing.scans.dicom import dicom_files
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.scans.dicom.series import one_a_place, read_series, series_grid
-from ambiseg.preprocessing.scans.dicom.series_images import read_slices
+from ambiseg.preprocessing.scans.dicom.series_images import read_images, read_slices
+from ambiseg.preprocessing.scans.scan import open_scan
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (20, 24)
 HEIGHTS = [-30.0, -27.5, -25.0, -22.5]
+
+
+def hounsfield(path: Path) -> NDArray[np.int16]:
+    return read_hounsfield(read_images([path])[0].elements)
 
 
 def _set(**values: object) -> Callable[[Dataset, int], None]:
@@ -50,7 +58,7 @@ def test_series_are_found_in_any_layout(tmp_path: Path, scan: ScanRecord, write_
     seen: list[tuple[int, int]] = []
     index = find_series(tmp_path, lambda done, total: seen.append((done, total)))
     assert {uid: len(files) for uid, files in index.files.items()} == {scan.series_uid: 4, other: 1}
-    assert (index.other, list(index.broken)) == (1, [tmp_path / "empty.dcm"])
+    assert (index.other, [each.path for each in index.broken]) == (1, [tmp_path / "empty.dcm"])
     assert seen == [(count, 7) for count in range(1, 8)]
 
 
@@ -64,7 +72,7 @@ def test_a_header_cut_short_is_broken_and_a_directory_file_is_not(
     dataset.SOPClassUID = MediaStorageDirectoryStorage
     dataset.save_as(directory)
     index = find_series(tmp_path)
-    assert (index.files, index.other, list(index.broken)) == ({}, 1, [whole])
+    assert (index.files, index.other, [each.path for each in index.broken]) == ({}, 1, [whole])
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -100,7 +108,7 @@ def test_heights_and_hounsfield_units(
     paths = write_series(tmp_path, scan, HEIGHTS, SHAPE)
     assert [each.height_mm for each in read_slices(paths[::-1])] == HEIGHTS
     for path, z in zip(paths, HEIGHTS, strict=True):
-        assert np.array_equal(read_hounsfield(path), slice_pixels(SHAPE, z))
+        assert np.array_equal(hounsfield(path), slice_pixels(SHAPE, z))
 
 
 def test_rescaling_is_applied_and_air_is_the_lowest(
@@ -109,7 +117,7 @@ def test_rescaling_is_applied_and_air_is_the_lowest(
     stored = np.full(SHAPE, 100, "<i2")
     stored[0] = -2000
     edit = _set(PixelData=stored.tobytes(), RescaleSlope=2, RescaleIntercept=-1000)
-    image = read_hounsfield(_one(tmp_path, write_series, scan, edit))
+    image = hounsfield(_one(tmp_path, write_series, scan, edit))
     assert (image[0] == AIR).all()
     assert (image[1:] == -800).all()
 
@@ -129,7 +137,7 @@ def test_padding_is_air_though_its_sign_disagrees(
         dataset.PixelData = stored.tobytes()
         dataset.add_new("PixelPaddingValue", vr, padding)
 
-    image = read_hounsfield(_one(tmp_path, write_series, scan, edit))
+    image = hounsfield(_one(tmp_path, write_series, scan, edit))
     assert (image[3] == AIR).all()
     assert (np.delete(image, 3, axis=0) == 40).all()
 
@@ -139,7 +147,7 @@ def test_run_length_coding_is_read(tmp_path: Path, scan: ScanRecord, write_serie
     dataset = pydicom.dcmread(packed)
     dataset.compress(RLELossless)
     dataset.save_as(packed)
-    assert np.array_equal(read_hounsfield(plain), read_hounsfield(packed))
+    assert np.array_equal(hounsfield(plain), hounsfield(packed))
 
 
 def test_an_unreadable_compression_says_what_to_install(
@@ -153,7 +161,7 @@ def test_an_unreadable_compression_says_what_to_install(
     dataset.save_as(path)
     monkeypatch.setattr("ambiseg.preprocessing.scans.dicom.dicom_pixels._decodable", lambda _: False)
     with pytest.raises(DataError, match=r"compressed \(JPEG Lossless.*pip install ambiseg\[dicom-codecs\]"):
-        read_hounsfield(path)
+        hounsfield(path)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.97])
@@ -161,7 +169,7 @@ def test_a_truncated_file(tmp_path: Path, scan: ScanRecord, write_series: WriteS
     path = write_series(tmp_path, scan, [0.0], (64, 64))[0]
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataError, match=r"000000.dcm is cut short or damaged"):
-        read_hounsfield(path)
+        hounsfield(path)
 
 
 @pytest.mark.parametrize(
@@ -236,3 +244,19 @@ def test_a_copy_counts_once_and_another_image_at_its_place_is_refused(
     dataset.save_as(copy)
     with pytest.raises(DataError, match=r"different images lie at one place, z = -27.5 mm \(000001.dcm and copy.dcm\)"):
         read_series([*paths, copy])
+
+
+def test_each_header_is_read_once(
+    tmp_path: Path, scan: ScanRecord, write_series: WriteSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_series(tmp_path / "scan", scan, [0.0, 2.5, 5.0], SHAPE)
+    read, real = [], dicom_files.read_partial
+
+    def counted(file: BinaryIO, *rest: Any, **options: Any) -> Any:
+        read.append(Path(file.name))
+        return real(file, *rest, **options)
+
+    monkeypatch.setattr(dicom_files, "read_partial", counted)
+    with open_scan(tmp_path / "scan") as found:
+        assert found.volume.array.shape == (3, *SHAPE)
+    assert sorted(read) == sorted(paths)

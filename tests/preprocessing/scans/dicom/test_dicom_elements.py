@@ -17,14 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ambiseg.preprocessing.errors import AmbisegError, DataError
 from ambiseg.preprocessing.lidc.annotations import ScanRecord
-from ambiseg.preprocessing.scans.dicom.dicom_elements import (
-    number_of,
-    numbers_of,
-    order_of,
-    text_of,
-    values_of,
-    whole_of,
-)
+from ambiseg.preprocessing.scans.dicom.dicom_elements import DECIMALS, Elements, elements_of, text_of
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
 WriteSeries = Callable[..., list[Path]]
@@ -38,6 +31,10 @@ def holding(text: bytes | str, name: str = "PixelSpacing", kind: str | None = "D
     content = text.encode("latin-1") if isinstance(text, str) else text
     tag = Tag(name)
     return Dataset({tag: RawDataElement(tag, kind, len(content), content, 0, kind is None, True)})
+
+
+def read(dataset: Dataset) -> Elements:
+    return elements_of(dataset, PATH, [*DECIMALS, "Rows", "ImageType", "InstanceNumber"])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def holding(text: bytes | str, name: str = "PixelSpacing", kind: str | None = "D
     ],
 )
 def test_two_numbers_in_one_way(text: str, expected: tuple[float, float]) -> None:
-    assert numbers_of(holding(text), "PixelSpacing", PATH, 2) == pytest.approx(expected)
+    assert read(holding(text)).numbers("PixelSpacing", 2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +97,7 @@ def test_two_numbers_in_one_way(text: str, expected: tuple[float, float]) -> Non
 )
 def test_what_cannot_be_read_or_in_two_ways_is_named(text: str) -> None:
     with pytest.raises(DataError, match=r"^IM1.dcm has PixelSpacing '.*: expected 2 numbers; correct it, or export"):
-        numbers_of(holding(text.encode("utf-8")), "PixelSpacing", PATH, 2)
+        read(holding(text.encode("utf-8"))).numbers("PixelSpacing", 2)
 
 
 @settings(deadline=None)
@@ -109,7 +106,7 @@ def test_any_bytes_give_finite_numbers_or_one_sentence(content: bytes, count: in
     message = ""
     found: tuple[float, ...] = (0.0,) * count
     try:
-        found = numbers_of(holding(content), "PixelSpacing", PATH, count)
+        found = read(holding(content)).numbers("PixelSpacing", count)
     except DataError as error:
         message = str(error)
     assert len(found) == count
@@ -125,37 +122,37 @@ def test_any_bytes_give_finite_numbers_or_one_sentence(content: bytes, count: in
 )
 def test_numbers_come_back_however_they_are_parted(values: list, between: str, sign: str) -> None:
     text = between.join(str(value).replace(".", sign) for value in values)
-    assert numbers_of(holding(text), "PixelSpacing", PATH, len(values)) == pytest.approx([float(v) for v in values])
+    assert read(holding(text)).numbers("PixelSpacing", len(values)) == pytest.approx([float(v) for v in values])
 
 
 @pytest.mark.parametrize("text", ["-1,024", "1,000"])
 def test_a_comma_that_may_part_thousands_needs_another_number_to_tell(text: str) -> None:
     dataset = holding(text, "RescaleIntercept")
     with pytest.raises(DataError, match=f"has RescaleIntercept '{text}': expected a number"):
-        number_of(dataset, "RescaleIntercept", PATH)
+        read(dataset).number("RescaleIntercept")
     dataset.update(holding("0,7\\0,7"))
-    assert number_of(dataset, "RescaleIntercept", PATH) == float(text.replace(",", "."))
+    assert read(dataset).number("RescaleIntercept") == float(text.replace(",", "."))
 
 
 def test_binary_numbers() -> None:
-    assert whole_of(holding(b"\0\2", "Rows", "US"), "Rows", PATH) == 512
-    assert whole_of(holding(b"\0\2", "Rows", None), "Rows", PATH) == 512
-    assert whole_of(holding(b"\0\2", "Rows", "UN"), "Rows", PATH) == 512
-    assert whole_of(holding("512 ", "Rows", "IS"), "Rows", PATH) == 512
-    assert numbers_of(holding(np.array([0.7, 0.6], "<f8").tobytes(), kind="FD"), "PixelSpacing", PATH, 2) == (0.7, 0.6)
+    assert read(holding(b"\0\2", "Rows", "US")).whole("Rows") == 512
+    assert read(holding(b"\0\2", "Rows", None)).whole("Rows") == 512
+    assert read(holding(b"\0\2", "Rows", "UN")).whole("Rows") == 512
+    assert read(holding("512 ", "Rows", "IS")).whole("Rows") == 512
+    assert read(holding(np.array([0.7, 0.6], "<f8").tobytes(), kind="FD")).numbers("PixelSpacing", 2) == (0.7, 0.6)
     with pytest.raises(DataError, match=r"has Rows .*x00.*: expected a number"):
-        whole_of(holding(b"\0\2\0", "Rows", "US"), "Rows", PATH)
+        read(holding(b"\0\2\0", "Rows", "US")).whole("Rows")
     with pytest.raises(DataError, match=r"has Rows '5\.5': expected a whole number"):
-        whole_of(holding("5.5", "Rows", "IS"), "Rows", PATH)
+        read(holding("5.5", "Rows", "IS")).whole("Rows")
 
 
 def test_texts() -> None:
     assert text_of(holding(b"M\xfcller \0", "PatientName", "PN"), "PatientName") == "Müller"
     assert text_of(Dataset(), "PatientName") == ""
-    assert values_of(holding("original\\Localizer ", "ImageType", "CS"), "ImageType") == ("ORIGINAL", "LOCALIZER")
-    assert order_of(holding("12a", "InstanceNumber", "IS"), "InstanceNumber") == 0
+    assert read(holding("original\\Localizer ", "ImageType", "CS")).values("ImageType") == ("ORIGINAL", "LOCALIZER")
+    assert read(holding("12a", "InstanceNumber", "IS")).order("InstanceNumber") == 0
     with pytest.raises(DataError, match="has no PixelSpacing: the file is cut short or no slice of a scan"):
-        numbers_of(holding(" "), "PixelSpacing", PATH, 2)
+        read(holding(" ")).numbers("PixelSpacing", 2)
 
 
 TRUE = {

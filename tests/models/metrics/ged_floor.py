@@ -12,22 +12,21 @@ U-statistic the floor is 0, and so it is of both for a model that gives the exac
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.core.overlap import comparable, pairwise_iou
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ..core.overlap import comparable, pairwise_iou
-
 
 def floor(store: Store, rows: NDArray[np.intp] | None = None, *, samples: int, crop: int | None = None) -> float:
-    """Expected GED_V of a perfect model at `samples` draws an image, mean over the rows (None: all) of a store.
+    """Expected GED_V of a perfect model at `samples` draws per image, mean over the rows (None: all) of a store.
 
     crop: side of the central part that counts, None: the whole images. Raises DataError for a store without known odds.
     """
     rows = np.arange(len(store)) if rows is None else rows
     size = max(store.size) if crop is None else crop
     diversities = []
-    for odds, row in zip(store.odds(rows), rows, strict=True):
+    for odds, row in zip(store.truth.probabilities(rows), rows, strict=True):
         masks = centre_crop(store.masks(np.array([row]))[0], size)
-        _, compared = comparable(masks, masks, scored=store.scored)
+        _, compared = comparable(masks, masks, scored=store.manifest.scored_labels)
         diversities.append(odds @ (1 - pairwise_iou(compared)) @ odds)
     return float(np.mean(diversities)) / samples

@@ -1,4 +1,4 @@
-"""The page of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
+"""The report of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
 
 import base64
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import scratch_folder, whole_file
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ...prediction.document import Document, LesionEntry
-from ...prediction.inference import LesionHypotheses
-from ...report.template import render
-from ..preview import save_preview
-from . import words
-from .lesion_card import Card, card
-from .voxels import voxels
+from ..prediction.document import Document, LesionEntry
+from ..prediction.inference import LesionHypotheses
+from ..report.template import render
+from .preview import save_preview
+from .viewer import words
+from .viewer.lesion_card import Card, card
+from .viewer.voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
-LIVE = 24  # lesions whose voxels are in the page; all have a picture and their figures
+LIVE = 24  # lesions whose voxels are on the page; all have a picture and their figures
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """What the scripts need to know of the page: the hypotheses' colours, and the `unit` of the scan's values."""
+    """What the scripts need to know: the hypotheses' colours, and the `unit` of the scan's values."""
 
     colours: Sequence[str]
     unit: str
@@ -32,10 +32,14 @@ class Viewer:
 def write_report(
     path: Path, volume: Volume, results: Sequence[LesionHypotheses], document: Document, unit: str
 ) -> None:
-    """Write the page of a scan's `results`, whole or not at all.
+    """Write the report of a scan, whole or not at all. The same results give the same bytes.
 
-    `document` is that of hypotheses.json, from which all figures are taken; of `results` only the voxels are used. `unit`
-    "HU" gives the windows of CT, "relative" windows from the scan's own values. The same results give the same bytes.
+    Args:
+        path: the file to write.
+        volume: the scan.
+        results: the hypotheses of each lesion, for their voxels.
+        document: the content of hypotheses.json, for all figures.
+        unit: "HU" for the windows of CT, "relative" for windows from the scan's own values.
     """
     cards = []
     for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
@@ -48,7 +52,7 @@ def write_report(
 def _page(cards: Sequence[Card], document: Document, unit: str) -> str:
     return render(
         "prediction.html",
-        package=__package__,
+        package=words.__package__,
         styles=["viewer.css"],
         scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
         cards=cards,
@@ -65,7 +69,7 @@ def _page(cards: Sequence[Card], document: Document, unit: str) -> str:
 
 
 def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume: Volume, unit: str) -> str | None:
-    """The lesion's preview as an address that holds it: the one in `folder` where it is written already."""
+    """The lesion's preview as a data URL: the file in `folder` if it is there already."""
     if lesion.preview is None:
         return None
     drawn = folder / lesion.preview

@@ -1,4 +1,7 @@
-"""Why a model may not be made for a scan, or a mask not be meant as it is, and what was done to fit the scan, in words."""
+"""Warnings about a prediction: why a model may not suit a scan, or a mask may not be what the user meant.
+
+Beside them, notes: what was done to fit the scan to the model, where nothing is wrong.
+"""
 
 from collections.abc import Sequence
 
@@ -6,19 +9,27 @@ from ambiseg.preprocessing.scans.scan import Scan
 
 from ..core.hypotheses import MERGE
 from ..runs.trained import Trained
-from .inference import calibration_at
+from .draws import calibration_at
 from .lesion import Lesion
 from .neighbourhood import in_range
 
 LUNG_HU, TISSUE_HU = -500, -200  # a chest CT has voxels below the first and above the second, even a piece of one
-PIXEL_MM = (0.2, 2.5)  # between these lie the pixels of CTs of a body
-SLICE_MM = 6.0  # farther apart, a nodule is on one slice or none
+PIXEL_MM = (0.2, 2.5)  # the pixels of CTs of a body lie between these
+SLICE_MM = 6.0  # at a larger distance, a nodule is on one slice or none
 SPECK = 2  # voxels; a lesion's own piece of a mask has more
 
 
-def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence[Lesion] = ()) -> list[str]:
-    """Sentences, none when nothing is amiss: what was passed over beside the scan, its kind, intensities and spacing, the
-    calibration for `merge`, and specks in the mask that the `lesions` are from.
+def cautions(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence[Lesion] = ()) -> list[str]:
+    """The `warnings` of hypotheses.json: sentences, none when nothing is wrong.
+
+    Args:
+        trained: the model.
+        scan: the scan, with notes on what was left out of it.
+        merge: the distance (1 - IoU) at which masks are merged; the calibration was fitted at one such distance.
+        lesions: the lesions to predict; those taken from a mask may be specks.
+
+    Returns:
+        One sentence per warning: about the scan's kind, its values, its spacing, the calibration and the mask.
     """
     found = (
         _of_modality(trained, scan),
@@ -27,18 +38,18 @@ def doubts(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence
         _of_calibration(trained, merge),
         _of_specks(lesions),
     )
-    return [*scan.notes, *(doubt for doubt in found if doubt)]
+    return [*scan.notes, *(caution for caution in found if caution)]
 
 
 def notes(trained: Trained, scan: Scan) -> list[str]:
-    """Sentences about how the scan was made to fit the model, where that is as it should be and nobody need do anything."""
+    """The `notes` of hypotheses.json: how the scan was fitted to the model where that is usual and needs no action."""
     if _is_scaled(trained, scan) and in_hounsfield(scan):
-        return [f"{_scaling(trained, scan)} So is every CT in HU."]
+        return [f"{_scaling(trained, scan)} This is usual for a CT in HU."]
     return []
 
 
 def in_hounsfield(scan: Scan) -> bool:
-    """Whether a scan's values are HU, as far as can be told: by its modality, or by values of air and of soft tissue."""
+    """Whether a scan's values seem to be HU, by its modality, or because it has values of both air and soft tissue."""
     if scan.dicom is not None:
         return scan.dicom.modality == "CT"
     low, high = scan.volume.range
@@ -48,7 +59,7 @@ def in_hounsfield(scan: Scan) -> bool:
 def _of_modality(trained: Trained, scan: Scan) -> str | None:
     if trained.record.data.unit != "HU" or scan.dicom is None or scan.dicom.modality == "CT":
         return None
-    return f"The model was trained on CT in HU, and the series is of modality {scan.dicom.modality}."
+    return f"The model was trained on CT in HU, but the modality of this series is {scan.dicom.modality}."
 
 
 def _of_intensity(trained: Trained, scan: Scan) -> str | None:
@@ -56,16 +67,16 @@ def _of_intensity(trained: Trained, scan: Scan) -> str | None:
     low, high = scan.volume.range
     if intensity.unit == "HU" and (low > LUNG_HU or high < TISSUE_HU):
         return (
-            f"The model was trained on CT in HU, and the scan's values reach from {low:g} to {high:g} only, without "
-            "air or with nothing else: is it a CT in HU?"
+            f"The model was trained on CT in HU, but the scan's values only range from {low:g} to {high:g}. It has no air, "
+            "or nothing but air. Is it a CT in HU?"
         )
     if _is_scaled(trained, scan) and not in_hounsfield(scan):
-        return f"{_scaling(trained, scan)} Is it a scan of the kind that the model was trained on?"
+        return f"{_scaling(trained, scan)} Is this the kind of scan that the model was trained on?"
     return None
 
 
 def _is_scaled(trained: Trained, scan: Scan) -> bool:
-    """Whether the scan's values are put into the range of a model that knows no unit."""
+    """Whether the scan's values are scaled to the range of a model without a unit."""
     intensity = trained.record.data.intensity
     return intensity.unit != "HU" and not in_range(scan.volume, intensity)
 
@@ -74,8 +85,8 @@ def _scaling(trained: Trained, scan: Scan) -> str:
     intensity, (low, high) = trained.record.data.intensity, scan.volume.range
     return (
         f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
-        f"reach from {low:g} to {high:g}: each slice was scaled to that range by its least and greatest value about the "
-        "lesion."
+        f"values range from {low:g} to {high:g}. Each slice was scaled to the model's range by its lowest and highest "
+        "value around the lesion."
     )
 
 
@@ -86,8 +97,8 @@ def _of_spacing(scan: Scan) -> str | None:
     if not odd:
         return None
     return (
-        f"The scan's voxels measure {x:.3g} x {y:.3g} x {z:.3g} mm, unlike those of a CT of the chest "
-        f"({PIXEL_MM[0]:g} to {PIXEL_MM[1]:g} mm, slices at most {SLICE_MM:g} mm apart): are its units right?"
+        f"The scan's voxels measure {x:.3g} x {y:.3g} x {z:.3g} mm, which is unusual for a chest CT (pixels of "
+        f"{PIXEL_MM[0]:g} to {PIXEL_MM[1]:g} mm, slices at most {SLICE_MM:g} mm apart). Are its units right?"
     )
 
 
@@ -95,8 +106,8 @@ def _of_calibration(trained: Trained, merge: float) -> str | None:
     if trained.calibration is None or calibration_at(trained, merge) is not None:
         return None
     return (
-        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}: at {merge:g} the probabilities are "
-        "the model's own."
+        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}. At {merge:g} it does not apply: "
+        "the probabilities are the model's own."
     )
 
 
@@ -106,6 +117,6 @@ def _of_specks(lesions: Sequence[Lesion]) -> str | None:
     if not specks or len(specks) == len(sizes):
         return None
     return (
-        f"The mask has {len(specks)} pieces of one or two voxels beside larger ones, lesion {specks[0]} is the first: each was "
-        "taken for a lesion. Take them off the mask if they are specks."
+        f"The mask has {len(specks)} pieces of one or two voxels beside larger ones (the first is lesion {specks[0]}). Each "
+        "was taken for a lesion. If they are specks, remove them from the mask."
     )

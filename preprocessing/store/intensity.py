@@ -1,0 +1,30 @@
+"""The meaning of an image's numbers: Hounsfield units, or grey values without a unit."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+Unit = Literal["HU", "relative"]
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """The unit of an image's numbers, and the range that they can take.
+
+    Attributes:
+        unit: "HU" for Hounsfield units of a CT, "relative" for grey values without a unit.
+        low: The smallest value.
+        high: The largest value.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    unit: Unit
+    low: float
+    high: float
+
+
+HOUNSFIELD = Intensity("HU", -1024, 3071)
+BYTES = Intensity("relative", 0, 255)
+LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for lung nodules
