@@ -1,4 +1,4 @@
-"""Methods by name: those of ambiseg and those of other packages, all found through entry points.
+"""Methods by name: those of ambiseg, and those of other packages, which are found through entry points.
 
 A package adds a method by declaring its class in the entry-point group `ambiseg.methods`, under the name of the method
 (docs/how-to/add-a-method.md). Nothing is imported before it is needed. An entry point that cannot be used, because its
@@ -13,18 +13,29 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 from ambiseg.preprocessing.documents import shown
-from ambiseg.preprocessing.errors import ResourceError, UsageError
+from ambiseg.preprocessing.errors import UsageError
 
 from ..core.method import Method
 from .constructor import Options, checked_options, constructed, options_model, outline
 
 GROUP, OURS = "ambiseg.methods", "ambiseg"
 
-# Our methods as the README and the help list them: first what is worth training, then the baselines.
-ORDER = (
-    "generalized", "probunet", "modal", "refine", "gated",
-    "dropout", "ensemble", "mheads", "image2image-vae",
-)  # fmt: skip
+# Our methods in the order of the help: first what is worth training, then the baselines. They are listed here and not
+# declared as entry points, which would lag behind the code wherever it was updated and not installed again.
+OWN = tuple(
+    EntryPoint(name, f"ambiseg.models.methods.{place}", GROUP)
+    for name, place in {
+        "generalized": "generalized:Generalized",
+        "probunet": "probunet:ProbUNet",
+        "modal": "modal:Modal",
+        "refine": "refine:Refine",
+        "gated": "gated:Gated",
+        "dropout": "dropout:DropoutUNet",
+        "ensemble": "ensemble:Ensemble",
+        "mheads": "mheads:MHeads",
+        "image2image-vae": "image2image_vae:Image2ImageVAE",
+    }.items()
+)
 
 _given: dict[str, type[Method]] = {}  # classes that `known_as` makes known
 
@@ -52,7 +63,7 @@ class Unusable:
 
 
 def methods() -> Mapping[str, type[Method]]:
-    """All methods that can be used, by name: ours in the order of `ORDER`, then those of plug-ins by name.
+    """All methods that can be used, by name: ours in the order of `OWN`, then those of plug-ins by name.
 
     This imports all of them.
 
@@ -146,21 +157,11 @@ def known_as(method: type[Method]) -> Iterator[None]:
 
 @cache
 def _declared() -> Mapping[str, list[EntryPoint]]:
-    """All entry points of the group by their names; ours first, in the order of `ORDER`."""
-    found: dict[str, list[EntryPoint]] = {}
-    for entry in sorted(entry_points(group=GROUP), key=_place):
+    """Our methods and all entry points of the group, by their names; ours first."""
+    found: dict[str, list[EntryPoint]] = {entry.name: [entry] for entry in OWN}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _package(entry))):
         found.setdefault(entry.name, []).append(entry)
-    if not any(_package(entry) == OURS for entries in found.values() for entry in entries):
-        raise ResourceError(
-            "The installed metadata of ambiseg declares no methods, as it is older than the code: install ambiseg again "
-            "(`pip install` as before)."
-        )
     return found
-
-
-def _place(entry: EntryPoint) -> tuple[bool, int, str, str]:
-    place = ORDER.index(entry.name) if entry.name in ORDER else len(ORDER)
-    return _package(entry) != OURS, place, entry.name, _package(entry)
 
 
 @cache
@@ -213,7 +214,7 @@ def _problem(found: object, name: str) -> str:
 
 
 def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else "of an unknown name"
+    return entry.dist.name if entry.dist is not None else OURS
 
 
 def _line(error: Exception) -> str:

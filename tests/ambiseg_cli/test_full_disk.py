@@ -3,6 +3,7 @@
 The disk is a tmpfs. Where none can be mounted, these tests are skipped, and those with a patched error number remain.
 """
 
+import gc
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,size={ROOMY}", self.place], check=True)
 
     def unmount(self) -> None:
+        gc.collect()  # of files that the traceback of an error still holds open
         subprocess.run(["umount", self.place], check=True)
 
     def used(self) -> int:
