@@ -176,7 +176,7 @@ def _clusters(
     return medoids, np.bincount(nearest, mass, len(medoids)).astype(np.float64)
 
 
-def _densest(near: NDArray[np.bool_], mass: AnyArray) -> NDArray[np.intp]:
+def _densest(near: NDArray[np.bool_], mass: NDArray[np.float64]) -> NDArray[np.intp]:
     """Masks chosen one by one, each with the most yet uncovered mass near it [S, S], until all mass is covered."""
     near = near | np.eye(len(mass), dtype=bool)
     uncovered = np.ones(len(mass), bool)

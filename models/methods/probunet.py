@@ -1,6 +1,6 @@
 """Probabilistic U-Net (Kohl et al. 2018): an axis-aligned Gaussian latent, with the paper's ablations as options."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from ..nets.latents import LatentShape
 from .latent_unet import LatentUNet
@@ -27,7 +27,7 @@ class ProbUNet(LatentUNet):
 
     name = "probunet"
     summary = "Probabilistic U-Net: axis-aligned Gaussian latent (Kohl et al. 2018)"
-    references = (KOHL,)
+    references: ClassVar[tuple[str, ...]] = (KOHL,)
 
     def __init__(
         self,

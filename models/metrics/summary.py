@@ -49,8 +49,8 @@ class FigureSummary(BaseModel):
     @property
     def figure(self) -> Figure:
         """The figure; nan where the document has null."""
-        ends = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
-        return Figure(*ends, cases=self.cases)
+        mean, sd, low, high = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
+        return Figure(mean, sd, low, high, self.cases)
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:

@@ -273,8 +273,8 @@ def saved_weights_predict_the_same(subject: Subject, store: Store, folder: Path)
     with known_as(subject.method):
         run = _new_run(folder / "run", subject, store)
         layout = torch.channels_last  # in which a loaded model computes
-        method: torch.nn.Module = subject.make().eval()
-        method = method.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
+        method = subject.make().eval()
+        method.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
         run.save_weights(method, 0)
         rows = np.arange(2)
         stored = (store.class_probabilities(rows),) if store.manifest.has_class_probabilities else ()

@@ -227,7 +227,7 @@ def calibration() -> Calibration:
 
 def stopped_run(folder: Path) -> None:
     """A store, and a run on it that was stopped half way: with a checkpoint, a log, and weights."""
-    from ambiseg.models.training.loop import train
+    from ambiseg.models.training.loop import BudgetSpent, train
     from ambiseg.preprocessing.store.store import Store
 
     store(folder)
@@ -237,8 +237,8 @@ def stopped_run(folder: Path) -> None:
     here = record.model_copy(update={"data": record.data.model_copy(update={"path": "store"})})
     steps = iter((False, False, True))
     try:
-        train(Run.create(folder / "run", here), opened, torch.device("cpu"), enough=lambda: next(steps))
-    except KeyboardInterrupt:
+        train(Run.create(folder / "run", here), opened, torch.device("cpu"), enough=lambda: next(steps, True))
+    except BudgetSpent:
         return
     raise AssertionError("the training was not stopped")
 

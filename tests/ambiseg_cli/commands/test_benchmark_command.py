@@ -36,7 +36,7 @@ def test_known_truth_prints_a_table_and_goes_on(ambiseg: Command, tmp_path: Path
     ("words", "message"),
     [
         (("--methods", "unet"), "No benchmark entry 'unet'"),
-        (("--seeds", "0,x"), "Seeds '0,x' cannot be read"),
+        (("--seeds", "0,x"), "seeds '0,x' are not understood"),
     ],
 )
 def test_known_truth_refuses(ambiseg: Command, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
@@ -98,8 +98,8 @@ def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: 
     [
         (("-m", "unet"), 2, "No benchmark entry 'unet': expected gated, generalized-mixture-full, modal"),
         (("--set", "data.crop=999"), 2, "data.crop is 999 pixels, but the stored crops are"),
-        (("--seeds", "one"), 2, "Seeds 'one' cannot be read"),
-        (("--seeds", ","), 2, "Seeds ',' cannot be read"),
+        (("--seeds", "one"), 2, "seeds 'one' are not understood"),
+        (("--seeds", ","), 2, "seeds ',' are not understood"),
         (("-d", "nowhere"), 3, "nowhere"),
     ],
 )
