@@ -96,8 +96,8 @@ def test_improbable_cells_are_blank(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("--split", "dev"), 3, "No split 'dev'"),
-        (("--images", 0), 2, "at least one"),
-        (("--atoms", 0), 2, "at least one"),
+        (("--images", 0), 2, "--images and --atoms must be at least 1"),
+        (("--atoms", 0), 2, "--images and --atoms must be at least 1"),
         (("-o", "folder/"), 2, "already exists"),
     ],
 )
