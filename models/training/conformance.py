@@ -335,7 +335,8 @@ def _train_in_two_parts(run: Run, store: Store) -> None:
 def _new_run(path: Path, subject: Subject, store: Store) -> Run:
     settings = ["data.crop=16", f"steps={STEPS}", "batch=4", "optimiser.ema=0.5"]
     settings += [f"validation.every={STOPPED}", "validation.limit=4"]
-    flags: dict[str, Any] = {f"options.{key}": value for key, value in subject.options.items()}
+    options = checked_options(subject.method, subject.options)  # all of them, as a preset may set some
+    flags: dict[str, Any] = {f"options.{key}": value for key, value in options.items()}
     config = make_config(subject.method.name, "small", None, settings, flags)
     return Run.create(path, RunRecord.of(config, store, "cpu"))
 
