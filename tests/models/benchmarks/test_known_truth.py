@@ -25,11 +25,13 @@ def worst_error(trained: Trained, truth: Store) -> float:
     return max(float(np.abs(group.model - group.truth).max()) for group in groups.values())
 
 
+@pytest.mark.learning
 def test_a_mixture_recovers_the_mode_probabilities(train_narrow: Callable[..., Trained], lesions_truth: Store) -> None:
     """In 1000 steps: after half of them some seeds have not split the modes yet, and which ones differs between processors."""
     assert worst_error(train_narrow("generalized", "steps=1000"), lesions_truth) < 0.15
 
 
+@pytest.mark.learning
 def test_a_collapsed_model_is_caught(
     train_narrow: Callable[..., Trained], lesions_truth: Store, tmp_path: Path
 ) -> None:

@@ -179,6 +179,7 @@ def mean_error(trained: Trained, truth: Store) -> float:
     return evaluate(trained, truth, "test", samples=32).figures["mode_error"].mean
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_a_gate_learns_probabilities_that_equal_heads_miss(
     train_narrow: Callable[..., Trained], lesions_truth: Store
@@ -190,6 +191,7 @@ def test_a_gate_learns_probabilities_that_equal_heads_miss(
     assert mean_error(trained, lesions_truth) > learned + 0.1
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [("dropout",), ("ensemble", "options.members=2")], ids=lambda options: options[0])
 def test_the_most_probable_mask_is_nearly_all_they_draw(

@@ -193,6 +193,7 @@ def test_gate_takes_any_size(size: tuple[int, int]) -> None:
     assert LesionGate(2, 4, 0.0).eval()(torch.rand(3, 2, *size)).shape == (3,)
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_learns_how_often_readers_mark_nothing(train_narrow: Callable[..., Trained], lesions_truth: Store) -> None:
     """On lesions whose visible cue says how often readers mark nothing, the gate follows it."""

@@ -150,6 +150,7 @@ def test_codes_are_chosen_in_full_precision() -> None:
     torch.testing.assert_close(found.commitment, wanted.commitment, rtol=1e-5, atol=0)
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_codes_recover_the_mode_probabilities(
     train_narrow: Callable[..., Trained], lesions_truth: Store, tmp_path: Path

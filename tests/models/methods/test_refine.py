@@ -205,6 +205,7 @@ def test_the_split_convolution_is_one_over_both_inputs() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_the_calibration_loss_keeps_the_modes_that_cross_entropy_loses(
     train_narrow: Callable[..., Trained], lesions_truth: Store
