@@ -164,7 +164,7 @@ def test_what_is_read_is_what_was_meant(tmp_path: Path) -> None:
     assert found["patients"] == {"a/b.png": "Å, b", "ü.png": "c;d"}
     (key, fact), *none = found["slices"].items()
     assert key == ("LIDC-IDRI-0001", 0, 1)
-    assert (fact["z_mm"], fact["spacing_mm"], fact["provenance"]["marks"]) == (-122.5, (0.703125, 0.703125), "84")
+    assert (fact.z_mm, fact.spacing_mm, fact.provenance["marks"]) == (-122.5, (0.703125, 0.703125), "84")
     assert none == []
     assert found["points"] == [((1.5, -2.25, 3.0), "links, oben")]
     assert found["LUNA16"] == [((-1.5, 2.25, 3.0), "")]

@@ -155,7 +155,9 @@ def test_a_scan_without_lungs_says_what_to_do_instead(chest: Volume, threshold_m
         search(trained, Volume(np.full(SHAPE, 40, np.int16), AFFINE))
     with pytest.raises(InputError, match=f"The lung mask is empty.*{ways}"):
         search(trained, chest, lungs=np.zeros(SHAPE, bool))
-    with pytest.raises(InputError, match="160 x 120 x 59 voxels and the scan 160 x 120 x 60: draw it on this scan"):
+    with pytest.raises(
+        InputError, match="160 x 120 x 59 voxels, but the scan has 160 x 120 x 60: draw the mask on this scan"
+    ):
         search(trained, chest, lungs=np.ones((59, 120, 160), bool))
 
 

@@ -12,7 +12,7 @@ from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.hardware import autocast, has_bf16_units, training_precision
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import RunRecord
-from ambiseg.models.training.loop import train
+from ambiseg.models.training.loop import BudgetSpent, train
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
 
@@ -91,7 +91,7 @@ def test_a_run_in_bf16_learns_and_resumes_to_the_bit(
     runs = [Run.create(tmp_path / name, RunRecord.of(config, known_truth, "cpu")) for name in ("whole", "parted")]
     assert train(runs[0], known_truth, CPU)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(BudgetSpent):
             train(runs[1], known_truth, CPU, enough=lambda asked=iter([False] * 6): next(asked, True))
     assert train(runs[1], known_truth, CPU)
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
