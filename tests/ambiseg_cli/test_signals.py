@@ -138,7 +138,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, name: str, whole_group: b
     (os.killpg if whole_group else os.kill)(process.pid, signal.Signals[name])
     _, err = process.communicate(timeout=60)
     assert process.returncode == SIGNALS[name], err
-    assert err == "Interrupted: nothing half-written was kept; run the same command again.\n"
+    assert err == "Interrupted: nothing half-written was kept. Run the same command again.\n"
     assert time.monotonic() - begun < 10
     while any(map(running, workers)):
         time.sleep(0.05)
