@@ -21,13 +21,13 @@ KILLS = 3
 TRAIN = """
 import sys, torch
 from pathlib import Path
-from ambiseg.models import training
 from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.training import loop
 from ambiseg.preprocessing.store.store import Store
 torch.set_num_threads(1)
-training.SAVE_SECONDS = 0.05
+loop.SAVE_SECONDS = 0.05
 print("ready", flush=True)
-training.train(Run.open(Path(sys.argv[1])), Store.open(Path(sys.argv[2])), torch.device("cpu"))
+loop.train(Run.open(Path(sys.argv[1])), Store.open(Path(sys.argv[2])), torch.device("cpu"))
 """
 
 

@@ -387,8 +387,6 @@ def test_the_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from typing import Any
-from ambiseg.preprocessing.sources import lidc
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 
 if __name__ == "__main__":
