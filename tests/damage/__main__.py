@@ -146,7 +146,7 @@ def _ended(seed: int, number: int, status: int, trace: str) -> Verdict:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """A line a format with the counts of outcomes, then a line a fault that says how to see it again."""
+    """One line per format with the counts of outcomes, then one line per fault that says how to see it again."""
     wide = max(len(one.name) for one in SUBJECTS)
     lines = [f"{'format':{wide}}    cases  refused as sound accepted   faults"]
     for subject in SUBJECTS:
