@@ -95,9 +95,10 @@ def test_masks_that_cannot_be_used() -> None:
 
 def test_a_scan_as_small_as_a_crop_is_its_own_lesion() -> None:
     small = Volume(SCAN.array[:20, :90, :80], AFFINE)
-    lesion = centre(small)
+    lesion = centre(small, 96, 0.5)
     assert lesion.whole
     assert lesion.centre_mm == pytest.approx(small.world((9.5, 44.5, 39.5)))
+    assert not centre(small, 64, 0.5).whole  # 45 mm high, and training crops are 32 mm wide: what lies apart is removed
     assert is_crop(small, 64, 0.5)
     assert is_crop(small, 64, None)
     assert not any(is_crop(SCAN, crop, spacing) for crop, spacing in ((64, 0.5), (64, None)))
