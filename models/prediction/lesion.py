@@ -16,7 +16,7 @@ STORED = (
 )
 STORED_MM = 140.0  # if it is not a stack of slices of more than this, which may be of a chest
 CROP_SLICES = 64
-TINY_MM = 1e-6  # rounding of lengths
+TINY = 1e-6  # rounding of lengths
 MOST_PIECES = 100  # of a mask
 WAYS = (
     "`at` (X,Y,Z in mm, RAS; the file's voxel i,j,k with `voxel`), `points` (a CSV file with columns x,y,z) or `roi` "
@@ -117,6 +117,6 @@ def is_crop(volume: Volume, crop: int, spacing_mm: float | None, stored: int | N
 def centre(volume: Volume, crop: int, spacing_mm: float | None) -> Lesion:
     """The lesion of a scan that is its crop. It is all that the scan shows, if that is no wider than a training crop."""
     z, y, x = ((count - 1) / 2 for count in volume.array.shape)
-    pixel = spacing_mm or min(volume.spacing_mm[1:])
-    sides = np.multiply(volume.array.shape, volume.spacing_mm)[1:]
-    return Lesion(volume.world((z, y, x)), whole=bool(sides.max() <= crop * pixel + TINY_MM))
+    steps = (1.0, 1.0) if spacing_mm is None else np.divide(volume.spacing_mm[1:], spacing_mm)
+    pixels = np.multiply(volume.array.shape[1:], steps)
+    return Lesion(volume.world((z, y, x)), whole=bool(pixels.max() <= crop + TINY))

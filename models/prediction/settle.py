@@ -1,7 +1,7 @@
 """Where a lesion's centre is, and how far the model must look to see all of it (docs/decisions/0018).
 
 A list of masks should not depend on where exactly in a lesion the user clicked. So a few draws show where the lesion is, the
-view moves to the centre of what they mark, and this is repeated until it stays. Then the view grows until the lesion ends in it:
+view moves to the centre of what they mark, and this is repeated until it stays. Then the view grows until it holds the lesion:
 more slices, and crops that are wider and as much coarser.
 """
 
@@ -31,7 +31,7 @@ TOUCHES = 0.1  # nor does a crop whose border more than this share of the marked
 FEW = 12  # so many slices are all looked at; of more, only those that the lesion reaches
 PROBE = 32  # draws that show how far the lesion reaches
 GLANCE = 8  # draws that show where its centre is
-MARGIN_MM = 3.0  # beyond the slices that the draws mark
+MARGIN_MM = 3.0  # beyond the slices that the draws mark, and one slice at least
 LEAST_MM = 5.0  # on either side of the centre, whatever they mark
 STEPS = 8  # of the way to the centre
 ROUNDS = 12  # of moving and growing
@@ -155,7 +155,8 @@ def reached(sight: Sight, lesion: Lesion, place: Neighbourhood, seen: Draws) -> 
         return place
     marked = np.flatnonzero(seen.labels.any((0, 2, 3))) + place.box[0].start
     step, middle = sight.volume.spacing_mm[0], round(sight.volume.voxel(lesion.place_mm)[0], 3)
-    below, above = (max([LEAST_MM, *(side * (marked - middle) * step + MARGIN_MM)]) for side in (-1, 1))
+    margin = max(MARGIN_MM, step)
+    below, above = (max([LEAST_MM, *(side * (marked - middle) * step + margin)]) for side in (-1, 1))
     return sight.between(lesion, place, below, above)
 
 
@@ -184,7 +185,10 @@ def _grown(sight: Sight, lesion: Lesion, field: Field, place: Neighbourhood, see
 
 def _goes_on(volume: Volume, place: Neighbourhood, seen: Draws) -> tuple[bool, bool]:
     """Whether the lesion goes on below the lowest slice, and above the highest one, where that is not the scan's last."""
-    own = _own_slices(_likely(seen))
+    likely = _likely(seen)
+    if not likely.any():
+        return False, False
+    own = _own_slices(likely)
     low, high = own.start == 0, own.stop == place.shape[0]
     return low and place.box[0].start > 0, high and place.box[0].stop < len(volume.array)
 
