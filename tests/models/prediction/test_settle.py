@@ -104,7 +104,7 @@ def test_all_points_near_a_lesion_end_at_the_same_place(
 
 @pytest.mark.parametrize("radius_mm", [0.4, 1.0, 2.0])
 def test_a_circle_ends_in_its_middle(radius_mm: float) -> None:
-    """A model whose masks lie opposite to where the view is off would send it to and fro for ever."""
+    """A model whose masks lie opposite to where the view is off would send it back and forth for ever."""
     volume = scan((0.6, 0.6, 1.0), np.eye(3))
     ask = balls(volume, lambda place: -place, asked := [])
     for direction in ((1.0, 0, 0), (0, -1.0, 0.5), (-0.3, 0.4, 1.0)):
