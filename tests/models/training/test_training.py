@@ -41,7 +41,6 @@ def make_run(path: Path, store: Store, *settings: str, method: str = "probunet")
     return Run.create(path, record)
 
 
-@pytest.mark.drawn
 def test_the_loss_falls_and_everything_is_kept(known_truth: Store, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", known_truth, "steps=120", "optimiser.learning_rate=1e-2", method="generalized")
     seen: list[Progress] = []
