@@ -10,11 +10,11 @@ from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.calibration import Calibration
+from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 from ..runs.trained import Trained
 from .calibrate_run import Fit
 from .judgement import Judgement
-from .summary_document import BinsSummary
 
 FOLDER, CHECK = "calibration", "check.json"
 

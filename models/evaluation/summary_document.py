@@ -15,6 +15,8 @@ from pydantic import (
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
+from ..lesions.lesions_document import LesionsSummary
+from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 
 SUMMARY = "summary.json"
@@ -22,7 +24,7 @@ AGAIN = "run `ambiseg evaluate` again"
 FIXED_DRAWS = "for this many draws per image; for exact weights resampled"
 # Version 0.1.0 described the same estimators in other words; its evaluations stay comparable.
 EARLIER_WORDS = {" ".join(("of so many", "draws", "an image; of exact weights resampled")): FIXED_DRAWS}
-UNKNOWN = ("floor", "modes")  # written only where the masks' probabilities are known
+UNKNOWN = ("floor", "modes", "lesions")  # written only where they were computed
 
 
 def _in_todays_words(estimators: dict[str, str]) -> dict[str, str]:
@@ -40,16 +42,6 @@ class CalibrationUsed(BaseModel):
 
     temperature: Annotated[FiniteFloat, Field(gt=0)]
     split: str = "val"
-
-
-class BinsSummary(BaseModel):
-    """Reliability bins of equal width: the number of events in each bin, and the sums of their probabilities and hits."""
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: list[FiniteFloat]
-    confidence: list[FiniteFloat]
-    hits: list[FiniteFloat]
 
 
 class ModesSummary(BaseModel):
@@ -129,10 +121,12 @@ class EvaluationSummary(EvaluationAbout):
     """Reliability bins of hypotheses and of pixels."""
     modes: dict[str, ModesSummary] | None = None
     """Mode probabilities of each group of cases; only where the masks' probabilities are known."""
+    lesions: LesionsSummary | None = None
+    """The evaluation of whole lesions; absent where the data set has none, or when only slices were evaluated."""
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        """Leave out what only evaluations with known probabilities have.
+        """Leave out what only some evaluations have.
 
         A return type would replace the fields in the model's JSON schema.
         """
