@@ -64,6 +64,7 @@ def treacherous(known_model: Callable[..., Trained], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ambiseg.models.runs.trained.load_trained", lambda path, device, **choice: trained)
 
 
+@pytest.mark.drawn
 @pytest.mark.usefixtures("treacherous")
 def test_a_scan_that_kills_the_process_costs_itself_and_the_rest_is_as_if_alone(ambiseg: Command) -> None:
     for name, brightest in (("a", HARMLESS), ("b", DEADLY), ("c", HARMLESS)):

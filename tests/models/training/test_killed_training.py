@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from ambiseg.preprocessing.store.store import Store
 torch.set_num_threads(1)
 loop.SAVE_SECONDS = 0.05
-Figure.savefig = lambda figure, file, **choice: file.write(b"drawn")
+Figure.savefig = lambda figure, path, **choice: path.write_bytes(b"drawn")
 print("ready", flush=True)
 loop.train(Run.open(Path(sys.argv[1])), Store.open(Path(sys.argv[2])), torch.device("cpu"))
 """
