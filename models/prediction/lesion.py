@@ -11,11 +11,10 @@ from ambiseg.preprocessing.volumes.volume import Volume
 from .lesion_points import Point
 
 CROP_LIKE = 1.5  # a scan at most this many training crops wide, high and deep is taken to be one lesion's crop
-STORED = (
-    192  # and so is one of at most so many pixels: data sets store crops of up to 180, larger than those trained on,
-)
-STORED_MM = 140.0  # if it is not a stack of slices of more than this, which may be of a chest
+STORED = 192  # and so is one of few slices and so many pixels: data sets store larger crops than those trained on
+FEW_SLICES = 12
 CROP_SLICES = 64
+STACK_MM = 140.0  # a stack of slices that is wider may be a chest
 TINY = 1e-6  # rounding of lengths
 MOST_PIECES = 100  # of a mask
 WAYS = (
@@ -110,8 +109,9 @@ def is_crop(volume: Volume, crop: int, spacing_mm: float | None, stored: int | N
         return False
     if lengths.max() <= CROP_LIKE * crop * pixel:
         return True
-    most_mm = max(stored or 0, STORED) * pixel
-    return bool(lengths.max() <= (most_mm if len(volume.array) == 1 else min(most_mm, STORED_MM)))
+    few = volume.array.shape[0] <= FEW_SLICES
+    most_mm = max(stored or 0, STORED if few else 0) * pixel
+    return bool(lengths.max() <= (most_mm if volume.array.shape[0] == 1 else min(most_mm, STACK_MM)))
 
 
 def centre(volume: Volume, crop: int, spacing_mm: float | None) -> Lesion:
