@@ -196,6 +196,7 @@ def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Whole lesions" in page
     assert "Brier score of presence" in page
+    assert (folder / "figures" / "reliability-lesions.png").is_file()
     assert invoke("-d", data, "--samples", 16, "--by", "slice", "--no-report").exit_code == 0
     assert not (folder / "lesions.csv").exists()
 
