@@ -22,6 +22,7 @@ from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
+from ambiseg.terminal import console as printed
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -185,7 +186,7 @@ def stacked_blobs(path, *, same_readers=True):
 
 
 def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(printed._stdout, "width", 140)
     data = stacked_blobs(tmp_path / "stacks")
     result = invoke("-d", data, "--samples", 16)
     assert result.exit_code == 0, result.output
