@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.phantom.texture import scanner_noise
 from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Intensity
 from ambiseg.preprocessing.volumes.planes import centre_start
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
+from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU, scanner_noise
 
 SHIFTS_MM = (1, 2, 3)
 SHIFTS_SLICES = (1, 2)
 OFFSET_HU = 20.0
-NOISE_HU = 24.0  # of a scan in lung; `scanner_noise` has the correlation of neighbouring pixels, .58
 PIXELS_MM = (0.5, 1.0, 1.5)
 RANGE_HU = LUNG_WINDOW[1] - LUNG_WINDOW[0]  # how many HU the whole range of relative grey values is taken to be
 
@@ -177,7 +176,7 @@ def _offset(hounsfield: float) -> Change:
 def _second_scan(scene: Scene, rng: np.random.Generator) -> View:
     images = unchanged(scene).images
     noise = np.stack([scanner_noise(rng, images.shape[2:]) for _ in range(len(images) * images.shape[1])])
-    return _valued(scene, images + np.float32(NOISE_HU * scene.per_hu) * noise.reshape(images.shape).astype(np.float32))
+    return _valued(scene, images + np.float32(LUNG_HU * scene.per_hu) * noise.reshape(images.shape).astype(np.float32))
 
 
 def _resampled(pixel: float) -> Change:

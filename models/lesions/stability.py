@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import IGNORE, Store
+from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
 from ..core.calibration import Calibration
 from ..core.hypotheses import Hypotheses, rank
@@ -35,14 +36,14 @@ from ..metrics.volume_scores import VolumeForecast
 from ..runs.trained import Trained
 from .lesion_masks import lesion_atoms, readers_of
 from .lesions_document import Moved, StabilitySummary
-from .perturbations import CHANGES, NOISE_HU, RANGE_HU, Flags, Scene, View, unchanged
+from .perturbations import CHANGES, RANGE_HU, Flags, Scene, View, unchanged
 
 MEASURES = ("presence", "volume", "likeliest", "lists", "sets")
 READERS = "another reader"  # the yardstick's name among the changes
 SCALES = {
     "shift": "whole pixels, in a random direction; slices at one end are left out",
     "HU": f"in stores of relative grey values the whole range counts as {RANGE_HU:g} HU",
-    "second scan": f"noise of {NOISE_HU:g} HU standard deviation, correlation .58 of neighbours, is added to the scan's own",
+    "second scan": f"noise of {LUNG_HU:g} HU standard deviation, correlation .58 of neighbours, is added to the scan's own",
     "pixels": "a model of fixed pixels sees them resampled to its own, any other model sees them as they are",
 }
 

@@ -208,7 +208,7 @@ def test_lesions_are_refused_where_there_are_none(run, tmp_path):
 
 
 def test_stability_is_a_table_on_request(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(printed._stdout, "width", 140)
     data = stacked_blobs(tmp_path / "stacks")
     result = invoke("-d", data, "--samples", 16, "--stability", 1)
     assert result.exit_code == 0, result.output

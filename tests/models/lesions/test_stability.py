@@ -15,7 +15,6 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.lesions.perturbations import (
     CHANGES,
-    NOISE_HU,
     OFFSET_HU,
     SHIFTS_MM,
     Scene,
@@ -29,6 +28,7 @@ from ambiseg.preprocessing.store.lesion_rows import lesions_of
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
+from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
 SIZE, STORED, SLICES, PIXEL = 24, 40, 4, 0.75
 SAME = [name for name in CHANGES if "mirrored" in name or "turned" in name]
@@ -113,7 +113,7 @@ def test_values_change_in_the_stores_own_unit(intensity: Intensity, unit: float)
         view = CHANGES[f"{sign * OFFSET_HU:+g} HU"](made, RNG)
         assert view.images - plain == pytest.approx(sign * OFFSET_HU * unit, abs=1e-3)
     noise = CHANGES["second scan"](made, np.random.default_rng(0)).images - plain
-    assert noise.std() == pytest.approx(NOISE_HU * unit, rel=0.1)
+    assert noise.std() == pytest.approx(LUNG_HU * unit, rel=0.1)
     assert (noise[..., 1:] * noise[..., :-1]).mean() / noise.var() == pytest.approx(0.58, abs=0.1)
 
 
