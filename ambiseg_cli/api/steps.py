@@ -113,6 +113,7 @@ def predict(
     merge: float = MERGE,
     depth_mm: float | None = None,
     seed: int = 0,
+    fast: bool = False,
     device: str = "auto",
 ) -> ScanHypotheses:
     """The most probable masks of each lesion in a scan, each with its probability.
@@ -135,9 +136,9 @@ def predict(
         top: the number of hypotheses to keep.
         draws: the number of masks to draw from the model.
         merge: masks closer than this distance (1 - IoU) are one hypothesis.
-        depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches,
-            at most 20.
+        depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
+        fast: look only once, around the place as given; large lesions may be cut off.
         device: where to load the model, if it is not loaded yet.
 
     Returns:
@@ -171,7 +172,7 @@ def predict(
     trained = _loaded(model, device)
     named = [(float(x), float(y), float(z)) for x, y, z in at]
     places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
-    request = Request(places, Ranking(top, draws, merge, depth_mm, seed), _path(probabilities), series)
+    request = Request(places, Ranking(top, draws, merge, depth_mm, seed, fast), _path(probabilities), series)
     opened = (
         open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
     )
