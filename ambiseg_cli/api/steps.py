@@ -261,6 +261,7 @@ def evaluate(
     limit: int | None = None,
     whole: bool = False,
     by: By = "auto",
+    stability: int = 0,
     device: str = "auto",
     on_progress: OnProgress = _unwatched,
 ) -> Evaluation:
@@ -276,6 +277,8 @@ def evaluate(
         whole: evaluate whole stored images instead of their centre of the training crop's size.
         by: "slice": every crop is a case; "lesion": also evaluate whole lesions as volumes; "auto": also evaluate whole lesions
             where the data have them.
+        stability: on how many lesions and slices to measure how far the answer moves when the image is shifted, mirrored,
+            resampled or noisier; 0: none. 60 give a fair picture and take a few minutes on a CPU.
         device: where to load the model, if it is not loaded yet.
         on_progress: called with the number of cases done and their total.
 
@@ -303,7 +306,16 @@ def evaluate(
     trained = _loaded(model, device)
     store = _data_of(trained, data)
     return evaluate_run.evaluate(
-        trained, store, split, samples=samples, seed=seed, limit=limit, whole=whole, by=by, on_progress=on_progress
+        trained,
+        store,
+        split,
+        samples=samples,
+        seed=seed,
+        limit=limit,
+        whole=whole,
+        by=by,
+        stability=stability,
+        on_progress=on_progress,
     )
 
 
