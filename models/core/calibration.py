@@ -52,6 +52,15 @@ class Reweighting(BaseModel):
     size_shift: FiniteFloat = 0.0
     size_sharpness: FiniteFloat = 0.0
 
+    def __str__(self) -> str:
+        """What is changed, in words."""
+        parts = []
+        if self.presence_shift or self.presence_slope != 1:
+            parts.append(f"log-odds of a lesion {self.presence_shift:+.2f} and times {self.presence_slope:.2f}")
+        if self.size_shift or self.size_sharpness:
+            parts.append(f"sizes shifted by {self.size_shift:+.2f}, sharpened by {self.size_sharpness:.2f}")
+        return "; ".join(parts) or "nothing changed"
+
     def weights(self, stated: Reals, sizes: NDArray[np.intp]) -> Reals:
         """Calibrated weights of masks.
 

@@ -4,7 +4,7 @@ The list is the best short summary of the model's whole weighted set of masks. d
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -45,16 +45,6 @@ class Hypotheses:
         """Which masks are empty [N]."""
         return np.asarray(~self.masks.reshape(len(self.masks), -1).any(1))
 
-    def first(self, n: int) -> "Hypotheses":
-        """The n most probable; the others join the residual."""
-        return replace(
-            self,
-            masks=self.masks[:n],
-            probabilities=self.probabilities[:n],
-            intervals=None if self.intervals is None else self.intervals[:n],
-            residual=self.residual + math.fsum(self.probabilities[n:]),
-        )
-
 
 def rank(
     labels: NDArray[np.uint8],
@@ -84,7 +74,8 @@ def rank(
         weights: of the masks [S], sum 1.
         top: how many hypotheses to list at most.
         gain: by how much a further mask must lower the distance between the whole set and the list, 0 to 1.
-        draws: how many independent draws the weights count; None if they are the model's own probabilities.
+        draws: how many independent draws the weights count, equal or reweighted; None if they are the model's own
+            probabilities.
         left_out: the probability of masks that are not among `labels`. All probabilities are scaled by the rest, and it
             joins the residual.
         iou: `pairwise_iou` of the masks [S, S], if it is known already.
@@ -113,18 +104,18 @@ def rank(
     return Hypotheses(
         masks=labels[distinct[listed[order]]],
         probabilities=kept,
-        intervals=None if draws is None else wilson_intervals(kept, draws),
+        intervals=None if draws is None else wilson_intervals(kept, _effective(weights)),
         residual=0.0 if complete else max(0.0, 1 - math.fsum(kept)),
         draws=draws,
     )
 
 
-def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def wilson_intervals(shares: NDArray[np.float64], n: float) -> NDArray[np.float64]:
     """95 % intervals of probabilities that were estimated from draws (Wilson 1927).
 
     Args:
         shares: of the draws [N].
-        n: how many draws there were.
+        n: how many draws there were; of unequal weights, how many equal ones tell as much.
 
     Returns:
         Lower and upper ends [N, 2].
@@ -137,6 +128,11 @@ def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]
     centre = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2))
     return np.clip(np.stack((centre - half, centre + half), 1), 0, 1)
+
+
+def _effective(weights: NDArray[np.float64]) -> float:
+    """How many draws of equal weight tell as much as draws of these weights (Kish 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _check(labels: AnyArray, weights: AnyArray, top: int, gain: float) -> None:

@@ -232,7 +232,7 @@ class Volumes:
     areas: Tensor
 
     def marginal(self, weights: Tensor) -> Tensor:
-        """Class probabilities [B, K, H, W]: the mean by weights [B, N], which may sum to less than 1; the rest is background."""
+        """Class probabilities [B, K, H, W]: the mean by weights [B, N]. What these lack of 1 is background."""
         foreground = torch.einsum("bn,bnkhw->bkhw", weights.float(), self.foreground.float())
         return torch.cat((1 - foreground.sum(1, keepdim=True), foreground), 1)
 

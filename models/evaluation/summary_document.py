@@ -15,6 +15,7 @@ from pydantic import (
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
+from ..core.calibration import Reweighting
 from ..metrics.summary import FigureSummary
 
 SUMMARY = "summary.json"
@@ -38,7 +39,8 @@ class CalibrationUsed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    temperature: Annotated[FiniteFloat, Field(gt=0)]
+    slices: Reweighting | None = None
+    lesions: Reweighting | None = None
     split: str = "val"
 
 

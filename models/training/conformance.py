@@ -20,8 +20,8 @@ from ambiseg.preprocessing.store.store_writer import write_store
 
 from ..core.batch import Batch
 from ..core.hypotheses import rank
-from ..core.method import Method, Player
 from ..core.lesion_slices import LesionSlices
+from ..core.method import Method, Player
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for
 from ..methods.constructor import Options, checked_options, constructed, options_model, outline

@@ -38,6 +38,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.methods",
     "models.runs models.runs.presets",
     "models.training models.prediction models.evaluation",
+    "models.calibration",
     "models.comparison models.audit",
     "models.figures",
     "models.report",
