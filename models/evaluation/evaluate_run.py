@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.errors import DataError, UsageError
+from ambiseg.preprocessing.store.lesion_rows import pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -115,7 +116,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     return Case(
         index={name: index[name] for name in INDEX_COLUMNS},
         readers=len(masks),
-        scores=image_scores(sides, rng=rng, spacing_mm=spacing_of(store, row)),
+        scores=image_scores(sides, rng=rng, spacing_mm=pixel_mm(store, row)),
         outcome=sides.outcome,
         pixels=pixels,
         marked_pixels=marked,
@@ -170,11 +171,3 @@ def drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, siz
     if not all(numbers.isfinite().all() for numbers in given):
         raise DataError(f"The model gives no finite probabilities for row {row} of {store.path}: train it again.")
     return atoms, predictive
-
-
-def spacing_of(store: Store, row: int) -> tuple[float, float] | None:
-    """Pixel size (y, x) in mm: that of all crops, or the scan's own where crops kept their scans' pixels."""
-    if store.spacing_mm is not None:
-        return store.spacing_mm, store.spacing_mm
-    y, x = (store.index[row][f"spacing_{axis}_mm"] for axis in "yx")
-    return (float(y), float(x)) if y and x else None

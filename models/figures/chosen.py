@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.store.lesion_rows import pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.hypotheses import Hypotheses
-from ..evaluation.evaluate_run import drawn, sides_of, spacing_of
+from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.outcomes import Outcome
 from ..runs.trained import Trained
@@ -98,7 +99,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
         name=case_name(case),
         distance=case.scores[sorting_figure(evaluation)],
         image=_shown(centre_crop(store.images(np.array([row]))[0], size), store.intensity.unit),
-        step_mm=spacing_of(store, row),
+        step_mm=pixel_mm(store, row),
         known=store.manifest.known_odds,
         masks=sides.masks,
         truth=sides.truth,

@@ -115,6 +115,7 @@ def preprocess_lidc(
             settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
             counts=counts,
             attribution=ATTRIBUTION,
+            same_readers=True,
         )
         with write_store(output, info, splits) as writer:
             for task in done:

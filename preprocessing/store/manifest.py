@@ -77,6 +77,8 @@ class Manifest(BaseModel):
         scored: Names of the classes over which distances are computed; None: all but the background.
         group: The index column by which mode probabilities are reported.
         flips: The flips that make the masks of each row from its one label map.
+        same_readers: Whether mask r of all crops of a lesion is one reader's, so that it stacks into that reader's volume.
+            None in stores written before this key.
         deal: The game that draws new training images from the pool in every step; None: training sees the stored crops.
         bank_sha256: SHA-256 of the pool's file, where there is one.
         index_sha256: SHA-256 of index.csv.
@@ -101,6 +103,7 @@ class Manifest(BaseModel):
     scored: tuple[str, ...] | None = None
     group: str | None = None
     flips: Annotated[tuple[Flip, ...], Field(max_length=16)] = ()
+    same_readers: bool | None = None
     deal: str | None = None
     bank_sha256: Hash | None = None
     index_sha256: Hash

@@ -74,6 +74,7 @@ class StoreInfo:
         group: The index column by which mode probabilities are reported.
         flips: Where given, rows hold one label map, and the flips make the masks from it.
         game: The game that draws new training images from the store's pool in every step.
+        same_readers: Whether mask r of all crops of a lesion is one reader's.
     """
 
     name: str
@@ -88,6 +89,7 @@ class StoreInfo:
     group: str | None = None
     flips: tuple[Flip, ...] = ()
     game: str | None = None
+    same_readers: bool = False
 
 
 def check_info(info: StoreInfo) -> None:

@@ -156,6 +156,7 @@ class StoreWriter:
             scored=info.scored,
             group=info.group,
             flips=info.flips,
+            same_readers=info.same_readers,
             deal=info.game,
             bank_sha256=self._pool_hash(),
             index_sha256=sha256(self._folder / INDEX),

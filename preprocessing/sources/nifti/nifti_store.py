@@ -66,6 +66,7 @@ def preprocess_nifti(
             "seed": seed,
             "split": split_file.name if split_file else "/".join(map(str, sizes)),
         },
+        same_readers=True,  # each reader has a file
     )
     failures: list[CaseFailure] = []
     unmarked: list[str] = []

@@ -29,7 +29,8 @@ class PackSettings:
 class Pack:
     """Already cut crops. `patients` has the patient of each, in order; `crops()` reads them one after the other.
 
-    `name` and `source` say what they are; `notes` what the user should know.
+    `name` and `source` say what they are; `notes` what the user should know; `same_readers` whether mask r of all crops of a
+    lesion is one reader's.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Pack:
     crops: Callable[[], Iterator[Crop]]
     notes: Sequence[str] = ()
     attribution: str = ""
+    same_readers: bool = False
 
 
 def natural(text: str) -> list[int | str]:

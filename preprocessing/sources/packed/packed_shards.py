@@ -79,6 +79,7 @@ def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
         * bool(missing),
         attribution=f"{ATTRIBUTION} These crops are a repackaging of it: each is min-max scaled to 0..255 by itself, at the "
         "scan's own pixel spacing; the order of the masks does not identify readers, those missing are empty.",
+        same_readers=True,  # within a nodule; across nodules the order says nothing
     )
 
 

@@ -88,6 +88,8 @@ def write_packed(
             "absent_when_empty": absent_when_empty,
         },
         attribution=pack.attribution,
+        same_readers=pack.same_readers
+        and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
     crops = _reported(pack, on_progress)
     rows = write_crops(output, info, splits, _readers_who_drew(crops) if absent_when_empty else crops)

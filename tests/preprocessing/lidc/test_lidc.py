@@ -20,6 +20,7 @@ from ambiseg.preprocessing.lidc.contours import mark_volume
 from ambiseg.preprocessing.lidc.lidc_plan import case_names, default_root
 from ambiseg.preprocessing.lidc.lidc_store import LidcReport, preprocess_lidc
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
+from ambiseg.preprocessing.store.lesion_rows import keeps_readers, lesions_of
 from ambiseg.preprocessing.store.store import Store
 
 WriteSeries = Callable[..., list[Path]]
@@ -105,6 +106,21 @@ def test_masks_keep_their_area_and_place(store: Store, records: dict[int, ScanRe
                 centre = np.array([float(row["centre_y_px"]), float(row["centre_x_px"])])
                 expected = (np.argwhere(plane).mean(0) - centre) * spacing
                 assert (np.argwhere(mask).mean(0) - 89.5) * 0.5 == pytest.approx(expected, abs=0.1)
+
+
+def test_masks_of_a_nodule_stack_to_its_readers_volumes(store: Store, records: dict[int, ScanRecord]) -> None:
+    """Mask r is one reader's on all slices: its volume is that of the mark's outlines."""
+    assert keeps_readers(store)
+    found = [lesion for lesion in lesions_of(store, store.rows("all")) if lesion.case == "LIDC-IDRI-0001"]
+    (nodule,) = nodules(records[12], marks(12))
+    volumes = [mark_volume(mark, (slice(0, 512), slice(0, 512))) for mark in nodule.marks]
+    (lesion,) = found
+    assert lesion.step_mm == 2.5
+    assert lesion.voxel_mm3 == pytest.approx(2.5 * 0.25)
+    for reader, planes in enumerate(volumes):
+        pixels = sum(plane.sum() for plane in planes.values())
+        voxels = store.masks(lesion.rows)[:, reader].sum()
+        assert voxels * 0.25 == pytest.approx(pixels * records[12].pixel_spacing_mm ** 2, rel=0.01)
 
 
 def test_images_are_the_scans_pixels_in_place(

@@ -21,6 +21,7 @@ from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
 from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
+from ambiseg.preprocessing.store.lesion_rows import keeps_readers, lesions_of
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
@@ -92,6 +93,9 @@ def test_crops_are_cut_about_each_lesion(cases: Path, tmp_path: Path) -> None:
     assert (row["z_mm"], row["spacing_y_mm"], row["spacing_x_mm"], row["marked"]) == ("2.0", "0.5", "0.5", "2")
     assert (row["centre_y_px"], row["centre_x_px"]) == ("12.0", "10.0")
     assert (store.intensity.unit, store.spacing_mm, store.manifest.name) == ("HU", None, "cases")
+    assert keeps_readers(store)
+    found = [(lesion.case, lesion.lesion, lesion.rows.tolist()) for lesion in lesions_of(store, store.rows("all"))]
+    assert found == [("a", "1", [0, 1]), ("a", "2", [2, 3, 4]), ("b", "1", [5, 6, 7])]
 
 
 def test_beyond_the_image_there_is_air(cases: Path, tmp_path: Path) -> None:

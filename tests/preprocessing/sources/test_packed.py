@@ -20,6 +20,7 @@ from ambiseg.commands.preprocess.packed import packed
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
 from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
+from ambiseg.preprocessing.store.lesion_rows import keeps_readers, lesions_of
 from ambiseg.preprocessing.store.store import Store
 
 SIZE = 16
@@ -97,6 +98,13 @@ def test_shards_come_out_as_they_went_in(shards: Path, tmp_path: Path) -> None:
     assert (store.manifest.name, store.intensity.unit, store.spacing_mm) == ("lidc-128-repack", "relative", None)
     assert "min-max scaled" in store.manifest.attribution
     assert "CC BY 3.0" in store.manifest.attribution
+    assert keeps_readers(store)
+    (first, *_) = lesions_of(store, store.rows("all"))
+    assert (first.rows.tolist(), first.spacing_mm) == ([0, 1], (1.0, 0.7, 0.7))
+
+
+def test_readers_who_are_absent_from_some_slices_have_no_volumes(shards: Path, tmp_path: Path) -> None:
+    assert not keeps_readers(imported(shards, tmp_path / "out", absent_when_empty=True))
 
 
 def test_the_table_says_where_crops_come_from(shards: Path, tmp_path: Path) -> None:
@@ -168,7 +176,9 @@ def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> No
     images, masks = made(3, 2)
     masks[1] = False
     np.savez(tmp_path / "p.npz", images=images, masks=masks)
-    assert imported(tmp_path / "p.npz", tmp_path / "a").present.all()
+    whole = imported(tmp_path / "p.npz", tmp_path / "a")
+    assert whole.present.all()
+    assert not keeps_readers(whole)
     store = imported(tmp_path / "p.npz", tmp_path / "b", absent_when_empty=True)
     assert store.present.tolist() == [[True, False], [True, True]]
     np.testing.assert_array_equal(store.images(np.arange(2))[:, 0], images[[0, 2]])
