@@ -61,8 +61,8 @@ def rank(
     Exact duplicates are added up, and the empty mask always stands alone. The other masks are represented by weighted
     k-medoids: of all lists of k masks, the one to which the whole set has the least transport distance, with 1 - IoU as
     the cost. k grows from one as long as a further mask lowers that distance by `gain`, up to `top`. The probability of a
-    hypothesis is the mass of the masks that are nearer to it than to any other. So a small change of the masks or of
-    their weights changes the list little. Ties are broken by the masks' bytes, so that the order of the draws does not
+    hypothesis is the mass of the masks that are nearer to it than to any other; masks that overlap none of the list are
+    the residual. So a small change of the masks or of their weights changes the list little. Ties are broken by the masks' bytes, so that the order of the draws does not
     matter. The intervals are Wilson's; they account for the number of draws, not for the choice of the list or for the
     model.
 
@@ -172,7 +172,7 @@ def _listed(
     worth = nothing[mass[nothing] >= LEAST]
     near, weight = distance[np.ix_(something, something)], mass[something]
     medoids = _medoids(near, weight, max(1, top - len(worth)), gain)
-    nearest = near[:, medoids].argmin(1)
+    nearest = np.where(near[:, medoids].min(1) < 1, near[:, medoids].argmin(1), len(medoids))
     probabilities = np.array([math.fsum(weight[nearest == k]) for k in range(len(medoids))])
     return np.append(something[medoids], worth), np.append(probabilities, mass[worth])
 
