@@ -13,6 +13,7 @@ from ambiseg.models.calibration import calibrate_run
 from ambiseg.models.calibration.calibrate_run import Check, Fit, check_split
 from ambiseg.models.calibration.check_document import CalibrationCheck
 from ambiseg.models.evaluation import evaluate_run
+from ambiseg.models.evaluation.evaluate_run import By
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.prediction.inference import Ranking
@@ -255,6 +256,7 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     whole: bool = False,
+    by: By = "auto",
     device: str = "auto",
     on_progress: OnProgress = _unwatched,
 ) -> Evaluation:
@@ -268,17 +270,20 @@ def evaluate(
         seed: the seed of the draws.
         limit: evaluate only so many cases, spread over the split.
         whole: evaluate whole stored images instead of their centre of the training crop's size.
+        by: "slice": every crop is a case; "lesion": also evaluate whole lesions as volumes; "auto": also evaluate whole lesions
+            where the data have them.
         device: where to load the model, if it is not loaded yet.
         on_progress: called with the number of cases done and their total.
 
     Returns:
         The figures of the split (`figures`, by name, each with mean and 95 % interval by patient) and of each case (`cases`).
-        `Evaluation.write(folder)` writes `summary.json` and `cases.csv`.
+        `lesions` holds the same of whole lesions, where they were evaluated. `Evaluation.write(folder)` writes
+        `summary.json`, `cases.csv` and `lesions.csv`.
 
     Raises:
         UsageError: for too few samples.
         InputError: if there is no such model or data, or the split is empty.
-        DataError: if the model cannot read the data, or files are damaged.
+        DataError: if the model cannot read the data, there are no whole lesions to evaluate, or files are damaged.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -294,7 +299,7 @@ def evaluate(
     trained = _loaded(model, device)
     store = _data_of(trained, data)
     return evaluate_run.evaluate(
-        trained, store, split, samples=samples, seed=seed, limit=limit, whole=whole, on_progress=on_progress
+        trained, store, split, samples=samples, seed=seed, limit=limit, whole=whole, by=by, on_progress=on_progress
     )
 
 

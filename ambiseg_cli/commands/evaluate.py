@@ -1,5 +1,6 @@
 """`ambiseg evaluate`: how close a run's masks are to the readers' masks."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ambiseg.models.evaluation.evaluation import Evaluation
+
+
+class By(StrEnum):
+    """What a case of an evaluation is."""
+
+    auto = "auto"
+    slice = "slice"
+    lesion = "lesion"
+
 
 WIDEST = 8  # so many modes are shown one by one in the table of mode probabilities
 
@@ -35,6 +45,13 @@ def evaluate(
             "--whole", help="Evaluate whole stored images instead of their centre of the training crop's size."
         ),
     ] = False,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="Evaluate each slice alone (slice), or also whole lesions as volumes (lesion); auto: also whole lesions "
+            "where the data have them."
+        ),
+    ] = By.auto,
     device: Device = "auto",
     output: Annotated[
         Path | None,
@@ -52,8 +69,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
     """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
+    from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
-    from ambiseg.models.evaluation.evaluation import check_parquet
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
     from ambiseg.models.runs.hardware import resolve_device
@@ -79,6 +96,7 @@ def evaluate(
             seed=seed,
             limit=limit,
             whole=whole,
+            by=by.value,
             on_progress=Meter(display, "Evaluating", "cases"),
         )
         if no_report:
@@ -92,6 +110,8 @@ def evaluate(
         out(_table(evaluation))
         if evaluation.modes:
             out(_modes_table(evaluation))
+        if evaluation.lesions:
+            out(_lesion_table(evaluation))
         for note in evaluation.about.notes:
             out(note)
     console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
@@ -120,6 +140,34 @@ def _table(evaluation: "Evaluation") -> "Table":
             shown.add_row(row.label, *cells)
             if row.floor is not None:
                 shown.add_row("  of a perfect model", decimals(row.floor))
+        shown.add_section()
+    return shown
+
+
+def _lesion_table(evaluation: "Evaluation") -> "Table":
+    """The chief figures of whole lesions, with the means of the baselines. The page has all."""
+    from rich.table import Table
+
+    from ambiseg.models.evaluation.by_lesion import BASELINES
+    from ambiseg.models.figures.numbers import decimals, interval
+    from ambiseg.models.metrics.catalogue import LESION_CHIEF
+    from ambiseg.models.report.table import lesion_table
+
+    assert evaluation.lesions is not None
+    about = evaluation.lesions.summary()
+    shown = Table(
+        title=f"Whole lesions: {counted(about.lesions, 'lesion')} of {counted(about.patients, 'patient')}, "
+        f"{counted(about.slices, 'slice')}",
+        caption="each reader's volume is one outcome, 0 where nothing was marked; at the right, means of simpler answers",
+    )
+    shown.add_column("figure")
+    for heading in ("mean", "95 % interval", *BASELINES):
+        shown.add_column(heading, justify="right")
+    for rows in lesion_table(evaluation).values():
+        for row in rows:
+            if row.measure.name in LESION_CHIEF:
+                cells = decimals(row.figure.mean), interval(row.figure), *map(decimals, row.baselines)
+                shown.add_row(row.label, *cells)
         shown.add_section()
     return shown
 

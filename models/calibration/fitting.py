@@ -17,6 +17,7 @@ from ambiseg.preprocessing.errors import DataError
 
 from ..core.calibration import SURE, Reweighting, log_sizes, size_factors
 from ..core.lesion_slices import Extent
+from ..metrics.volume_scores import crps_sorted
 
 FOLDS = 5
 RIDGE = 1e-3  # keeps numbers finite where readers never disagree
@@ -175,28 +176,6 @@ def _table(event: Event) -> tuple[Reals, Reals, Reals, Reals]:
     order = np.argsort(logs, kind="stable")
     middle = float(np.log(sizes[0]) - logs[0])
     return logs[order], weights[order], np.log(event.readers[drew]) - middle, event.truth[drew]
-
-
-def crps_sorted(values: Reals, weights: Reals, observed: Reals) -> Reals:
-    """The continuous ranked probability score of weighted sets: E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, eq. 21).
-
-    Args:
-        values: ascending along the last axis [N, S].
-        weights: of the values [N, S], with any positive sum.
-        observed: what came [N, R].
-
-    Returns:
-        The score [N, R] of each observed value, in the unit of the values; 0 is perfect.
-
-    Example:
-        >>> crps_sorted(np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]]), np.array([[0.0, 2.0]])).tolist()
-        [[0.25, 1.25]]
-    """
-    weights = weights / weights.sum(-1, keepdims=True)
-    to_observed = np.einsum("ns,nsr->nr", weights, np.abs(values[:, :, None] - observed[:, None, :]))
-    below = np.cumsum(weights, -1)
-    among = 2 * (weights * values * (2 * below - weights - 1)).sum(-1, keepdims=True)
-    return to_observed - among / 2
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,9 @@ def rank(
     k-medoids: of all lists of k masks, the one to which the whole set has the least transport distance, with 1 - IoU as
     the cost. k grows from one as long as a further mask lowers that distance by `gain`, up to `top`. The probability of a
     hypothesis is the mass of the masks that are nearer to it than to any other; masks that overlap none of the list are
-    the residual. So a small change of the masks or of their weights changes the list little. Ties are broken by the masks' bytes, so that the order of the draws does not
-    matter. The intervals are Wilson's; they account for the number of draws, not for the choice of the list or for the
-    model.
+    the residual. So a small change of the masks or of their weights changes the list little. Ties are broken by the
+    masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they account for the number
+    of draws, not for the choice of the list or for the model.
 
     The search for the k masks adds the best mask to the best k - 1, then swaps a listed mask for another as long as that
     lowers the distance (Kaufman and Rousseeuw 1990, "Finding Groups in Data", chapter 2, on the weighted set).

@@ -5,6 +5,7 @@ A case's figures therefore do not depend on which other cases are evaluated.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.store.lesion_rows import pixel_mm
+from ambiseg.preprocessing.store.lesion_rows import LesionRows, pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -27,9 +28,11 @@ from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
 from . import pooled
 from .about import about_evaluation
+from .by_lesion import chosen_lesions, evaluate_lesions, has_lesions
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
+By = Literal["auto", "slice", "lesion"]
 MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
 
 
@@ -42,6 +45,7 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     whole: bool = False,
+    by: By = "auto",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare a model's masks with the readers' masks on a split of a data set.
@@ -56,17 +60,20 @@ def evaluate(
         samples: Draws per image (S), 16 at least. For a model with exact probabilities, the most masks that are taken,
             the most probable first.
         seed: Seed of the draws and of the bootstrap.
-        limit: The most cases to evaluate, spread evenly over the split; None for all.
+        limit: The most cases to evaluate, spread evenly over the split; None for all. Whole lesions are chosen that have
+            about so many slices.
         whole: Whether to compare whole stored images; else crops are cut to the centre of the training crop's size.
-        on_progress: Called with (cases done, cases in all) after each case.
+        by: "slice": each crop is a case; "lesion": whole lesions are evaluated, too; "auto": whole lesions, too, where
+            the split has such (see `by_lesion.has_lesions`).
+        on_progress: Called with (cases done, cases in all) after each case; a lesion is a further case.
 
     Returns:
-        The evaluation: figures with 95 % intervals by patient, reliability bins, and each case.
+        The evaluation: figures with 95 % intervals by patient, reliability bins, each case, and the whole lesions.
 
     Raises:
         UsageError: `samples` is below 16, or `limit` below 1.
         InputError: The split has no cases.
-        DataError: The model cannot read the data, or its probabilities are not finite.
+        DataError: The model cannot read the data, its probabilities are not finite, or there are no lesions to evaluate.
 
     Example:
         >>> from ambiseg.models.evaluation.evaluate_run import evaluate
@@ -79,21 +86,36 @@ def evaluate(
         raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} draws per image, got `samples` {samples}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
+    lesions = _lesions(store, split, limit, by)
     size = max(store.size) if whole else trained.record.crop
-    cases, exact = [], False
-    on_progress(0, len(rows))
+    cases, exact = list[Case](), False
+    total = len(rows) + len(lesions)
+    on_progress(0, total)
     for row in rows:
         atoms, predictive = drawn(trained, store, row, samples, seed, size)
         cases.append(_case(trained, store, row, atoms, predictive.pixelwise(), seed, size))
         exact = atoms.draws is None
-        on_progress(len(cases), len(rows))
+        on_progress(len(cases), total)
+
+    def told(done: int) -> None:
+        on_progress(len(rows) + done, total)
+
     return Evaluation(
         about=about_evaluation(trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact),
         cases=tuple(cases),
         figures=pooled.figures(cases, seed),
         reliability=pooled.reliability(cases),
         modes=pooled.modes(cases),
+        lesions=evaluate_lesions(trained, store, lesions, samples=samples, seed=seed, size=size, on_lesion=told)
+        if lesions
+        else None,
     )
+
+
+def _lesions(store: Store, split: str, limit: int | None, by: By) -> list[LesionRows]:
+    """The lesions to evaluate as wholes; none where slices alone are wanted, or where there are only slices."""
+    wanted = by == "lesion" or (by == "auto" and has_lesions(store, split))
+    return chosen_lesions(store, split, limit) if wanted else []
 
 
 def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor | None, seed: int, size: int) -> Case:

@@ -1,6 +1,5 @@
 """An evaluation: its cases, its figures of the whole split, and the files that hold them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,22 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.errors import UsageError
-from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.tables import write_table
-
 from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
 from ..metrics.reliability import Bins
 from ..metrics.summary import Figure, FigureSummary
+from .by_lesion import LesionEvaluation
+from .case_table import Columns, write_csv, write_parquet
 from .summary_document import BinsSummary, EvaluationAbout, EvaluationSummary, ModesSummary
 
 INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
-CASES = "cases.csv"
-
-Cell = int | float | str
-Columns = Mapping[str, list[Cell]]
+CASES, LESIONS = "cases.csv", "lesions.csv"
 
 
 @dataclass(frozen=True)
@@ -68,6 +62,7 @@ class Evaluation:
         reliability: The bins of "hypotheses", "top", "pixels" and "marked_pixels", and of "stated_pixels" and
             "stated_marked_pixels" for a model that states pixel probabilities without a draw.
         modes: The mode probabilities of each group of cases, where the truth is known; else empty.
+        lesions: The evaluation of whole lesions; None where there are none, or where only slices were wanted.
     """
 
     about: EvaluationAbout
@@ -75,6 +70,7 @@ class Evaluation:
     figures: Mapping[str, Figure]
     reliability: Mapping[str, Bins]
     modes: Mapping[str, Group] = field(default_factory=dict)
+    lesions: LesionEvaluation | None = None
 
     def summary(self) -> EvaluationSummary:
         """Everything but the cases, as `summary.json` has it; None where a figure is not defined."""
@@ -83,22 +79,28 @@ class Evaluation:
             figures={name: FigureSummary.model_validate(one.summary()) for name, one in self.figures.items()},
             reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
             modes={name: ModesSummary.model_validate(one.summary()) for name, one in self.modes.items()} or None,
+            lesions=None if self.lesions is None else self.lesions.summary(),
         )
 
     def write(self, folder: Path, *, parquet: bool = False) -> None:
         """Write the evaluation into `folder`: `cases.csv` with one row per case, and `summary.json`.
 
+        Where whole lesions were evaluated, `lesions.csv` has one row per lesion.
+
         Args:
             folder: An existing folder.
-            parquet: Whether to write `cases.parquet`, too.
+            parquet: Whether to write the tables as Parquet, too.
 
         Raises:
             UsageError: `parquet` is wanted, and pyarrow is not installed.
         """
-        columns = case_columns(self.cases)
-        if parquet:
-            write_parquet(columns, folder / "cases.parquet")
-        write_csv(columns, folder / CASES)
+        tables = {CASES: case_columns(self.cases)}
+        if self.lesions is not None:
+            tables[LESIONS] = self.lesions.columns()
+        for name, columns in tables.items():
+            if parquet:
+                write_parquet(columns, (folder / name).with_suffix(".parquet"))
+            write_csv(columns, folder / name)
         self.summary().write(folder)
 
 
@@ -113,36 +115,3 @@ def case_columns(cases: Sequence[Case]) -> Columns:
         "group": [case.group for case in cases],
         **{name: [case.scores[name] for case in cases] for name in CASE_MEASURES},
     }
-
-
-def write_csv(columns: Columns, file: Path) -> None:
-    """Write columns as CSV for people; what is not defined stays blank."""
-    rows = (dict(zip(columns, map(_text, row), strict=True)) for row in zip(*columns.values(), strict=True))
-    write_table(file, rows, list(columns), for_people=True)
-
-
-def write_parquet(columns: Columns, file: Path) -> None:
-    """Write columns as Parquet; what is not defined is null. Raises UsageError without the package that writes it."""
-    check_parquet()
-    import pyarrow
-    import pyarrow.parquet
-
-    table = pyarrow.table({name: pyarrow.array(values, from_pandas=True) for name, values in columns.items()})
-    with whole_file(file) as path:
-        pyarrow.parquet.write_table(table, path)
-
-
-def check_parquet() -> None:
-    """Raise a UsageError where the package that writes Parquet is missing, before the work that it would lose."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            'A Parquet table needs pyarrow: run pip install "ambiseg[parquet]", or leave out `parquet`.'
-        ) from error
-
-
-def _text(value: Cell) -> Cell:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.9g}"
-    return value

@@ -23,7 +23,7 @@ AGAIN = "run `ambiseg evaluate` again"
 FIXED_DRAWS = "for this many draws per image; for exact weights resampled"
 # Version 0.1.0 described the same estimators in other words; its evaluations stay comparable.
 EARLIER_WORDS = {" ".join(("of so many", "draws", "an image; of exact weights resampled")): FIXED_DRAWS}
-UNKNOWN = ("floor", "modes")  # written only where the masks' probabilities are known
+UNKNOWN = ("floor", "modes", "lesions")  # written only where they were computed
 
 
 def _in_todays_words(estimators: dict[str, str]) -> dict[str, str]:
@@ -63,6 +63,31 @@ class ModesSummary(BaseModel):
     truth: list[FiniteFloat]
     model: list[FiniteFloat]
     mean_absolute_error: FiniteFloat
+
+
+class LesionsSummary(BaseModel):
+    """The evaluation of whole lesions: masks are volumes, each reader's volume is one outcome."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    lesions: Natural
+    """Number of lesions evaluated."""
+    with_volume: Natural
+    """Number of evaluated lesions whose voxels have a known size. Figures in mm are of these."""
+    slices: Natural
+    """Number of slices of the evaluated lesions."""
+    patients: Natural
+    """Number of their patients."""
+    weights: Literal["draws", "exact"]
+    """Whether the model's volumes are draws of equal weight or come with exact probabilities."""
+    estimators: dict[str, str]
+    """How the figures are computed, beyond what slices and lesions share."""
+    figures: dict[str, FigureSummary]
+    """Each figure of the model, by its name."""
+    baselines: dict[str, dict[str, FigureSummary]] = {}
+    """The same figures of simple answers: the likeliest mask alone, the mean map cut at one half, each reader by the others."""
+    reliability: dict[str, BinsSummary] = {}
+    """Reliability bins of presence (an event is a reader), of hypotheses, and of the top hypothesis."""
 
 
 class EvaluationAbout(BaseModel):
@@ -131,10 +156,12 @@ class EvaluationSummary(EvaluationAbout):
     """Reliability bins of hypotheses and of pixels."""
     modes: dict[str, ModesSummary] | None = None
     """Mode probabilities of each group of cases; only where the masks' probabilities are known."""
+    lesions: LesionsSummary | None = None
+    """The evaluation of whole lesions; absent where the data set has none, or when only slices were evaluated."""
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        """Leave out what only evaluations with known probabilities have.
+        """Leave out what only some evaluations have.
 
         A return type would replace the fields in the model's JSON schema.
         """

@@ -24,7 +24,7 @@ class Measure:
     name: str
     label: str
     better: Literal["lower", "higher"] | None
-    block: Literal["draws", "weighted", "top", "empty", "calibration", "truth"]
+    block: Literal["draws", "weighted", "top", "empty", "presence", "volume", "calibration", "truth"]
     pooled: bool = False
 
 
@@ -76,3 +76,37 @@ CATALOGUE = (
 
 MEASURES = {measure.name: measure for measure in CATALOGUE}
 CASE_MEASURES = tuple(measure.name for measure in CATALOGUE if not measure.pooled)
+
+# The figures of whole lesions. Those that images have, too, mean the same for masks that are volumes.
+LESION_CATALOGUE = (
+    *(measure for measure in CATALOGUE if measure.block in ("draws", "weighted", "top")),
+    Measure("empty_model", "P(no lesion), model", None, "presence"),
+    Measure("empty_readers", "P(no lesion), readers", None, "presence"),
+    Measure("empty_error", "  absolute difference", "lower", "presence"),
+    Measure("presence_brier", "Brier score of presence", "lower", "presence"),
+    Measure("presence_nll", "NLL of presence, nats per reader", "lower", "presence"),
+    Measure("presence_ece", "ECE of presence", "lower", "presence", pooled=True),
+    Measure("presence_auroc", "AUROC of presence", "higher", "presence", pooled=True),
+    Measure("volume_crps", "CRPS of volume, mm³", "lower", "volume"),
+    Measure("log1p_volume_crps", "CRPS of log(1 + volume/mm³)", "lower", "volume"),
+    Measure("log_volume_crps", "CRPS of log volume, if marked", "lower", "volume"),
+    Measure("volume_in_50", "Readers' volumes in the 50 % interval", None, "volume"),
+    Measure("volume_width_50", "  upper end over lower end", None, "volume"),
+    Measure("volume_in_90", "Readers' volumes in the 90 % interval", None, "volume"),
+    Measure("volume_width_90", "  upper end over lower end", None, "volume"),
+    Measure("volume_bias", "Bias of expected volume, ratio of sums", None, "volume", pooled=True),
+    Measure("volume_bias_log", "  geometric mean of ratios", None, "volume", pooled=True),
+    *(measure for measure in CATALOGUE if measure.name.startswith("hypothesis_") or measure.name == "top_ece"),
+)
+LESION_CASE_MEASURES = tuple(measure.name for measure in LESION_CATALOGUE if not measure.pooled)
+LESION_CHIEF = (  # the few that say most
+    "ged16_u",
+    "hm_iou16",
+    "ot_iou",
+    "top_dice",
+    "best_dice",
+    "top_surface_mm",
+    *(measure.name for measure in LESION_CATALOGUE if measure.block == "presence" and measure.better),
+    *(measure.name for measure in LESION_CATALOGUE if measure.block == "volume"),
+    "top_ece",
+)

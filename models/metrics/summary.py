@@ -1,7 +1,7 @@
 """From the figures of cases to the figure of a data set, with an interval by patient."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,41 @@ def bootstrap_interval(values: NDArray[np.float64], patients: NDArray, rng: np.r
         return NAN, NAN
     low, high = np.quantile(times @ sums / (times @ counts), (0.025, 0.975))
     return float(low), float(high)
+
+
+def ratio_of_sums(
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    patients: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    scale: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda ratio: ratio,
+) -> Figure:
+    """A figure that is a ratio of two sums over the cases, with a 95 % bootstrap percentile interval by patient.
+
+    A mean over all readers of all cases is of this kind: sums over readers, divided by their numbers.
+
+    Args:
+        above: the addends of the numerator [N].
+        below: the addends of the denominator [N], 0 or more. Cases of 0 are left out.
+        patients: of the cases [N].
+        rng: of the resamples.
+        scale: an increasing function of ratios [...], in which the figure is given.
+
+    Example:
+        >>> ratio_of_sums(np.array([1.0, 5.0]), np.array([2.0, 4.0]), ["a", "b"], np.random.default_rng(0)).mean
+        1.0
+    """
+    here = below > 0
+    if not here.any():
+        return Figure(NAN, NAN, NAN, NAN, cases=0)
+    times, member = resampled_patients(np.array(patients)[here], rng)
+    low, high = NAN, NAN
+    if times.shape[1] > 1:
+        again = (times @ np.bincount(member, above[here])) / (times @ np.bincount(member, below[here]))
+        low, high = scale(np.quantile(again, (0.025, 0.975)))
+    mean = scale(np.array(above[here].sum() / below[here].sum()))
+    return Figure(float(mean), NAN, float(low), float(high), cases=int(here.sum()))
 
 
 def resampled_patients(

@@ -2,7 +2,8 @@
 
 summary.json    what was evaluated, and all figures
 cases.csv       one row per case
-cases.parquet   the same, on request
+lesions.csv     one row per lesion, where whole lesions were evaluated
+*.parquet       the same tables, on request
 figures/        the pictures, as PNG
 report.html     figures and pictures on one page that needs no network
 
@@ -32,7 +33,7 @@ from ..runs.trained import Trained
 from .evaluation_page import render_page
 
 REPORT, FIGURES = "report.html", "figures"
-FILES = ("summary.json", "cases.csv", "cases.parquet", REPORT)
+FILES = ("summary.json", "cases.csv", "cases.parquet", "lesions.csv", "lesions.parquet", REPORT)
 
 
 def write_numbers(folder: Path, evaluation: Evaluation, *, parquet: bool = False) -> None:
@@ -60,7 +61,7 @@ def write_report(
         evaluation: The evaluation.
         trained: The model that was evaluated.
         store: The data set on which it was evaluated.
-        parquet: Whether to write `cases.parquet`, too.
+        parquet: Whether to write the tables as Parquet, too.
         on_progress: Called with (pictures drawn, pictures in all).
 
     Returns:

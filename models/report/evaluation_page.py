@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from ambiseg.preprocessing.counted import counted
 
+from ..evaluation.by_lesion import BASELINES
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.summary_document import EvaluationAbout
 from ..figures.picture import Picture
 from ..figures.wording import calibration, data_facts, model_masks, short_hash
-from .table import Row, table
+from .table import Row, lesion_table, table
 from .template import render
 
 KEY_FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "top_ece", "ambiguity_auroc")
@@ -27,6 +28,9 @@ def render_page(evaluation: Evaluation, pictures: Sequence[Picture]) -> str:
         key_figures=_key_figures(blocks),
         blocks=blocks,
         has_floor=bool(about.floor),
+        lesions=None if evaluation.lesions is None else evaluation.lesions.summary(),
+        lesion_blocks=lesion_table(evaluation),
+        baselines=BASELINES,
         better=BETTER,
         pictures=pictures,
     )

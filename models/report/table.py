@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..evaluation.by_lesion import BASELINES
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.summary_document import EvaluationAbout
 from ..figures.wording import perfect_model, weights_of
-from ..metrics.catalogue import CATALOGUE, DRAWS, Measure
+from ..metrics.catalogue import CATALOGUE, DRAWS, LESION_CATALOGUE, Measure
 from ..metrics.summary import Figure
 
 BLOCKS = {
@@ -15,6 +16,8 @@ BLOCKS = {
     "weighted": "Distance of the distributions, all masks by their weights",
     "top": "Hypotheses",
     "empty": "Empty masks",
+    "presence": "Presence: is the lesion marked at all?",
+    "volume": "Volume",
     "calibration": "Calibration and ambiguity",
     "truth": "Known truth",
 }
@@ -52,3 +55,28 @@ def _shown(measure: Measure, evaluation: Evaluation) -> bool:
     if figure.cases == 0 or math.isnan(figure.mean):
         return False
     return not (measure.name in TWICE and about.weights == "draws" and about.samples in DRAWS)
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """A figure of whole lesions as a table shows it: of the model, and the baselines' means (nan: not defined)."""
+
+    measure: Measure
+    label: str
+    figure: Figure
+    baselines: Sequence[float]
+
+
+def lesion_table(evaluation: Evaluation) -> Mapping[str, Sequence[LesionRow]]:
+    """The rows of each block of figures of whole lesions, by the block's title; nothing where only slices were evaluated."""
+    lesions, about = evaluation.lesions, evaluation.about
+    if lesions is None:
+        return {}
+    blocks: dict[str, list[LesionRow]] = {}
+    for measure in LESION_CATALOGUE:
+        figure = lesions.figures[measure.name]
+        if figure.cases and not math.isnan(figure.mean):
+            label = measure.label.format(weights="exact weights" if lesions.exact else weights_of(about))
+            others = [lesions.baselines[name][measure.name].mean for name in BASELINES]
+            blocks.setdefault(BLOCKS[measure.block], []).append(LesionRow(measure, label, figure, others))
+    return blocks

@@ -17,7 +17,7 @@ from ambiseg.models.methods.registry import build, check_options
 from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
-from ambiseg.preprocessing.errors import InputError, ResourceError, UsageError
+from ambiseg.preprocessing.errors import DataError, InputError, ResourceError, UsageError
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
@@ -166,3 +166,40 @@ def test_no_run_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="No trained model under runs/"):
         invoke()
+
+
+def stacked_blobs(path, *, same_readers=True):
+    """Two lesions of three slices each, drawn by four readers of whom one marked nothing."""
+    rng = np.random.default_rng(0)
+    info = StoreInfo("stacks", "test", HOUNSFIELD, same_readers=same_readers)
+    with write_store(path, info, {"p": "test", "q": "test"}) as writer:
+        for patient in "pq":
+            for z in range(3):
+                masks = np.zeros((4, 32, 32), np.uint8)
+                masks[:3, 8:18, 8:20] = 1
+                image = rng.normal(0, 100, (1, 32, 32)).astype(np.int16)
+                writer.add(
+                    Crop(image, masks, patient, patient, lesion="1", slice=z, z_mm=2.5 * z, spacing_mm=(0.5, 0.5))
+                )
+    return path
+
+
+def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    data = stacked_blobs(tmp_path / "stacks")
+    result = invoke("-d", data, "--samples", 16)
+    assert result.exit_code == 0, result.output
+    for words in ("Whole lesions: 2 lesions of 2 patients, 6 slices", "CRPS of volume, mm\u00b3", "likeliest mask"):
+        assert words in result.stdout
+    folder = run / "evaluation-test"
+    assert len((folder / "lesions.csv").read_text(encoding="utf-8").splitlines()) == 3
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Whole lesions" in page
+    assert "Brier score of presence" in page
+    assert invoke("-d", data, "--samples", 16, "--by", "slice", "--no-report").exit_code == 0
+    assert not (folder / "lesions.csv").exists()
+
+
+def test_lesions_are_refused_where_there_are_none(run, tmp_path):
+    with pytest.raises(DataError, match="change their places"):
+        invoke("-d", stacked_blobs(tmp_path / "mixed", same_readers=False), "--samples", 16, "--by", "lesion")

@@ -7,7 +7,7 @@ import pytest
 
 from ambiseg.models.audit.audit_published import audit, write_audits
 from ambiseg.models.audit.published_figures import read_published
-from ambiseg.models.evaluation.evaluation import write_csv
+from ambiseg.models.evaluation.case_table import write_csv
 from ambiseg.models.evaluation.stored import _cases as read_cases
 from ambiseg.models.prediction.content import table
 from ambiseg.models.prediction.document import Document, HypothesisEntry, LesionEntry

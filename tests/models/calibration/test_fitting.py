@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from ambiseg.models.calibration.fitting import Event, Slices, crps_sorted, fit, fit_extent
+from ambiseg.models.calibration.fitting import Event, Slices, fit, fit_extent
 from ambiseg.models.core.lesion_slices import Extent
 from ambiseg.preprocessing.errors import DataError
 
@@ -87,15 +87,6 @@ def test_readers_who_never_differ_give_finite_numbers() -> None:
 def test_one_patient_is_not_enough() -> None:
     with pytest.raises(DataError, match="at least two patients, got 1"):
         fit(made(2))
-
-
-def test_the_score_is_that_of_a_double_sum() -> None:
-    rng = np.random.default_rng(0)
-    values, weights, observed = np.sort(rng.normal(size=(3, 7)), 1), rng.random((3, 7)), rng.normal(size=(3, 2))
-    found = crps_sorted(values, weights, observed)
-    for x, w, y, score in zip(values, weights / weights.sum(1, keepdims=True), observed, found, strict=True):
-        among = (w[:, None] * w * np.abs(x[:, None] - x)).sum()
-        assert score == pytest.approx([w @ np.abs(x - one) - among / 2 for one in y])
 
 
 @pytest.mark.parametrize("among", [4, None])

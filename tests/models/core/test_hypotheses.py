@@ -130,9 +130,8 @@ def test_a_further_mask_is_listed_only_if_it_brings_the_list_nearer():
         lists = [rank(labels, equal(120), top=top) for top in range(1, 9)]
         distances = [distance_to_list(labels, equal(120), found.masks) for found in lists]
         lengths = [len(found.masks) for found in lists]
-        assert all(
-            before - after >= 0.01 for before, after, grown in zip(distances, distances[1:], np.diff(lengths)) if grown
-        )
+        pairs = zip(distances[:-1], distances[1:], np.diff(lengths), strict=True)
+        assert all(before - after >= 0.01 for before, after, grown in pairs if grown)
         assert len(rank(labels, equal(120), top=120).masks) < 20
 
 

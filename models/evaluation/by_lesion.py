@@ -1,0 +1,234 @@
+"""Evaluating a trained model on whole lesions: the slices of a lesion are one case, and its masks are volumes.
+
+A store has whole lesions where its readers keep their places (`same_readers`): mask r of all slices is then the volume that
+one reader marked. Each reader's volume, also that of a reader who marked the lesion nowhere, is one outcome of the model's
+weighted set of volumes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.store.lesion_rows import LesionRows, keeps_readers, lesions_of
+from ambiseg.preprocessing.store.store import Store
+
+from ..core.randomness import seed_of
+from ..metrics.catalogue import LESION_CASE_MEASURES
+from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_of, lesion_scores, volumes_of
+from ..metrics.reliability import Bins
+from ..metrics.summary import NAN, Figure, FigureSummary
+from ..metrics.volume_scores import INTERVALS
+from ..runs.trained import Trained
+from .case_table import Columns
+from .lesion_masks import drawn_lesion, readers_of, sides_of_lesion
+from .lesion_pooled import lesion_bins, lesion_figures
+from .summary_document import BinsSummary, LesionsSummary
+
+ESTIMATORS = {
+    "masks": "volumes on the whole stored crop; the model's mark nothing beyond its own crop",
+    "volume*_crps": "E|X - y| - E|X - X'| / 2 of the weighted set, mean over readers",
+    "quantiles": "the smallest volume at which the cumulated weight reaches the level",
+    "if marked": "masks that mark something, weights scaled to 1; readers who marked the lesion, all alike",
+    "presence": "an event is a reader; probabilities below .001 count as .001 in the NLL",
+    "other readers": "each reader's volume forecast by the others, alike; overlaps are means over pairs",
+}
+BASELINES: tuple[Baseline, ...] = ("likeliest mask", "mean map", "other readers")
+LEVELS = {  # the quantiles of the volume, given that the lesion is marked, that lesions.csv holds
+    "median_mm3": 0.5,
+    **{
+        f"{end}_{level}_mm3": at
+        for level, ends in INTERVALS.items()
+        for end, at in zip(("low", "high"), ends, strict=True)
+    },
+}
+
+
+@dataclass(frozen=True)
+class LesionCase:
+    """What was found in one lesion.
+
+    Attributes:
+        lesion: where it comes from.
+        readers_mm3: the volume that each reader marked [R], mm3; in voxels where the size of a voxel is not known.
+        forecast_mm3: the model's expected volume and its quantiles (`LEVELS`), given that the lesion is marked, by column;
+            nan where they are not defined.
+        own: the figures of the model.
+        baselines: the figures of the baselines, by name.
+    """
+
+    lesion: LesionRows
+    readers_mm3: NDArray[np.float64]
+    forecast_mm3: Mapping[str, float]
+    own: Judged
+    baselines: Mapping[Baseline, Judged]
+
+
+@dataclass(frozen=True)
+class LesionEvaluation:
+    """An evaluation by lesion.
+
+    Attributes:
+        cases: what was found in each lesion, in the order of the data set.
+        exact: whether the model's volumes have exact weights.
+        figures: the figures of the split, one for every name of `LESION_CATALOGUE`.
+        baselines: the same of each baseline.
+        reliability: the bins of "presence", "hypotheses" and "top".
+    """
+
+    cases: tuple[LesionCase, ...]
+    exact: bool
+    figures: Mapping[str, Figure]
+    baselines: Mapping[Baseline, Mapping[str, Figure]]
+    reliability: Mapping[str, Bins]
+
+    def summary(self) -> LesionsSummary:
+        """Everything but the lesions one by one, as `summary.json` has it."""
+        places = [case.lesion for case in self.cases]
+        return LesionsSummary(
+            lesions=len(places),
+            with_volume=sum(place.voxel_mm3 is not None for place in places),
+            slices=sum(len(place.rows) for place in places),
+            patients=len({place.patient for place in places}),
+            weights="exact" if self.exact else "draws",
+            estimators=ESTIMATORS,
+            figures=_summaries(self.figures),
+            baselines={name: _summaries(figures) for name, figures in self.baselines.items()},
+            reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
+        )
+
+    def columns(self) -> Columns:
+        """The table of lesions by its columns: origin, size, the readers' volumes, the model's forecast, every figure."""
+        places = [case.lesion for case in self.cases]
+        return {
+            "row": [int(place.rows.min()) for place in places],
+            "patient": [place.patient for place in places],
+            "case": [place.case for place in places],
+            "lesion": [place.lesion for place in places],
+            "slices": [len(place.rows) for place in places],
+            "voxel_mm3": [NAN if place.voxel_mm3 is None else place.voxel_mm3 for place in places],
+            "readers": [len(case.readers_mm3) for case in self.cases],
+            "marked": [int((case.readers_mm3 > 0).sum()) for case in self.cases],
+            "readers_mm3": [_listed(case) for case in self.cases],
+            **{name: [case.forecast_mm3[name] for case in self.cases] for name in ("expected_mm3", *LEVELS)},
+            **{name: [case.own.scores[name] for case in self.cases] for name in LESION_CASE_MEASURES},
+        }
+
+
+def has_lesions(store: Store, split: str) -> bool:
+    """Whether a split has whole lesions of known size: readers keep their places, and a voxel's size is known of some."""
+    return keeps_readers(store) and any(lesion.voxel_mm3 for lesion in lesions_of(store, store.rows(split)))
+
+
+def chosen_lesions(store: Store, split: str, limit: int | None = None) -> list[LesionRows]:
+    """The lesions of a split all of whose slices at least one reader read.
+
+    Args:
+        store: The data set.
+        split: "train", "val", "test" or "all".
+        limit: About so many slices are chosen, of whole lesions spread evenly over the split; None for all.
+
+    Raises:
+        InputError: The split has no such lesion.
+        DataError: The store does not keep readers in their places.
+    """
+    if not keeps_readers(store):
+        raise DataError(
+            f"The readers of {store.path} change their places from slice to slice, so there are no volumes to compare "
+            "with: evaluate by slice."
+        )
+    lesions = [each for each in lesions_of(store, store.rows(split)) if store.present[each.rows].all(0).any()]
+    if not lesions:
+        raise InputError(f"The split {split!r} of {store.path} has no lesion: choose another `split`.")
+    if limit is None:
+        return lesions
+    count = round(limit * len(lesions) / sum(len(each.rows) for each in lesions))
+    count = min(max(count, 1), len(lesions))
+    return [lesions[number * len(lesions) // count] for number in range(count)]
+
+
+def evaluate_lesions(
+    trained: Trained,
+    store: Store,
+    lesions: Sequence[LesionRows],
+    *,
+    samples: int,
+    size: int,
+    seed: int = 0,
+    on_lesion: Callable[[int], None] = lambda done: None,
+) -> LesionEvaluation:
+    """Compare a model's weighted volumes with the readers' volumes.
+
+    Args:
+        trained: The model; it can read the store (see `rows.check_data`).
+        store: The data set.
+        lesions: The lesions to evaluate, at least one (see `chosen_lesions`).
+        samples: Draws per lesion (S). For a model with exact probabilities, the most masks that are taken.
+        size: Height and width of the centre of each crop that the model sees, in pixels.
+        seed: Seed of the draws and of the bootstrap.
+        on_lesion: Called with the number of lesions done after each.
+
+    Returns:
+        The figures with 95 % intervals by patient, those of the baselines, and each lesion.
+
+    Raises:
+        DataError: The model's probabilities are not finite.
+    """
+    cases, exact = list[LesionCase](), False
+    for lesion in lesions:
+        case, exact = _case(trained, store, lesion, samples, seed, size)
+        cases.append(case)
+        on_lesion(len(cases))
+    patients = [case.lesion.patient for case in cases]
+    own = [case.own for case in cases]
+    return LesionEvaluation(
+        cases=tuple(cases),
+        exact=exact,
+        figures=lesion_figures(own, patients, seed),
+        baselines={name: _of_baseline(cases, name, seed) for name in BASELINES},
+        reliability=lesion_bins(own),
+    )
+
+
+def _case(
+    trained: Trained, store: Store, lesion: LesionRows, samples: int, seed: int, size: int
+) -> tuple[LesionCase, bool]:
+    """One lesion evaluated, and whether the model's weights are exact."""
+    atoms = drawn_lesion(trained, store, lesion, samples, seed, size)
+    calibration = None if trained.calibration is None else trained.calibration.of_volumes
+    found = sides_of_lesion(atoms, readers_of(store, lesion), store.manifest.scored_labels, calibration)
+    sides, spacing = found.sides, lesion.spacing_mm
+    rng = np.random.default_rng(seed_of(seed, "resample", int(lesion.rows.min())))
+    given = None if spacing is None else forecast_of(sides, lesion.voxel_mm3).marked
+    numbers = (
+        {} if given is None else dict(zip(LEVELS, map(float, given.quantiles(tuple(LEVELS.values()))), strict=True))
+    )
+    case = LesionCase(
+        lesion=lesion,
+        readers_mm3=volumes_of(sides.masks, lesion.voxel_mm3),
+        forecast_mm3={
+            "expected_mm3": NAN if given is None else given.expected,
+            **dict.fromkeys(LEVELS, NAN),
+            **numbers,
+        },
+        own=lesion_scores(sides, rng=rng, spacing_mm=spacing),
+        baselines=baseline_scores(sides, found.mean_map, rng=rng, spacing_mm=spacing),
+    )
+    return case, atoms.draws is None
+
+
+def _of_baseline(cases: Sequence[LesionCase], name: Baseline, seed: int) -> dict[str, Figure]:
+    """The figures of a baseline, of the lesions that have it."""
+    here = [case for case in cases if name in case.baselines]
+    return lesion_figures([case.baselines[name] for case in here], [case.lesion.patient for case in here], seed)
+
+
+def _summaries(figures: Mapping[str, Figure]) -> dict[str, FigureSummary]:
+    return {name: FigureSummary.model_validate(one.summary()) for name, one in figures.items()}
+
+
+def _listed(case: LesionCase) -> str:
+    """The readers' volumes as text, separated by `;`; blank where the size of a voxel is not known."""
+    return "" if case.lesion.voxel_mm3 is None else ";".join(f"{volume:.6g}" for volume in case.readers_mm3)
