@@ -11,6 +11,7 @@ from ambiseg.models.metrics.volume_scores import (
     NAMES,
     VolumeForecast,
     crps,
+    crps_sorted,
     judge_each_by_the_others,
     judge_volumes,
     weighted_quantiles,
