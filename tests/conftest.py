@@ -1,10 +1,12 @@
-"""Shared by all tests: one thread for torch, the folder of real data, small stores, a model with a known distribution."""
+"""Shared by all tests: one thread for torch, no drawing, the folder of real data, small stores, a model that is known."""
 
+import base64
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +31,28 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 NARROW = {"widths": [6, 8], "convs": 1}  # options of a small, fast net
+BLANK_PNG = base64.b64decode(  # of one pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
+)
+BLANK_SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are composed but blank, except in tests marked `drawn`: drawing takes most of the time of short trainings.
+
+    AMBISEG_DRAW_ALL has them drawn in all tests.
+    """
+    if request.node.get_closest_marker("drawn") is None and not os.environ.get("AMBISEG_DRAW_ALL"):
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", _save_blank)
+
+
+def _save_blank(figure: object, target: Any, **choice: Any) -> None:
+    content = BLANK_SVG if choice.get("format") == "svg" else BLANK_PNG
+    if isinstance(target, str | Path):
+        Path(target).write_bytes(content)
+    else:
+        target.write(content)
 
 
 @pytest.fixture(scope="session")

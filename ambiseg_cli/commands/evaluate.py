@@ -148,8 +148,8 @@ def _lesion_table(evaluation: "Evaluation") -> "Table":
     """The chief figures of whole lesions, with the means of the baselines. The page has all."""
     from rich.table import Table
 
-    from ambiseg.models.evaluation.by_lesion import BASELINES
     from ambiseg.models.figures.numbers import decimals, interval
+    from ambiseg.models.lesions.by_lesion import BASELINES
     from ambiseg.models.metrics.catalogue import LESION_CHIEF
     from ambiseg.models.report.table import lesion_table
 

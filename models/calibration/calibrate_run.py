@@ -17,10 +17,10 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..core.calibration import Calibration, Reweighting
 from ..core.lesion_slices import Extent
-from ..evaluation.by_lesion import chosen_lesions, has_lesions
 from ..evaluation.evaluate_run import drawn, sides_of
-from ..evaluation.lesion_masks import LesionAtoms, drawn_lesion, readers_of, sides_of_lesion
 from ..evaluation.rows import check_data, chosen_rows
+from ..lesions.by_lesion import chosen_lesions, has_lesions
+from ..lesions.lesion_masks import LesionAtoms, drawn_lesion, readers_of, sides_of_lesion
 from ..metrics.outcomes import Outcome
 from ..metrics.sides import Sides, marked_counts, recalibrated
 from ..runs.trained import Trained

@@ -10,7 +10,7 @@ from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.calibration import Calibration
-from ..evaluation.summary_document import BinsSummary
+from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 from ..runs.trained import Trained
 from .calibrate_run import Check, Fit, Pair

@@ -21,6 +21,7 @@ from ..core.arrays import where_it_lies
 from ..core.calibration import Reweighting
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
+from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, has_lesions
 from ..metrics.modes import mode_shares
 from ..metrics.reliability import Bins, pixel_reliability
 from ..metrics.scores import PAPERS_DRAWS, image_scores
@@ -28,7 +29,6 @@ from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
 from . import pooled
 from .about import about_evaluation
-from .by_lesion import chosen_lesions, evaluate_lesions, has_lesions
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 

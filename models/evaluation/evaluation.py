@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lesions.by_lesion import LesionEvaluation
 from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
-from ..metrics.reliability import Bins
+from ..metrics.reliability import Bins, BinsSummary
 from ..metrics.summary import Figure, FigureSummary
-from .by_lesion import LesionEvaluation
 from .case_table import Columns, write_csv, write_parquet
-from .summary_document import BinsSummary, EvaluationAbout, EvaluationSummary, ModesSummary
+from .summary_document import EvaluationAbout, EvaluationSummary, ModesSummary
 
 INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
 CASES, LESIONS = "cases.csv", "lesions.csv"

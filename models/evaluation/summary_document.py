@@ -16,6 +16,8 @@ from pydantic import (
 from ambiseg.preprocessing.documents import read_json, write_json
 
 from ..core.calibration import Reweighting
+from ..lesions.lesions_document import LesionsSummary
+from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 
 SUMMARY = "summary.json"
@@ -44,16 +46,6 @@ class CalibrationUsed(BaseModel):
     split: str = "val"
 
 
-class BinsSummary(BaseModel):
-    """Reliability bins of equal width: the number of events in each bin, and the sums of their probabilities and hits."""
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: list[FiniteFloat]
-    confidence: list[FiniteFloat]
-    hits: list[FiniteFloat]
-
-
 class ModesSummary(BaseModel):
     """Mean probabilities of the modes of a group of cases: the true ones and the model's."""
 
@@ -63,31 +55,6 @@ class ModesSummary(BaseModel):
     truth: list[FiniteFloat]
     model: list[FiniteFloat]
     mean_absolute_error: FiniteFloat
-
-
-class LesionsSummary(BaseModel):
-    """The evaluation of whole lesions: masks are volumes, each reader's volume is one outcome."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    lesions: Natural
-    """Number of lesions evaluated."""
-    with_volume: Natural
-    """Number of evaluated lesions whose voxels have a known size. Figures in mm are of these."""
-    slices: Natural
-    """Number of slices of the evaluated lesions."""
-    patients: Natural
-    """Number of their patients."""
-    weights: Literal["draws", "exact"]
-    """Whether the model's volumes are draws of equal weight or come with exact probabilities."""
-    estimators: dict[str, str]
-    """How the figures are computed, beyond what slices and lesions share."""
-    figures: dict[str, FigureSummary]
-    """Each figure of the model, by its name."""
-    baselines: dict[str, dict[str, FigureSummary]] = {}
-    """The same figures of simple answers: the likeliest mask alone, the mean map cut at one half, each reader by the others."""
-    reliability: dict[str, BinsSummary] = {}
-    """Reliability bins of presence (an event is a reader), of hypotheses, and of the top hypothesis."""
 
 
 class EvaluationAbout(BaseModel):

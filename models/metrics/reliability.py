@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ..core.overlap import counted_pixels
 from .summary import NAN, Figure, resampled_patients
@@ -55,6 +56,16 @@ class Bins:
         """Expected calibration error; nan without an event."""
         total = self.counts.sum()
         return float(np.abs(self.confidence - self.hits).sum() / total) if total > 0 else NAN
+
+
+class BinsSummary(BaseModel):
+    """The form of `Bins.summary` in documents: events in each bin, sums of their probabilities and hits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: list[FiniteFloat]
+    confidence: list[FiniteFloat]
+    hits: list[FiniteFloat]
 
 
 def binned(

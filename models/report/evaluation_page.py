@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from ambiseg.preprocessing.counted import counted
 
-from ..evaluation.by_lesion import BASELINES
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.summary_document import EvaluationAbout
 from ..figures.picture import Picture
 from ..figures.wording import calibration, data_facts, model_masks, short_hash
+from ..lesions.by_lesion import BASELINES
 from .table import Row, lesion_table, table
 from .template import render
 

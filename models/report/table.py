@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..evaluation.by_lesion import BASELINES
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.summary_document import EvaluationAbout
 from ..figures.wording import perfect_model, weights_of
+from ..lesions.by_lesion import BASELINES
 from ..metrics.catalogue import CATALOGUE, DRAWS, LESION_CATALOGUE, Measure
 from ..metrics.summary import Figure
 

@@ -17,6 +17,8 @@ import pytest
 from ambiseg.models.bundle import export_model
 from ambiseg.preprocessing.store.store import Store
 
+pytestmark = pytest.mark.drawn
+
 Command = Callable[..., tuple[int, str, str]]
 PAGE, FILLER = 4096, "filler"
 ROOMY = 2**28

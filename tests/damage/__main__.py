@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from . import sound
 from .subjects import SUBJECTS
 from .trials import QUICK, Verdict, damage, subject_of, truth, try_case
 
@@ -44,6 +45,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    sound.draw_nothing()
     if asked.case:
         _again(*map(int, asked.case.split(":")))
         return

@@ -6,8 +6,8 @@ The cases are generated from a seed; a failure is shown with its case, `SEED:NUM
     PYTHONPATH=tests python -m damage --cases 100000 --seed 7     tries more
     PYTHONPATH=tests python -m damage --case 7:12345              tries one again, with its traceback, and keeps its folder
 
-AMBISEG_DAMAGE_CASES and AMBISEG_DAMAGE_SEED set the cases of the slow test. New formats go into `subjects.py`, with an intact
-input in `sound.py`; new kinds of damage go into `damages.py`.
+AMBISEG_DAMAGE_CASES and AMBISEG_DAMAGE_SEED set the cases of the exhaustive test. New formats go into `subjects.py`, with an
+intact input in `sound.py`; new kinds of damage go into `damages.py`.
 """
 
 import json
@@ -24,13 +24,15 @@ from ambiseg.preprocessing.errors import AmbisegError, DataError
 TESTS = Path(__file__).parents[1]
 CASES = int(os.environ.get("AMBISEG_DAMAGE_CASES", "10000"))
 SEED = int(os.environ.get("AMBISEG_DAMAGE_SEED", "0"))
+EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
     ("choice", "least"),
     [
         pytest.param(["--cases", "300", "--quick"], 250, id="quick"),
-        pytest.param(["--cases", str(CASES), "--seed", str(SEED)], CASES, id="all", marks=pytest.mark.slow),
+        pytest.param(["--cases", "1500"], 1500, id="all formats", marks=pytest.mark.slow),
+        pytest.param(["--cases", str(CASES), "--seed", str(SEED)], CASES, id="all", marks=EXHAUSTIVE),
     ],
 )
 def test_damaged_files_are_refused_or_read_as_they_are(tmp_path: Path, choice: list[str], least: int) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
+EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,10 @@ TESTS = Path(__file__).parents[1]
     [
         pytest.param(["--quick", "--most", "3"], 10, id="killed, quick"),
         pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick"),
-        pytest.param(["--most", "12"], 25, id="killed", marks=pytest.mark.slow),
-        pytest.param(["--most", "4", "--meet"], 25, id="met", marks=pytest.mark.slow),
+        pytest.param(["--most", "3"], 25, id="killed", marks=pytest.mark.slow),
+        pytest.param(["--most", "2", "--meet"], 25, id="met", marks=pytest.mark.slow),
+        pytest.param(["--most", "12"], 25, id="killed more often", marks=EXHAUSTIVE),
+        pytest.param(["--most", "4", "--meet"], 25, id="met more often", marks=EXHAUSTIVE),
     ],
 )
 def test_a_command_that_is_cut_makes_the_same_when_it_is_started_again(

@@ -18,6 +18,8 @@ from ambiseg.models.metrics.reliability import binned
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.store import Store
 
+pytestmark = pytest.mark.drawn
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lidc_cases.py"
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=10"]
 

@@ -11,6 +11,8 @@ from PIL import Image
 
 from ambiseg.models.benchmarks.trials.results import Result, markdown
 
+pytestmark = pytest.mark.drawn
+
 BAR = (0xE0, 0x7A, 0x3F)  # of a mode
 
 

@@ -20,6 +20,8 @@ from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.store.store import Store
 
+pytestmark = pytest.mark.drawn
+
 SMALL = ["data.crop=16", "options.widths=[4,6]", "options.convs=1", "batch=4", "validation.every=15"]
 TWO = (Entry("mheads-gate", "mheads", {"gate": "learned"}), Entry("probunet", "probunet"))
 PUBLISHED = Path(__file__).parents[2] / "examples" / "studies" / "lidc_page" / "published_lidc.csv"

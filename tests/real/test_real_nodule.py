@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.drawn, pytest.mark.real, pytest.mark.slow]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "real_nodule.py"
 
 

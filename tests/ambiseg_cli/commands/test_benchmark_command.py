@@ -139,7 +139,7 @@ def test_step_on_a_store_as_json(ambiseg: Command, known_truth: Store) -> None:
 @pytest.mark.slow
 def test_step_of_all_methods(ambiseg: Command) -> None:
     words = ("--set", "data.crop=16", "--set", "batch=2", "--set", "data.readers=1")
-    code, printed, _ = ambiseg("benchmark", "step", *words, "--steps", 1, "--json")
+    code, printed, _ = ambiseg("benchmark", "step", *words, "--preset", "demo", "--steps", 1, "--json")
     assert code == 0
     assert [cost["method"] for cost in json.loads(printed)] == list(methods())
 

@@ -24,6 +24,7 @@ def run(ambiseg: Command, known_truth: Store, tmp_path: Path, monkeypatch: pytes
     return tmp_path / "runs" / "toy"
 
 
+@pytest.mark.drawn
 def test_what_is_fitted_is_stored_shown_and_used(ambiseg: Command, run: Path) -> None:
     code, out, err = ambiseg("calibrate", "--limit", "8", "--samples", "16")
     assert code == 0, err

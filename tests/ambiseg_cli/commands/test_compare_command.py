@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def runs(stored_run, tmp_path, monkeypatch):

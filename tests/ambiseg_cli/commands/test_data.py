@@ -93,6 +93,7 @@ def test_verify_finds_damage(store: Store) -> None:
     assert "is damaged; files are missing or changed: index.csv, masks_000.npy. Make the dataset again" in str(failed)
 
 
+@pytest.mark.drawn
 def test_export_draws(store: Store) -> None:
     for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
         result = run("export", "-o", name, "--split", "train", "--count", 4, "--seed", seed)

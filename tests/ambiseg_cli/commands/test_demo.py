@@ -11,7 +11,7 @@ from PIL import Image
 from ambiseg.models.runs import config
 from ambiseg.models.runs.config import TrainConfig, make_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.drawn, pytest.mark.slow]
 
 Ambiseg = Callable[..., tuple[int, str, str]]
 

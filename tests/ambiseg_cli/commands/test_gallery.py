@@ -16,6 +16,8 @@ from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.store import Store
 
+pytestmark = pytest.mark.drawn
+
 MODAL = {"widths": [6, 8], "latent_widths": [8], "codes": 20, "code_dim": 4}
 Invoke = Callable[..., tuple[int, str, str]]
 

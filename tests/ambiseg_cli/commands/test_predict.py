@@ -43,6 +43,7 @@ def masks(folder: str) -> list[nib.Nifti1Image]:
     return [nib.load(file) for file in sorted(Path(folder).glob("hyp_*.nii.gz"))]
 
 
+@pytest.mark.drawn
 def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> None:
     save("scan.nii.gz", phantom())
     code, out, err = ambiseg("predict", "scan.nii.gz", *POINT, "--top", "3", "--draws", "80")
@@ -137,6 +138,7 @@ def test_a_rotated_file_gives_the_same_hypotheses_at_the_same_place(ambiseg: Com
         assert np.array_equal(np.asarray(one.dataobj), np.asarray(two.dataobj))
 
 
+@pytest.mark.drawn
 def test_same_seed_same_bytes_under_another_name(ambiseg: Command) -> None:
     save("a.nii.gz", phantom())
     save("b.nii.gz", phantom())

@@ -32,4 +32,4 @@ def test_nothing_to_time_is_told() -> None:
 @pytest.mark.slow
 def test_two_hundred_images_take_seconds() -> None:
     """200 images of 128 x 128, 100 samples, 4 readers: measured .4 s on one core, here with a loose limit."""
-    assert min(metric_cost(200, 100, 4, 128, device=CPU).seconds for _ in range(3)) < 6
+    assert any(metric_cost(200, 100, 4, 128, device=CPU).seconds < 6 for _ in range(3))

@@ -55,7 +55,8 @@ def outputs(file: Path, inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [*VARIANTS, *(pytest.param(*rare, marks=pytest.mark.slow) for rare in RARE)]
+    ("method", "options"),
+    [*VARIANTS, *(pytest.param(*rare, marks=[pytest.mark.exhaustive, pytest.mark.slow]) for rare in RARE)],
 )
 def test_a_file_gives_what_pytorch_gives(
     made_run: MadeRun, tmp_path: Path, method: str, options: dict[str, Any]

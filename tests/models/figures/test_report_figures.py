@@ -18,6 +18,8 @@ from ambiseg.models.metrics.reliability import binned
 from ambiseg.models.metrics.summary import Figure
 from ambiseg.models.report.table import table
 
+pytestmark = pytest.mark.drawn
+
 NAN = float("nan")
 UNDEFINED = Figure(NAN, NAN, NAN, NAN, 0)
 

@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ambiseg.models.methods import registry
 from ambiseg.models.methods.registry import MethodMissing, find_method, methods, unusable_methods
 from ambiseg.preprocessing.store.store import Store
 
+Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[3]
 PLUGIN = ROOT / "examples" / "method-plugin"
 STEPS = ("steps=4", "batch=2", "data.crop=16", "validation.every=2", "validation.limit=2")
@@ -79,8 +82,8 @@ def test_the_example_keeps_the_contract(plugin: Path) -> None:
 
 
 @pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    """Packages whose methods cannot be used, each for another reason."""
+def broken(tmp_path: Path) -> Iterator[None]:
+    """This process sees packages whose methods cannot be used, each for another reason."""
     site = tmp_path / "site"
     declare(site, "falls", "falling = falls:Falling", "raise RuntimeError('no such wheel.\\nMore below.')")
     declare(site, "lacks", "lacking = lacks:Lacking", "import torch")
@@ -88,18 +91,35 @@ def broken(tmp_path: Path) -> Path:
     declare(site, "twin-a", "twin = twin_a:Twin")
     declare(site, "twin-b", "twin = twin_b:Twin")
     declare(site, "usurper", "probunet = usurper:Net")
-    return site
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(site))
+        look_again()
+        yield
+    for name in ("falls", "lacks", "strange"):
+        sys.modules.pop(name, None)
+    look_again()
 
 
-def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(broken: Path) -> None:
-    code, out, err = run("methods", site=broken)
+def look_again() -> None:
+    """What the registry found is forgotten."""
+    for found in (registry._declared, registry._resolved, registry._loaded):
+        found.cache_clear()
+
+
+def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(
+    ambiseg: Command, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    alone = ambiseg("methods", "probunet")
+    request.getfixturevalue("broken")
+    code, out, err = ambiseg("methods")
     assert (code, err) == (0, "")
     rows = {line.split()[0]: line for line in out.splitlines() if "cannot be used" in line}
     assert set(rows) == {"falling", "lacking", "stranger", "twin", "probunet"}
     assert "the package falls cannot be used: RuntimeError: no such wheel" in rows["falling"]
     assert "usurper cannot be used: ambiseg has a method of that name, too" in rows["probunet"]
-    assert list(json.loads(run("methods", "--json", site=broken)[1])) == list(methods())
-    assert run("methods", "probunet", site=broken)[:2] == run("methods", "probunet")[:2]
+    assert list(json.loads(ambiseg("methods", "--json")[1])) == list(methods())
+    assert ambiseg("methods", "probunet") == alone
 
 
 @pytest.mark.parametrize(
@@ -111,9 +131,10 @@ def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(broken: Path)
         ("twin", "Method 'twin' of the package twin-a cannot be used: twin-b has a method of that name, too."),
     ],
 )
-def test_a_method_that_cannot_be_used_says_why_when_it_is_requested(broken: Path, name: str, reason: str) -> None:
-    code, _, err = run("train", "-m", name, "--print-config", site=broken)
-    assert (code, reason in err) == (2, True), err
+@pytest.mark.usefixtures("broken")
+def test_a_method_that_cannot_be_used_says_why_when_it_is_requested(ambiseg: Command, name: str, reason: str) -> None:
+    code, _, err = ambiseg("train", "-m", name, "--print-config")
+    assert (code, reason in " ".join(err.split())) == (2, True), err
 
 
 def test_all_of_ours_can_be_used() -> None:

@@ -11,6 +11,8 @@ from ambiseg.models.figures.numbers import p_value, signed
 from ambiseg.models.report.comparison_folder import write_comparison
 from ambiseg.models.report.comparison_page import findings
 
+pytestmark = pytest.mark.drawn
+
 FIGURES = ("ged16_v", "hm_iou16", "sample_diversity16")
 BASE = [0.5, 0.4, 0.3, 0.6, 0.2, 0.7, 0.35, 0.45, 0.55, 0.25, 0.65, 0.33]
 

@@ -19,6 +19,8 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
 
+pytestmark = pytest.mark.drawn
+
 VOID = {"meta", "img", "br"}
 
 

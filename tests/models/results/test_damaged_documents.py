@@ -297,6 +297,7 @@ def test_a_damaged_document_is_read_or_refused(kind: str, documents: dict[str, D
     assert try_damages(documents[kind], FEW, f"few {kind}") > 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_damages(kind: str, documents: dict[str, Document]) -> None:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from ambiseg.models.training.progress_figure import _draw, draw_progress
 
+pytestmark = pytest.mark.drawn
+
 PLAIN = re.compile(r"-?[\d,]+(\.\d+)?")
 
 

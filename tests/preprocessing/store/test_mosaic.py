@@ -13,6 +13,8 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
 
+pytestmark = pytest.mark.drawn
+
 
 def made(
     path: Path, readers: int, channels: int = 1, drew: tuple[int, ...] = (), absent: tuple[int, ...] = ()

@@ -15,6 +15,7 @@ SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swifts
 PLANES = ("Axial", "Coronal", "Sagittal")
 
 pytestmark = [
+    pytest.mark.drawn,
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]

@@ -18,14 +18,13 @@ from ambiseg.preprocessing.store.store import Store
 from ..core.randomness import seed_of
 from ..metrics.catalogue import LESION_CASE_MEASURES
 from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_of, lesion_scores, volumes_of
-from ..metrics.reliability import Bins
+from ..metrics.reliability import Bins, BinsSummary
 from ..metrics.summary import NAN, Figure, FigureSummary
 from ..metrics.volume_scores import INTERVALS
 from ..runs.trained import Trained
-from .case_table import Columns
 from .lesion_masks import drawn_lesion, readers_of, sides_of_lesion
 from .lesion_pooled import lesion_bins, lesion_figures
-from .summary_document import BinsSummary, LesionsSummary
+from .lesions_document import LesionsSummary
 
 ESTIMATORS = {
     "masks": "volumes on the whole stored crop; the model's mark nothing beyond its own crop",
@@ -99,7 +98,7 @@ class LesionEvaluation:
             reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
         )
 
-    def columns(self) -> Columns:
+    def columns(self) -> dict[str, list[int | float | str]]:
         """The table of lesions by its columns: origin, size, the readers' volumes, the model's forecast, every figure."""
         places = [case.lesion for case in self.cases]
         return {

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ambiseg.models.core.lesion_slices import LesionSlices
 from ambiseg.models.core.predictive import Atoms
-from ambiseg.models.evaluation.by_lesion import BASELINES, chosen_lesions, evaluate_lesions, has_lesions
 from ambiseg.models.evaluation.evaluate_run import evaluate
-from ambiseg.models.evaluation.lesion_masks import on_one_frame
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.lesions.by_lesion import BASELINES, chosen_lesions, evaluate_lesions, has_lesions
+from ambiseg.models.lesions.lesion_masks import on_one_frame
 from ambiseg.models.metrics.catalogue import LESION_CASE_MEASURES, LESION_CATALOGUE
 from ambiseg.models.runs.run_record import DataRecord
 from ambiseg.preprocessing.errors import DataError, InputError

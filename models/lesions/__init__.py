@@ -1,0 +1,1 @@
+"""Whole lesions: a model's weighted volumes against readers' volumes, and how still they stand."""
