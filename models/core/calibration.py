@@ -123,7 +123,7 @@ class Calibration(BaseModel):
     Attributes:
         slices: of the masks of single images.
         lesions: of the volumes of lesions; None where there were no whole lesions to fit it on.
-        extent: on which slices a reader marks a lesion; None for a model that does not state this for slices.
+        extent: which slices of a lesion readers mark; None for a model that does not state this for slices.
         samples: masks per image or lesion from which the numbers were fitted.
         seed: of these masks.
         split: the split that it was fitted on.

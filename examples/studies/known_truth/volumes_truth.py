@@ -2,7 +2,7 @@
 
     python examples/studies/known_truth/volumes_truth.py -o known-volumes --steps 1500
 
-Makes lesions of several slices. A lesion fades with its contrast and towards its ends, and every reader is drawn from a known
+Makes synthetic lesions of several slices. A lesion fades with its contrast and towards its ends, and every reader is drawn from a known
 distribution: marks the lesion with a probability that rises with its contrast; marks slices from a first to a last one, which
 depend on how they fade and on the reader; draws discs that are larger or smaller than the lesion by a factor of the reader's
 own. A store has four such readers per lesion, and all slices of it, marked or not. A gated model is trained on it, calibrated
@@ -83,7 +83,7 @@ class Made:
 
 def write(path: Path, lesions: int, rng: np.random.Generator) -> list[Made]:
     """A store of lesions, one per patient: 60 % to train, 20 % each to validate and test. Returns the lesions."""
-    info = StoreInfo("volumes-truth", "made lesions of known readers", BYTES, spacing_mm=PIXEL_MM, same_readers=True)
+    info = StoreInfo("volumes-truth", "synthetic lesions of known readers", BYTES, spacing_mm=PIXEL_MM, same_readers=True)
     splits = {f"p{n:04d}": ("train", "train", "train", "val", "test")[n % 5] for n in range(lesions)}
     kept = []
     with write_store(path, info, splits) as writer:
