@@ -111,6 +111,7 @@ def predict(
     draws: int = 256,
     depth_mm: float | None = None,
     seed: int = 0,
+    fast: bool = False,
     device: str = "auto",
 ) -> ScanHypotheses:
     """The most probable masks of each lesion in a scan, each with its probability.
@@ -132,9 +133,9 @@ def predict(
         probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
         top: the number of hypotheses to keep.
         draws: the number of masks to draw from the model.
-        depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches,
-            at most 20.
+        depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
+        fast: look only once, around the place as given; large lesions may be cut off.
         device: where to load the model, if it is not loaded yet.
 
     Returns:
@@ -168,7 +169,7 @@ def predict(
     trained = _loaded(model, device)
     named = [(float(x), float(y), float(z)) for x, y, z in at]
     places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
-    request = Request(places, Ranking(top, draws, depth_mm, seed), _path(probabilities), series)
+    request = Request(places, Ranking(top, draws, depth_mm, seed, fast), _path(probabilities), series)
     opened = (
         open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
     )
@@ -257,6 +258,7 @@ def evaluate(
     limit: int | None = None,
     whole: bool = False,
     by: By = "auto",
+    stability: int = 0,
     device: str = "auto",
     on_progress: OnProgress = _unwatched,
 ) -> Evaluation:
@@ -272,6 +274,8 @@ def evaluate(
         whole: evaluate whole stored images instead of their centre of the training crop's size.
         by: "slice": every crop is a case; "lesion": also evaluate whole lesions as volumes; "auto": also evaluate whole lesions
             where the data have them.
+        stability: on how many lesions and slices to measure how far the answer moves when the image is shifted, mirrored,
+            resampled or noisier; 0: none. 60 give a fair picture and take a few minutes on a CPU.
         device: where to load the model, if it is not loaded yet.
         on_progress: called with the number of cases done and their total.
 
@@ -299,7 +303,16 @@ def evaluate(
     trained = _loaded(model, device)
     store = _data_of(trained, data)
     return evaluate_run.evaluate(
-        trained, store, split, samples=samples, seed=seed, limit=limit, whole=whole, by=by, on_progress=on_progress
+        trained,
+        store,
+        split,
+        samples=samples,
+        seed=seed,
+        limit=limit,
+        whole=whole,
+        by=by,
+        stability=stability,
+        on_progress=on_progress,
     )
 
 

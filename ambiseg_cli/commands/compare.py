@@ -1,6 +1,7 @@
 """`ambiseg compare`: whether one run is better than another on the same cases, or only seems to be."""
 
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
     from ambiseg.models.comparison.comparison import Comparison, Difference
 
+
+class By(StrEnum):
+    """What a case of a comparison is."""
+
+    slice = "slice"
+    lesion = "lesion"
+
+
 MOST_NAMES = 3  # runs named in the folder's name
 
 
@@ -31,11 +40,14 @@ def compare(
         typer.Option(
             "-f",
             "--figure",
-            help="Figure to compare, a column of cases.csv; repeatable. Default: ged16_v, ged16_u, hm_iou16, top_dice and "
-            "best_dice.",
+            help="Figure to compare, a column of cases.csv or lesions.csv; repeatable. Default: ged16_v, ged16_u, hm_iou16, "
+            "top_dice and best_dice; by lesion also presence and volume.",
             show_default=False,
         ),
     ] = None,
+    by: Annotated[
+        By, typer.Option(help="What is compared: slices, or whole lesions where they were evaluated.")
+    ] = By.slice,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare every pair of runs.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
     output: Annotated[
@@ -47,13 +59,14 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
 ) -> None:
     """Compare evaluated runs case by case: paired differences, intervals by patient, and tests corrected for their number."""
-    from ambiseg.models.comparison.compare_runs import FIGURES
+    from ambiseg.models.comparison.compare_runs import FIGURES, LESION_FIGURES
     from ambiseg.models.comparison.compare_runs import compare as compare_evaluations
     from ambiseg.models.evaluation.stored import read_evaluations
     from ambiseg.models.report.comparison_folder import write_comparison
 
-    evaluations = read_evaluations(runs, split)
-    comparison = compare_evaluations(evaluations, figure or FIGURES, all_pairs=all_pairs, seed=seed)
+    evaluations = read_evaluations(runs, split, by.value)
+    usual = LESION_FIGURES if by == By.lesion else FIGURES
+    comparison = compare_evaluations(evaluations, figure or usual, all_pairs=all_pairs, seed=seed)
     folder = output or Path("comparisons") / _folder_name(comparison)
     page = write_comparison(folder, comparison, evaluations)
     if as_json:
@@ -92,7 +105,7 @@ def _table(first: str, second: str, rows: "Sequence[Difference]") -> "Table":
 
 
 def _heading(comparison: "Comparison") -> str:
-    cases, patients = counted(comparison.cases, "case"), counted(comparison.patients, "patient")
+    cases, patients = counted(comparison.cases, comparison.noun), counted(comparison.patients, "patient")
     return f"{comparison.data} ({comparison.data_hash[:12]}), {comparison.split}: {cases} of {patients}"
 
 

@@ -52,6 +52,14 @@ def evaluate(
             "where the data have them."
         ),
     ] = By.auto,
+    stability: Annotated[
+        int,
+        typer.Option(
+            help="Also measure how far the answer moves when images are shifted, mirrored, resampled or noisier, on this "
+            "number of lesions and slices; 60 take a few minutes.",
+            min=0,
+        ),
+    ] = 0,
     device: Device = "auto",
     output: Annotated[
         Path | None,
@@ -97,6 +105,7 @@ def evaluate(
             limit=limit,
             whole=whole,
             by=by.value,
+            stability=stability,
             on_progress=Meter(display, "Evaluating", "cases"),
         )
         if no_report:
@@ -112,6 +121,8 @@ def evaluate(
             out(_modes_table(evaluation))
         if evaluation.lesions:
             out(_lesion_table(evaluation))
+        for kind in evaluation.stability:
+            out(_stability_table(evaluation, kind))
         for note in evaluation.about.notes:
             out(note)
     console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
@@ -169,6 +180,26 @@ def _lesion_table(evaluation: "Evaluation") -> "Table":
                 cells = decimals(row.figure.mean), interval(row.figure), *map(decimals, row.baselines)
                 shown.add_row(row.label, *cells)
         shown.add_section()
+    return shown
+
+
+def _stability_table(evaluation: "Evaluation", kind: str) -> "Table":
+    """How far the model's answer moves under each change: means, and 95th percentiles in parentheses."""
+    from rich.table import Table
+
+    from ambiseg.models.figures.numbers import decimals
+    from ambiseg.models.report.table import MOVES, stability_rows
+
+    stability = evaluation.stability[kind]
+    shown = Table(
+        title=f"How far the answer moves: {counted(len(stability.cases), kind.removesuffix('s'))}",
+        caption="mean absolute change (95th percentile)",
+    )
+    shown.add_column("change")
+    for heading in MOVES.values():
+        shown.add_column(heading, justify="right")
+    for row in stability_rows(stability):
+        shown.add_row(row.change, *(f"{decimals(one.mean)} ({decimals(high)})" for one, high in row.moves))
     return shown
 
 

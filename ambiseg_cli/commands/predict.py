@@ -81,7 +81,7 @@ Depth = Annotated[
         "--depth",
         help="Look at the slices within this distance of the lesion's centre, in mm.",
         min=0,
-        show_default="as far as the lesion reaches, at most 20",
+        show_default="as far as the lesion reaches",
     ),
 ]
 Formats = Annotated[
@@ -122,6 +122,9 @@ def predict(
         bool, typer.Option("--uncalibrated", help="Use the model's own probabilities, even if it is calibrated.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the draws. The same seed gives the same files.")] = 0,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Look only once, around the place as given; large lesions may be cut off.")
+    ] = False,
     formats: Formats = None,
     device: Device = "auto",
     output: Output = None,
@@ -152,7 +155,7 @@ def predict(
             check_folder(folder, overwrite)
         named = tuple(map(point, at or ()))
         places = Places(named, points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
-        ranking = Ranking(top, draws, depth_mm, seed)
+        ranking = Ranking(top, draws, depth_mm, seed, fast)
         request = Request(places, ranking, probabilities, series, tuple(each.value for each in formats or ()))
         trained = _load(model, device, calibrated=not uncalibrated)
     with progress() as display:

@@ -1,6 +1,6 @@
 """What `ambiseg predict` prints about a prediction: one table per lesion, and notes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ambiseg.models.prediction.document import Document, LesionEntry
 
 NOTES = {
-    "cut_off": "masks marked with * reach the border of the region that was looked at; see --depth.",
+    "cut_off": "masks marked with * reach the border of the region that was looked at.",
     "at_border": "masks marked with | touch the scan's border; part of the lesion may lie outside.",
 }
 
@@ -32,6 +32,9 @@ def show(document: "Document") -> None:
     for mark, note in NOTES.items():
         if any(getattr(entry, mark) for lesion in lesions for entry in lesion.hypotheses):
             console.print(f"Note: {note}")
+    for lesion in lesions:
+        for note in lesion.notes:
+            console.print(f"Note: lesion {lesion.number}: {note}")
     for lesion in lesions:
         if any(other > lesion.number for other in lesion.overlaps):
             shared = ", ".join(str(other) for other in lesion.overlaps)
@@ -64,15 +67,20 @@ def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
     return table
 
 
+def _place(point_mm: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in point_mm)
+
+
 def _table(lesion: "LesionEntry") -> Table:
     """A lesion's hypotheses, the most probable first."""
-    place = ", ".join(f"{value:.1f}" for value in lesion.centre_mm)
+    place = _place(lesion.centre_mm)
+    settled = "" if lesion.settled_mm in (None, lesion.centre_mm) else f", settled at ({_place(lesion.settled_mm)})"
     drawn = _behind(lesion)
     score = "" if lesion.score is None else f", score {lesion.score:.2f}"
     ambiguity = "" if lesion.ambiguity is None else f"ambiguity {lesion.ambiguity:.2f}, "
     flat = lesion.hypotheses[0].volume_mm3 is None
     table = Table(
-        title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) mm{score}",
+        title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) mm{settled}{score}",
         caption=f"P(no lesion) {lesion.no_lesion:.1%}, {ambiguity}not listed {lesion.residual:.1%}, {drawn}",
     )
     for column in ("rank", "probability", "95 %", "area mm²" if flat else "volume mm³", "axes mm"):

@@ -12,14 +12,15 @@ import numpy as np
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 
-from ..evaluation.stored import AGAIN, StoredEvaluation
-from ..metrics.catalogue import CASE_MEASURES, MEASURES
+from ..evaluation.stored import AGAIN, TABLES, Kind, StoredEvaluation
+from ..metrics.catalogue import MEASURES
 from ..metrics.summary import bootstrap_interval
 from .comparable import SAME, check_comparable
 from .comparison import LEVEL, ComparedRun, Comparison, Difference
 from .paired import by_patient, holm, rank_biserial, signed_rank
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "best_dice")
+LESION_FIGURES = ("ged16_u", "hm_iou16", "top_dice", "presence_brier", "volume_crps", "log1p_volume_crps")
 
 
 def compare(
@@ -36,7 +37,7 @@ def compare(
 
     Args:
         evaluations: Two or more evaluations of the same cases, as of `read_evaluations`.
-        figures: Names of figures that cases have, columns of `cases.csv`.
+        figures: Names of figures that cases have, columns of `cases.csv` or `lesions.csv`.
         all_pairs: Whether to compare each run with each other one.
         seed: Seed of the bootstrap.
 
@@ -55,7 +56,7 @@ def compare(
     """
     figures = list(dict.fromkeys(figures))
     for figure in figures:
-        _check_figure(figure)
+        _check_figure(figure, evaluations[0].by)
     check_comparable(evaluations, figures)
     pairs = list(combinations(evaluations, 2)) if all_pairs else [(evaluations[0], one) for one in evaluations[1:]]
     found = [_difference(figure, first, second, seed) for figure in figures for first, second in pairs]
@@ -64,6 +65,7 @@ def compare(
     first = evaluations[0]
     return Comparison(
         **{name: getattr(first.about, name) for name in ("data", *SAME, "estimators")},
+        by=first.by,
         cases=len(first.rows),
         patients=len(set(first.patients)),
         seed=seed,
@@ -76,15 +78,15 @@ def compare(
     )
 
 
-def _check_figure(figure: str) -> None:
-    if figure in CASE_MEASURES:
+def _check_figure(figure: str, by: Kind) -> None:
+    usual = FIGURES if by == "slice" else LESION_FIGURES
+    measures = TABLES[by][1]
+    if figure in measures:
         return
     if figure in MEASURES:
-        raise UsageError(
-            f"{figure} is a figure of the whole split, which no single case has: choose one that cases have, such as "
-            f"{', '.join(FIGURES)}."
-        )
-    near = difflib.get_close_matches(figure, CASE_MEASURES, n=4, cutoff=0.5) or FIGURES
+        what = "of the whole split, which no single case has" if MEASURES[figure].pooled else f"that no {by} has"
+        raise UsageError(f"{figure} is a figure {what}: choose one that {by}s have, such as {', '.join(usual)}.")
+    near = difflib.get_close_matches(figure, measures, n=4, cutoff=0.5) or usual
     raise UsageError(f"There is no figure {figure!r}: did you mean {' or '.join(near)}?")
 
 

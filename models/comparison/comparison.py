@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, co
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.tables import write_table
 
+from ..evaluation.stored import Kind
 from ..evaluation.summary_document import CalibrationUsed
 
 LEVEL = 0.05
@@ -98,6 +99,7 @@ class Comparison(BaseModel):
     """A comparison of runs: what they have in common, what each is, all differences, and notes for the reader.
 
     Attributes:
+        by: What a case is.
         interval: What the intervals are, in words.
         test: What the test is, in words.
         effect: What the effect size is, in words.
@@ -114,6 +116,7 @@ class Comparison(BaseModel):
     scored: list[str] | None
     known_odds: bool
     estimators: dict[str, str]
+    by: Kind = "slice"
     cases: int
     patients: int
     seed: int
@@ -123,6 +126,11 @@ class Comparison(BaseModel):
     runs: tuple[ComparedRun, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+
+    @property
+    def noun(self) -> str:
+        """What a case is called."""
+        return "case" if self.by == "slice" else self.by
 
     def write(self, folder: Path) -> None:
         """Write `comparison.json` and `comparison.csv`, with one row per difference, into `folder`."""

@@ -1,5 +1,6 @@
 """The size of a mask, in the units of a radiologist's report."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +62,21 @@ def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[fl
 
 
 def cut_off(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:
-    """Whether a mask [Z, Y, X] in a box of a scan of `shape` reaches an end of the box that is not an end of the scan.
+    """Whether a mask [Z, Y, X] in a box of a scan of `shape` reaches an end of the box that is not an end of the scan."""
+    return any((mask != 0).take(margin, axis).any() for axis, margin in outermost(box, shape))
+
+
+def outermost(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """The axis (0: z) and indices of the outermost voxels at each end of a box that is not an end of the scan of `shape`.
 
     Within a slice the outermost pixels of the box may be covered only in part, so the last two count.
     """
     for axis, margin in enumerate((1, 2, 2)):
-        marked = (mask != 0).any(tuple({0, 1, 2} - {axis}))
-        low, high = box[axis].start > 0, box[axis].stop < shape[axis]
-        if (low and marked[:margin].any()) or (high and marked[-margin:].any()):
-            return True
-    return False
+        along = np.arange(box[axis].stop - box[axis].start)
+        if box[axis].start > 0:
+            yield axis, along[:margin]
+        if box[axis].stop < shape[axis]:
+            yield axis, along[-margin:]
 
 
 def at_border(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:

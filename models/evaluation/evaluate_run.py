@@ -4,7 +4,7 @@ The random numbers of a case are seeded by the evaluation's seed and the case's 
 A case's figures therefore do not depend on which other cases are evaluated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.errors import DataError, UsageError
-from ambiseg.preprocessing.store.lesion_rows import LesionRows, pixel_mm
+from ambiseg.preprocessing.store.lesion_rows import LesionRows, lesions_of, pixel_mm
+from ambiseg.preprocessing.store.splits import spread_evenly
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -22,6 +23,7 @@ from ..core.calibration import Reweighting
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
 from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, has_lesions
+from ..lesions.stability import measure_stability
 from ..metrics.modes import mode_shares
 from ..metrics.reliability import Bins, pixel_reliability
 from ..metrics.scores import PAPERS_DRAWS, image_scores
@@ -46,6 +48,7 @@ def evaluate(
     limit: int | None = None,
     whole: bool = False,
     by: By = "auto",
+    stability: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare a model's masks with the readers' masks on a split of a data set.
@@ -65,13 +68,17 @@ def evaluate(
         whole: Whether to compare whole stored images; else crops are cut to the centre of the training crop's size.
         by: "slice": each crop is a case; "lesion": whole lesions are evaluated, too; "auto": whole lesions, too, where
             the split has such (see `by_lesion.has_lesions`).
-        on_progress: Called with (cases done, cases in all) after each case; a lesion is a further case.
+        stability: Of so many slices, and of so many lesions where lesions are evaluated, spread evenly, the model's answer is
+            also compared with its answers to changed images (see `lesions.stability`); 0: none.
+        on_progress: Called with (cases done, cases in all) after each case; a lesion, and a case whose stability is
+            measured, is a further case.
 
     Returns:
         The evaluation: figures with 95 % intervals by patient, reliability bins, each case, and the whole lesions.
 
     Raises:
-        UsageError: `samples` is below 16, or `limit` below 1.
+        UsageError: `samples` is below 16, `limit` below 1, `stability` below 0, or the model reads class probabilities, for
+            which stability is not measured.
         InputError: The split has no cases.
         DataError: The model cannot read the data, its probabilities are not finite, or there are no lesions to evaluate.
 
@@ -84,32 +91,61 @@ def evaluate(
     """
     if samples < PAPERS_DRAWS:
         raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} draws per image, got `samples` {samples}.")
+    if stability < 0:
+        raise UsageError(f"`stability` is a number of cases, 0 or more, got {stability}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
     lesions = _lesions(store, split, limit, by)
+    moved = _moved(store, rows, lesions, stability)
     size = max(store.size) if whole else trained.record.crop
+    steps = _Steps(len(rows) + len(lesions) + sum(map(len, moved.values())), on_progress)
+    still = {
+        kind: measure_stability(trained, store, some, samples=samples, size=size, seed=seed, on_case=steps.next)
+        for kind, some in moved.items()
+    }
     cases, exact = list[Case](), False
-    total = len(rows) + len(lesions)
-    on_progress(0, total)
     for row in rows:
         atoms, predictive = drawn(trained, store, row, samples, seed, size)
         cases.append(_case(trained, store, row, atoms, predictive.pixelwise(), seed, size))
         exact = atoms.draws is None
-        on_progress(len(cases), total)
-
-    def told(done: int) -> None:
-        on_progress(len(rows) + done, total)
-
+        steps.next()
+    volumes = None
+    if lesions:
+        volumes = evaluate_lesions(trained, store, lesions, samples=samples, seed=seed, size=size, on_lesion=steps.next)
     return Evaluation(
         about=about_evaluation(trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact),
         cases=tuple(cases),
         figures=pooled.figures(cases, seed),
         reliability=pooled.reliability(cases),
         modes=pooled.modes(cases),
-        lesions=evaluate_lesions(trained, store, lesions, samples=samples, seed=seed, size=size, on_lesion=told)
-        if lesions
-        else None,
+        lesions=volumes,
+        stability=still,
     )
+
+
+class _Steps:
+    """Counts the cases that are done, and tells of each."""
+
+    def __init__(self, total: int, on_progress: Callable[[int, int], None]) -> None:
+        self.done, self.total, self.tell = 0, total, on_progress
+        on_progress(0, total)
+
+    def next(self) -> None:
+        """One more is done."""
+        self.done += 1
+        self.tell(self.done, self.total)
+
+
+def _moved(
+    store: Store, rows: NDArray[np.intp], lesions: Sequence[LesionRows], count: int
+) -> dict[str, list[LesionRows]]:
+    """The lesions and the slices of which stability is measured, by kind; a slice is a lesion of one row."""
+    if count == 0:
+        return {}
+    some = rows[spread_evenly(count, len(rows))]
+    slices = [one for row in some for one in lesions_of(store, np.array([row]))]
+    whole = [lesions[number] for number in spread_evenly(count, len(lesions))]
+    return {"lesions": whole, "slices": slices} if whole else {"slices": slices}
 
 
 def _lesions(store: Store, split: str, limit: int | None, by: By) -> list[LesionRows]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lesions.by_lesion import LesionEvaluation
+from ..lesions.stability import Stability, stability_columns
 from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
@@ -17,7 +18,7 @@ from .case_table import Columns, write_csv, write_parquet
 from .summary_document import EvaluationAbout, EvaluationSummary, ModesSummary
 
 INDEX_COLUMNS = ("row", "patient", "case", "lesion", "slice")
-CASES, LESIONS = "cases.csv", "lesions.csv"
+CASES, LESIONS, STABILITY = "cases.csv", "lesions.csv", "stability.csv"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Evaluation:
             "stated_marked_pixels" for a model that states pixel probabilities without a draw.
         modes: The mode probabilities of each group of cases, where the truth is known; else empty.
         lesions: The evaluation of whole lesions; None where there are none, or where only slices were wanted.
+        stability: How still the model stands on "lesions" and on "slices"; empty unless it was wanted.
     """
 
     about: EvaluationAbout
@@ -71,6 +73,7 @@ class Evaluation:
     reliability: Mapping[str, Bins]
     modes: Mapping[str, Group] = field(default_factory=dict)
     lesions: LesionEvaluation | None = None
+    stability: Mapping[str, Stability] = field(default_factory=dict)
 
     def summary(self) -> EvaluationSummary:
         """Everything but the cases, as `summary.json` has it; None where a figure is not defined."""
@@ -80,12 +83,14 @@ class Evaluation:
             reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
             modes={name: ModesSummary.model_validate(one.summary()) for name, one in self.modes.items()} or None,
             lesions=None if self.lesions is None else self.lesions.summary(),
+            stability={name: one.summary() for name, one in self.stability.items()} or None,
         )
 
     def write(self, folder: Path, *, parquet: bool = False) -> None:
         """Write the evaluation into `folder`: `cases.csv` with one row per case, and `summary.json`.
 
-        Where whole lesions were evaluated, `lesions.csv` has one row per lesion.
+        Where whole lesions were evaluated, `lesions.csv` has one row per lesion. `stability.csv` has one row per case and
+        change, where stability was measured.
 
         Args:
             folder: An existing folder.
@@ -97,6 +102,8 @@ class Evaluation:
         tables = {CASES: case_columns(self.cases)}
         if self.lesions is not None:
             tables[LESIONS] = self.lesions.columns()
+        if self.stability:
+            tables[STABILITY] = stability_columns(self.stability)
         for name, columns in tables.items():
             if parquet:
                 write_parquet(columns, (folder / name).with_suffix(".parquet"))

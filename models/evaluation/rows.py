@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.store.splits import spread_evenly
 from ambiseg.preprocessing.store.store import Store
 
 from ..runs.run_record import RunRecord
@@ -92,6 +93,4 @@ def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[n
     rows = rows[store.present[rows].any(1)]
     if len(rows) == 0:
         raise InputError(f"The split {split!r} of {store.path} has no case: choose another `split`.")
-    if limit is None or limit >= len(rows):
-        return rows
-    return rows[np.arange(limit) * len(rows) // limit]
+    return rows if limit is None else rows[spread_evenly(limit, len(rows))]

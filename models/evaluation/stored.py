@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,15 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.tables import Table, as_meant, read_table
 
-from ..metrics.catalogue import CASE_MEASURES
-from .evaluation import CASES
+from ..metrics.catalogue import CASE_MEASURES, LESION_CASE_MEASURES
+from .evaluation import CASES, LESIONS
 from .summary_document import AGAIN, SUMMARY, EvaluationSummary
+
+Kind = Literal["slice", "lesion"]
+TABLES: dict[Kind, tuple[str, tuple[str, ...]]] = {  # the table of each kind of case, and the figures in it
+    "slice": (CASES, CASE_MEASURES),
+    "lesion": (LESIONS, LESION_CASE_MEASURES),
+}
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,10 @@ class StoredEvaluation:
         name: Name of the run, or its folder where several runs share the name.
         folder: Folder of the evaluation.
         about: The content of `summary.json`.
-        rows: Row of each case [N] in the data set, as text.
+        rows: Row of each case [N] in the data set, as text; of a lesion its first.
         patients: Patient of each case [N].
-        scores: Figures of the cases [N] by the names of `CASE_MEASURES`; nan where one is not defined.
+        scores: Figures of the cases [N] by name; nan where one is not defined.
+        by: What a case is. Figures are named in `CASE_MEASURES`, or in `LESION_CASE_MEASURES`.
     """
 
     name: str
@@ -34,41 +42,48 @@ class StoredEvaluation:
     rows: tuple[str, ...]
     patients: tuple[str, ...]
     scores: Mapping[str, NDArray[np.float64]]
+    by: Kind = "slice"
 
 
-def read_evaluation(path: Path, split: str) -> StoredEvaluation:
+def read_evaluation(path: Path, split: str, by: Kind = "slice") -> StoredEvaluation:
     """Read an evaluation.
 
     Args:
         path: A run folder, or the folder of an evaluation.
         split: The split whose evaluation to read from a run folder; an evaluation's own folder is read whatever its split.
+        by: What a case is.
 
     Returns:
         The evaluation with its cases.
 
     Raises:
-        InputError: There is no evaluation.
+        InputError: There is no evaluation, or lesions were not evaluated.
         DataError: It is damaged, or of another version.
     """
     folder = _folder(path, split)
     about = EvaluationSummary.read(folder)
-    cases = _cases(folder / CASES)
+    name, measures = TABLES[by]
+    if by == "lesion" and (about.lesions is None or not (folder / name).is_file()):
+        raise InputError(f"{folder} holds no whole lesions: evaluate the run again with {by!r} as `by`.")
+    cases = _cases(folder / name)
     return StoredEvaluation(
         name=about.run,
         folder=folder,
         about=about,
         rows=_rows(cases),
         patients=tuple(as_meant(case["patient"]) for case in cases.rows),
-        scores={name: _column(cases, name) for name in CASE_MEASURES if name in cases.columns},
+        scores={measure: _column(cases, measure) for measure in measures if measure in cases.columns},
+        by=by,
     )
 
 
-def read_evaluations(paths: Sequence[Path], split: str) -> tuple[StoredEvaluation, ...]:
+def read_evaluations(paths: Sequence[Path], split: str, by: Kind = "slice") -> tuple[StoredEvaluation, ...]:
     """Read two or more evaluations to be compared.
 
     Args:
         paths: Run folders, or folders of evaluations.
         split: The split whose evaluations to read from run folders.
+        by: What a case is.
 
     Returns:
         The evaluations in the same order. Runs that share a name are called by their folders.
@@ -80,7 +95,7 @@ def read_evaluations(paths: Sequence[Path], split: str) -> tuple[StoredEvaluatio
     """
     if len(paths) < 2:
         raise UsageError(f"A comparison needs two runs or more, got {len(paths)}.")
-    found = [read_evaluation(path, split) for path in paths]
+    found = [read_evaluation(path, split, by) for path in paths]
     for number, one in enumerate(found):
         if any(one.folder.resolve() == other.folder.resolve() for other in found[:number]):
             raise UsageError(f"{paths[number]} is given twice: compare different runs.")

@@ -16,7 +16,7 @@ from pydantic import (
 from ambiseg.preprocessing.documents import read_json, write_json
 
 from ..core.calibration import Reweighting
-from ..lesions.lesions_document import LesionsSummary
+from ..lesions.lesions_document import LesionsSummary, StabilitySummary
 from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 
@@ -25,7 +25,7 @@ AGAIN = "run `ambiseg evaluate` again"
 FIXED_DRAWS = "for this many draws per image; for exact weights resampled"
 # Version 0.1.0 described the same estimators in other words; its evaluations stay comparable.
 EARLIER_WORDS = {" ".join(("of so many", "draws", "an image; of exact weights resampled")): FIXED_DRAWS}
-UNKNOWN = ("floor", "modes", "lesions")  # written only where they were computed
+UNKNOWN = ("floor", "modes", "lesions", "stability")  # written only where they were computed
 
 
 def _in_todays_words(estimators: dict[str, str]) -> dict[str, str]:
@@ -125,6 +125,8 @@ class EvaluationSummary(EvaluationAbout):
     """Mode probabilities of each group of cases; only where the masks' probabilities are known."""
     lesions: LesionsSummary | None = None
     """The evaluation of whole lesions; absent where the data set has none, or when only slices were evaluated."""
+    stability: dict[str, StabilitySummary] | None = None
+    """How still the model stands, by `lesions` and `slices`; only on request."""
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]

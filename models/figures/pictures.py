@@ -53,7 +53,7 @@ def draw_pictures(
 ) -> tuple[Picture, ...]:
     """All pictures of an evaluation of `trained` on `store`; on_progress(done, pictures) is called after each."""
     kinds = chosen_cases(evaluation)
-    total = 4 + bool(evaluation.modes) + len(kinds)
+    total = 4 + bool(evaluation.lesions) + bool(evaluation.modes) + len(kinds)
     pictures: list[Picture] = []
     on_progress(0, total)
     for name, title, caption, figure in chain(_figures(evaluation), _cases(evaluation, kinds, trained, store)):
@@ -109,6 +109,18 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
             "Reliability of pixels", f"probability of foreground against {events}", events="pixels",
         ),
     )  # fmt: skip
+    if evaluation.lesions:
+        whole = evaluation.lesions.reliability
+        yield (
+            "reliability-lesions",
+            "Reliability of whole lesions",
+            "Left: readers by the stated probability that the lesion is marked at all. Right: the most probable hypothesis of "
+            "each lesion by its probability. On the diagonal these come true as often as stated.",
+            draw_reliability(
+                {"Presence": whole["presence"], "Top hypothesis": whole["top"]},
+                "Reliability of whole lesions", f"stated probability against {events}; {kind}", events="events",
+            ),
+        )  # fmt: skip
     if evaluation.modes:
         yield (
             "modes",

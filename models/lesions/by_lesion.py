@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.store.lesion_rows import LesionRows, keeps_readers, lesions_of
+from ambiseg.preprocessing.store.splits import spread_evenly
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.randomness import seed_of
@@ -144,8 +145,7 @@ def chosen_lesions(store: Store, split: str, limit: int | None = None) -> list[L
     if limit is None:
         return lesions
     count = round(limit * len(lesions) / sum(len(each.rows) for each in lesions))
-    count = min(max(count, 1), len(lesions))
-    return [lesions[number * len(lesions) // count] for number in range(count)]
+    return [lesions[number] for number in spread_evenly(max(count, 1), len(lesions))]
 
 
 def evaluate_lesions(
@@ -156,7 +156,7 @@ def evaluate_lesions(
     samples: int,
     size: int,
     seed: int = 0,
-    on_lesion: Callable[[int], None] = lambda done: None,
+    on_lesion: Callable[[], None] = lambda: None,
 ) -> LesionEvaluation:
     """Compare a model's weighted volumes with the readers' volumes.
 
@@ -167,7 +167,7 @@ def evaluate_lesions(
         samples: Draws per lesion (S). For a model with exact probabilities, the most masks that are taken.
         size: Height and width of the centre of each crop that the model sees, in pixels.
         seed: Seed of the draws and of the bootstrap.
-        on_lesion: Called with the number of lesions done after each.
+        on_lesion: Called after each lesion.
 
     Returns:
         The figures with 95 % intervals by patient, those of the baselines, and each lesion.
@@ -179,7 +179,7 @@ def evaluate_lesions(
     for lesion in lesions:
         case, exact = _case(trained, store, lesion, samples, seed, size)
         cases.append(case)
-        on_lesion(len(cases))
+        on_lesion()
     patients = [case.lesion.patient for case in cases]
     own = [case.own for case in cases]
     return LesionEvaluation(

@@ -74,7 +74,6 @@ CATALOGUE = (
     Measure("mode_error", "Mode probabilities, abs. error", "lower", "truth"),
 )
 
-MEASURES = {measure.name: measure for measure in CATALOGUE}
 CASE_MEASURES = tuple(measure.name for measure in CATALOGUE if not measure.pooled)
 
 # The figures of whole lesions. Those that images have, too, mean the same for masks that are volumes.
@@ -110,3 +109,4 @@ LESION_CHIEF = (  # the few that say most
     *(measure.name for measure in LESION_CATALOGUE if measure.block == "volume"),
     "top_ece",
 )
+MEASURES = {measure.name: measure for measure in (*LESION_CATALOGUE, *CATALOGUE)}

@@ -6,8 +6,12 @@ Beside them, notes: what was done to fit the scan to the model, where nothing is
 from collections.abc import Sequence
 
 from ambiseg.preprocessing.scans.scan import Scan
+from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.hypotheses import Hypotheses
+from ..core.size import cut_off
 from ..runs.trained import Trained
+from .inference import LesionHypotheses, Ranking
 from .lesion import Lesion
 from .neighbourhood import in_range
 
@@ -43,6 +47,31 @@ def notes(trained: Trained, scan: Scan) -> list[str]:
     if _is_scaled(trained, scan) and in_hounsfield(scan):
         return [f"{_scaling(trained, scan)} This is usual for a CT in HU."]
     return []
+
+
+def lesion_notes(result: LesionHypotheses, volume: Volume, ranking: Ranking) -> list[str]:
+    """The `notes` of a lesion in hypotheses.json: why its list is short, and what limited the model's view of it."""
+    found = result.hypotheses
+    cut = any(cut_off(mask, result.box, volume.array.shape) for mask in found.masks)
+    wide = (
+        f"The lesion is wider than the model's crops, so that it was looked at in crops {result.zoom:g} times as wide"
+    )
+    sentences = {
+        f"{len(found.masks)} of {ranking.top}: {_why_few(found)}": len(found.masks) < ranking.top,
+        f"{wide}, and as much coarser.": result.zoom > 1,
+        f"Slices farther than {ranking.depth_mm:g} mm from its centre (`depth_mm`) were not looked at; masks end there."
+        if ranking.depth_mm is not None
+        else "Masks go on beyond the largest region that the model looks at.": cut and not ranking.fast,
+        "Masks reach the border of the region that was looked at once (`fast`); more may lie outside.": cut
+        and ranking.fast,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
+
+
+def _why_few(found: Hypotheses) -> str:
+    """Why there are fewer hypotheses than were asked for."""
+    few = "a further mask would hardly bring the list nearer to all that the model draws"
+    return f"{few}." if found.residual <= 0 else f"{few}; {found.residual:.1%} is not represented."
 
 
 def in_hounsfield(scan: Scan) -> bool:

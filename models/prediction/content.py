@@ -15,8 +15,9 @@ from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.size import at_border, cut_off, measure
+from .cautions import lesion_notes
 from .document import Document, HypothesisEntry, LesionEntry, ScanEntry, SizeEntry
-from .inference import LesionHypotheses
+from .inference import LesionHypotheses, Ranking
 from .neighbourhood import within
 
 MAPS = {  # names of the maps, and their descriptions in the file headers
@@ -25,6 +26,7 @@ MAPS = {  # names of the maps, and their descriptions in the file headers
     "aleatoric": "ambiseg entropy in nats, stated without draws",
 }
 OF_LESION = ("name", "score", "no_lesion", "ambiguity", "residual")
+SETTLED = ("settled_x_mm", "settled_y_mm", "settled_z_mm")
 OF_HYPOTHESIS = (
     *("rank", "probability", "low", "high", "area_mm2", "volume_mm3", "long_axis_mm", "short_axis_mm", "slices"),
     *("agreement", "empty", "cut_off", "at_border", "file"),
@@ -37,21 +39,23 @@ def scan_entry(volume: Volume) -> ScanEntry:
     return ScanEntry(voxels=(x, y, z), spacing_mm=_rounded(volume.spacing_mm[::-1], 6))
 
 
-def lesion_entries(found: Sequence[LesionHypotheses], volume: Volume, classes: Sequence[str]) -> list[LesionEntry]:
+def lesion_entries(
+    found: Sequence[LesionHypotheses], volume: Volume, classes: Sequence[str], ranking: Ranking
+) -> list[LesionEntry]:
     """The lesions as in hypotheses.json; `classes` are the labels' names, background first.
 
     Lesion number n has its files in `lesion_0n/`; a single lesion has them directly in the folder.
     """
     shared = _overlaps(found)
     return [
-        _lesion(number, result, volume, classes, several=len(found) > 1, overlaps=shared[number])
+        _lesion(number, result, volume, classes, several=len(found) > 1, overlaps=shared[number], ranking=ranking)
         for number, result in enumerate(found, start=1)
     ]
 
 
 def table(document: Document) -> str:
     """The hypotheses of all lesions as CSV for people, one row each."""
-    columns = ("lesion", *OF_LESION, "x_mm", "y_mm", "z_mm", "draws", *OF_HYPOTHESIS)
+    columns = ("lesion", *OF_LESION, "x_mm", "y_mm", "z_mm", *SETTLED, "draws", *OF_HYPOTHESIS)
     rows = (_row(lesion, entry) for lesion in document.lesions for entry in lesion.hypotheses)
     return table_text(rows, columns, for_people=True)
 
@@ -61,7 +65,8 @@ def _row(lesion: LesionEntry, entry: HypothesisEntry) -> dict[str, Any]:
     low, high = entry.interval or (None, None)
     shared = {name: getattr(lesion, name) for name in (*OF_LESION, "draws")}
     place = {"lesion": lesion.number, "x_mm": x, "y_mm": y, "z_mm": z}
-    return {**entry.plain(), "low": low, "high": high, **shared, **place}
+    settled = dict(zip(SETTLED, lesion.settled_mm or (None, None, None), strict=True))
+    return {**entry.plain(), "low": low, "high": high, **shared, **place, **settled}
 
 
 def _lesion(
@@ -72,6 +77,7 @@ def _lesion(
     *,
     several: bool,
     overlaps: list[int],
+    ranking: Ranking,
 ) -> LesionEntry:
     folder = f"lesion_{number:02d}" if several else ""
     place = f"{folder}/" if folder else ""
@@ -81,6 +87,9 @@ def _lesion(
         folder=folder,
         name=lesion.name,
         centre_mm=_rounded(lesion.centre_mm, 3),
+        settled_mm=None if lesion.settled_mm is None else _rounded(lesion.settled_mm, 3),
+        zoom=result.zoom,
+        notes=lesion_notes(result, volume, ranking),
         score=None if lesion.score is None else round(lesion.score, 6),
         no_lesion=round(result.no_lesion, 6),
         ambiguity=None if math.isnan(result.ambiguity) else round(result.ambiguity, 6),

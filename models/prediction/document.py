@@ -79,8 +79,19 @@ class LesionEntry(_Part):
     )
     name: str = Field(description="its name in the table of points; may be empty")
     centre_mm: tuple[float, float, float] = Field(
-        description="x, y, z in mm (RAS, as in NIfTI). If a search found it, rounded to .1 mm: the printed place gives the "
-        "same result when it is given as a point"
+        description="the place that was given: x, y, z in mm (RAS, as in NIfTI). If a search found it, rounded to .1 mm: the "
+        "printed place gives the same result when it is given as a point"
+    )
+    settled_mm: tuple[float, float, float] | None = Field(
+        None,
+        description="the place around which the model looked: the centre of what it marks there, x, y, z in mm (RAS); null "
+        "where it looked around the given place (`fast`, or a scan that is a lesion's crop)",
+    )
+    zoom: float = Field(
+        1.0, description="how much wider than in training the model's crops were, and how much coarser (see `notes`)"
+    )
+    notes: list[str] = Field(
+        default=[], description="what to know about its list: why it is short, and what limited the model's view"
     )
     score: float | None = Field(
         description="0 to 1: how much a place that a search found looks like a lesion. It orders the candidates of one scan "
@@ -155,7 +166,9 @@ class About(_Part):
     )
     program: str = Field(description="`ambiseg` and its version")
     model: ModelEntry = Field(description="the model (see below)")
-    settings: Ranking = Field(description="`top`, `draws`, `depth_mm` (null: as far as the lesion reaches) and `seed`")
+    settings: Ranking = Field(
+        description="`top`, `draws`, `depth_mm` (null: as far as the lesion reaches), `seed` and `fast`"
+    )
     calibration: CalibrationEntry | None = Field(
         description="the correction of the probabilities (see below); null if they are the model's own"
     )

@@ -3,10 +3,8 @@
 Which slices to look at is decided first. The model's masks of them (`draws`) are then ranked as whole volumes.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +20,11 @@ from ..metrics.sides import marked_counts
 from ..runs.trained import Trained
 from .draws import Draws, draw_masks
 from .lesion import Lesion
-from .neighbourhood import Box, Neighbourhood, neighbourhood
+from .neighbourhood import Box, Neighbourhood, within
+from .settle import Sight, look_around, look_once, same_place
 
-DEPTH_MM = 20.0  # slices within this distance of the point, at most, are looked at
-FEW = 12  # so many slices are all looked at; of more, only those that the lesion reaches
-PROBE = 32  # draws that show which slices it reaches
-MARGIN_MM = 3.0  # beyond the slices that they mark
-LEAST_MM = 5.0  # on either side of the point, whatever they mark
+SAME_MM = 3.0  # lesions that settle closer than this are one
+SAME = 0.5  # and so are those whose likeliest masks have a larger IoU
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,9 @@ class Ranking:
     Args:
         top: how many hypotheses to list at most, at least 1.
         draws: how many masks to draw, at least 1; a model with finitely many masks gives at most so many of them instead.
-        depth_mm: slices within this distance of the lesion's centre are looked at. None: as far as the lesion reaches,
-            but no farther than half a crop or 20 mm.
+        depth_mm: slices within this distance of the lesion's centre are looked at. None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
+        fast: look once, around the place as it is given, in crops as in training and no deeper than half a crop or 20 mm.
 
     Raises:
         UsageError: for a value out of range.
@@ -54,6 +50,7 @@ class Ranking:
     draws: int = 256
     depth_mm: float | None = None
     seed: int = 0
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if self.top < 1 or self.draws < 1 or (self.depth_mm or 0) < 0:
@@ -68,7 +65,8 @@ class LesionHypotheses:
     """The ranked hypotheses of one lesion, on the scan's voxels in `box`; everything outside the box is background.
 
     Attributes:
-        lesion: its place `centre_mm` (x, y, z in mm, RAS), its `name`, and its `score` if a search found it.
+        lesion: its place `centre_mm` (x, y, z in mm, RAS), the place `settled_mm` around which the model looked, its `name`,
+            and its `score` if a search found it.
         box: slices (z, y, x) of the scan's voxels [Z, Y, X]; all arrays below lie on them.
         hypotheses: `masks` [N, Z, Y, X] of class labels and their `probabilities` [N], the most probable first; calibrated
             if the model is.
@@ -80,6 +78,7 @@ class LesionHypotheses:
         agreement: [N], the IoU of each hypothesis with the most probable one.
         aleatoric: [Z, Y, X], the entropy in nats of the class probabilities that the model states without a draw; None if
             it states none.
+        zoom: how much wider, and how much coarser, the model's crops were than in training.
     """
 
     lesion: Lesion
@@ -92,6 +91,7 @@ class LesionHypotheses:
     agreement: NDArray[np.float64]
     aleatoric: NDArray[np.float32] | None = None
     left_out: float = 0.0
+    zoom: float = 1.0
 
 
 def predict_volume(
@@ -101,9 +101,12 @@ def predict_volume(
     ranking: Ranking = Ranking(),
     *,
     probabilities: Probabilities | None = None,
+    most: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LesionHypotheses]:
-    """The hypotheses of each lesion, which do not depend on the other lesions.
+    """The hypotheses of each lesion.
+
+    Without `most`, the result of a lesion does not depend on the others.
 
     Args:
         trained: the model.
@@ -111,6 +114,8 @@ def predict_volume(
         lesions: where to look.
         ranking: how hypotheses are made.
         probabilities: another segmenter's class probabilities [K, Z, Y, X] of the scan, for a model that reads them.
+        most: the largest number of lesions, of candidates that may be the same: one that settles within 3 mm of an earlier
+            one, or has mostly the same likeliest mask, is left out. None: all.
         on_progress: called with the number of lesions done and their total.
 
     Returns:
@@ -122,10 +127,19 @@ def predict_volume(
     """
     check_inputs(trained, probabilities is not None)
     results: list[LesionHypotheses] = []
+    total = len(lesions) if most is None else min(most, len(lesions))
     for lesion in lesions:
-        on_progress(len(results), len(lesions))
-        results.append(_predict(trained, volume, probabilities, lesion, ranking))
-    on_progress(len(results), len(lesions))
+        on_progress(len(results), total)
+        if len(results) == total:
+            return results
+        settled, place = _looked(trained, volume, probabilities, lesion, ranking)
+        earlier = [] if most is None or ranking.fast else results
+        if same_place(settled, [result.lesion for result in earlier], SAME_MM):
+            continue
+        found = _predict(trained, volume, probabilities, settled, place, ranking)
+        if not any(_same(found, other) for other in earlier):
+            results.append(found)
+    on_progress(len(results), len(results))
     return results
 
 
@@ -147,11 +161,14 @@ def check_inputs(trained: Trained, probabilities: bool) -> None:
 
 
 def _predict(
-    trained: Trained, volume: Volume, probabilities: Probabilities | None, lesion: Lesion, ranking: Ranking
+    trained: Trained,
+    volume: Volume,
+    probabilities: Probabilities | None,
+    lesion: Lesion,
+    place: Neighbourhood,
+    ranking: Ranking,
 ) -> LesionHypotheses:
-    ask = partial(draw_masks, trained, volume, probabilities, lesion, ranking.seed)
-    place = _place(trained, volume, lesion, ranking, ask)
-    drawn = ask(place, ranking.draws)
+    drawn = draw_masks(trained, volume, probabilities, lesion, ranking.seed, place, ranking.draws)
     iou = pairwise_iou(marked_pixels(drawn.labels))
     weights = _calibrated(trained, drawn)
     listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=drawn.left_out, iou=iou)
@@ -167,6 +184,7 @@ def _predict(
         ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
+        zoom=place.zoom,
     )
 
 
@@ -178,22 +196,26 @@ def _calibrated(trained: Trained, drawn: Draws) -> NDArray[np.float64]:
     return numbers.weights(drawn.weights, marked_counts(drawn.labels))
 
 
-def _place(
-    trained: Trained, volume: Volume, lesion: Lesion, ranking: Ranking, ask: Callable[[Neighbourhood, int], Draws]
-) -> Neighbourhood:
-    """The crop on all slices that may show the lesion. If they are many: on those that a few draws mark, and some beyond."""
-    data, crop = trained.record.data, trained.record.crop
-    half = crop * (data.spacing_mm or min(volume.spacing_mm[1:])) / 2
-    depth_mm = min(DEPTH_MM, half) if ranking.depth_mm is None else ranking.depth_mm
-    place = neighbourhood(volume, lesion, crop, data.spacing_mm, depth_mm)
-    if ranking.depth_mm is not None or lesion.whole or place.shape[0] <= FEW:
-        return place
-    marked = np.flatnonzero(ask(place, PROBE).labels.any((0, 2, 3))) + place.box[0].start
-    drawn = np.empty(0, np.intp) if lesion.roi is None else lesion.roi[:, 0]
-    step, middle = volume.spacing_mm[0], round(volume.voxel(lesion.centre_mm)[0], 3)  # as `neighbourhood` does
-    low = min([middle - LEAST_MM / step, *(marked - MARGIN_MM / step), *drawn])
-    high = max([middle + LEAST_MM / step, *(marked + MARGIN_MM / step), *drawn])
-    return place.between(math.ceil(low), math.floor(high))
+def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:
+    """Whether the likeliest masks of two lesions are mostly the same."""
+    masks = [np.asarray(each.hypotheses.masks[~each.hypotheses.empty][:1] > 0) for each in (one, other)]
+    if not all(map(len, masks)):
+        return False
+    both = (masks[0] & within(masks[1], other.box, one.box)).sum()
+    return bool(both > SAME * (sum(mask.sum() for mask in masks) - both))
+
+
+def _looked(
+    trained: Trained, volume: Volume, probabilities: Probabilities | None, lesion: Lesion, ranking: Ranking
+) -> tuple[Lesion, Neighbourhood]:
+    """The lesion where it settles, and the crop on all slices that may show it; fast: where it was given."""
+
+    def ask(lesion: Lesion, place: Neighbourhood, draws: int) -> Draws:
+        return draw_masks(trained, volume, probabilities, lesion, ranking.seed, place, draws)
+
+    spacing_mm = trained.record.data.spacing_mm
+    sight = Sight(volume, trained.record.crop, spacing_mm, ask, ranking.depth_mm, ranking.draws)
+    return (lesion, look_once(sight, lesion)) if ranking.fast else look_around(sight, lesion)
 
 
 def _entropy(marginal: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,8 +10,12 @@ from ambiseg.preprocessing.volumes.volume import Volume
 
 from .lesion_points import Point
 
-CROP_LIKE = 1.5  # a scan at most this many crops wide and high is taken to be one lesion's crop
+CROP_LIKE = 1.5  # a scan at most this many training crops wide, high and deep is taken to be one lesion's crop
+STORED = 192  # and so is one of few slices and so many pixels: data sets store larger crops than those trained on
+FEW_SLICES = 12
 CROP_SLICES = 64
+STACK_MM = 140.0  # a stack of slices that is wider may be a chest
+TINY = 1e-6  # rounding of lengths
 MOST_PIECES = 100  # of a mask
 WAYS = (
     "`at` (X,Y,Z in mm, RAS; the file's voxel i,j,k with `voxel`), `points` (a CSV file with columns x,y,z) or `roi` "
@@ -24,11 +28,12 @@ class Lesion:
     """A lesion's place.
 
     Attributes:
-        centre_mm: x, y, z in mm (RAS).
+        centre_mm: x, y, z in mm (RAS), as the user or the search gave it.
         name: its name in the table of points; may be empty.
         roi: [n, 3], voxel indices (z, y, x) of the mask drawn around it; None if only a point was given.
         whole: the scan is this lesion's crop, so that everything in it belongs to the lesion.
         score: how much a place that a search found looks like a lesion, 0 to 1; None if the user gave the place.
+        settled_mm: the centre of what the model marks there, x, y, z in mm (RAS); None before it is known.
     """
 
     centre_mm: Point
@@ -36,6 +41,12 @@ class Lesion:
     roi: NDArray[np.intp] | None = None
     whole: bool = False
     score: float | None = None
+    settled_mm: Point | None = None
+
+    @property
+    def place_mm(self) -> Point:
+        """Where to look: the settled centre if it is known, else the given one."""
+        return self.settled_mm or self.centre_mm
 
 
 def at_point(volume: Volume, point_mm: Point, name: str = "") -> Lesion:
@@ -83,14 +94,29 @@ def roi_lesions(mask: Volume, name: str) -> list[Lesion]:
     return lesions
 
 
-def is_crop(volume: Volume, crop: int, spacing_mm: float | None) -> bool:
-    """Whether a scan is about as small as a training crop: `crop` pixels of `spacing_mm` (None: the scan's own)."""
+def is_crop(volume: Volume, crop: int, spacing_mm: float | None, stored: int | None = None) -> bool:
+    """Whether a scan is one lesion's crop, because it is about as small as the crops of a data set.
+
+    Args:
+        volume: the scan.
+        crop: side of the training crops in pixels.
+        spacing_mm: size of their pixels; None: the scan's own.
+        stored: side of the data set's own crops in pixels, from which training crops are cut; None: unknown.
+    """
     lengths = np.multiply(volume.array.shape, volume.spacing_mm)
     pixel = spacing_mm or min(volume.spacing_mm[1:])
-    return bool(volume.array.shape[0] <= CROP_SLICES and lengths.max() <= CROP_LIKE * crop * pixel)
+    if volume.array.shape[0] > CROP_SLICES:
+        return False
+    if lengths.max() <= CROP_LIKE * crop * pixel:
+        return True
+    few = volume.array.shape[0] <= FEW_SLICES
+    most_mm = max(stored or 0, STORED if few else 0) * pixel
+    return bool(lengths.max() <= (most_mm if volume.array.shape[0] == 1 else min(most_mm, STACK_MM)))
 
 
-def centre(volume: Volume) -> Lesion:
-    """The lesion of a scan that is its crop."""
+def centre(volume: Volume, crop: int, spacing_mm: float | None) -> Lesion:
+    """The lesion of a scan that is its crop. It is all that the scan shows, if that is no wider than a training crop."""
     z, y, x = ((count - 1) / 2 for count in volume.array.shape)
-    return Lesion(volume.world((z, y, x)), whole=True)
+    steps = (1.0, 1.0) if spacing_mm is None else np.divide(volume.spacing_mm[1:], spacing_mm)
+    pixels = np.multiply(volume.array.shape[1:], steps)
+    return Lesion(volume.world((z, y, x)), whole=bool(pixels.max() <= crop + TINY))

@@ -20,10 +20,14 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The scan's slices `box[0]`, the crop's grid `plane` laid on each, and the voxels `box[1:]` that it covers."""
+    """The scan's slices `box[0]`, the crop's grid `plane` laid on each, and the voxels `box[1:]` that it covers.
+
+    The crop's pixels are `zoom` times as large as in training.
+    """
 
     plane: PlaneGrid
     box: Box
+    zoom: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -47,7 +51,8 @@ class Neighbourhood:
 
         HU are clipped to the training range, with air outside the scan. Relative values are used as they are if the scan has
         the training range. Otherwise each slice is scaled, as in the training set: its lowest and highest value within the
-        square of `scaled_over` crop pixels around the lesion (None: within the crop) become the ends of that range.
+        square of `scaled_over` training pixels around the lesion (None: within the crop) become the ends of that range. A
+        crop that is wider than this square is scaled over itself.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
@@ -57,7 +62,7 @@ class Neighbourhood:
         if not in_range(volume, intensity):
             seen = crops
             if scaled_over is not None:
-                wide = replace(self.plane, size=scaled_over)
+                wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
                 seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
             low, high = seen.min((1, 2))[:, None, None], seen.max((1, 2))[:, None, None]
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
@@ -72,7 +77,7 @@ class Neighbourhood:
     def slices(self, volume: Volume, lesion: Lesion, extent: Extent | None) -> LesionSlices:
         """Where the slices lie in the lesion, along the axis across slices."""
         step = volume.spacing_mm[0]
-        middle = None if lesion.whole else volume.voxel(lesion.centre_mm)[0] * step
+        middle = None if lesion.whole else volume.voxel(lesion.place_mm)[0] * step
         return LesionSlices(np.arange(self.box[0].start, self.box[0].stop) * step, middle, extent)
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
@@ -101,7 +106,7 @@ class Neighbourhood:
             outside = np.ones(self.shape, bool)
             outside[tuple(drawn.T)] = False
             return ndimage.distance_transform_edt(outside, volume.spacing_mm).astype(np.float32)
-        offsets = np.indices(self.shape).T + corner - volume.voxel(lesion.centre_mm)
+        offsets = np.indices(self.shape).T + corner - volume.voxel(lesion.place_mm)
         return np.linalg.norm(offsets * volume.spacing_mm, axis=-1).T.astype(np.float32)
 
 
@@ -127,22 +132,31 @@ def in_range(volume: Volume, intensity: Intensity) -> bool:
 
 
 def neighbourhood(
-    volume: Volume, lesion: Lesion, crop: int, spacing_mm: float | None, depth_mm: float
+    volume: Volume,
+    lesion: Lesion,
+    crop: int,
+    spacing_mm: float | None,
+    depth_mm: float,
+    *,
+    zoom: float = 1.0,
+    exact: bool = True,
 ) -> Neighbourhood:
     """The crop of `crop` pixels of `spacing_mm` (None: the scan's own) around the lesion.
 
-    It lies on every slice within `depth_mm` of the lesion's centre or through its mask, and on all slices if the scan is the
-    lesion's crop.
+    With `zoom`, its pixels are so many times as large. Pixels of the scan's own size are laid pixel on pixel if they are to be
+    `exact`. The crop lies on every slice within `depth_mm` of the lesion's centre or through its mask, and on all slices if the
+    scan is the lesion's crop.
 
     The centre is rounded to a thousandth of a voxel, so that a turned copy of the scan gives the same crop to the bit.
     """
-    z, y, x = (round(index, 3) for index in volume.voxel(lesion.centre_mm))
+    z, y, x = (round(index, 3) for index in volume.voxel(lesion.place_mm))
     depth, height, width = volume.array.shape
     step_z, step_y, step_x = volume.spacing_mm
     if spacing_mm is None:
-        y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in (y, x))  # pixel on pixel
+        if exact and zoom == 1:
+            y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in (y, x))  # pixel on pixel
         step_y = step_x = spacing_mm = 1.0
-    plane = PlaneGrid(crop, (y, x), (spacing_mm / step_y, spacing_mm / step_x))
+    plane = PlaneGrid(crop, (y, x), (zoom * spacing_mm / step_y, zoom * spacing_mm / step_x))
     low, high = z - depth_mm / step_z, z + depth_mm / step_z
     if lesion.roi is not None:
         low, high = min(low, lesion.roi[:, 0].min()), max(high, lesion.roi[:, 0].max())
@@ -150,7 +164,7 @@ def neighbourhood(
     slices = slice(min(max(math.ceil(low), 0), nearest), max(min(math.floor(high), depth - 1), nearest) + 1)
     if lesion.whole:
         slices = slice(0, depth)
-    return Neighbourhood(plane, (slices, _reach(plane, 0, height), _reach(plane, 1, width)))
+    return Neighbourhood(plane, (slices, _reach(plane, 0, height), _reach(plane, 1, width)), zoom)
 
 
 def _reach(plane: PlaneGrid, axis: int, count: int) -> slice:

@@ -16,6 +16,8 @@ from .lesion_points import Point, read_points
 
 FoundBy = Literal["given", "crop", "search"]
 
+SPARE = 3  # places found for each that is wanted, as several may be of the same lesion
+
 
 @dataclass(frozen=True)
 class Places:
@@ -47,6 +49,8 @@ def find_lesions(
 ) -> tuple[list[Lesion], FoundBy]:
     """The lesions to look at, and how they were found.
 
+    A search gives more than `candidates`, the best first, since several may turn out to be the same lesion.
+
     Raises:
         InputError: for a place outside the scan.
         NothingFound: when the search finds nothing, or the table has no point of this scan.
@@ -57,9 +61,9 @@ def find_lesions(
         if places.lung_mask is not None:
             raise UsageError("`lung_mask` says where to search, but places are given too: leave out one of them.")
         return named, "given"
-    volume, crop = scan.volume, trained.record.crop
-    if is_crop(volume, crop, trained.record.data.spacing_mm) and places.lung_mask is None:
-        return [centre(volume)], "crop"
+    volume, crop, data = scan.volume, trained.record.crop, trained.record.data
+    if is_crop(volume, crop, data.spacing_mm, data.scaled_over) and places.lung_mask is None:
+        return [centre(volume, crop, data.spacing_mm)], "crop"
     if len(volume.array) == 1:
         raise InputError(f"A single slice larger than a lesion's crop is not searched: say where to look with {WAYS}.")
     return _searched(trained, scan, places, on_progress), "search"
@@ -93,7 +97,8 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
     lungs = None
     if places.lung_mask is not None:
         lungs = _mask_of(scan, places.lung_mask).array != 0
-    found = search(trained, scan.volume, lungs=lungs, limit=places.candidates, on_progress=on_progress)
+    limit = SPARE * places.candidates
+    found = search(trained, scan.volume, lungs=lungs, limit=limit, on_progress=on_progress)
     if not found:
         raise NothingFound(f"Nothing in the lungs looks like a lesion: say where to look with {WAYS}.")
     return found

@@ -93,7 +93,10 @@ def predict_scan(
     with watch("finding lesions"):
         lesions, found_by = find_lesions(trained, scan, request.places, on_search)
     with watch("hypotheses"):
-        found = predict_volume(trained, scan.volume, lesions, ranking, probabilities=stored, on_progress=on_lesion)
+        most = request.places.candidates if found_by == "search" else None
+        found = predict_volume(
+            trained, scan.volume, lesions, ranking, probabilities=stored, most=most, on_progress=on_lesion
+        )
     with watch("measuring"):
         document = Document(
             **about(trained, ranking, flat=len(scan.volume.array) == 1).plain(),
@@ -101,7 +104,7 @@ def predict_scan(
             notes=notes(trained, scan),
             found_by=found_by,
             scan=scan_entry(scan.volume),
-            lesions=lesion_entries(found, scan.volume, trained.record.data.class_names),
+            lesions=lesion_entries(found, scan.volume, trained.record.data.class_names, ranking),
         )
     return Prediction(found, document)
 

@@ -66,7 +66,7 @@ def _figures(
     comparison: Comparison, evaluations: Sequence[StoredEvaluation]
 ) -> Iterator[tuple[str, str, str, "Figure"]]:
     """Name, title, caption and figure of each picture."""
-    counts = f"{counted(comparison.cases, 'case')}, {counted(comparison.patients, 'patient')}"
+    counts = f"{counted(comparison.cases, comparison.noun)}, {counted(comparison.patients, 'patient')}"
     note = f"{comparison.data}, {comparison.split}: {counts}"
     yield (
         "comparison",

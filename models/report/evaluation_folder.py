@@ -3,6 +3,7 @@
 summary.json    what was evaluated, and all figures
 cases.csv       one row per case
 lesions.csv     one row per lesion, where whole lesions were evaluated
+stability.csv   one row per case and change, where stability was measured
 *.parquet       the same tables, on request
 figures/        the pictures, as PNG
 report.html     figures and pictures on one page that needs no network
@@ -33,7 +34,8 @@ from ..runs.trained import Trained
 from .evaluation_page import render_page
 
 REPORT, FIGURES = "report.html", "figures"
-FILES = ("summary.json", "cases.csv", "cases.parquet", "lesions.csv", "lesions.parquet", REPORT)
+TABLES = ("cases", "lesions", "stability")
+FILES = ("summary.json", *(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")), REPORT)
 
 
 def write_numbers(folder: Path, evaluation: Evaluation, *, parquet: bool = False) -> None:

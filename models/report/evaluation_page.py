@@ -9,7 +9,7 @@ from ..evaluation.summary_document import EvaluationAbout
 from ..figures.picture import Picture
 from ..figures.wording import calibration, data_facts, model_masks, short_hash
 from ..lesions.by_lesion import BASELINES
-from .table import Row, lesion_table, table
+from .table import MOVES, Row, lesion_table, stability_rows, table
 from .template import render
 
 KEY_FIGURES = ("ged16_v", "ged16_u", "hm_iou16", "top_dice", "top_ece", "ambiguity_auroc")
@@ -31,6 +31,8 @@ def render_page(evaluation: Evaluation, pictures: Sequence[Picture]) -> str:
         lesions=None if evaluation.lesions is None else evaluation.lesions.summary(),
         lesion_blocks=lesion_table(evaluation),
         baselines=BASELINES,
+        stability={kind: (found.summary(), stability_rows(found)) for kind, found in evaluation.stability.items()},
+        moves=MOVES,
         better=BETTER,
         pictures=pictures,
     )

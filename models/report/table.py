@@ -8,6 +8,7 @@ from ..evaluation.evaluation import Evaluation
 from ..evaluation.summary_document import EvaluationAbout
 from ..figures.wording import perfect_model, weights_of
 from ..lesions.by_lesion import BASELINES
+from ..lesions.stability import Stability
 from ..metrics.catalogue import CATALOGUE, DRAWS, LESION_CATALOGUE, Measure
 from ..metrics.summary import Figure
 
@@ -80,3 +81,25 @@ def lesion_table(evaluation: Evaluation) -> Mapping[str, Sequence[LesionRow]]:
             others = [lesions.baselines[name][measure.name].mean for name in BASELINES]
             blocks.setdefault(BLOCKS[measure.block], []).append(LesionRow(measure, label, figure, others))
     return blocks
+
+
+MOVES = {  # the headings of `stability.MEASURES`
+    "presence": "P(no lesion)",
+    "volume": "median volume",
+    "likeliest": "likeliest mask",
+    "lists": "list",
+    "sets": "all masks",
+}
+
+
+@dataclass(frozen=True)
+class StabilityRow:
+    """How far the model's answer moves under a change: for each of `MOVES` its mean, and the 95th percentile."""
+
+    change: str
+    moves: Sequence[tuple[Figure, float]]
+
+
+def stability_rows(stability: Stability) -> list[StabilityRow]:
+    """One row per change, the yardstick last."""
+    return [StabilityRow(name, [stability.moved(name, measure) for measure in MOVES]) for name in stability.names]

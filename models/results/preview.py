@@ -150,7 +150,7 @@ def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> st
 
 def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number: int) -> None:
     found = result.hypotheses
-    x, y, z = result.lesion.centre_mm
+    x, y, z = result.lesion.place_mm
     height = figure.get_figheight()
     title = counted(len(found.masks), "hypothesis", "hypotheses")
     if result.lesion.name:

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lidc.annotations import Nodule, ScanRecord
+from ..volumes.scanner_noise import LUNG_HU, Plane, scanner_noise
 from .chest import Chest, chest_plane, make_chest
 from .images import INTERCEPT, PADDING
 from .lesions import Lesion, draw_lesions, lesion_room, make_lesion
 from .shapes import FIELD, PIXELS
-from .texture import Plane, scanner_noise
 from .vessels import Vessels, draw_vessels, grow_vessels
 
-LUNG_NOISE, TISSUE_NOISE, AIR_NOISE = (24, 14, 9)
+TISSUE_NOISE, AIR_NOISE = 14, 9  # HU; that in lung is `LUNG_HU`
 LOWEST, HIGHEST = -1024, 3071  # HU that a scanner stores
 
 
@@ -47,7 +47,7 @@ def slice_hounsfield(scan: PhantomScan, index: int) -> Plane:
     plane, lung, tissue = chest_plane(scan.chest, z_mm)
     draw_vessels(plane, lung, scan.vessels, z_mm, scan.record.pixel_spacing_mm, scan.chest.blood)
     draw_lesions(plane, tissue, scan.lesions, z_mm)
-    level = np.where(plane > -980, TISSUE_NOISE + (LUNG_NOISE - TISSUE_NOISE) * lung, AIR_NOISE)
+    level = np.where(plane > -980, TISSUE_NOISE + (LUNG_HU - TISSUE_NOISE) * lung, AIR_NOISE)
     rng = np.random.default_rng([scan.seed, scan.record.id, index])
     plane += level * scanner_noise(rng, plane.shape)
     return plane

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..counted import counted
 from ..documents import shown
@@ -70,3 +71,13 @@ def read_splits(path: Path) -> dict[str, str]:
         if splits.setdefault(patient, split) != split:
             raise DataError(f"{path} puts a patient into two splits (line {row.line}): give each patient one.")
     return splits
+
+
+def spread_evenly(count: int, total: int) -> NDArray[np.intp]:
+    """`count` of `total` numbers from 0, spread evenly; all where there are no more.
+
+    Example:
+        >>> spread_evenly(3, 10).tolist()
+        [0, 3, 6]
+    """
+    return np.arange(total) if count >= total else np.arange(count) * total // count

@@ -83,7 +83,9 @@ class Made:
 
 def write(path: Path, lesions: int, rng: np.random.Generator) -> list[Made]:
     """A store of lesions, one per patient: 60 % to train, 20 % each to validate and test. Returns the lesions."""
-    info = StoreInfo("volumes-truth", "synthetic lesions of known readers", BYTES, spacing_mm=PIXEL_MM, same_readers=True)
+    info = StoreInfo(
+        "volumes-truth", "synthetic lesions of known readers", BYTES, spacing_mm=PIXEL_MM, same_readers=True
+    )
     splits = {f"p{n:04d}": ("train", "train", "train", "val", "test")[n % 5] for n in range(lesions)}
     kept = []
     with write_store(path, info, splits) as writer:

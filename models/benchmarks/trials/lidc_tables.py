@@ -28,6 +28,19 @@ CALIBRATION = (
     Column[Measured]("ECE, calibrated", lambda run: run.figure("ece_after").mean, short),
     Column[Measured]("AUROC", lambda run: run.figure("ambiguity_auroc").mean, short),
 )
+BY_LESION = tuple(
+    Column[Measured](heading, lambda run, name=name: run.lesion_figure(name).mean, short)  # type: ignore[misc]
+    for name, heading in {
+        "ged16_u": "GED16, unbiased",
+        "hm_iou16": "HM-IoU16",
+        "top_dice": "Dice of the first",
+        "presence_brier": "Brier, presence",
+        "log1p_volume_crps": "CRPS of log(1 + mm\u00b3)",
+        "volume_in_50": "in 50 %",
+        "volume_in_90": "in 90 %",
+        "volume_bias": "bias of volume",
+    }.items()
+)
 COSTS = (
     Column[Measured]("parameters", lambda run: run.training.parameters, "{:,.0f}".format),
     Column[Measured]("steps", lambda run: run.training.steps, "{:,.0f}".format),
@@ -46,7 +59,8 @@ def write_results(folder: Path, *, limit: int | None = None) -> str:
     for split, runs in measured.items():
         if runs:
             rows = [run.row() for run in runs]
-            write_table(folder / FILES[split], rows, list(rows[0]), for_people=True)
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            write_table(folder / FILES[split], rows, columns, for_people=True)
     sections = [split_section(split, runs) for split, runs in measured.items() if runs]
     return "\n".join([*sections, *missing_section(run_folders(folder))])
 
@@ -76,12 +90,24 @@ def split_section(split: str, runs: Sequence[Measured], best: Mapping[str, str] 
     ]
     columns = CALIBRATION + (COSTS if split == SPLIT else ())
     second = entry_rows({f"`{name}`": own for name, own in entries.items()}, columns, spread=True)
+    third = lesion_section(entries)
     cases = f"{len(about.rows):,} crops of {len(set(about.patients))} patients"
     of_fit = " Calibration was fitted on these same cases." if split == SPLIT else ""
     return (
         f"## {TITLES[split]}\n\n{cases}, {about.about.samples} draws each or exact weights.{of_fit}\n\n"
-        f"{markdown_table(rows)}\n\n{markdown_table(second)}\n"
+        f"{markdown_table(rows)}\n\n{markdown_table(second)}\n{third}"
     )
+
+
+def lesion_section(entries: Mapping[str, Sequence[Measured]]) -> str:
+    """The table of whole lesions, of the entries all of whose runs were evaluated on them; nothing without any."""
+    here = {f"`{name}`": own for name, own in entries.items() if all(run.has_lesions for run in own)}
+    if not here:
+        return ""
+    about = next(iter(here.values()))[0].evaluation.about.lesions
+    assert about is not None
+    table = markdown_table(entry_rows(here, BY_LESION, spread=True))
+    return f"\nBy lesion, {about.lesions:,} lesions of {about.patients} patients:\n\n{table}\n"
 
 
 def _perfect_row(run: Measured) -> list[str]:

@@ -14,7 +14,7 @@ from ambiseg.preprocessing.tables import read_table
 from ...evaluation.evaluation import CASES
 from ...evaluation.stored import StoredEvaluation, read_evaluation
 from ...evaluation.summary_document import AGAIN
-from ...metrics.catalogue import DRAWS
+from ...metrics.catalogue import DRAWS, LESION_CHIEF
 from ...metrics.summary import Figure
 from ...runs.run_folder import Run
 from ...runs.run_record import RunRecord
@@ -57,6 +57,17 @@ class Measured:
         return needed(self.evaluation.about.figures.get(name), self, name).figure
 
     @property
+    def has_lesions(self) -> bool:
+        """Whether whole lesions were evaluated."""
+        return self.evaluation.about.lesions is not None
+
+    def lesion_figure(self, name: str) -> Figure:
+        """A figure of whole lesions; nan where only slices were evaluated."""
+        lesions = self.evaluation.about.lesions
+        found = {} if lesions is None else lesions.figures
+        return found[name].figure if name in found else Figure(math.nan, math.nan, math.nan, math.nan, cases=0)
+
+    @property
     def training(self) -> Training:
         """The note of its training."""
         return needed(self.notes.training, self, "training")
@@ -88,11 +99,18 @@ class Measured:
             "crop": "x".join(map(str, about.crop)),
             "weights": about.weights,
             **{key: text for name in names for key, text in _cells(name, self.figure(name)).items()},
+            **self._lesion_cells(),
             "data": about.data,
             "data_hash": about.data_hash,
             "weights_hash": about.weights_hash,
             "ambiseg": about.ambiseg,
         }
+
+    def _lesion_cells(self) -> dict[str, str]:
+        """The chief figures of whole lesions, where they were evaluated."""
+        chief = LESION_CHIEF if self.has_lesions else ()
+        cells = [_cells(f"lesion_{name}", self.lesion_figure(name)) for name in chief]
+        return {name: text for some in cells for name, text in some.items()}
 
 
 def needed(value: T | None, one: Measured, name: str) -> T:

@@ -48,7 +48,7 @@ def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Car
     return Card(
         number=lesion.number,
         title=lesion.name or f"Lesion {lesion.number}",
-        place=words.place(lesion.centre_mm),
+        place=words.place(lesion.settled_mm or lesion.centre_mm),
         score="" if lesion.score is None else f"{lesion.score:.2f}",
         no_lesion=percent(lesion.no_lesion),
         ambiguity="–" if lesion.ambiguity is None else f"{lesion.ambiguity:.2f}",
@@ -63,10 +63,9 @@ def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Car
 
 
 def _notes(lesion: LesionEntry) -> tuple[str, ...]:
-    if not lesion.overlaps:
-        return ()
     names = " and ".join(f"lesion {number}" for number in lesion.overlaps)
-    return (f"Its masks overlap those of {names}: they may be one lesion.",)
+    overlap = (f"Its masks overlap those of {names}: they may be one lesion.",) if names else ()
+    return (*lesion.notes, *overlap)
 
 
 def _hypothesis(entry: HypothesisEntry) -> Hypothesis:

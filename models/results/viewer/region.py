@@ -47,7 +47,7 @@ def _extent(marked: NDArray[np.bool_], result: LesionHypotheses) -> Extent:
 
 
 def _centre(result: LesionHypotheses, volume: Volume) -> Extent:
-    places = zip(volume.voxel(result.lesion.centre_mm), volume.array.shape, strict=True)
+    places = zip(volume.voxel(result.lesion.place_mm), volume.array.shape, strict=True)
     nearest = [min(max(round(at), 0), count - 1) for at, count in places]
     return nearest, nearest
 

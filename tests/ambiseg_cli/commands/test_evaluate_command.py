@@ -22,6 +22,7 @@ from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
+from ambiseg.terminal import console as printed
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -185,7 +186,7 @@ def stacked_blobs(path, *, same_readers=True):
 
 
 def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(printed._stdout, "width", 140)
     data = stacked_blobs(tmp_path / "stacks")
     result = invoke("-d", data, "--samples", 16)
     assert result.exit_code == 0, result.output
@@ -196,6 +197,7 @@ def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Whole lesions" in page
     assert "Brier score of presence" in page
+    assert (folder / "figures" / "reliability-lesions.png").is_file()
     assert invoke("-d", data, "--samples", 16, "--by", "slice", "--no-report").exit_code == 0
     assert not (folder / "lesions.csv").exists()
 
@@ -203,3 +205,18 @@ def test_whole_lesions_are_a_table_of_their_own(run, tmp_path, monkeypatch):
 def test_lesions_are_refused_where_there_are_none(run, tmp_path):
     with pytest.raises(DataError, match="change their places"):
         invoke("-d", stacked_blobs(tmp_path / "mixed", same_readers=False), "--samples", 16, "--by", "lesion")
+
+
+def test_stability_is_a_table_on_request(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(printed._stdout, "width", 140)
+    data = stacked_blobs(tmp_path / "stacks")
+    result = invoke("-d", data, "--samples", 16, "--stability", 1)
+    assert result.exit_code == 0, result.output
+    for words in ("How far the answer moves: 1 lesion", "How far the answer moves: 1 slice", "another reader"):
+        assert words in result.stdout
+    folder = run / "evaluation-test"
+    assert (folder / "stability.csv").is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in ("Stability of lesions", "Stability of slices", "mirrored left to right", "their border repeated"):
+        assert words in page
+    assert "nan" not in page.lower().split()

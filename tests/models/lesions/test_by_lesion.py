@@ -11,15 +11,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ambiseg.models.comparison.compare_runs import compare
 from ambiseg.models.core.lesion_slices import LesionSlices
 from ambiseg.models.core.predictive import Atoms
 from ambiseg.models.evaluation.evaluate_run import evaluate
+from ambiseg.models.evaluation.stored import read_evaluation, read_evaluations
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.lesions.by_lesion import BASELINES, chosen_lesions, evaluate_lesions, has_lesions
 from ambiseg.models.lesions.lesion_masks import on_one_frame
 from ambiseg.models.metrics.catalogue import LESION_CASE_MEASURES, LESION_CATALOGUE
 from ambiseg.models.runs.run_record import DataRecord
-from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.lesion_rows import lesions_of
 from ambiseg.preprocessing.store.store import Store
@@ -269,3 +271,31 @@ def test_a_summary_from_before_lesions_is_read(store: Store, tmp_path: Path) -> 
     evaluate(Oracle(store), store, "test", limit=3, by="slice").write(tmp_path)
     assert '"lesions"' not in (tmp_path / "summary.json").read_text(encoding="utf-8")
     assert EvaluationSummary.read(tmp_path).lesions is None
+
+
+def test_runs_are_compared_by_lesion(store: Store, tmp_path: Path) -> None:
+    """A model that knows the readers beats one that knows the population."""
+    masks = readers_volumes(store)
+    models = {
+        "population": Oracle(store),
+        "readers": Oracle(store, lambda number: (masks[number], np.full(READERS, 1 / READERS))),
+    }
+    for name, oracle in models.items():
+        oracle.name = name
+        (tmp_path / name).mkdir()
+        evaluate(oracle, store, "test", by="lesion").write(tmp_path / name)
+    stored = read_evaluations([tmp_path / name for name in models], "test", "lesion")
+    assert {len(one.rows) for one in stored} == {60}
+    found = compare(stored, ["presence_brier", "log1p_volume_crps", "hm_iou16"])
+    assert (found.by, found.cases) == ("lesion", 60)
+    assert {row.better for row in found.differences} == {"readers"}
+    with pytest.raises(UsageError, match="presence_ece is a figure of the whole split"):
+        compare(stored, ["presence_ece"])
+    with pytest.raises(UsageError, match="empty_accuracy is a figure that no lesion has"):
+        compare(stored, ["empty_accuracy"])
+
+
+def test_runs_without_lesions_are_not_compared_by_lesion(store: Store, tmp_path: Path) -> None:
+    evaluate(Oracle(store), store, "test", limit=3, by="slice").write(tmp_path)
+    with pytest.raises(InputError, match="holds no whole lesions: evaluate the run again"):
+        read_evaluation(tmp_path, "test", "lesion")

@@ -13,6 +13,7 @@ import pytest
 from ambiseg.models.methods import registry
 from ambiseg.models.methods.registry import MethodMissing, find_method, methods, unusable_methods
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.terminal import console as printed
 
 Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[3]
@@ -109,7 +110,7 @@ def look_again() -> None:
 def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(
     ambiseg: Command, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(printed._stdout, "width", 300)
     alone = ambiseg("methods", "probunet")
     request.getfixturevalue("broken")
     code, out, err = ambiseg("methods")

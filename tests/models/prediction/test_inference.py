@@ -121,7 +121,7 @@ def test_a_crop_keeps_everything_on_all_its_slices(threshold_model: Make) -> Non
     volume = phantom(extra=(4.0, 15.0, 30.0))
     crop = Volume(volume.array[:, 5:65, 30:90], AFFINE)
     trained = threshold_model(64, None)
-    (result,) = predict_volume(trained, crop, [centre(crop)], Ranking(draws=64))
+    (result,) = predict_volume(trained, crop, [centre(crop, 64, None)], Ranking(draws=64))
     assert result.box == (slice(0, 32), slice(0, 60), slice(0, 60))
     for mask in result.hypotheses.masks:
         if mask.any():
@@ -179,7 +179,7 @@ def test_slices_are_looked_at_as_far_as_the_lesion_reaches(threshold_model: Make
         predict_volume(threshold_model(96), each, [at_point(each, CENTRE)], Ranking(draws=20))[0].box[0]
         for each in (small, long)
     ]
-    assert [each.stop - each.start for each in deep] == [9, 21]  # 2 mm apart: 7 slices and 3 mm more; 20 mm either way
+    assert [each.stop - each.start for each in deep] == [9, 60]  # 2 mm apart: 7 slices and 3 mm more; the whole scan
 
 
 def volume_xy(volume: Volume) -> np.ndarray:

