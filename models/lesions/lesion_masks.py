@@ -97,13 +97,13 @@ def drawn_lesion(trained: Trained, store: Store, lesion: LesionRows, samples: in
     images = centre_crop(store.images(lesion.rows), size)
     read = trained.record.data.probabilities
     probabilities = centre_crop(store.class_probabilities(lesion.rows), size) if read else None
-    slices = LesionSlices(_places_mm(store, lesion), extent=trained.extent)
+    slices = LesionSlices(places_mm(store, lesion), extent=trained.extent)
     return lesion_atoms(
         trained, images, slices, samples, seed_of(seed, "evaluate", int(lesion.rows.min())), probabilities
     )
 
 
-def _places_mm(store: Store, lesion: LesionRows) -> list[float]:
+def places_mm(store: Store, lesion: LesionRows) -> list[float]:
     """Where the slices lie; if that is not known, apart as slices of a CT usually are."""
     places = [store.index[row].z_mm for row in lesion.rows]
     known = [place for place in places if place is not None]

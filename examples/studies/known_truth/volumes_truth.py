@@ -2,11 +2,11 @@
 
     python examples/studies/known_truth/volumes_truth.py -o known-volumes --steps 1500
 
-Makes synthetic lesions of several slices. A lesion fades with its contrast and towards its ends, and every reader is drawn from a known
-distribution: marks the lesion with a probability that rises with its contrast; marks slices from a first to a last one, which
-depend on how they fade and on the reader; draws discs that are larger or smaller than the lesion by a factor of the reader's
-own. A store has four such readers per lesion, and all slices of it, marked or not. A gated model is trained on it, calibrated
-on validation lesions, and judged on test lesions, whose probabilities it has never seen:
+Makes synthetic lesions of several slices. A lesion fades with its contrast and towards its ends. Readers come from a known
+distribution: each marks the lesion with a probability that rises with its contrast, marks slices from a first to a last one,
+which depend on how they fade and on the reader, and draws discs that are larger or smaller than the lesion by a factor of the
+reader's own. A store has four such readers per lesion, and all slices of it, marked or not. A gated model is trained on it,
+calibrated on validation lesions, and judged on test lesions, whose probabilities it has never seen:
 
     presence     the stated probability of a lesion against the true one
     hypotheses   the listed volumes' probabilities against 100 fresh readers from the true distribution: ECE, reliability
