@@ -45,7 +45,7 @@ class Extent(BaseModel):
 
     Example:
         >>> Extent(intercept=2.9, slope=1.8, peak=0.7, among=4).given(np.array([0.25, 0.6, 0.9])).round(2).tolist()
-        [0.0, 0.79, 0.99]
+        [0.0, 0.88, 1.0]
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,8 +104,8 @@ class LesionSlices:
         extent: how a lesion's first and last slices are modelled; None: in proportion to the slices' marking probabilities.
 
     Example:
-        >>> LesionSlices((0.0, 2.5, 5.0)).marks(np.array([0.3, 0.8, 0.4])).round(2).tolist()
-        [0.38, 1.0, 0.5]
+        >>> LesionSlices((0.0, 2.5, 5.0)).marks(np.array([0.2, 0.8, 0.4])).round(2).tolist()
+        [0.25, 1.0, 0.5]
     """
 
     place_mm: Sequence[float]

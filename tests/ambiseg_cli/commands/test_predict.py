@@ -61,7 +61,7 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
         "run.json",
     ]
     content = json.loads((folder / "hypotheses.json").read_text())
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["model"]["method"] == "probunet"
     assert content["settings"] == {"top": 3, "draws": 80, "depth_mm": None, "seed": 0, "fast": False}
     (lesion,) = content["lesions"]
