@@ -139,12 +139,11 @@ def neighbourhood(
     depth_mm: float,
     *,
     zoom: float = 1.0,
-    exact: bool = True,
 ) -> Neighbourhood:
     """The crop of `crop` pixels of `spacing_mm` (None: the scan's own) around the lesion.
 
-    With `zoom`, its pixels are so many times as large. Pixels of the scan's own size are laid pixel on pixel if they are to be
-    `exact`. The crop lies on every slice within `depth_mm` of the lesion's centre or through its mask, and on all slices if the
+    With `zoom`, its pixels are so many times as large. Pixels of the scan's own size are laid pixel on
+    pixel. The crop lies on every slice within `depth_mm` of the lesion's centre or through its mask, and on all slices if the
     scan is the lesion's crop.
 
     The centre is rounded to a thousandth of a voxel, so that a turned copy of the scan gives the same crop to the bit.
@@ -153,7 +152,7 @@ def neighbourhood(
     depth, height, width = volume.array.shape
     step_z, step_y, step_x = volume.spacing_mm
     if spacing_mm is None:
-        if exact and zoom == 1:
+        if zoom == 1:
             y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in (y, x))  # pixel on pixel
         step_y = step_x = spacing_mm = 1.0
     plane = PlaneGrid(crop, (y, x), (zoom * spacing_mm / step_y, zoom * spacing_mm / step_x))

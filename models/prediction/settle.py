@@ -72,12 +72,10 @@ class Sight:
         """The greatest depth to either side to which the field grows."""
         return min(MOST_MM, MOST_SLICES / 2 * self.volume.spacing_mm[0])
 
-    def place(self, lesion: Lesion, field: "Field", *, exact: bool = True) -> Neighbourhood:
+    def place(self, lesion: Lesion, field: "Field") -> Neighbourhood:
         """The neighbourhood of a lesion in a field."""
         below, above = field.depth_mm
-        place = neighbourhood(
-            self.volume, lesion, self.crop, self.spacing_mm, max(below, above), zoom=field.zoom, exact=exact
-        )
+        place = neighbourhood(self.volume, lesion, self.crop, self.spacing_mm, max(below, above), zoom=field.zoom)
         return place if below == above else self.between(lesion, place, below, above)
 
     def between(self, lesion: Lesion, place: Neighbourhood, below_mm: float, above_mm: float) -> Neighbourhood:
@@ -129,7 +127,7 @@ def settled(sight: Sight, lesion: Lesion, field: Field) -> Lesion:
     way, slices = [np.array(lesion.place_mm)], (0, len(sight.volume.array))
     for _ in range(STEPS):
         here = replace(lesion, settled_mm=_point(way[-1]))
-        place = sight.place(here, field, exact=False).between(*slices)
+        place = sight.place(here, field).between(*slices)
         seen = sight.ask(here, place, GLANCE)
         found = _centroid(sight.volume, place, seen)
         if found is None:
