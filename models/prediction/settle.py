@@ -26,6 +26,7 @@ MOST_SLICES = 256
 ZOOMS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how much wider than in training, and as much coarser, the crops may be
 GROWN_VOXELS = 1e9  # of all draws together: the view does not grow beyond this
 GOES_ON = 0.03  # a lesion ends where a slice has less than this share of the largest slice's area
+LENGTH = 3.0  # what is longer than so many times its width is a vessel, and not looked at any deeper
 DEEPER = 1.5  # the depth grows by this factor, on the side where the lesion goes on
 TOUCHES = 0.1  # nor does a crop whose border more than this share of the marked draws touch
 FEW = 12  # so many slices are all looked at; of more, only those that the lesion reaches
@@ -182,11 +183,18 @@ def _grown(sight: Sight, lesion: Lesion, field: Field, place: Neighbourhood, see
 
 
 def _goes_on(volume: Volume, place: Neighbourhood, seen: Draws) -> tuple[bool, bool]:
-    """Whether the lesion goes on below the lowest slice, and above the highest one, where that is not the scan's last."""
+    """Whether the lesion goes on below the lowest slice, and above the highest one, where that is not the scan's last.
+
+    Its width is the diameter of a disc as large as what is marked on its largest slice.
+    """
     likely = _likely(seen)
     if not likely.any():
         return False, False
     own = _own_slices(likely)
+    step_z, step_y, step_x = volume.spacing_mm
+    width_mm = math.sqrt(4 / math.pi * step_y * step_x * likely.sum((1, 2)).max())
+    if (own.stop - own.start) * step_z > LENGTH * width_mm:
+        return False, False
     low, high = own.start == 0, own.stop == place.shape[0]
     return low and place.box[0].start > 0, high and place.box[0].stop < len(volume.array)
 

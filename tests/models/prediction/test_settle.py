@@ -150,14 +150,18 @@ def test_looking_ends_on_all_geometries(
     assert all(0 <= side.start < side.stop <= count for side, count in zip(place.box, shape, strict=True))
 
 
-@pytest.mark.parametrize("length_mm", [44.0, 90.0])
+@pytest.mark.parametrize(("length_mm", "width_mm"), [(44.0, 20.0), (90.0, 32.0)])
 @pytest.mark.parametrize("off_mm", [-12.0, 0.0, 12.0])
-def test_a_long_lesion_is_seen_whole_wherever_one_points_at_it(length_mm: float, off_mm: float) -> None:
+def test_a_long_lesion_is_seen_whole_wherever_one_points_at_it(
+    length_mm: float, width_mm: float, off_mm: float
+) -> None:
     volume = scan((1.0, 1.0, 1.5), np.eye(3), (90, 60, 60))
 
     def rod(lesion: Lesion, place: Neighbourhood, draws: int) -> Draws:
         way = np.abs(offsets(volume, place, np.zeros(3)))
-        labels = ((way[..., 2] <= length_mm / 2) & (np.hypot(way[..., 0], way[..., 1]) < 5))[None].astype(np.uint8)
+        labels = ((way[..., 2] <= length_mm / 2) & (np.hypot(way[..., 0], way[..., 1]) < width_mm / 2))[None].astype(
+            np.uint8
+        )
         return Draws(labels, np.ones(1), None, np.zeros(0, np.float32), None)
 
     lesion, place = look_around(sight(volume, rod), Lesion((0, 0, off_mm)))
@@ -166,6 +170,21 @@ def test_a_long_lesion_is_seen_whole_wherever_one_points_at_it(length_mm: float,
     assert place.box[0].start < marked[0]
     assert place.box[0].stop - 1 > marked[-1]
     assert np.linalg.norm(lesion.place_mm) < 0.5
+
+
+def test_a_vessel_is_not_followed() -> None:
+    volume = scan((1.0, 1.0, 1.5), np.eye(3), (90, 60, 60))
+    asked: list[Neighbourhood] = []
+
+    def vessel(lesion: Lesion, place: Neighbourhood, draws: int) -> Draws:
+        asked.append(place)
+        way = offsets(volume, place, np.zeros(3))
+        labels = (np.hypot(way[..., 0], way[..., 1]) < 3)[None].astype(np.uint8)
+        return Draws(labels, np.ones(1), None, np.zeros(0, np.float32), None)
+
+    _, place = look_around(sight(volume, vessel), Lesion((1.0, 0, 0)))
+    assert max(each.shape[0] for each in asked) * 1.5 < 45
+    assert place.shape[0] * 1.5 < 45
 
 
 def test_what_lies_beyond_a_neck_does_not_make_the_view_deeper() -> None:
