@@ -184,7 +184,7 @@ def _extent(store: Store, lesions: Sequence[LesionRows], marking: Mapping[int, f
     rows = [lesion.rows for lesion in lesions if all(int(row) in marking for row in lesion.rows)]
     if not rows:
         return None
-    marked = [store.masks(slices).any((2, 3))[:, store.present[slices].all(0)] for slices in rows]
+    marked = [np.asarray(store.masks(slices).any((2, 3)))[:, store.present[slices].all(0)] for slices in rows]
     unmarked = np.mean(np.concatenate([~each.any(1) for each in marked]))
     among = marked[0].shape[1] if unmarked < FEW_UNMARKED and marked[0].shape[1] > 1 else None
     stated = [np.array([marking[int(row)] for row in slices]) for slices in rows]

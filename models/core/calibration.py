@@ -93,8 +93,9 @@ class Reweighting(BaseModel):
         stated = stated / stated.sum()
         if not self.size_shift and not self.size_sharpness:
             return stated
-        found: Reals = stated * size_factors(log_sizes(sizes, stated), self.size_shift, self.size_sharpness)
-        return found / found.sum()
+        found = stated * size_factors(log_sizes(sizes, stated), self.size_shift, self.size_sharpness)
+        scaled: Reals = found / found.sum()
+        return scaled
 
 
 def log_sizes(sizes: AnyArray, weights: Reals) -> Reals:
@@ -107,7 +108,8 @@ def log_sizes(sizes: AnyArray, weights: Reals) -> Reals:
     logs = np.log(sizes)
     order = np.argsort(logs, kind="stable")
     below = np.cumsum(weights[order]) - weights[order] / 2
-    return logs - np.interp(weights.sum() / 2, below, logs[order])
+    found: Reals = logs - np.interp(weights.sum() / 2, below, logs[order])
+    return found
 
 
 def size_factors(logs: Reals, shift: float, sharpness: float) -> Reals:
@@ -151,6 +153,13 @@ class Calibration(BaseModel):
     def write(self, run: Path) -> None:
         """Store it in a run folder."""
         write_json(run / FILE, self)
+
+
+def reweighting(calibration: Calibration | None, *, flat: bool) -> Reweighting | None:
+    """The correction for masks of single slices (`flat`), or for volumes; None without a calibration."""
+    if calibration is None:
+        return None
+    return calibration.slices if flat else calibration.of_volumes
 
 
 def read_calibration(run: Path, weights_hash: str) -> Calibration | None:

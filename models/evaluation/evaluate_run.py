@@ -19,7 +19,7 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.arrays import where_it_lies
-from ..core.calibration import Reweighting
+from ..core.calibration import Reweighting, reweighting
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
 from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, has_lesions
@@ -161,7 +161,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     without a draw, None for most models.
     """
     masks = _read_masks(store, row, size)
-    sides = sides_of(store, row, atoms, size, trained.calibration and trained.calibration.slices)
+    sides = sides_of(store, row, atoms, size, reweighting(trained.calibration, flat=True))
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:

@@ -12,6 +12,7 @@ from ambiseg.preprocessing.store.lesion_rows import pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
+from ..core.calibration import reweighting
 from ..core.hypotheses import Hypotheses
 from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.evaluation import Case, Evaluation
@@ -94,7 +95,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
     about, row = evaluation.about, int(case.index["row"])
     size = max(about.crop)
     atoms, _ = drawn(trained, store, row, about.samples, about.seed, size)
-    sides = sides_of(store, row, atoms, size, trained.calibration and trained.calibration.slices)
+    sides = sides_of(store, row, atoms, size, reweighting(trained.calibration, flat=True))
     return Panel(
         name=case_name(case),
         distance=case.scores[sorting_figure(evaluation)],

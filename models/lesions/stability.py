@@ -25,7 +25,7 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
-from ..core.calibration import Reweighting
+from ..core.calibration import Reweighting, reweighting
 from ..core.hypotheses import Hypotheses, rank
 from ..core.lesion_slices import LesionSlices
 from ..core.overlap import pairwise_iou
@@ -228,11 +228,10 @@ def _case(trained: Trained, store: Store, case: LesionRows, samples: int, size: 
     scene = Scene(images, min(size, *images.shape[2:]), store.intensity, case.pixel_mm, trained.record.data.spacing_mm)
     first = int(case.rows.min())
 
-    place, fitted = np.array(places_mm(store, case)), trained.calibration
-    numbers = None if fitted is None else fitted.slices if len(case.rows) == 1 else fitted.of_volumes
+    place, numbers = np.array(places_mm(store, case)), reweighting(trained.calibration, flat=len(case.rows) == 1)
 
     def answer(view: View) -> tuple[Flags, NDArray[np.float64], int | None]:
-        slices = LesionSlices(place if view.slices is None else place[view.slices], extent=trained.extent)
+        slices = LesionSlices((place if view.slices is None else place[view.slices]).tolist(), extent=trained.extent)
         atoms = lesion_atoms(trained, view.images, slices, samples, seed_of(seed, "stability", first, view.seed))
         return view.back(_marks(atoms.labels, store)), atoms.weights, atoms.draws
 

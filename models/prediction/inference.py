@@ -13,6 +13,7 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.calibration import reweighting
 from ..core.hypotheses import TOP, Hypotheses, rank
 from ..core.overlap import marked_pixels, pairwise_iou
 from ..metrics.distances import without_self_pairs
@@ -190,10 +191,8 @@ def _predict(
 
 def _calibrated(trained: Trained, drawn: Draws) -> NDArray[np.float64]:
     """The weights [S] of the masks, calibrated as slices if there is only one, else as lesions."""
-    if trained.calibration is None:
-        return drawn.weights
-    numbers = trained.calibration.slices if drawn.labels.shape[1] == 1 else trained.calibration.of_volumes
-    return numbers.weights(drawn.weights, marked_counts(drawn.labels))
+    numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
+    return drawn.weights if numbers is None else numbers.weights(drawn.weights, marked_counts(drawn.labels))
 
 
 def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:

@@ -78,7 +78,7 @@ class Neighbourhood:
         """Where the slices lie in the lesion, along the axis across slices."""
         step = volume.spacing_mm[0]
         middle = None if lesion.whole else volume.voxel(lesion.place_mm)[0] * step
-        return LesionSlices(np.arange(self.box[0].start, self.box[0].stop) * step, middle, extent)
+        return LesionSlices([number * step for number in range(self.box[0].start, self.box[0].stop)], middle, extent)
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
         """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: each gets the class that covers most of it."""
