@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from ambiseg.models.bundle.find import find_model
-from ambiseg.models.core.hypotheses import MERGE
-from ambiseg.models.evaluation import calibrate_run, evaluate_run
-from ambiseg.models.evaluation.calibrate_run import Fit, check_split, choices
-from ambiseg.models.evaluation.check_document import CalibrationCheck
+from ambiseg.models.calibration import calibrate_run
+from ambiseg.models.calibration.calibrate_run import Check, Fit, check_split
+from ambiseg.models.calibration.check_document import CalibrationCheck
+from ambiseg.models.evaluation import evaluate_run
 from ambiseg.models.evaluation.evaluate_run import By
 from ambiseg.models.evaluation.evaluation import Evaluation
-from ambiseg.models.evaluation.judgement import Judgement, judge, recalibrated
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.lesion_points import Point
@@ -110,7 +109,6 @@ def predict(
     probabilities: Path | str | None = None,
     top: int = 8,
     draws: int = 256,
-    merge: float = MERGE,
     depth_mm: float | None = None,
     seed: int = 0,
     fast: bool = False,
@@ -135,7 +133,6 @@ def predict(
         probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
         top: the number of hypotheses to keep.
         draws: the number of masks to draw from the model.
-        merge: masks closer than this distance (1 - IoU) are one hypothesis.
         depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
         fast: look only once, around the place as given; large lesions may be cut off.
@@ -172,7 +169,7 @@ def predict(
     trained = _loaded(model, device)
     named = [(float(x), float(y), float(z)) for x, y, z in at]
     places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
-    request = Request(places, Ranking(top, draws, merge, depth_mm, seed, fast), _path(probabilities), series)
+    request = Request(places, Ranking(top, draws, depth_mm, seed, fast), _path(probabilities), series)
     opened = (
         open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
     )
@@ -324,21 +321,13 @@ class Calibrated:
     """What `calibrate` found.
 
     Attributes:
-        fit: the fitted `calibration`, and how well each choice of what to fit predicts patients left out.
-        before: how the model's own probabilities do on the cases of `split`.
-        after: how the calibrated ones do on them.
-        split: the split of the check.
-        cases: the number of cases of the check.
-        patients: the number of their patients.
+        fit: the fitted `calibration`, and how patients left out were predicted without it and with it.
+        check: how the model's own probabilities and the calibrated ones do on another split, by slice and by lesion.
         content: the content of the run's `calibration/check.json`.
     """
 
     fit: Fit
-    before: Judgement
-    after: Judgement
-    split: str
-    cases: int
-    patients: int
+    check: Check
     content: CalibrationCheck
 
 
@@ -383,19 +372,17 @@ def calibrate(
         >>> short = {"data.crop": 16, "validation.every": 2, "validation.limit": 2}
         >>> run = train(store, "probunet", output=folder / "run", preset="demo", settings=short, steps=2, device="cpu")
         >>> found = calibrate(run.path, samples=16, device="cpu")
-        >>> found.fit.calibration.temperature > 0, load_model(run.path).calibration == found.fit.calibration
-        (True, True)
+        >>> found.check.split, load_model(run.path).calibration == found.fit.calibration
+        ('test', True)
     """
     path = newest_run() if run is None else Path(run)
     trained = load_trained(path, resolve_device(device), calibrated=False)
     store = _data_of(trained, data)
     check_split(store, check)
     fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
-    found, patients = choices(trained, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
-    before = judge(found, patients, seed)
-    after = judge(recalibrated(found, fit.calibration), patients, seed)
-    content = write_check(path, trained, store, check, fit, before, after)
-    return Calibrated(fit, before, after, check, len(found), len(set(patients)), content)
+    calibrated = replace(trained, calibration=fit.calibration)
+    found = calibrate_run.check(calibrated, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
+    return Calibrated(fit, found, write_check(path, trained, store, fit, found))
 
 
 def _loaded(model: Model, device: str) -> Trained:

@@ -12,12 +12,13 @@ from ..terminal.options import Data, Device, Run
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ambiseg.models.evaluation.calibrate_run import Fit
-    from ambiseg.models.evaluation.judgement import Judgement
+    from ambiseg.models.calibration.calibrate_run import Pair
+    from ambiseg.models.calibration.fitting import Fitted
 
     from ..api import Calibrated
 
 FEW = 20  # validation patients
+PARTS = {"presence": "a lesion or none, nats per reader", "size": "size of those who mark it, CRPS of log size"}
 LABELS = {
     "nll": "NLL, nats per reader",
     "brier": "Brier score",
@@ -43,9 +44,10 @@ def calibrate(
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print fit and check as JSON instead of tables.")] = False,
 ) -> None:
-    """Fit a temperature to the validation readers' choices, with shifts of the empty mask and of "none of these" if they help.
+    """Correct the probability of a lesion and the spread of its size, so that they agree with the validation readers.
 
-    The result is stored in the run, where `predict` and `evaluate` use it.
+    Slices and whole lesions have numbers of their own. A correction is kept only if it helps with patients left out. The
+    result is stored in the run, where `predict` and `evaluate` use it.
     """
     from ambiseg.models.runs.hardware import keep_freed_memory, resolve_device
     from ambiseg.models.runs.run_folder import newest_run
@@ -72,37 +74,43 @@ def calibrate(
         emit_json(found.content)
     else:
         _print(found)
-    if found.fit.patients < FEW:
-        console.print(
-            f"Note: the fit is on only {counted(found.fit.patients, 'patient')}. Other patients might give a different result."
-        )
+    if found.fit.slices.patients < FEW:
+        patients = counted(found.fit.slices.patients, "patient")
+        console.print(f"Note: the fit is on only {patients}. Other patients might give a different result.")
     console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
 
 
 def _print(found: "Calibrated") -> None:
-    cases, patients = counted(found.cases, "case"), counted(found.patients, "patient")
-    out(_fit_table(found.fit))
-    out(_check_table(found.before, found.after, f"On {found.split}: {cases} of {patients}"))
-    out(_coverage_table(found.before, found.after))
+    pairs = (
+        ("slices", found.fit.calibration.slices, found.fit.slices, found.check.slices),
+        ("lesions", found.fit.calibration.lesions, found.fit.lesions, found.check.lesions),
+    )
+    for kind, numbers, fitted, pair in pairs:
+        if fitted is None:
+            console.print("Note: val has no whole lesions of several patients. Volumes use the numbers of slices.")
+            continue
+        out(_fit_table(kind, fitted, str(numbers)))
+        if pair is not None:
+            cases, patients = counted(pair.cases, kind.removesuffix("s")), counted(pair.patients, "patient")
+            out(_check_table(pair, f"On {found.check.split}: {cases} of {patients}"))
+            out(_coverage_table(pair))
 
 
-def _fit_table(fit: "Fit") -> "Table":
-    """Which choice predicts patients left out best, and the numbers fitted on all patients."""
+def _fit_table(kind: str, fitted: "Fitted", numbers: str) -> "Table":
+    """How patients left out are predicted without a correction and with one, and the numbers fitted on all patients."""
     from rich.table import Table
 
-    numbers = fit.calibration
-    table = Table(
-        title=f"Fitted on val: {counted(fit.cases, 'case')} of {counted(fit.patients, 'patient')}",
-        caption=f"temperature {numbers.temperature:.3f}, empty {numbers.empty:+.3f}, none {numbers.none:+.3f} nats",
-    )
-    table.add_column("fitted")
-    table.add_column("NLL of patients left out", justify="right")
-    for name, value in fit.held_out.items():
-        table.add_row(name + (" (chosen)" if name == fit.chosen else ""), f"{value:.4f}")
+    cases = counted(fitted.events, kind.removesuffix("s"))
+    table = Table(title=f"Fitted on val: {cases} of {counted(fitted.patients, 'patient')}", caption=numbers)
+    for heading in ("patients left out (lower is better)", "no correction", "corrected"):
+        table.add_column(heading, justify="left" if heading.startswith("patients") else "right")
+    for name, (before, after) in fitted.held_out.items():
+        kept = "" if round(after, 6) < round(before, 6) else " (not kept)"
+        table.add_row(PARTS[name] + kept, f"{before:.4f}", f"{after:.4f}")
     return table
 
 
-def _check_table(before: "Judgement", after: "Judgement", title: str) -> "Table":
+def _check_table(pair: "Pair", title: str) -> "Table":
     from rich.table import Table
 
     from ambiseg.models.figures.numbers import decimals, interval
@@ -113,19 +121,19 @@ def _check_table(before: "Judgement", after: "Judgement", title: str) -> "Table"
         table.add_column(heading, justify="right")
         table.add_column("95 % interval", justify="right")
     for name, label in LABELS.items():
-        figures = (before.figures[name], after.figures[name])
+        figures = (pair.before.figures[name], pair.after.figures[name])
         table.add_row(label, *(cell for figure in figures for cell in (decimals(figure.mean), interval(figure))))
     return table
 
 
-def _coverage_table(before: "Judgement", after: "Judgement") -> "Table":
+def _coverage_table(pair: "Pair") -> "Table":
     """Credible sets: the probability that they state, and how much of the readers' choices they hold."""
     from rich.table import Table
 
     table = Table(title="Credible sets: the first hypotheses that reach a level", caption="means over the cases")
     for heading in ("level", "stated", "held, before", "stated", "held, after"):
         table.add_column(heading, justify="right")
-    for one, other in zip(before.coverage, after.coverage, strict=True):
+    for one, other in zip(pair.before.coverage, pair.after.coverage, strict=True):
         table.add_row(
             f"{one.level:.2f}", *(f"{value:.3f}" for value in (one.stated, one.held, other.stated, other.held))
         )

@@ -117,9 +117,6 @@ def predict(
     model: Model = None,
     top: Annotated[int, typer.Option(help="Number of hypotheses to keep.", min=1, max=99)] = 8,
     draws: Annotated[int, typer.Option(help="Number of masks to draw from the model.", min=1)] = 256,
-    merge: Annotated[
-        float, typer.Option(help="Masks closer than this distance (1 - IoU) are one hypothesis.", min=0, max=1)
-    ] = 0.3,
     depth_mm: Depth = None,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Use the model's own probabilities, even if it is calibrated.")
@@ -158,7 +155,7 @@ def predict(
             check_folder(folder, overwrite)
         named = tuple(map(point, at or ()))
         places = Places(named, points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
-        ranking = Ranking(top, draws, merge, depth_mm, seed, fast)
+        ranking = Ranking(top, draws, depth_mm, seed, fast)
         request = Request(places, ranking, probabilities, series, tuple(each.value for each in formats or ()))
         trained = _load(model, device, calibrated=not uncalibrated)
     with progress() as display:

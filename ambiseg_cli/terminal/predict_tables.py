@@ -49,6 +49,13 @@ def show(document: "Document") -> None:
         )
 
 
+def _behind(lesion: "LesionEntry") -> str:
+    """What the probabilities are: of draws, exact, or of the most probable of the model's masks."""
+    if lesion.draws is not None:
+        return f"{lesion.draws} draws"
+    return f"of the model's masks {lesion.left_out:.1%} left out" if lesion.left_out else "exact"
+
+
 def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
     """The time spent in each part."""
     table = Table("part", "seconds", title="Time")
@@ -68,7 +75,7 @@ def _table(lesion: "LesionEntry") -> Table:
     """A lesion's hypotheses, the most probable first."""
     place = _place(lesion.centre_mm)
     settled = "" if lesion.settled_mm in (None, lesion.centre_mm) else f", settled at ({_place(lesion.settled_mm)})"
-    drawn = "exact" if lesion.draws is None else f"{lesion.draws} draws"
+    drawn = _behind(lesion)
     score = "" if lesion.score is None else f", score {lesion.score:.2f}"
     ambiguity = "" if lesion.ambiguity is None else f"ambiguity {lesion.ambiguity:.2f}, "
     flat = lesion.hypotheses[0].volume_mm3 is None
@@ -84,7 +91,7 @@ def _table(lesion: "LesionEntry") -> Table:
         table.add_row(
             str(entry.rank),
             f"{entry.probability:.1%}",
-            "{:.0%} to {:.0%}".format(*entry.interval) if entry.interval else "exact",
+            "{:.0%} to {:.0%}".format(*entry.interval) if entry.interval else ("-" if lesion.left_out else "exact"),
             "no lesion" if entry.empty else f"{size:.0f}",
             "" if entry.empty else f"{entry.long_axis_mm:.1f} x {entry.short_axis_mm:.1f}",
             Path(entry.file).name + " *" * entry.cut_off + " |" * entry.at_border,

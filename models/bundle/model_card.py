@@ -138,17 +138,18 @@ def _calibration(facts: Facts) -> Iterable[str]:
     if fitted is None:
         yield "None: the probabilities are the model's own, as it draws."
         return
-    yield (
-        f"Fitted on the split `{fitted.split}` for masks merged at {fitted.merge:g} (1 - IoU), "
-        f"{counted(fitted.samples, 'draw')}: temperature {fitted.temperature:.3f}, empty mask {fitted.empty:+.3f}, "
-        f"none of these {fitted.none:+.3f} nats."
-    )
+    yield f"Fitted on the split `{fitted.split}`, {counted(fitted.samples, 'mask')} each. Single slices: {fitted.slices}."
+    if fitted.lesions is not None:
+        yield f"Volumes of lesions: {fitted.lesions}."
     if facts.check is None:
         return
-    yield from ("", f"| on `{facts.check.checked_on}`, lower is better | before | after |", "|---|---|---|")
-    for name, label in CHECKED.items():
-        means = (getattr(judged.figures, name).figure for judged in (facts.check.before, facts.check.after))
-        yield f"| {label} | " + " | ".join(f"{decimals(one.mean)} ({interval(one)})" for one in means) + " |"
+    for kind, pair in (("slices", facts.check.slices), ("lesions", facts.check.lesions)):
+        if pair is None:
+            continue
+        yield from ("", f"| {kind} of `{facts.check.checked_on}`, lower is better | before | after |", "|---|---|---|")
+        for name, label in CHECKED.items():
+            means = (getattr(judged.figures, name).figure for judged in (pair.before, pair.after))
+            yield f"| {label} | " + " | ".join(f"{decimals(one.mean)} ({interval(one)})" for one in means) + " |"
 
 
 def _limits(facts: Facts) -> Iterable[str]:

@@ -8,7 +8,7 @@ from ambiseg.preprocessing.errors import AmbisegError
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_card import split_counts
 
-from ..evaluation.check_document import CalibrationCheck
+from ..calibration.check_document import CalibrationCheck
 from ..evaluation.stored import StoredEvaluation, read_evaluation
 from ..runs.run_record import DataRecord
 from ..runs.trained import Trained
@@ -77,7 +77,7 @@ def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, 
 def _check(run: Path, trained: Trained) -> CalibrationCheck | None:
     """The check of the run's calibration, if it belongs to this calibration."""
     found = None if trained.calibration is None else CalibrationCheck.read(run)
-    return found if found is not None and found.fitted.calibration == trained.calibration else None
+    return found if found is not None and found.fitted == trained.calibration else None
 
 
 def _data(data: DataRecord) -> tuple[str | None, dict[str, tuple[int, int, int]]]:

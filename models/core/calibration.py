@@ -1,41 +1,133 @@
-"""Calibration: how the probabilities that a model states become ones that its validation readers confirm.
+"""Calibration: how the weights of a model's masks become ones that its validation readers confirm.
 
-A hypothesis of probability p gets the weight p^(1/T), times exp(empty) if it is the empty mask. "None of these", to which a
-model gives no probability, gets the weight exp(none). The weights are divided by their sum. T is the temperature (Guo et
-al. 2017); the two others are log-odds, in nats. `evaluation.calibrate_run` fits them. The reasons for this form are in
+It changes the whole weighted set of masks, before the list of hypotheses is made: the list, its probabilities and every
+number that is derived from the set (sizes, intervals) agree. Two things are corrected, each with two numbers:
+
+- the probability of a lesion, p: its log-odds become shift + slope logit p (Platt 1999);
+- the distribution of the size, given that something is marked: a mask whose size is x nats above the median gets its weight
+  times exp(shift x - sharpness x^2 / 2). The shift takes away a bias, the sharpness narrows or widens.
+
+Slices have numbers of their own, and lesions theirs. `evaluation.calibrate_run` fits them. The reasons for this form are in
 docs/decisions/0009-calibration.md.
 """
 
-import math
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
-from scipy.special import softmax
+from scipy.special import expit, logit
 
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.errors import DataError
 
-from .hypotheses import Hypotheses
+from .arrays import AnyArray
+from .lesion_slices import Extent
 
 FILE = "calibration.json"
-FLOOR = 1e-3  # of "none of these": a model that never considers it does not make it impossible
-TINY = 1e-12
+SURE = 1e-6  # probabilities this close to 0 or 1 count as this
+Reals = NDArray[np.float64]
+
+
+class Reweighting(BaseModel):
+    """A correction of the weights of masks; the default changes nothing.
+
+    Attributes:
+        presence_shift: of the log-odds that something is marked, in nats.
+        presence_slope: of these log-odds, above 0.
+        size_shift: of the log-weight, per nat of size above the median.
+        size_sharpness: by which the log-weight falls, per half the square of that.
+
+    Example:
+        >>> fewer = Reweighting(presence_shift=-1.0)
+        >>> fewer.weights(np.array([0.5, 0.5]), np.array([0, 20])).round(2).tolist()
+        [0.73, 0.27]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    presence_shift: FiniteFloat = 0.0
+    presence_slope: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    size_shift: FiniteFloat = 0.0
+    size_sharpness: FiniteFloat = 0.0
+
+    def __str__(self) -> str:
+        """What is changed, in words."""
+        parts = []
+        if self.presence_shift or self.presence_slope != 1:
+            parts.append(f"log-odds of a lesion {self.presence_shift:+.2f} and times {self.presence_slope:.2f}")
+        if self.size_shift or self.size_sharpness:
+            parts.append(f"sizes shifted by {self.size_shift:+.2f}, sharpened by {self.size_sharpness:.2f}")
+        return "; ".join(parts) or "nothing changed"
+
+    def weights(self, stated: Reals, sizes: NDArray[np.intp]) -> Reals:
+        """Calibrated weights of masks.
+
+        A set without an empty mask, or with nothing else, keeps its probability of a lesion.
+
+        Args:
+            stated: the model's weights [S], sum 1.
+            sizes: how much each mask marks [S], in any unit; 0 for an empty mask.
+
+        Returns:
+            Weights [S], sum 1.
+        """
+        marked = sizes > 0
+        present = float(stated[marked].sum() / stated.sum())
+        if not 0 < present < 1:
+            return self._of_sizes(stated, sizes) if present else stated / stated.sum()
+        calibrated = self.presence(present)
+        found = np.empty_like(stated)
+        found[~marked] = stated[~marked] / stated[~marked].sum() * (1 - calibrated)
+        found[marked] = self._of_sizes(stated[marked], sizes[marked]) * calibrated
+        return found
+
+    def presence(self, stated: float) -> float:
+        """The calibrated probability that something is marked."""
+        odds = logit(np.clip(stated, SURE, 1 - SURE))
+        return float(expit(self.presence_shift + self.presence_slope * odds))
+
+    def _of_sizes(self, stated: Reals, sizes: NDArray[np.intp]) -> Reals:
+        """Calibrated weights [S], sum 1, of masks that all mark something."""
+        stated = stated / stated.sum()
+        if not self.size_shift and not self.size_sharpness:
+            return stated
+        found = stated * size_factors(log_sizes(sizes, stated), self.size_shift, self.size_sharpness)
+        scaled: Reals = found / found.sum()
+        return scaled
+
+
+def log_sizes(sizes: AnyArray, weights: Reals) -> Reals:
+    """How far sizes [S] above 0 lie above their weighted median, in nats [S].
+
+    Example:
+        >>> log_sizes(np.array([1, 2, 4]), np.full(3, 1 / 3)).round(2).tolist()
+        [-0.69, 0.0, 0.69]
+    """
+    logs = np.log(sizes)
+    order = np.argsort(logs, kind="stable")
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    found: Reals = logs - np.interp(weights.sum() / 2, below, logs[order])
+    return found
+
+
+def size_factors(logs: Reals, shift: float, sharpness: float) -> Reals:
+    """What weights are multiplied by, up to a common factor: the largest is 1. `logs` as of `log_sizes`, on any axes."""
+    exponent = shift * logs - sharpness * logs**2 / 2
+    found: Reals = np.exp(exponent - exponent.max(-1, keepdims=True))
+    return found
 
 
 class Calibration(BaseModel):
     """The fitted numbers and what they were fitted on: the content of `calibration.json` in a run folder.
 
     Attributes:
-        temperature: T, above 0; 1 leaves the stated probabilities as they are.
-        empty: log-odds of the empty mask, in nats.
-        none: log-odds of "none of these", in nats.
-        merge: the distance 1 - IoU below which masks were merged into one hypothesis.
-        samples: draws per image from which hypotheses were formed.
-        seed: of these draws.
+        slices: of the masks of single images.
+        lesions: of the volumes of lesions; None where there were no whole lesions to fit it on.
+        extent: which slices of a lesion readers mark; None for a model that does not state this for slices.
+        samples: masks per image or lesion from which the numbers were fitted.
+        seed: of these masks.
         split: the split that it was fitted on.
         data_hash: content hash of the dataset store.
         weights_hash: SHA-256 of the weights that it belongs to.
@@ -43,84 +135,31 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_number: Literal[1] = 1
-    temperature: FiniteFloat = Field(gt=0)
-    empty: FiniteFloat = 0.0
-    none: FiniteFloat = math.log(FLOOR)
-    merge: FiniteFloat
+    schema_number: Literal[2] = 2
+    slices: Reweighting
+    lesions: Reweighting | None = None
+    extent: Extent | None = None
     samples: int
     seed: int
     split: str
     data_hash: str
     weights_hash: str
 
-    def probabilities(self, stated: NDArray[np.float64], empty: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Calibrated probabilities of the hypotheses of one image.
-
-        Args:
-            stated: the model's probabilities [N + 1], with "none of these" last.
-            empty: which hypothesis is the empty mask [N + 1].
-
-        Returns:
-            Probabilities [N + 1] that sum to 1.
-        """
-        weights = scores(stated, empty) @ np.array([1 / self.temperature, self.empty, self.none])
-        found: NDArray[np.float64] = softmax(weights)
-        return found
-
-    def calibrated(self, hypotheses: Hypotheses) -> Hypotheses:
-        """All hypotheses of a model with calibrated probabilities, the most probable first.
-
-        The probability of "none of these" becomes the residual. The ends of an interval are the calibrated probability of
-        the hypothesis if it is stated with that end and the others share the rest in the same proportions.
-        """
-        stated = np.append(hypotheses.probabilities, 0.0)
-        calibrated = self.probabilities(stated, np.append(hypotheses.empty, False))
-        order = np.argsort(-np.round(calibrated[:-1], 12), kind="stable")
-        return replace(
-            hypotheses,
-            masks=hypotheses.masks[order],
-            probabilities=calibrated[order],
-            intervals=None if hypotheses.intervals is None else self._intervals(hypotheses, calibrated[:-1])[order],
-            residual=float(calibrated[-1]),
-        )
-
-    def _intervals(self, hypotheses: Hypotheses, calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated intervals [N, 2] of hypotheses whose calibrated probabilities are `calibrated` [N]."""
-        assert hypotheses.intervals is not None
-        assert hypotheses.draws is not None
-        least = 1 / (2 * hypotheses.draws)  # of the others: they are not impossible because no draw was one of them
-        moved = odds(hypotheses.intervals, least) / odds(hypotheses.probabilities, least)[:, None]
-        found = odds(calibrated, TINY)[:, None] * moved ** (1 / self.temperature)
-        return found / (1 + found)
+    @property
+    def of_volumes(self) -> Reweighting:
+        """The numbers for volumes: those of lesions, else those of slices."""
+        return self.lesions or self.slices
 
     def write(self, run: Path) -> None:
         """Store it in a run folder."""
         write_json(run / FILE, self)
 
 
-def odds(probabilities: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """p / (1 - p), where 1 - p counts as at least `least`.
-
-    Example:
-        >>> odds(np.array([0.5, 0.75]), 0.01).tolist()
-        [1.0, 3.0]
-    """
-    return np.maximum(probabilities, TINY) / np.maximum(1 - probabilities, least)
-
-
-def scores(stated: NDArray[np.float64], empty: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The features in which the log-weights are linear.
-
-    Args:
-        stated: the model's probabilities [N + 1]. The last entry is "none of these", whatever probability it has.
-        empty: which hypothesis is the empty mask [N + 1].
-
-    Returns:
-        [N + 1, 3]: log p, whether it is the empty mask, whether it is "none of these".
-    """
-    none = np.arange(len(stated)) == len(stated) - 1
-    return np.stack((np.where(none, 0, np.log(np.maximum(stated, TINY))), empty, none), -1)
+def reweighting(calibration: Calibration | None, *, flat: bool) -> Reweighting | None:
+    """The correction for masks of single slices (`flat`), or for volumes; None without a calibration."""
+    if calibration is None:
+        return None
+    return calibration.slices if flat else calibration.of_volumes
 
 
 def read_calibration(run: Path, weights_hash: str) -> Calibration | None:
@@ -131,7 +170,8 @@ def read_calibration(run: Path, weights_hash: str) -> Calibration | None:
         weights_hash: SHA-256 of its weights.
 
     Raises:
-        DataError: it is damaged, or it belongs to other weights, as after more training.
+        DataError: it is damaged, it was fitted by a version that calibrated lists of hypotheses, or it belongs to other
+            weights, as after more training.
     """
     file = run / FILE
     if not file.is_file():

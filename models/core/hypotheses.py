@@ -1,10 +1,10 @@
 """Hypotheses: a short ranked list of distinct masks with probabilities, and the ranking that creates it.
 
-docs/decisions/0003-merging-hypotheses.md says why masks are merged by k-medoids around the densest masks.
+The list is the best short summary of the model's whole weighted set of masks. docs/decisions/0003-ranking.md says why.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -15,9 +15,10 @@ from ambiseg.preprocessing.errors import DataError, UsageError
 from .arrays import AnyArray
 from .overlap import marked_pixels, pairwise_iou
 
-MERGE = 0.3  # distance 1 - IoU below which two masks are one hypothesis
-LEAST = 1e-3  # probability of a hypothesis that is worth a look
-ROUNDS = 100  # of k-medoids; a few are enough in practice
+TOP = 8  # hypotheses listed at most
+GAIN = 0.01  # a further mask must bring the list so much nearer to the whole set (transport distance, 1 - IoU)
+LEAST = 1e-3  # probability of an empty mask that is worth a line
+ROUNDS = 100  # of swaps; a few are enough in practice
 DIGITS = 12  # sums that agree to so many decimals are ties
 
 
@@ -30,7 +31,7 @@ class Hypotheses:
         probabilities: of the masks [N], descending.
         intervals: 95 % intervals of the probabilities [N, 2] if they were counted from draws, else None.
         residual: the probability of everything that is not listed, so that sum(probabilities) + residual = 1.
-        draws: how many draws were counted; None if the probabilities are exact.
+        draws: how many draws were counted; None if the probabilities are the model's own.
     """
 
     masks: NDArray[np.uint8]
@@ -44,45 +45,46 @@ class Hypotheses:
         """Which masks are empty [N]."""
         return np.asarray(~self.masks.reshape(len(self.masks), -1).any(1))
 
-    def first(self, n: int) -> "Hypotheses":
-        """The n most probable; the others join the residual."""
-        return replace(
-            self,
-            masks=self.masks[:n],
-            probabilities=self.probabilities[:n],
-            intervals=None if self.intervals is None else self.intervals[:n],
-            residual=self.residual + math.fsum(self.probabilities[n:]),
-        )
-
 
 def rank(
     labels: NDArray[np.uint8],
     weights: NDArray[np.float64],
     *,
-    top: int = 8,
-    merge: float = MERGE,
+    top: int = TOP,
+    gain: float = GAIN,
     draws: int | None = None,
+    left_out: float = 0.0,
     iou: NDArray[np.float64] | None = None,
 ) -> Hypotheses:
-    """Rank a weighted set of masks.
+    """Summarise a weighted set of masks by the few that represent it best.
 
-    Exact duplicates are added up. No two hypotheses are closer than `merge`, and the empty mask always stands alone. Each
-    hypothesis is the weighted medoid of its cluster and has the mass of its cluster: the probability that a mask of the
-    model is nearer to it than to any other hypothesis. Ties are broken by the masks' bytes, so that the order of the draws
-    does not matter. The intervals are Wilson's; they account for the number of draws, not for the choice of the clusters or
-    for the model.
+    Exact duplicates are added up, and the empty mask always stands alone. The other masks are represented by weighted
+    k-medoids: of all lists of k masks, the one to which the whole set has the least transport distance, with 1 - IoU as
+    the cost. k grows from one as long as a further mask lowers that distance by `gain`, up to `top`. The probability of a
+    hypothesis is the mass of the masks that are nearer to it than to any other; masks that overlap none of the list are
+    the residual. So a small change of the masks or of their weights changes the list little. Ties are broken by the
+    masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they account for the number
+    of draws, not for the choice of the list or for the model.
+
+    The search for the k masks adds the best mask to the best k - 1, then swaps a listed mask for another as long as that
+    lowers the distance (Kaufman and Rousseeuw 1990, "Finding Groups in Data", chapter 2, on the weighted set).
 
     Args:
         labels: masks [S, H, W] or [S, Z, Y, X].
         weights: of the masks [S], sum 1.
-        top: how many hypotheses to keep at most. Those below `LEAST` are left out too; with fewer than a thousand draws
-            there are none.
-        merge: the distance 1 - IoU (see `core.overlap`) below which two masks are one hypothesis, 0 to 1.
-        draws: how many independent draws the weights count; None if they are exact probabilities.
+        top: how many hypotheses to list at most.
+        gain: by how much a further mask must lower the distance between the whole set and the list, 0 to 1.
+        draws: how many independent draws the weights count, equal or reweighted; None if they are the model's own
+            probabilities.
+        left_out: the probability of masks that are not among `labels`. All probabilities are scaled by the rest, and it
+            joins the residual.
         iou: `pairwise_iou` of the masks [S, S], if it is known already.
 
+    Returns:
+        The list, with `intervals` if the weights count draws.
+
     Raises:
-        UsageError: `top` or `merge` is out of range.
+        UsageError: `top` or `gain` is out of range.
         DataError: the weights are not probabilities.
 
     Example:
@@ -90,29 +92,30 @@ def rank(
         >>> rank(masks, np.array([0.4, 0.3, 0.3])).probabilities.round(2).tolist()
         [0.7, 0.3]
     """
-    _check(labels, weights, top, merge)
+    _check(labels, weights, top, gain)
     pixels = marked_pixels(labels)
     distinct, mass = _distinct(pixels, weights)
     known = pairwise_iou(pixels[distinct]) if iou is None else iou[np.ix_(distinct, distinct)]
-    medoids, probabilities = _clusters(1 - known, pixels[distinct].max(1, initial=0) == 0, mass, merge)
-    order = np.lexsort((medoids, -np.round(probabilities, DIGITS)))[:top]
-    order = order[probabilities[order] >= min(LEAST, probabilities.max())]
-    kept = probabilities[order]
+    empty = pixels[distinct].max(1, initial=0) == 0
+    listed, probabilities = _listed(1 - known, empty, mass, top, gain)
+    order = np.lexsort((listed, -np.round(probabilities, DIGITS)))[:top]
+    kept = probabilities[order] * (1 - left_out)
+    complete = math.isclose(math.fsum(probabilities[order]), 1, abs_tol=10**-DIGITS) and not left_out
     return Hypotheses(
-        masks=labels[distinct[medoids[order]]],
+        masks=labels[distinct[listed[order]]],
         probabilities=kept,
-        intervals=None if draws is None else wilson_intervals(kept, draws),
-        residual=max(0.0, 1 - math.fsum(kept)) if len(order) < len(medoids) else 0.0,
+        intervals=None if draws is None else wilson_intervals(kept, _effective(weights)),
+        residual=0.0 if complete else max(0.0, 1 - math.fsum(kept)),
         draws=draws,
     )
 
 
-def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def wilson_intervals(shares: NDArray[np.float64], n: float) -> NDArray[np.float64]:
     """95 % intervals of probabilities that were estimated from draws (Wilson 1927).
 
     Args:
         shares: of the draws [N].
-        n: how many draws there were.
+        n: how many draws there were; of unequal weights, how many equal ones tell as much.
 
     Returns:
         Lower and upper ends [N, 2].
@@ -127,11 +130,16 @@ def wilson_intervals(shares: NDArray[np.float64], n: int) -> NDArray[np.float64]
     return np.clip(np.stack((centre - half, centre + half), 1), 0, 1)
 
 
-def _check(labels: AnyArray, weights: AnyArray, top: int, merge: float) -> None:
+def _effective(weights: NDArray[np.float64]) -> float:
+    """How many draws of equal weight tell as much as draws of these weights (Kish 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _check(labels: AnyArray, weights: AnyArray, top: int, gain: float) -> None:
     if top < 1:
-        raise UsageError(f"`top`: the number of hypotheses to keep must be at least 1, got {top}.")
-    if not 0 <= merge <= 1:
-        raise UsageError(f"`merge`: masks are merged below a distance 1 - IoU between 0 and 1, got {merge}.")
+        raise UsageError(f"`top`: the number of hypotheses to list must be at least 1, got {top}.")
+    if not 0 <= gain <= 1:
+        raise UsageError(f"`gain`: expected a transport distance between 0 and 1, got {gain}.")
     if len(labels) == 0 or weights.shape != (len(labels),):
         raise DataError(
             f"Expected at least one mask and one weight per mask, got {len(labels)} masks and weights {weights.shape}."
@@ -154,43 +162,56 @@ def _distinct(pixels: AnyArray, weights: AnyArray) -> tuple[NDArray[np.intp], ND
     return np.array([group[0] for group in groups]), mass / math.fsum(mass)
 
 
-def _clusters(
-    distance: AnyArray, empty: NDArray[np.bool_], mass: AnyArray, merge: float
+def _listed(
+    distance: AnyArray, empty: NDArray[np.bool_], mass: AnyArray, top: int, gain: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Medoids of the clusters of distinct masks with distances [S, S] and masses [S], and the clusters' masses.
+    """The masks to list, of distinct ones with distances [S, S] and masses [S], and the probability of each."""
+    nothing, something = np.flatnonzero(empty), np.flatnonzero(~empty)
+    if len(something) == 0 or (len(nothing) and mass[nothing[0]] >= 1 - LEAST):
+        return nothing, mass[nothing]
+    worth = nothing[mass[nothing] >= LEAST]
+    near, weight = distance[np.ix_(something, something)], mass[something]
+    medoids = _medoids(near, weight, max(1, top - len(worth)), gain)
+    nearest = np.where(near[:, medoids].min(1) < 1, near[:, medoids].argmin(1), len(medoids))
+    probabilities = np.array([math.fsum(weight[nearest == k]) for k in range(len(medoids))])
+    return np.append(something[medoids], worth), np.append(probabilities, mass[worth])
 
-    Weighted k-medoids (assign to the nearest medoid, move to the best medoid) from the densest masks, which lie `merge`
-    apart; no medoid moves closer to another than that. The `empty` mask is infinitely far from all others.
-    """
-    distance[empty[:, None] != empty] = np.inf
-    medoids = _densest(distance < merge, mass)
-    for _ in range(ROUNDS):
-        nearest, before = distance[:, medoids].argmin(1), medoids.copy()
-        for k in range(len(medoids)):
-            members = np.flatnonzero(nearest == k)
-            apart = (distance[np.ix_(members, np.delete(medoids, k))] >= merge).all(1)
-            medoids[k] = _medoid(distance, mass, members, members[apart])
-        if np.array_equal(medoids, before):
+
+def _medoids(distance: AnyArray, mass: AnyArray, most: int, gain: float) -> NDArray[np.intp]:
+    """The masks, ascending, that represent a set with distances [S, S] and masses [S] best: `most` at most."""
+    medoids, cost = np.zeros(0, np.intp), math.inf
+    while len(medoids) < min(most, len(mass)):
+        more, lower = _swapped(distance, mass, _with_another(distance, mass, medoids))
+        if cost - lower < gain:
             break
-    nearest = distance[:, medoids].argmin(1)
-    return medoids, np.bincount(nearest, mass, len(medoids)).astype(np.float64)
+        medoids, cost = more, lower
+    return medoids
 
 
-def _densest(near: NDArray[np.bool_], mass: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Masks chosen one by one, each with the most yet uncovered mass near it [S, S], until all mass is covered."""
-    near = near | np.eye(len(mass), dtype=bool)
-    uncovered = np.ones(len(mass), bool)
-    density = near @ mass
-    chosen = []
-    while uncovered.any():
-        chosen.append(int(np.where(uncovered, np.round(density, DIGITS), -1).argmax()))
-        covered = np.flatnonzero(near[chosen[-1]] & uncovered)
-        density -= near[:, covered] @ mass[covered]
-        uncovered[covered] = False
-    return np.array(chosen)
+def _with_another(distance: AnyArray, mass: AnyArray, medoids: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The medoids and the mask that lowers the distance of the set to them most."""
+    now = distance[:, medoids].min(1, initial=1)
+    costs = np.round(mass @ np.minimum(distance, now[:, None]), DIGITS)
+    costs[medoids] = np.inf
+    return np.sort(np.append(medoids, costs.argmin()))
 
 
-def _medoid(distance: AnyArray, mass: AnyArray, members: NDArray[np.intp], candidates: NDArray[np.intp]) -> int:
-    """The candidate with the least mean distance to all members, weighted by their masses."""
-    cost = distance[np.ix_(candidates, members)] @ mass[members]
-    return int(candidates[np.round(cost, DIGITS).argmin()])
+def _swapped(distance: AnyArray, mass: AnyArray, medoids: NDArray[np.intp]) -> tuple[NDArray[np.intp], float]:
+    """The medoids after the best swaps of one of them for another mask, and the distance of the set to them."""
+    everyone = np.arange(len(mass))
+    for _ in range(ROUNDS):
+        to = distance[:, medoids]
+        nearest = to.argmin(1)
+        first = to[everyone, nearest]
+        to[everyone, nearest] = np.inf
+        second = to.min(1)
+        cost = float(mass @ first)
+        kept, lost = (np.minimum(distance, now[:, None]) for now in (first, np.minimum(second, 1)))
+        of_medoid = (nearest == np.arange(len(medoids))[:, None]) * mass
+        costs = np.round(mass @ kept + of_medoid @ (lost - kept), DIGITS)  # [medoid that goes, mask that comes]
+        costs[:, medoids] = np.inf
+        goes, comes = np.unravel_index(costs.argmin(), costs.shape)
+        if costs[goes, comes] >= round(cost, DIGITS):
+            break
+        medoids = np.sort(np.append(np.delete(medoids, goes), comes))
+    return medoids, cost

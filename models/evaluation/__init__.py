@@ -1,1 +1,1 @@
-"""Evaluating a trained run on a split of a dataset store, and fitting its calibration."""
+"""Evaluating a trained run on a split of a dataset store."""

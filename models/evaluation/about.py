@@ -7,9 +7,8 @@ import numpy as np
 
 from ambiseg.preprocessing.store.store import Store
 
-from ..core.hypotheses import MERGE
+from ..core.hypotheses import GAIN, TOP
 from ..metrics.catalogue import DRAWS
-from ..metrics.outcomes import TOP
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
 from .evaluation import Case
@@ -66,7 +65,7 @@ def estimators(known_odds: bool) -> dict[str, str]:
         "ged*_v": "squared GED, V-statistic with self-pairs",
         "ged*_u": "squared GED, U-statistic without self-pairs (unbiased)",
         "*16, *50, *100": FIXED_DRAWS,
-        "hypotheses": f"masks nearer than {MERGE} merged, {TOP} listed, the others and those that overlap none: residual",
+        "hypotheses": f"masks that represent the whole set best, {TOP} at most, each {GAIN} nearer to it (transport distance)",
         "*ece": f"{BINS} bins of equal width, events of all cases pooled",
         "low, high": "95 % bootstrap interval, patients resampled",
     }

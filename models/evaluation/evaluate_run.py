@@ -19,8 +19,8 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.arrays import where_it_lies
-from ..core.calibration import Calibration
-from ..core.predictive import Atoms
+from ..core.calibration import Reweighting, reweighting
+from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
 from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, has_lesions
 from ..lesions.stability import measure_stability
@@ -105,8 +105,8 @@ def evaluate(
     }
     cases, exact = list[Case](), False
     for row in rows:
-        atoms, stated = _drawn(trained, store, row, samples, seed, size)
-        cases.append(_case(trained, store, row, atoms, stated, seed, size))
+        atoms, predictive = drawn(trained, store, row, samples, seed, size)
+        cases.append(_case(trained, store, row, atoms, predictive.pixelwise(), seed, size))
         exact = atoms.draws is None
         steps.next()
     volumes = None
@@ -161,7 +161,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     without a draw, None for most models.
     """
     masks = _read_masks(store, row, size)
-    sides = sides_of(store, row, atoms, size, trained.calibration)
+    sides = sides_of(store, row, atoms, size, reweighting(trained.calibration, flat=True))
     rng = np.random.default_rng(seed_of(seed, "resample", int(row)))
 
     def reliability(probabilities: Tensor) -> tuple[Bins, Bins]:
@@ -186,7 +186,7 @@ def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor
     )
 
 
-def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calibration | None) -> Sides:
+def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Reweighting | None = None) -> Sides:
     """The model's weighted masks [1, S, H, W] of a row's central `size` pixels, compared with its readers' masks."""
     weights = atoms.weights[0].double().cpu().numpy()
     return both_sides(
@@ -197,6 +197,7 @@ def sides_of(store: Store, row: int, atoms: Atoms, size: int, calibration: Calib
         odds=store.truth.probabilities(np.array([row]))[0] if store.manifest.known_odds else None,
         scored=store.manifest.scored_labels,
         calibration=calibration,
+        left_out=atoms.share_left_out(),
     )
 
 
@@ -212,13 +213,11 @@ def _modes(sides: Sides) -> NDArray[np.float64] | None:
     return np.stack((sides.odds, mode_shares(sides.iou, sides.weights, sides.odds)))
 
 
-def drawn_atoms(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> Atoms:
-    """The model's weighted masks [1, S, H, W] for the central `size` pixels of a row; the same seed gives the same masks."""
-    return _drawn(trained, store, row, samples, seed, size)[0]
+def drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Atoms, Predictive]:
+    """The model's weighted masks [1, S, H, W] for the central `size` pixels of a row, and the distribution that they are of.
 
-
-def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, size: int) -> tuple[Atoms, Tensor | None]:
-    """The masks of `drawn_atoms`, and the class probabilities [1, K, H, W] that the model states without a draw."""
+    The same seed gives the same masks.
+    """
     rows = np.array([row])
     image = centre_crop(store.images(rows), size)
     probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
@@ -229,4 +228,4 @@ def _drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, si
     given = (atoms.weights, atoms.marginal, *(() if stated is None else (stated,)))
     if not all(numbers.isfinite().all() for numbers in given):
         raise DataError(f"The model gives no finite probabilities for row {row} of {store.path}: train it again.")
-    return atoms, stated
+    return atoms, predictive

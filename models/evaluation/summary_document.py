@@ -15,6 +15,7 @@ from pydantic import (
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
+from ..core.calibration import Reweighting
 from ..lesions.lesions_document import LesionsSummary, StabilitySummary
 from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
@@ -40,7 +41,8 @@ class CalibrationUsed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    temperature: Annotated[FiniteFloat, Field(gt=0)]
+    slices: Reweighting | None = None
+    lesions: Reweighting | None = None
     split: str = "val"
 
 

@@ -12,10 +12,11 @@ from ambiseg.preprocessing.store.lesion_rows import pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
+from ..core.calibration import reweighting
 from ..core.hypotheses import Hypotheses
-from ..evaluation.evaluate_run import drawn_atoms, sides_of
+from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.evaluation import Case, Evaluation
-from ..metrics.outcomes import TOP, Outcome
+from ..metrics.outcomes import Outcome
 from ..runs.trained import Trained
 
 SHOWN = 3  # cases of each kind
@@ -93,8 +94,8 @@ def case_panels(
 def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -> Panel:
     about, row = evaluation.about, int(case.index["row"])
     size = max(about.crop)
-    atoms = drawn_atoms(trained, store, row, about.samples, about.seed, size)
-    sides = sides_of(store, row, atoms, size, trained.calibration)
+    atoms, _ = drawn(trained, store, row, about.samples, about.seed, size)
+    sides = sides_of(store, row, atoms, size, reweighting(trained.calibration, flat=True))
     return Panel(
         name=case_name(case),
         distance=case.scores[sorting_figure(evaluation)],
@@ -103,7 +104,7 @@ def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -
         known=store.manifest.known_odds,
         masks=sides.masks,
         truth=sides.truth,
-        hypotheses=sides.hypotheses.first(TOP),
+        hypotheses=sides.hypotheses,
         outcome=sides.outcome,
         marginal=atoms.marginal[0, 1:].sum(0).double().cpu().numpy(),
     )

@@ -28,7 +28,9 @@ def calibration(calibrated: CalibrationUsed | None) -> str:
     """How a model's probabilities were calibrated."""
     if calibrated is None:
         return "none: probabilities as the model states them"
-    return f"temperature {calibrated.temperature:.3f}, fitted on {calibrated.split}"
+    if calibrated.slices is None:
+        return f"as an earlier version fitted it on {calibrated.split}"
+    return f"{calibrated.slices}, fitted on {calibrated.split}"
 
 
 def model_masks(about: EvaluationAbout | ComparedRun) -> str:

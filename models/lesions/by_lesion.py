@@ -16,6 +16,7 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows, keeps_readers, l
 from ambiseg.preprocessing.store.splits import spread_evenly
 from ambiseg.preprocessing.store.store import Store
 
+from ..core.calibration import reweighting
 from ..core.randomness import seed_of
 from ..metrics.catalogue import LESION_CASE_MEASURES
 from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_of, lesion_scores, volumes_of
@@ -196,7 +197,8 @@ def _case(
 ) -> tuple[LesionCase, bool]:
     """One lesion evaluated, and whether the model's weights are exact."""
     atoms = drawn_lesion(trained, store, lesion, samples, seed, size)
-    found = sides_of_lesion(atoms, readers_of(store, lesion), store.manifest.scored_labels, trained.calibration)
+    calibration = reweighting(trained.calibration, flat=False)
+    found = sides_of_lesion(atoms, readers_of(store, lesion), store.manifest.scored_labels, calibration)
     sides, spacing = found.sides, lesion.spacing_mm
     rng = np.random.default_rng(seed_of(seed, "resample", int(lesion.rows.min())))
     given = None if spacing is None else forecast_of(sides, lesion.voxel_mm3).marked

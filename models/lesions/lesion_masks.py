@@ -15,11 +15,14 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop, centre_start
 
-from ..core.calibration import Calibration
+from ..core.calibration import Reweighting
+from ..core.lesion_slices import LesionSlices
 from ..core.overlap import comparable
 from ..core.randomness import generator_for, seed_of
-from ..metrics.sides import Sides, both_sides
+from ..metrics.sides import Sides, both_sides, marked_counts
 from ..runs.trained import Trained
+
+USUAL_STEP_MM = 2.5
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class LesionAtoms:
         weights: of these masks [S], sum 1.
         draws: how many independent draws these are; None: they have exact weights.
         marginal: class probabilities of the voxels [Z, K, Y, X].
+        left_out: the probability of the masks that the model has beside these.
     """
 
     labels: NDArray[np.uint8]
     weights: NDArray[np.float64]
     draws: int | None
     marginal: NDArray[np.float32]
+    left_out: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class LesionSides:
 def lesion_atoms(
     trained: Trained,
     images: NDArray,
+    slices: LesionSlices,
     samples: int,
     seed: int,
     probabilities: NDArray[np.uint8] | None = None,
@@ -64,6 +70,7 @@ def lesion_atoms(
     Args:
         trained: the model.
         images: all slices of the lesion in their order [Z, C, H, W], in the unit of the training data.
+        slices: where they lie.
         samples: how many masks at most (S).
         seed: the same seed gives the same masks.
         probabilities: class probabilities [Z, K, H, W] of another segmenter in 255ths, for a model that reads them.
@@ -73,13 +80,13 @@ def lesion_atoms(
     """
     with torch.inference_mode():
         predictive = trained.predictive(images, probabilities)
-        atoms = predictive.atoms(samples, generator_for(seed, "lesion"), tied=True)
+        atoms = predictive.lesion(samples, slices, generator_for(seed, "lesion"))
     weights = atoms.weights[0].double().cpu().numpy()
     marginal = atoms.marginal.float().cpu().numpy()
     if not (np.isfinite(weights).all() and np.isfinite(marginal).all()):
         raise DataError("The model gives no finite probabilities for a lesion: train it again.")
     labels = np.ascontiguousarray(atoms.labels.cpu().numpy().swapaxes(0, 1))
-    return LesionAtoms(labels, weights / weights.sum(), atoms.draws, marginal)
+    return LesionAtoms(labels, weights / weights.sum(), atoms.draws, marginal, atoms.share_left_out())
 
 
 def drawn_lesion(trained: Trained, store: Store, lesion: LesionRows, samples: int, seed: int, size: int) -> LesionAtoms:
@@ -90,7 +97,18 @@ def drawn_lesion(trained: Trained, store: Store, lesion: LesionRows, samples: in
     images = centre_crop(store.images(lesion.rows), size)
     read = trained.record.data.probabilities
     probabilities = centre_crop(store.class_probabilities(lesion.rows), size) if read else None
-    return lesion_atoms(trained, images, samples, seed_of(seed, "evaluate", int(lesion.rows.min())), probabilities)
+    slices = LesionSlices(places_mm(store, lesion), extent=trained.extent)
+    return lesion_atoms(
+        trained, images, slices, samples, seed_of(seed, "evaluate", int(lesion.rows.min())), probabilities
+    )
+
+
+def places_mm(store: Store, lesion: LesionRows) -> list[float]:
+    """Where the slices lie; if that is not known, apart as slices of a CT usually are."""
+    places = [store.index[row].z_mm for row in lesion.rows]
+    known = [place for place in places if place is not None]
+    step = lesion.step_mm or USUAL_STEP_MM
+    return known if len(known) == len(places) else [step * number for number in range(len(places))]
 
 
 def readers_of(store: Store, lesion: LesionRows) -> NDArray[np.uint8]:
@@ -100,7 +118,7 @@ def readers_of(store: Store, lesion: LesionRows) -> NDArray[np.uint8]:
 
 
 def sides_of_lesion(
-    atoms: LesionAtoms, readers: NDArray[np.uint8], scored: tuple[int, ...] | None, calibration: Calibration | None
+    atoms: LesionAtoms, readers: NDArray[np.uint8], scored: tuple[int, ...] | None, calibration: Reweighting | None
 ) -> LesionSides:
     """Compare a model's weighted volumes with the readers' volumes.
 
@@ -108,15 +126,18 @@ def sides_of_lesion(
         atoms: the model's, on the centre of the stored crops.
         readers: volumes [R, Z, H, W] on the whole stored crops.
         scored: the foreground classes that count; None: all.
-        calibration: the model's, for the probabilities of its hypotheses.
+        calibration: the model's for volumes. It changes the weights of the whole set, from which all figures are.
 
     Raises:
         DataError: there is no reader.
     """
     mean_map = atoms.marginal.argmax(1).astype(np.uint8)
     labels, masks = on_one_frame(np.concatenate((atoms.labels, mean_map[None])), readers)
+    weights = atoms.weights
+    if calibration is not None:
+        weights = calibration.weights(weights, marked_counts(atoms.labels))
     sides = both_sides(
-        labels[:-1], atoms.weights, masks, draws=atoms.draws, scored=scored, calibration=calibration
+        labels[:-1], weights, masks, draws=atoms.draws, scored=scored, left_out=atoms.left_out
     )  # pixels that a reader ignores are background in its masks
     return LesionSides(sides, _counted(labels[-1], masks, scored))
 

@@ -25,16 +25,17 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
-from ..core.calibration import Calibration
+from ..core.calibration import Reweighting, reweighting
 from ..core.hypotheses import Hypotheses, rank
+from ..core.lesion_slices import LesionSlices
 from ..core.overlap import pairwise_iou
 from ..core.randomness import seed_of
 from ..metrics.matching import ot_iou
-from ..metrics.outcomes import TOP
+from ..metrics.sides import marked_counts
 from ..metrics.summary import NAN, Figure, summarise
 from ..metrics.volume_scores import VolumeForecast
 from ..runs.trained import Trained
-from .lesion_masks import lesion_atoms, readers_of
+from .lesion_masks import lesion_atoms, places_mm, readers_of
 from .lesions_document import Moved, StabilitySummary
 from .perturbations import CHANGES, RANGE_HU, Flags, Scene, View, unchanged
 
@@ -54,7 +55,7 @@ class Answer:
 
     Attributes:
         masks: of the weighted set [S, Z, Y, X].
-        weights: of these masks [S], sum 1.
+        weights: of these masks [S], sum 1; calibrated if the model is.
         listed: the hypotheses that `predict` would list.
     """
 
@@ -64,12 +65,13 @@ class Answer:
 
     @classmethod
     def of(
-        cls, masks: Flags, weights: NDArray[np.float64], draws: int | None, calibration: Calibration | None
+        cls, masks: Flags, weights: NDArray[np.float64], draws: int | None, calibration: Reweighting | None
     ) -> "Answer":
-        """The answer with its list, ranked and calibrated."""
-        found = rank(masks.astype(np.uint8), weights, top=len(masks), draws=draws)
-        found = found if calibration is None else calibration.calibrated(found)
-        return cls(masks, weights, found.first(TOP))
+        """The answer with its list, calibrated."""
+        labels = masks.astype(np.uint8)
+        if calibration is not None:
+            weights = calibration.weights(weights, marked_counts(labels))
+        return cls(masks, weights, rank(labels, weights, draws=draws))
 
     @property
     def forecast(self) -> VolumeForecast:
@@ -226,12 +228,15 @@ def _case(trained: Trained, store: Store, case: LesionRows, samples: int, size: 
     scene = Scene(images, min(size, *images.shape[2:]), store.intensity, case.pixel_mm, trained.record.data.spacing_mm)
     first = int(case.rows.min())
 
+    place, numbers = np.array(places_mm(store, case)), reweighting(trained.calibration, flat=len(case.rows) == 1)
+
     def answer(view: View) -> tuple[Flags, NDArray[np.float64], int | None]:
-        atoms = lesion_atoms(trained, view.images, samples, seed_of(seed, "stability", first, view.seed))
+        slices = LesionSlices((place if view.slices is None else place[view.slices]).tolist(), extent=trained.extent)
+        atoms = lesion_atoms(trained, view.images, slices, samples, seed_of(seed, "stability", first, view.seed))
         return view.back(_marks(atoms.labels, store)), atoms.weights, atoms.draws
 
     masks, weights, draws = answer(unchanged(scene))
-    plain = Answer.of(masks, weights, draws, trained.calibration)
+    plain = Answer.of(masks, weights, draws, numbers)
     changes = {}
     for name, change in CHANGES.items():
         view = change(scene, np.random.default_rng(seed_of(seed, name, first)))
@@ -239,8 +244,8 @@ def _case(trained: Trained, store: Store, case: LesionRows, samples: int, size: 
             continue
         before = plain
         if view.slices is not None:
-            before = Answer.of(masks[:, view.slices], weights, draws, trained.calibration)
-        changes[name] = compared(before, Answer.of(*answer(view), trained.calibration))
+            before = Answer.of(masks[:, view.slices], weights, draws, numbers)
+        changes[name] = compared(before, Answer.of(*answer(view), numbers))
     return StabilityCase(case, scene.padded, changes | _between_readers(store, case))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_CHANNELS, MOST_PARTS
 from ..core.method import Method, Player, Stage
-from ..core.predictive import FinitePredictive
+from ..core.predictive import GatedPredictive
 from ..core.randomness import normal
 from ..core.readers import chosen_masks, present_readers
 from ..nets.at_rest import evaluating, frozen
@@ -113,7 +113,7 @@ class Gated(Method):
         certain = torch.tensor([CERTAIN, *[0.0] * (classes - 1)])
         self.register_buffer("nothing", certain[:, None, None], persistent=False)
 
-    def forward(self, image: Tensor) -> FinitePredictive:
+    def forward(self, image: Tensor) -> GatedPredictive:
         """The predictive distribution for images [B, C, H, W]; number 0 is the empty mask."""
         prior, odds = self.shapes.prior_of(image), self.gate(image)
         shapes = prior.logits.log_softmax(1).repeat_interleave(len(self.points), 1) - math.log(len(self.points))
@@ -125,7 +125,7 @@ class Gated(Method):
             return torch.where((index == 0)[:, :, None, None, None], self.nothing.to(logits.dtype), logits)
 
         empty, marked = F.logsigmoid(odds).unsqueeze(1), F.logsigmoid(-odds).unsqueeze(1)
-        return FinitePredictive(torch.cat((empty, marked + shapes), 1), decoded)
+        return GatedPredictive(torch.cat((empty, marked + shapes), 1), decoded)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'. The energy is a term, too."""

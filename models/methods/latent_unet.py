@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.batch import Batch, Loss
 from ..core.method import Method
-from ..core.predictive import SampledPredictive, one_story
+from ..core.predictive import SampledPredictive, expected_areas, one_story
 from ..nets.combine import Combine
 from ..nets.latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
 from ..nets.pixels import cross_entropy, one_hot
@@ -125,7 +125,7 @@ class LatentPredictive(SampledPredictive):
         """The prior whose components are as probable for one image as for another: each is decoded at its mean."""
         prior = self.prior
         means = torch.cat([self.decode(some) for some in prior.loc.split(DRAWS_A_CHUNK, 1)], 1)
-        shared = one_story(prior.logits.softmax(1), means).log()
+        shared = one_story(prior.logits.softmax(1), expected_areas(means)).log()
         return replace(prior, logits=shared.expand(len(prior), -1))
 
 

@@ -1,8 +1,8 @@
 """The hypotheses that readers chose: the events to which the probabilities of the hypotheses refer.
 
-The mask of a reader counts for its nearest hypothesis, with d = 1 - IoU as in `core.overlap`, among all hypotheses of the
-model (at equal distance for the more probable one). A mask that overlaps none of them counts for the last outcome, "none of
-these". Where only the first few hypotheses are listed, the others join that outcome as the residual.
+The mask of a reader counts for its nearest hypothesis, with d = 1 - IoU as in `core.overlap`, among the listed hypotheses
+(at equal distance for the more probable one). A mask that overlaps none of them counts for the last outcome, "none of
+these", whose probability is the residual.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.calibration import FLOOR
 from ..core.hypotheses import Hypotheses
 from ..core.overlap import pairwise_iou
 from .reliability import Bins, binned
 
-TOP = 8  # hypotheses listed, as `predict` lists them
+FLOOR = 1e-3  # a few hundred readers cannot show that something is impossible
 
 
 @dataclass(frozen=True)
@@ -33,22 +32,9 @@ class Outcome:
     hits: NDArray[np.float64]
     empty: NDArray[np.bool_]
 
-    def believed(self, probabilities: NDArray[np.float64]) -> "Outcome":
-        """The same choices with other probabilities [N + 1] of the same hypotheses, sorted by these."""
-        order = np.append(np.argsort(-probabilities[:-1], kind="stable"), len(probabilities) - 1)
-        return Outcome(probabilities[order], self.hits[order], self.empty[order])
-
-    def first(self, top: int = TOP) -> "Outcome":
-        """The first `top` hypotheses, as many as `predict` lists; the others join the residual."""
-        listed = min(top, len(self.hits) - 1)
-        probabilities, hits = (
-            np.append(values[:listed], values[listed:].sum()) for values in (self.probabilities, self.hits)
-        )
-        return Outcome(probabilities, hits, np.append(self.empty[:listed], False))
-
 
 def outcome(hypotheses: Hypotheses, masks: NDArray[np.uint8], truth: NDArray[np.float64]) -> Outcome:
-    """The choices of readers among all hypotheses of a model.
+    """The choices of readers among the hypotheses of a model.
 
     Args:
         hypotheses: of one image.

@@ -101,7 +101,7 @@ def _weighted(sides: Sides) -> dict[str, float]:
 def _hypotheses(sides: Sides, spacing_mm: Sequence[float] | None) -> dict[str, float]:
     """How close the listed hypotheses come to the readers on average, and whether readers confirm their probabilities."""
     chosen = sides.outcome
-    listed = sides.hypotheses.masks[: len(chosen.hits) - 1]
+    listed = sides.hypotheses.masks
     dice = pairwise_dice(listed, sides.masks) @ sides.truth
     return {
         "top_iou": float(pairwise_iou(listed[:1], sides.masks)[0] @ sides.truth),
@@ -125,7 +125,7 @@ def _empty(sides: Sides) -> dict[str, float]:
     """The model's and the readers' probability of the empty mask."""
     model, readers = (
         float(weights @ (masks.reshape(len(masks), -1).max(1, initial=0) == 0))
-        for masks, weights in ((sides.labels, sides.weights), (sides.masks, sides.truth))
+        for masks, weights in ((sides.labels, sides.weights * (1 - sides.left_out)), (sides.masks, sides.truth))
     )
     return {
         "empty_model": model,

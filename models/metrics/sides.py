@@ -1,14 +1,14 @@
 """The two sides of one image, the model's weighted masks and the readers' masks, and their overlaps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Masks, on_host
-from ..core.calibration import Calibration
+from ..core.calibration import Reweighting
 from ..core.hypotheses import Hypotheses, rank
 from ..core.overlap import Overlaps, comparable, overlaps
 from .distances import GED, equal_weights, ged
@@ -26,7 +26,8 @@ class Sides:
         masks: the readers' masks [R, ...], or all masks that can be drawn.
         odds: probabilities of these masks [R], where they are known.
         iou: all overlaps.
-        hypotheses: all hypotheses of the model, none left out.
+        hypotheses: the model's, as `predict` lists them.
+        left_out: the probability of the model's masks that are not among `labels`.
     """
 
     labels: NDArray[np.uint8]
@@ -36,6 +37,7 @@ class Sides:
     odds: NDArray[np.float64] | None
     iou: Overlaps
     hypotheses: Hypotheses
+    left_out: float = 0.0
 
     @property
     def truth(self) -> NDArray[np.float64]:
@@ -48,14 +50,9 @@ class Sides:
         return ged(self.iou, self.weights, draws=self.draws, reader_weights=self.odds)
 
     @cached_property
-    def choices(self) -> Outcome:
-        """The readers' choices among all hypotheses."""
-        return outcome(self.hypotheses, self.masks, self.truth)
-
-    @property
     def outcome(self) -> Outcome:
-        """The readers' choices among the hypotheses that `predict` lists."""
-        return self.choices.first()
+        """The readers' choices among the hypotheses."""
+        return outcome(self.hypotheses, self.masks, self.truth)
 
     @property
     def disagree(self) -> bool:
@@ -73,7 +70,8 @@ def both_sides(
     draws: int | None,
     odds: NDArray[np.float64] | None = None,
     scored: Sequence[int] | None = None,
-    calibration: Calibration | None = None,
+    calibration: Reweighting | None = None,
+    left_out: float = 0.0,
 ) -> Sides:
     """The two sides of an image. The overlaps are computed on the device of `labels`.
 
@@ -85,7 +83,8 @@ def both_sides(
         draws: S for independent draws of equal weight, None for an exact support.
         odds: probabilities of the readers' masks [R], where they are known.
         scored: the foreground classes that count; None: all.
-        calibration: the model's, for the probabilities of the hypotheses.
+        calibration: the model's, for the hypotheses and their probabilities.
+        left_out: the probability of masks that the model has beside these.
 
     Raises:
         DataError: no reader is present.
@@ -93,7 +92,18 @@ def both_sides(
     here = comparable(labels, masks, present, scored=scored)
     iou = overlaps(*here)
     model, readers = map(on_host, here)
-    hypotheses = rank(model, weights, top=len(model), draws=draws, iou=iou.draws)
-    if calibration is not None:
-        hypotheses = calibration.calibrated(hypotheses)
-    return Sides(model, weights, draws, readers, odds, iou, hypotheses)
+    believed = weights if calibration is None else calibration.weights(weights, marked_counts(model))
+    hypotheses = rank(model, believed, draws=draws, left_out=left_out, iou=iou.draws)
+    return Sides(model, weights, draws, readers, odds, iou, hypotheses, left_out)
+
+
+def recalibrated(sides: Sides, calibration: Reweighting) -> Sides:
+    """The same masks and readers with the hypotheses that another calibration gives."""
+    believed = calibration.weights(sides.weights, marked_counts(sides.labels))
+    hypotheses = rank(sides.labels, believed, draws=sides.draws, left_out=sides.left_out, iou=sides.iou.draws)
+    return replace(sides, hypotheses=hypotheses)
+
+
+def marked_counts(masks: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """How many pixels or voxels each mask marks [N], of masks [N, ...]."""
+    return np.array([np.count_nonzero(mask) for mask in masks], np.intp)

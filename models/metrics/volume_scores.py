@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.calibration import FLOOR
+from .outcomes import FLOOR
 from .summary import NAN
 
 TOLERANCE = 1e-12  # of cumulated weights
@@ -42,11 +42,33 @@ def crps(
         [0.5, 3.5]
     """
     order = np.argsort(values, kind="stable")
-    ordered, weight = values[order], weights[order]
-    cumulated = np.cumsum(weight)
-    spread = 2 * float((weight * ordered) @ (2 * cumulated - weight - 1))  # E|X - X'|
-    distance = np.abs(values[:, None] - observed).T @ weights
-    return np.asarray(distance - spread / 2)
+    found: NDArray[np.float64] = crps_sorted(values[None, order], weights[None, order], observed[None])[0]
+    return found
+
+
+def crps_sorted(
+    values: NDArray[np.float64], weights: NDArray[np.float64], observed: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The score `crps` of many weighted sets.
+
+    Args:
+        values: ascending along the last axis [N, S].
+        weights: of the values [N, S], with any positive sum.
+        observed: the outcomes [N, M].
+
+    Returns:
+        The score [N, M] of each outcome.
+
+    Example:
+        >>> crps_sorted(np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]]), np.array([[0.0, 2.0]])).tolist()
+        [[0.25, 1.25]]
+    """
+    weights = weights / weights.sum(-1, keepdims=True)
+    to_observed = (weights[:, :, None] * np.abs(values[:, :, None] - observed[:, None, :])).sum(1)
+    cumulated = np.cumsum(weights, -1)
+    among = 2 * (weights * values * (2 * cumulated - weights - 1)).sum(-1, keepdims=True)  # E|X - X'|
+    found: NDArray[np.float64] = to_observed - among / 2
+    return found
 
 
 def weighted_quantiles(

@@ -5,14 +5,12 @@ Beside them, notes: what was done to fit the scan to the model, where nothing is
 
 from collections.abc import Sequence
 
-from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.scans.scan import Scan
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..core.hypotheses import MERGE, Hypotheses
+from ..core.hypotheses import Hypotheses
 from ..core.size import cut_off
 from ..runs.trained import Trained
-from .draws import calibration_at
 from .inference import LesionHypotheses, Ranking
 from .lesion import Lesion
 from .neighbourhood import in_range
@@ -23,13 +21,12 @@ SLICE_MM = 6.0  # at a larger distance, a nodule is on one slice or none
 SPECK = 2  # voxels; a lesion's own piece of a mask has more
 
 
-def cautions(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequence[Lesion] = ()) -> list[str]:
+def cautions(trained: Trained, scan: Scan, lesions: Sequence[Lesion] = ()) -> list[str]:
     """The `warnings` of hypotheses.json: sentences, none when nothing is wrong.
 
     Args:
         trained: the model.
         scan: the scan, with notes on what was left out of it.
-        merge: the distance (1 - IoU) at which masks are merged; the calibration was fitted at one such distance.
         lesions: the lesions to predict; those taken from a mask may be specks.
 
     Returns:
@@ -39,7 +36,7 @@ def cautions(trained: Trained, scan: Scan, merge: float = MERGE, lesions: Sequen
         _of_modality(trained, scan),
         _of_intensity(trained, scan),
         _of_spacing(scan),
-        _of_calibration(trained, merge),
+        _of_calibration(trained, scan),
         _of_specks(lesions),
     )
     return [*scan.notes, *(caution for caution in found if caution)]
@@ -73,10 +70,8 @@ def lesion_notes(result: LesionHypotheses, volume: Volume, ranking: Ranking) -> 
 
 def _why_few(found: Hypotheses) -> str:
     """Why there are fewer hypotheses than were asked for."""
-    count = counted(len(found.masks), "distinct one")
-    if found.residual <= 0:
-        return f"the model's masks are only {count}."
-    return f"all others together have a probability of {found.residual:.1%}."
+    few = "a further mask would hardly bring the list nearer to all that the model draws"
+    return f"{few}." if found.residual <= 0 else f"{few}; {found.residual:.1%} is not represented."
 
 
 def in_hounsfield(scan: Scan) -> bool:
@@ -133,12 +128,13 @@ def _of_spacing(scan: Scan) -> str | None:
     )
 
 
-def _of_calibration(trained: Trained, merge: float) -> str | None:
-    if trained.calibration is None or calibration_at(trained, merge) is not None:
+def _of_calibration(trained: Trained, scan: Scan) -> str | None:
+    fitted = trained.calibration
+    if fitted is None or fitted.lesions is not None or len(scan.volume.array) == 1:
         return None
     return (
-        f"The calibration was fitted with masks merged at {trained.calibration.merge:g}. At {merge:g} it does not apply: "
-        "the probabilities are the model's own."
+        "The calibration was fitted on single slices, and is used for volumes: run `ambiseg calibrate` on data with whole "
+        "lesions."
     )
 
 

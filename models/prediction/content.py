@@ -95,6 +95,7 @@ def _lesion(
         ambiguity=None if math.isnan(result.ambiguity) else round(result.ambiguity, 6),
         residual=round(found.residual, 6),
         draws=found.draws,
+        left_out=round(result.left_out, 6),
         **{name: f"{place}{name}.nii.gz" if getattr(result, name) is not None else None for name in MAPS},
         preview=f"{place}preview.png",
         hypotheses=[_hypothesis(index, place, volume, result, classes) for index in range(len(found.masks))],

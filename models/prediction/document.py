@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from ..core.calibration import Calibration
 from .inference import Ranking
 from .places import FoundBy
 
@@ -103,7 +104,11 @@ class LesionEntry(_Part):
     residual: float = Field(
         description="probability of everything that is not listed: `sum(probability) + residual = 1`"
     )
-    draws: int | None = Field(description="number of draws; null if the probabilities are exact")
+    draws: int | None = Field(description="number of draws; null if the probabilities are the model's own")
+    left_out: float = Field(
+        0.0,
+        description="probability of the model's masks that were not looked at (`draws` is the limit): in the residual",
+    )
     probability: str = Field(description="file with each voxel's probability of being lesion, relative to this file")
     entropy: str = Field(description="file with each voxel's entropy in nats, relative to this file")
     aleatoric: str | None = Field(
@@ -128,11 +133,22 @@ class ModelEntry(_Part):
 
 
 class CalibrationEntry(_Part):
-    """How the model's probabilities were corrected (see `Calibration`)."""
+    """How the weights of the model's masks were corrected before they were listed (see `Reweighting`)."""
 
-    temperature: float = Field(description="temperature of the hypotheses' probabilities")
-    empty: float = Field(description="shift of the empty mask's log-probability, in nats")
-    none: float = Field(description='shift of "none of these", in nats')
+    fitted_on: Literal["slices", "lesions"] = Field(
+        "slices", description="what it was fitted on: single slices, or the volumes of whole lesions"
+    )
+    presence_shift: float = Field(0.0, description="of the log-odds that something is marked, in nats")
+    presence_slope: float = Field(1.0, description="of these log-odds")
+    size_shift: float = Field(0.0, description="of the log-weight, per nat of size above the median")
+    size_sharpness: float = Field(0.0, description="by which the log-weight falls, per half the square of that")
+
+    @classmethod
+    def of(cls, calibration: Calibration, flat: bool) -> "CalibrationEntry":
+        """The numbers for the masks of a single slice (`flat`), or of volumes."""
+        by_slice = flat or calibration.lesions is None
+        numbers = calibration.slices if flat else calibration.of_volumes
+        return cls(fitted_on="slices" if by_slice else "lesions", **numbers.model_dump())
 
 
 class ScanEntry(_Part):
@@ -145,11 +161,13 @@ class ScanEntry(_Part):
 class About(_Part):
     """Which program, model and settings made the hypotheses."""
 
-    schema_number: Literal[2] = Field(alias="schema", description="2")
+    schema_number: Literal[2, 3] = Field(
+        alias="schema", description="3; a document of schema 2 lists merged masks, and opens too"
+    )
     program: str = Field(description="`ambiseg` and its version")
     model: ModelEntry = Field(description="the model (see below)")
     settings: Ranking = Field(
-        description="`top`, `draws`, `merge`, `depth_mm` (null: as far as the lesion reaches), `seed` and `fast`"
+        description="`top`, `draws`, `depth_mm` (null: as far as the lesion reaches), `seed` and `fast`"
     )
     calibration: CalibrationEntry | None = Field(
         description="the correction of the probabilities (see below); null if they are the model's own"

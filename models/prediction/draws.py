@@ -1,10 +1,7 @@
 """One lesion's draws on the scan's own voxels: what the model is asked, and what its answer becomes (docs/decisions/0004).
 
-The slices around the lesion are cut out as in training. All slices of a draw share one latent sample and are joined, so that
-each draw is one consistent volume. Pieces of a draw that lie apart from the lesion are removed.
-
-Joining smooths a draw's class logits across slices, over less than the distance between most scans' slices. A slice on which
-the draw marks nothing, between nearby slices on which it does, is interpolated from those.
+The slices around the lesion are cut out as in training. Each draw is one consistent volume (`Predictive.lesion`). Pieces of a
+draw that lie apart from the lesion are removed.
 """
 
 import math
@@ -13,14 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ambiseg.preprocessing.errors import ResourceError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..core.calibration import Calibration
-from ..core.predictive import Stitch
 from ..core.randomness import generator_for
 from ..runs.trained import Trained
 from .lesion import Lesion
@@ -29,17 +23,14 @@ from .neighbourhood import Neighbourhood
 NEAR_MM = 5.0  # pieces of a draw within this distance of the point or mask belong to the lesion
 SEARCH_MM = 15.0  # if there is none, the nearest piece belongs to it when it is no farther than this
 MOST_VOXELS = 8e9  # of all draws of a lesion together, one byte each
-SMOOTH_MM = 0.5  # standard deviation across slices
-LEAST = 0.01  # smaller weights are dropped, so that slices 1.6 mm apart or more stay as they are
-GAP_MM = 5.0  # the largest distance between two marked slices between which unmarked ones are filled
 
 
 @dataclass(frozen=True)
 class Draws:
     """A model's masks on the scan's voxels: `labels` [S, Z, Y, X] and `weights` [S], which sum to 1.
 
-    `draws` is as in `Atoms`. Two maps of class probabilities [Z, K, Y, X] come with them: `marginal`, their mean, and
-    `stated`, what the model states without a draw (None if it states nothing).
+    `draws` and `left_out` are as in `Atoms`. Two maps of class probabilities [Z, K, Y, X] come with them: `marginal`, their
+    mean, and `stated`, what the model states without a draw (None if it states nothing).
     """
 
     labels: NDArray[np.uint8]
@@ -47,6 +38,7 @@ class Draws:
     draws: int | None
     marginal: NDArray[np.float32]
     stated: NDArray[np.float32] | None
+    left_out: float = 0.0
 
 
 def draw_masks(
@@ -76,10 +68,9 @@ def draw_masks(
     data = trained.record.data
     images = place.images(volume, data.intensity, data.scaled_over)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
-    joined = join_slices(np.arange(len(images)) * volume.spacing_mm[0])
     with torch.inference_mode():
         predictive = trained.predictive(images, crops_of_other)
-        atoms = predictive.atoms(draws, generator_for(seed, "predict"), tied=True, stitch=joined)
+        atoms = predictive.lesion(draws, place.slices(volume, lesion, trained.extent), generator_for(seed, "predict"))
         stated = predictive.pixelwise()
     classes = len(data.class_names)
     labels = np.stack([place.labels_back(slices, classes) for slices in atoms.labels.cpu().numpy()], 1)
@@ -92,42 +83,8 @@ def draw_masks(
         draws=atoms.draws,
         marginal=place.marginal_back(atoms.marginal.float().cpu().numpy()),
         stated=None if stated is None else place.marginal_back(stated.float().cpu().numpy()),
+        left_out=atoms.share_left_out(),
     )
-
-
-def calibration_at(trained: Trained, merge: float) -> Calibration | None:
-    """The model's calibration; None if it has none, or if masks are merged at another distance than it was fitted at."""
-    found = trained.calibration
-    return found if found is not None and math.isclose(found.merge, merge) else None
-
-
-def join_slices(place_mm: NDArray) -> Stitch:
-    """The function that joins logits [Z, S, K, H, W] of slices at `place_mm` [Z], in ascending order."""
-    place = torch.as_tensor(place_mm, dtype=torch.float32)
-    near = torch.exp(-0.5 * ((place[:, None] - place) / SMOOTH_MM) ** 2)
-    near[near < LEAST] = 0
-    near /= near.sum(1, keepdim=True)
-
-    def joined(logits: Tensor) -> Tensor:
-        smooth = torch.tensordot(near.to(logits.device), logits.float(), 1)
-        return _bridged(smooth, place.to(logits.device))
-
-    return joined
-
-
-def _bridged(logits: Tensor, place: Tensor) -> Tensor:
-    """Logits [Z, S, K, H, W] with the holes of each draw filled by linear interpolation between marked slices."""
-    marked = (logits[:, :, 1:].amax(2) > logits[:, :, 0]).flatten(2).any(2)
-    number = torch.arange(len(place), device=place.device)[:, None].expand_as(marked)
-    below = torch.where(marked, number, -1).cummax(0).values
-    above = torch.where(marked, number, len(place)).flip(0).cummin(0).values.flip(0)
-    slices, draws = torch.nonzero(~marked & (below >= 0) & (above < len(place)), as_tuple=True)
-    below, above = below[slices, draws], above[slices, draws]
-    near = (place[above] - place[below] <= GAP_MM) | (above - below == 2)
-    slices, draws, below, above = (each[near] for each in (slices, draws, below, above))
-    share = ((place[slices] - place[below]) / (place[above] - place[below]))[:, None, None, None]
-    logits[slices, draws] = torch.lerp(logits[below, draws], logits[above, draws], share)
-    return logits
 
 
 def _check_voxels(place: Neighbourhood, draws: int) -> None:

@@ -13,11 +13,13 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..core.hypotheses import MERGE, Hypotheses, rank
+from ..core.calibration import reweighting
+from ..core.hypotheses import TOP, Hypotheses, rank
 from ..core.overlap import marked_pixels, pairwise_iou
 from ..metrics.distances import without_self_pairs
+from ..metrics.sides import marked_counts
 from ..runs.trained import Trained
-from .draws import Draws, calibration_at, draw_masks
+from .draws import Draws, draw_masks
 from .lesion import Lesion
 from .neighbourhood import Box, Neighbourhood, within
 from .settle import Sight, look_around, look_once, same_place
@@ -31,9 +33,8 @@ class Ranking:
     """How hypotheses are made from a model's masks.
 
     Args:
-        top: how many hypotheses to keep, at least 1.
+        top: how many hypotheses to list at most, at least 1.
         draws: how many masks to draw, at least 1; a model with finitely many masks gives at most so many of them instead.
-        merge: masks closer than this distance (1 - IoU, from 0 to 1) are one hypothesis.
         depth_mm: slices within this distance of the lesion's centre are looked at. None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
         fast: look once, around the place as it is given, in crops as in training and no deeper than half a crop or 20 mm.
@@ -46,18 +47,17 @@ class Ranking:
         256
     """
 
-    top: int = 8
+    top: int = TOP
     draws: int = 256
-    merge: float = MERGE
     depth_mm: float | None = None
     seed: int = 0
     fast: bool = False
 
     def __post_init__(self) -> None:
-        if self.top < 1 or self.draws < 1 or not 0 <= self.merge <= 1 or (self.depth_mm or 0) < 0:
+        if self.top < 1 or self.draws < 1 or (self.depth_mm or 0) < 0:
             raise UsageError(
-                "Expected `top` and `draws` of at least 1, `merge` from 0 to 1 and `depth_mm` of at least 0, got "
-                f"{self.top}, {self.draws}, {self.merge} and {self.depth_mm}."
+                "Expected `top` and `draws` of at least 1 and `depth_mm` of at least 0, got "
+                f"{self.top}, {self.draws} and {self.depth_mm}."
             )
 
 
@@ -73,7 +73,8 @@ class LesionHypotheses:
             if the model is.
         probability: [Z, Y, X], of any foreground class: the mean over the model's draws.
         entropy: [Z, Y, X], of the classes' mean probabilities, in nats.
-        no_lesion: the probability that nothing is marked, which is that of the empty hypothesis.
+        no_lesion: the probability that nothing is marked, calibrated if the model is.
+        left_out: the probability of the model's masks that were not looked at; it is in the residual.
         ambiguity: the mean distance (1 - IoU) between two of the model's masks; 0 if all are the same, NaN for one draw.
         agreement: [N], the IoU of each hypothesis with the most probable one.
         aleatoric: [Z, Y, X], the entropy in nats of the class probabilities that the model states without a draw; None if
@@ -90,6 +91,7 @@ class LesionHypotheses:
     ambiguity: float
     agreement: NDArray[np.float64]
     aleatoric: NDArray[np.float32] | None = None
+    left_out: float = 0.0
     zoom: float = 1.0
 
 
@@ -169,22 +171,28 @@ def _predict(
 ) -> LesionHypotheses:
     drawn = draw_masks(trained, volume, probabilities, lesion, ranking.seed, place, ranking.draws)
     iou = pairwise_iou(marked_pixels(drawn.labels))
-    ranked = rank(drawn.labels, drawn.weights, top=len(drawn.labels), merge=ranking.merge, draws=drawn.draws, iou=iou)
-    calibration = calibration_at(trained, ranking.merge)
-    calibrated = ranked if calibration is None else calibration.calibrated(ranked)
-    listed = calibrated.first(ranking.top)
+    weights = _calibrated(trained, drawn)
+    listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=drawn.left_out, iou=iou)
+    marked = marked_counts(drawn.labels) > 0
     return LesionHypotheses(
         lesion=lesion,
         box=place.box,
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
-        no_lesion=float(calibrated.probabilities[calibrated.empty].sum()),
-        ambiguity=without_self_pairs(1 - float(drawn.weights @ iou @ drawn.weights), drawn.draws),
+        no_lesion=float(weights[~marked].sum()) * (1 - drawn.left_out),
+        left_out=drawn.left_out,
+        ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
         zoom=place.zoom,
     )
+
+
+def _calibrated(trained: Trained, drawn: Draws) -> NDArray[np.float64]:
+    """The weights [S] of the masks, calibrated as slices if there is only one, else as lesions."""
+    numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
+    return drawn.weights if numbers is None else numbers.weights(drawn.weights, marked_counts(drawn.labels))
 
 
 def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:

@@ -12,6 +12,7 @@ from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.lesion_slices import Extent, LesionSlices
 from .lesion import Lesion
 
 Box = tuple[slice, slice, slice]
@@ -72,6 +73,12 @@ class Neighbourhood:
         """Another segmenter's class probabilities of the scan [K, Z, Y, X] as training crops [Z, K, H, W] in 255ths."""
         slices = np.moveaxis(stored[:, self.box[0]], 1, 0)
         return in_255ths(np.stack([crop_probabilities(planes, self.plane) for planes in slices]))
+
+    def slices(self, volume: Volume, lesion: Lesion, extent: Extent | None) -> LesionSlices:
+        """Where the slices lie in the lesion, along the axis across slices."""
+        step = volume.spacing_mm[0]
+        middle = None if lesion.whole else volume.voxel(lesion.place_mm)[0] * step
+        return LesionSlices([number * step for number in range(self.box[0].start, self.box[0].stop)], middle, extent)
 
     def labels_back(self, labels: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
         """Label maps of the crops [..., H, W] on the scan's voxels [..., Y, X]: each gets the class that covers most of it."""

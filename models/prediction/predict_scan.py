@@ -13,7 +13,6 @@ from ..runs.trained import Trained
 from .cautions import cautions, notes
 from .content import lesion_entries, scan_entry
 from .document import About, CalibrationEntry, Document, ModelEntry
-from .draws import calibration_at
 from .inference import LesionHypotheses, Ranking, check_inputs, predict_volume
 from .places import Places, find_lesions
 from .stopwatch import Stopwatch
@@ -100,8 +99,8 @@ def predict_scan(
         )
     with watch("measuring"):
         document = Document(
-            **about(trained, ranking).plain(),
-            warnings=cautions(trained, scan, ranking.merge, lesions),
+            **about(trained, ranking, flat=len(scan.volume.array) == 1).plain(),
+            warnings=cautions(trained, scan, lesions),
             notes=notes(trained, scan),
             found_by=found_by,
             scan=scan_entry(scan.volume),
@@ -110,11 +109,11 @@ def predict_scan(
     return Prediction(found, document)
 
 
-def about(trained: Trained, ranking: Ranking) -> About:
-    """Which program, model and settings make the hypotheses, as in hypotheses.json."""
-    data, calibration = trained.record.data, calibration_at(trained, ranking.merge)
+def about(trained: Trained, ranking: Ranking, *, flat: bool = False) -> About:
+    """Which program, model and settings make the hypotheses, as in hypotheses.json; `flat`: of a single slice."""
+    data, calibration = trained.record.data, trained.calibration
     return About(
-        schema=2,
+        schema=3,
         program=f"ambiseg {version('ambiseg')}",
         model=ModelEntry(
             name=trained.name,
@@ -123,8 +122,6 @@ def about(trained: Trained, ranking: Ranking) -> About:
             data_sha256=data.content_hash,
         ),
         settings=ranking,
-        calibration=None
-        if calibration is None
-        else CalibrationEntry(temperature=calibration.temperature, empty=calibration.empty, none=calibration.none),
+        calibration=None if calibration is None else CalibrationEntry.of(calibration, flat),
         classes=list(data.class_names),
     )

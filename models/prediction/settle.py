@@ -212,12 +212,12 @@ def _own_slices(likely: NDArray[np.float64]) -> slice:
 
 def _touches(volume: Volume, place: Neighbourhood, seen: Draws) -> bool:
     """Whether many of the draws reach the border of the crops where that is not the scan's own border."""
-    marked = seen.labels.any((1, 2, 3))
-    plane = seen.labels.any(1)
+    marked = np.asarray(seen.labels.any((1, 2, 3)))
+    plane = np.asarray(seen.labels.any(1))
     edge = np.zeros(len(marked), bool)
     for axis, margin in outermost(place.box, volume.array.shape):
         if axis:
-            edge |= plane.take(margin, axis).any((1, 2))
+            edge |= np.asarray(plane.take(margin, axis).any((1, 2)))
     return bool(seen.weights[edge].sum() > TOUCHES * max(seen.weights[marked].sum(), 1e-12))
 
 

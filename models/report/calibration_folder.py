@@ -2,7 +2,7 @@
 
 calibration.json           the calibration that predict and evaluate use
 calibration/check.json     the data of the fit and the check, and the figures before and after
-calibration/reliability.png
+calibration/reliability.png, calibration/reliability-lesions.png
 """
 
 from pathlib import Path
@@ -10,42 +10,49 @@ from pathlib import Path
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.store.store import Store
 
-from ..evaluation.calibrate_run import Fit
-from ..evaluation.check_document import FOLDER, CalibrationCheck
-from ..evaluation.judgement import Judgement
+from ..calibration.calibrate_run import Check, Fit, Pair
+from ..calibration.check_document import FOLDER, CalibrationCheck
 from ..figures.reliability_diagram import draw_reliability
 from ..figures.style import png
 from ..runs.trained import Trained
 
+PICTURES = {"slices": "reliability.png", "lesions": "reliability-lesions.png"}
 
-def write_check(
-    run: Path, trained: Trained, store: Store, split: str, fit: Fit, before: Judgement, after: Judgement
-) -> CalibrationCheck:
+
+def write_check(run: Path, trained: Trained, store: Store, fit: Fit, check: Check) -> CalibrationCheck:
     """Write a fit and its check on a split of `store` into the run's folder, and return the content of check.json.
 
     Args:
         run: The run's folder.
         trained: The run's model.
         store: The data set on which it was fitted and checked.
-        split: The split on which it was checked.
         fit: What was fitted on the validation split.
-        before: The judgement of the probabilities that the model states itself.
-        after: The judgement of the calibrated probabilities.
+        check: How the hypotheses of another split do with the model's own probabilities and with calibrated ones.
     """
-    content = CalibrationCheck.of(trained, store, split, fit, before, after)
-    figure = draw_reliability(
-        {
-            "before": before.bins["hypotheses"],
-            "after": after.bins["hypotheses"],
-            "top hypothesis, before": before.bins["top"],
-            "top hypothesis, after": after.bins["top"],
-        },
-        f"{trained.name} ({trained.method.name}): hypotheses before and after calibration",
-        f"{store.manifest.name}, {split}; fitted on {fit.calibration.split}",
-        events="hypotheses",
-    )
+    content = CalibrationCheck.of(trained, store, fit, check)
     with whole_folder(run / FOLDER) as aside:
         content.write(aside)
-        (aside / "reliability.png").write_bytes(png(figure))
+        for name, pair in (("slices", check.slices), ("lesions", check.lesions)):
+            if pair is not None:
+                title = f"{trained.name} ({trained.method.name}): hypotheses of {name} before and after calibration"
+                words = f"{store.manifest.name}, {check.split}; fitted on {fit.calibration.split}"
+                (aside / PICTURES[name]).write_bytes(_picture(pair, title, words))
     fit.calibration.write(run)
     return content
+
+
+def _picture(pair: Pair, title: str, words: str) -> bytes:
+    before, after = pair.before.bins, pair.after.bins
+    return png(
+        draw_reliability(
+            {
+                "before": before["hypotheses"],
+                "after": after["hypotheses"],
+                "top hypothesis, before": before["top"],
+                "top hypothesis, after": after["top"],
+            },
+            title,
+            words,
+            events="hypotheses",
+        )
+    )

@@ -12,6 +12,7 @@ from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 
 from ..core.calibration import Calibration, read_calibration
+from ..core.lesion_slices import Extent
 from ..core.method import Method
 from ..core.predictive import Predictive
 from ..methods.registry import MethodMissing, build
@@ -41,6 +42,11 @@ class Trained:
     name: str
     weights_hash: str
     calibration: Calibration | None = None
+
+    @property
+    def extent(self) -> Extent | None:
+        """How a lesion's first and last slices are modelled; None where that was not fitted."""
+        return None if self.calibration is None else self.calibration.extent
 
     @torch.inference_mode()
     def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:

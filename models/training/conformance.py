@@ -20,6 +20,7 @@ from ambiseg.preprocessing.store.store_writer import write_store
 
 from ..core.batch import Batch
 from ..core.hypotheses import rank
+from ..core.lesion_slices import LesionSlices
 from ..core.method import Method, Player
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for
@@ -232,11 +233,11 @@ def draws_replay_from_a_seed(subject: Subject) -> None:
 
 
 def tied_images_share_their_latent_sample(subject: Subject) -> None:
-    """Copies of one image in a batch get the same masks with the same weights when tied."""
+    """Copies of one image, as slices of one lesion, get the same masks with the same weights."""
     method = subject.make().eval()
     with torch.inference_mode():
         copies = subject.images(1).expand(3, -1, -1, -1)
-        atoms = method(copies).atoms(12, generator_for(0), tied=True)
+        atoms = method(copies).lesion(12, LesionSlices((0.0, 2.0, 4.0)), generator_for(0))
     _require(torch.equal(atoms.labels[0], atoms.labels[2]), "copies of one image get different masks when tied")
     _require(torch.equal(atoms.weights[0], atoms.weights[2]), "copies of one image get different weights when tied")
 
@@ -245,7 +246,7 @@ def hypotheses_are_ranked_and_distinct(subject: Subject) -> None:
     """The masks can be ranked as hypotheses."""
     with torch.inference_mode():
         atoms = subject.predictive(1).atoms(60, generator_for(0))
-    found = rank(atoms.labels[0].numpy(), atoms.weights[0].double().numpy(), top=5, merge=0.1, draws=atoms.draws)
+    found = rank(atoms.labels[0].numpy(), atoms.weights[0].double().numpy(), top=5, draws=atoms.draws)
     _require(bool((np.diff(found.probabilities) <= 0).all()), "hypotheses are not in descending order of probability")
     _require(abs(found.probabilities.sum() + found.residual - 1) < 1e-6, "hypotheses and residual do not sum to 1")
     _require(len({mask.tobytes() for mask in found.masks}) == len(found.masks) <= 5, "two hypotheses are the same mask")

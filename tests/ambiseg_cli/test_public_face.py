@@ -31,7 +31,7 @@ def work(store: Store) -> float:
     found: ScanHypotheses = ambiseg.predict("scan.nii.gz", model, at=[(1.0, 2.0, 3.0)])
     evaluation: Evaluation = ambiseg.evaluate(model, store, samples=16)
     try:
-        ambiseg.calibrate(run.path).fit.calibration.temperature
+        ambiseg.calibrate(run.path).fit.calibration.slices.presence_shift
     except AmbisegError as error:
         return float(error.exit_code)
     return found.lesions[0].no_lesion + evaluation.figures["ged16_v"].mean

@@ -21,7 +21,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from ambiseg.models.bundle import export_model
-from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.calibration import Calibration, Reweighting
+from ambiseg.models.core.lesion_slices import Extent
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.methods.registry import build
 from ambiseg.models.metrics.catalogue import CASE_MEASURES
@@ -233,7 +234,8 @@ def calibrated_run(folder: Path, *, calibrated: bool = True) -> None:
 def calibration() -> Calibration:
     """Numbers as `ambiseg calibrate` finds them."""
     return Calibration(
-        temperature=1.5, empty=0.25, none=-5.0, merge=0.3, samples=256, seed=0, split="val", data_hash="d" * 64,
+        slices=Reweighting(presence_shift=0.25), lesions=Reweighting(size_sharpness=1.5), samples=256, seed=0, split="val",
+        extent=Extent(intercept=2.5, slope=1.5, peak=0.5, among=4), data_hash="d" * 64,
         weights_hash="f" * 64,
     )  # fmt: skip
 

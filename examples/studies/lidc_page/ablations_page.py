@@ -21,9 +21,9 @@ from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS, missing_secti
 from ambiseg.models.benchmarks.trials.lidc_trials import SEED, Work, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import Measured, read_measured, run_folders
 from ambiseg.models.benchmarks.trials.table_text import by_entry, markdown_table, short
+from ambiseg.models.calibration.calibrate_run import SPLIT
 from ambiseg.models.comparison.compare_runs import compare
 from ambiseg.models.comparison.comparison import Difference
-from ambiseg.models.evaluation.calibrate_run import SPLIT
 from ambiseg.models.evaluation.stored import StoredEvaluation
 from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.runs.hardware import resolve_device

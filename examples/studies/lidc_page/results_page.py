@@ -20,7 +20,7 @@ from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES
 from ambiseg.models.benchmarks.trials.lidc_tables import missing_section, read_results, split_section
 from ambiseg.models.benchmarks.trials.measured import GED, Measured, run_folders
 from ambiseg.models.benchmarks.trials.table_text import by_entry, markdown_table
-from ambiseg.models.evaluation.calibrate_run import SPLIT
+from ambiseg.models.calibration.calibrate_run import SPLIT
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.files import whole_file
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from ambiseg.preprocessing.tables import write_table
 
-from ...evaluation.calibrate_run import SPLIT
+from ...calibration.calibrate_run import SPLIT
 from ...metrics.catalogue import DRAWS
 from ...runs.run_folder import Run
 from .measured import Measured, perfect, read_measured, run_folders

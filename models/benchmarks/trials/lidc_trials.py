@@ -7,7 +7,7 @@ training resumes within it. All tables are made from the run folders alone.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,13 +15,10 @@ import torch
 from ambiseg.preprocessing.errors import DataError, InputError, PartialError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
-from ...core.calibration import Calibration
-from ...evaluation.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
-from ...evaluation.calibrate_run import SPLIT, choices, fit
-from ...evaluation.check_document import JudgementSummary
+from ...calibration.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
+from ...calibration.calibrate_run import SPLIT, calibrate, check
+from ...calibration.check_document import JudgementSummary
 from ...evaluation.evaluate_run import evaluate
-from ...evaluation.judgement import judge, recalibrated
-from ...metrics.outcomes import Outcome
 from ...report.evaluation_folder import write_numbers
 from ...runs.run_folder import Run
 from ...runs.trained import Trained, load_trained
@@ -158,11 +155,11 @@ def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Training:
 def _calibrate(trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
     """Fit the calibration, keep it in the run, and judge it on the cases that it was fitted on."""
     trained = load_trained(trial.path, work.device, calibrated=False, keep_memory=True)
-    found, patients = _choices(trained, SPLIT, work, on_progress)
-    data = work.store.content_hash
-    fitted = fit(found, patients, samples=CALIBRATION_SAMPLES, seed=SEED, data=data, weights=trained.weights_hash)
+    fitted = calibrate(
+        trained, work.store, samples=CALIBRATION_SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
+    )
     fitted.calibration.write(trial.path)
-    return _judged(found, patients, fitted.calibration, work)
+    return _judged(replace(trained, calibration=fitted.calibration), SPLIT, work, on_progress)
 
 
 def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Judged:
@@ -172,25 +169,14 @@ def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProg
         raise DataError(
             f"{trial.path} has lost its calibration.json: delete its benchmark.json, and it is measured again."
         )
-    found, patients = _choices(trained, split, work, on_progress)
-    return _judged(found, patients, trained.calibration, work)
+    return _judged(trained, split, work, on_progress)
 
 
-def _judged(found: Sequence[Outcome], patients: Sequence[str], calibration: Calibration, work: Work) -> Judged:
-    before, after = judge(found, patients, SEED), judge(recalibrated(found, calibration), patients, SEED)
-    return Judged(limit=work.limit, before=JudgementSummary.of(before), after=JudgementSummary.of(after))
-
-
-def _choices(trained: Trained, split: str, work: Work, on_progress: OnProgress) -> tuple[list[Outcome], list[str]]:
-    return choices(
-        trained,
-        work.store,
-        split,
-        samples=CALIBRATION_SAMPLES,
-        seed=SEED,
-        limit=work.limit,
-        on_progress=on_progress,
-    )
+def _judged(trained: Trained, split: str, work: Work, on_progress: OnProgress) -> Judged:
+    samples, limit = CALIBRATION_SAMPLES, work.limit
+    found = check(trained, work.store, split, samples=samples, seed=SEED, limit=limit, on_progress=on_progress)
+    before, after = found.slices.before, found.slices.after
+    return Judged(limit=limit, before=JudgementSummary.of(before), after=JudgementSummary.of(after))
 
 
 def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Sampling:

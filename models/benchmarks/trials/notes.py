@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from ambiseg.preprocessing.documents import read_json, write_json
 
-from ...evaluation.check_document import JudgementSummary
+from ...calibration.check_document import JudgementSummary
 
 FILE = "benchmark.json"
 AGAIN = "delete it, and the benchmark measures the run again"

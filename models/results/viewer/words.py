@@ -55,9 +55,10 @@ def calibration(found: CalibrationEntry | None) -> str:
             "Not calibrated. The probabilities are the model's own: how often it drew each mask. They were not compared with "
             "what readers draw."
         )
+    what = "whole lesions" if found.fitted_on == "lesions" else "single slices"
     return (
-        f"Calibrated, with temperature {found.temperature:.3g}. The model's own probabilities were corrected by "
-        "the masks of readers, on scans that it was not trained on."
+        f"Calibrated on {what}. The model's own probabilities were corrected by the masks of readers, on scans that it was "
+        "not trained on."
     )
 
 

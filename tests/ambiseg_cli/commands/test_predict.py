@@ -61,9 +61,9 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
         "run.json",
     ]
     content = json.loads((folder / "hypotheses.json").read_text())
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["model"]["method"] == "probunet"
-    assert content["settings"] == {"top": 3, "draws": 80, "merge": 0.3, "depth_mm": None, "seed": 0, "fast": False}
+    assert content["settings"] == {"top": 3, "draws": 80, "depth_mm": None, "seed": 0, "fast": False}
     (lesion,) = content["lesions"]
     entries = lesion["hypotheses"]
     probabilities = [entry["probability"] for entry in entries]

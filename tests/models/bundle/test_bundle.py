@@ -28,7 +28,7 @@ from ambiseg.models.bundle import (
 from ambiseg.models.bundle import metadata as metadata_module
 from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import DEFAULT
-from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.calibration import Calibration, Reweighting
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.methods.registry import methods
@@ -58,7 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def calibrate(run: Path, **numbers: Any) -> Calibration:
     found = Calibration(
-        temperature=1.5, merge=0.3, samples=16, seed=0, split="val", data_hash="d" * 64,
+        slices=Reweighting(presence_shift=0.5, size_sharpness=1.5), samples=16, seed=0, split="val", data_hash="d" * 64,
         weights_hash=sha256(run / "model.safetensors"),
     ).model_copy(update=numbers)  # fmt: skip
     found.write(run)
@@ -183,7 +183,7 @@ def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stor
         "On the split `test`",
         "crops of 2 patients",
         "| GED16, unbiased | 0.250 | 0.200 to 0.300 | lower |",
-        "temperature 1.500",
+        "sharpened by 1.50",
         "crops of 16 x 16",
         "widths = [6, 8]",
         "licence | see LICENSE",

@@ -194,7 +194,7 @@ def test_an_evaluation_that_does_not_say_is_refused(stored_run):
 
 
 def test_seeds_and_calibration_may_differ(compared):
-    notes = compared(about={"seed": 3, "calibrated": {"temperature": 1.4, "split": "val"}}).notes
+    notes = compared(about={"seed": 3, "calibrated": {"slices": {"presence_shift": 0.4}, "split": "val"}}).notes
     assert "The draws' seeds differ: 0, 3." in notes
     assert "Not all runs are calibrated, only two." in notes
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.models.comparison.compare_runs import compare
+from ambiseg.models.core.lesion_slices import LesionSlices
 from ambiseg.models.core.predictive import Atoms
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.stored import read_evaluation, read_evaluations
@@ -76,7 +77,7 @@ class Oracle:
         self.exact = exact
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
         self.method = SimpleNamespace(name="oracle")
-        self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
+        self.name, self.weights_hash, self.calibration, self.extent = "oracle-001", "0" * 64, None, None
 
     def predictive(self, images: NDArray[Any], probabilities: object = None) -> "Oracle":
         self.images = images
@@ -85,11 +86,14 @@ class Oracle:
     def pixelwise(self) -> None:
         return None
 
-    def atoms(self, n: int, generator: torch.Generator, *, tied: bool = False) -> Atoms:
+    def atoms(self, n: int, generator: torch.Generator) -> Atoms:
+        return self.lesion(n, LesionSlices((0.0,)), generator)
+
+    def lesion(self, n: int, slices: LesionSlices, generator: torch.Generator) -> Atoms:
         masks, weights = self.known(int(self.images[0, 0, 0, 0]))
         labels = torch.as_tensor(centre_crop(masks, self.images.shape[-1])).swapaxes(0, 1)  # [Z, S, H, W]
         chosen = torch.as_tensor(weights).double()
-        if not tied:
+        if len(slices.place_mm) == 1:
             labels = labels[1:2]  # a slice alone is taken to be the middle one
         if not self.exact:
             labels = labels[:, torch.multinomial(chosen, n, True, generator=generator)]

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ambiseg.models.core.calibration import FLOOR
 from ambiseg.models.core.hypotheses import rank
 from ambiseg.models.metrics.coverage import coverage
-from ambiseg.models.metrics.outcomes import Outcome, brier, nll, outcome
+from ambiseg.models.metrics.outcomes import FLOOR, Outcome, brier, nll, outcome
 
 
 def strips(*ends: int) -> np.ndarray:
@@ -33,24 +32,6 @@ def test_a_mask_that_overlaps_no_hypothesis_is_none_of_these() -> None:
     )
     np.testing.assert_allclose(found.hits, [0.5, 0.5])
     np.testing.assert_allclose(found.probabilities, [1, 0])
-
-
-def test_those_not_listed_join_the_residual() -> None:
-    found = Outcome(
-        np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.25, 0.25, 0.5, 0]), np.array([False, True, True, False])
-    )
-    listed = found.first(1)
-    np.testing.assert_allclose(listed.probabilities, [0.5, 0.5])
-    np.testing.assert_allclose(listed.hits, [0.25, 0.75])
-    assert found.first(8).probabilities.tolist() == found.probabilities.tolist()
-
-
-def test_other_probabilities_order_the_list_anew_and_leave_the_residual_last() -> None:
-    found = Outcome(np.array([0.6, 0.4, 0]), np.array([0.1, 0.2, 0.7]), np.array([False, True, False]))
-    after = found.believed(np.array([0.2, 0.3, 0.5]))
-    assert after.probabilities.tolist() == [0.3, 0.2, 0.5]
-    assert after.hits.tolist() == [0.2, 0.1, 0.7]
-    assert after.empty.tolist() == [True, False, False]
 
 
 def test_scores_by_hand() -> None:

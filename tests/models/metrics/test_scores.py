@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ambiseg.models.core.calibration import Calibration
+from ambiseg.models.core.calibration import Reweighting
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, DRAWS
 from ambiseg.models.metrics.scores import image_scores
 from ambiseg.models.metrics.sides import both_sides
@@ -108,10 +108,9 @@ def test_surface_distance_of_the_top_hypothesis_is_to_readers_who_marked_somethi
 
 def test_calibration_changes_what_hypotheses_say_and_nothing_of_the_draws():
     """With the empty mask's odds halved, the hypotheses change places."""
-    fitted = {"merge": 0.3, "samples": 16, "seed": 0, "split": "val", "data_hash": "", "weights_hash": ""}
     labels, masks = rows(*[EMPTY] * 9, *[TWO] * 7), rows(TWO, TWO, EMPTY)
     plain = scores(labels, [1 / 16] * 16, masks, draws=16)
-    shifted = Calibration(temperature=1, empty=math.log(0.5), **fitted)
+    shifted = Reweighting(presence_shift=math.log(2))
     found = scores(labels, [1 / 16] * 16, masks, draws=16, calibration=shifted)
     assert (plain.top_dice, found.top_dice) == pytest.approx((1 / 3, 2 / 3))
     changed = {name for name in CASE_MEASURES if repr(getattr(plain, name)) != repr(getattr(found, name))}

@@ -63,7 +63,7 @@ def test_hypotheses_are_ranked_from_the_overlaps_at_hand(kind):
             seen = np.where(labels == 1, labels, 0)
             seen[:, 0] = 0
             np.testing.assert_array_equal(found.labels, seen)
-            expected = rank(seen, weights, top=12, draws=12)
+            expected = rank(seen, weights, draws=12)
             for name, value in vars(expected).items():
                 np.testing.assert_array_equal(getattr(found.hypotheses, name), value)
             assert found.hypotheses.residual < 12 * LEAST

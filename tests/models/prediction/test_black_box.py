@@ -101,7 +101,7 @@ def entropy(p: NDArray) -> NDArray:
 def test_hypotheses_are_level_sets_of_the_given_probabilities(refiner: Make) -> None:
     volume, stored = scan(), chances()
     (result,) = predict_volume(
-        refiner(), volume, [at_point(volume, CENTRE)], Ranking(draws=100, merge=0.1, top=9), probabilities=stored
+        refiner(), volume, [at_point(volume, CENTRE)], Ranking(draws=100, top=9), probabilities=stored
     )
     lesion = stored[1][result.box]
     for mask in result.hypotheses.masks:

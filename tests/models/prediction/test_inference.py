@@ -46,7 +46,7 @@ def test_hypotheses_are_level_sets_of_the_whole_lesion_with_their_probabilities(
     """With the scan's own pixels, each mask must be exactly what is brighter than one level, on all slices at once."""
     volume = phantom()
     (result,) = predict_volume(
-        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=300, merge=0.1, top=40)
+        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=300, top=40)
     )
     found = result.hypotheses
     assert found.draws == 300
@@ -71,9 +71,7 @@ def test_hypotheses_lie_over_the_lesion_in_mm(threshold_model: Make) -> None:
 
 def test_probability_and_entropy_are_those_of_the_draws(threshold_model: Make) -> None:
     volume = phantom()
-    (result,) = predict_volume(
-        threshold_model(32, None), volume, [at_point(volume, CENTRE)], Ranking(draws=1000, merge=1)
-    )
+    (result,) = predict_volume(threshold_model(32, None), volume, [at_point(volume, CENTRE)], Ranking(draws=1000))
     height = np.clip((volume.array[result.box] + 1000) / 1400, 0, 1)
     expected = 0.8 * np.clip((height - 0.3) / 0.3, 0, 1)
     assert np.abs(result.probability - expected).max() < 0.06
@@ -196,7 +194,7 @@ def volume_xy(volume: Volume) -> np.ndarray:
 def test_ambiguity_and_agreement_are_those_of_level_sets(threshold_model: Make) -> None:
     volume = phantom()
     (result,) = predict_volume(
-        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=400, merge=0.05, top=400)
+        threshold_model(spacing_mm=None), volume, [at_point(volume, CENTRE)], Ranking(draws=400, top=400)
     )
     found = result.hypotheses
     sets = [mask > 0 for mask in found.masks]
@@ -204,7 +202,7 @@ def test_ambiguity_and_agreement_are_those_of_level_sets(threshold_model: Make) 
     assert result.agreement == pytest.approx(iou[0])
     assert result.agreement[0] == 1
     expected = 1 - found.probabilities @ iou @ found.probabilities
-    assert result.ambiguity == pytest.approx(expected, abs=0.04)  # the hypotheses stand for the draws
+    assert result.ambiguity == pytest.approx(expected, abs=0.08)  # the hypotheses stand for the draws
     assert 0.3 < result.ambiguity < 0.8
     certain = Volume(np.where(distances(volume, CENTRE) < 6, 400, -1000).astype(np.int16), AFFINE)
     (result,) = predict_volume(

@@ -143,8 +143,8 @@ def test_notes_and_calibration_are_told(made):
     page = Page(render_page(made(1), []))
     assert "In no case two readers' masks share nothing" in page.words
     assert "probabilities as the model states them" in page.words
-    page = Page(render_page(made(calibrated={"temperature": 1.25, "split": "val"}), []))
-    assert "temperature 1.250, fitted on val" in page.words
+    page = Page(render_page(made(calibrated={"slices": {"presence_shift": 0.25}, "split": "val"}), []))
+    assert "log-odds of a lesion +0.25 and times 1.00, fitted on val" in page.words
 
 
 def test_panels_show_the_draws_that_were_scored(evaluated):

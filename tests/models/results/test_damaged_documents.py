@@ -187,15 +187,12 @@ def _of_a_run(root: Path) -> dict[str, Document]:
         opened.cut_log(15)
 
     (run / "calibration").mkdir()
-    check = {
-        "checked_on": "test",
-        "fitted": trained.calibration.model_dump(),
-        "before": {"figures": JUDGED},
-        "after": {"figures": JUDGED},
-    }
+    figures = {"before": {"figures": JUDGED}, "after": {"figures": JUDGED}}
+    pair = {"fit": {"cases": 9, "patients": 3}, "cases": 9, "patients": 3, **figures}
+    check = {"checked_on": "test", "fitted": trained.calibration.model_dump(), "slices": pair, "lesions": pair}
     write_json(run / "calibration" / "check.json", check)
     note(run, "training", {"steps": 5, "seconds": 1.5, "parameters": 7, "device": "cpu", "machine": "m"})
-    note(run, "calibration-val", {"limit": None, "before": {"figures": JUDGED}, "after": {"figures": JUDGED}})
+    note(run, "calibration-val", {"limit": None, **figures})
     note(run, "sampling", {"1": 0.5, "16": 0.7})
     scores = dict.fromkeys(("ged16", "ged16_floor", "ged", "hm_iou16", "mode_error", "empty_error"), 0.5)
     Result(

@@ -37,7 +37,7 @@ def document() -> Document:
         program="ambiseg 1.2.3",
         model=ModelEntry(name="run", method="gated", weights_sha256="a1", data_sha256="b2"),
         settings=Ranking(top=1),
-        calibration=CalibrationEntry(temperature=1.2, empty=0.0, none=-6.9),
+        calibration=CalibrationEntry(presence_shift=0.2),
         classes=["background", "lesion"],
         warnings=[],
         notes=[],

@@ -105,9 +105,9 @@ def made_content(
         for number, result in enumerate(results, start=1)
     ]  # fmt: skip
     return {
-        "schema": 2, "program": "ambiseg 9.8.7", "calibration": None, "warnings": [], "notes": [], "found_by": "given",
+        "schema": 3, "program": "ambiseg 9.8.7", "calibration": None, "warnings": [], "notes": [], "found_by": "given",
         "model": {"name": "made-001", "method": "probunet", "weights_sha256": "a1" * 32, "data_sha256": "b2" * 32},
-        "settings": {"top": 8, "draws": 256, "merge": 0.3, "depth_mm": None, "seed": 0}, "classes": list(classes),
+        "settings": {"top": 8, "draws": 256, "depth_mm": None, "seed": 0}, "classes": list(classes),
         "scan": {"voxels": list(volume.array.shape[::-1]), "spacing_mm": list(volume.spacing_mm[::-1])},
         "lesions": lesions, **other,
     }  # fmt: skip

@@ -130,5 +130,5 @@ def test_a_neighbourhood_lies_in_the_scan_about_its_point(
     place = neighbourhood(volume, Lesion(volume.world(index)), crop, spacing, depth_mm)
     assert inside(place.box, volume)
     assert all(type(edge) is int for side in place.box for edge in (side.start, side.stop))
-    nearest = min(max(round(index[0]), 0), shape[0] - 1)
+    nearest = min(max(round(round(index[0], 3)), 0), shape[0] - 1)  # a thousandth of a voxel, as `neighbourhood`
     assert place.box[0].start <= nearest < place.box[0].stop

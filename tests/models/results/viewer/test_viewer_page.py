@@ -211,7 +211,7 @@ def test_the_figures_are_those_of_the_content(made, tmp_path):
 def test_calibration_warnings_and_search_are_told(made, tmp_path):
     made_up = made(
         "two",
-        calibration={"temperature": 1.25, "empty": 0.1, "none": 0.2},
+        calibration={"fitted_on": "lesions", "presence_shift": 0.1},
         warnings=["Mind <this>."],
         found_by="search",
     )
@@ -221,7 +221,7 @@ def test_calibration_warnings_and_search_are_told(made, tmp_path):
     made_up.content["lesions"][0]["hypotheses"][0] |= {"cut_off": True, "at_border": True}
     text = " ".join(Read(made_up.write(tmp_path / "report.html").read_text(encoding="utf-8")).words.split())
     for said in (
-        "Calibrated, with temperature 1.25.", "Warning Mind <this>.", "Experimental search", "score 0.87",
+        "Calibrated on whole lesions.", "Warning Mind <this>.", "Experimental search", "score 0.87",
         "overlap those of lesion 2", "apex", "border of the region that the model looked at", "border of the scan",
     ):  # fmt: skip
         assert said in text, said

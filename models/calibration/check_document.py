@@ -4,7 +4,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.store.store import Store
@@ -13,7 +13,8 @@ from ..core.calibration import Calibration
 from ..metrics.reliability import BinsSummary
 from ..metrics.summary import FigureSummary
 from ..runs.trained import Trained
-from .calibrate_run import Fit
+from .calibrate_run import Check, Fit, Pair
+from .fitting import Fitted
 from .judgement import Judgement
 
 FOLDER, CHECK = "calibration", "check.json"
@@ -61,24 +62,49 @@ class JudgementSummary(BaseModel):
         )
 
 
-class FittedCalibration(Calibration):
-    """A calibration, what of it was fitted, and the NLL (nats per reader) of held-out patients for each choice."""
+class FitSummary(BaseModel):
+    """How a calibration was fitted: on how many cases of how many patients, and how patients left out were predicted.
 
-    model_config = ConfigDict(extra="ignore")
+    `held_out` has, for "presence" (nats per reader) and "size" (CRPS of log sizes), the score without and with a correction.
+    """
 
-    what: str = ""
-    held_out_nll: dict[str, FiniteFloat] = Field(default_factory=dict)
-    cases: int = 0
-    patients: int = 0
+    model_config = ConfigDict(frozen=True)
 
-    @property
-    def calibration(self) -> Calibration:
-        """The calibration alone, as `calibration.json` has it."""
-        return Calibration.model_validate(self.model_dump(include=set(Calibration.model_fields)))
+    cases: int
+    patients: int
+    held_out: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "FitSummary":
+        """The document's form of a fit."""
+        return cls(cases=fitted.events, patients=fitted.patients, held_out=fitted.held_out)
+
+
+class PairSummary(BaseModel):
+    """A fit, and the judgement of the hypotheses of another split before and after it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fit: FitSummary
+    cases: int
+    patients: int
+    before: JudgementSummary
+    after: JudgementSummary
+
+    @classmethod
+    def of(cls, fitted: Fitted, pair: Pair) -> "PairSummary":
+        """The document's form of a pair of judgements."""
+        return cls(
+            fit=FitSummary.of(fitted),
+            cases=pair.cases,
+            patients=pair.patients,
+            before=JudgementSummary.of(pair.before),
+            after=JudgementSummary.of(pair.after),
+        )
 
 
 class CalibrationCheck(BaseModel):
-    """The whole of `check.json`: a fit on the validation split, and its judgement on another split, before and after."""
+    """The whole of `check.json`: a fit on the validation split, and its judgement on another split, by slice and by lesion."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,32 +112,25 @@ class CalibrationCheck(BaseModel):
     run: str = ""
     method: str = ""
     data: str = ""
-    fitted: FittedCalibration
+    fitted: Calibration
     checked_on: str
-    before: JudgementSummary
-    after: JudgementSummary
+    slices: PairSummary
+    lesions: PairSummary | None = None
 
     @classmethod
-    def of(
-        cls, trained: Trained, store: Store, split: str, fit: Fit, before: Judgement, after: Judgement
-    ) -> "CalibrationCheck":
+    def of(cls, trained: Trained, store: Store, fit: Fit, check: Check) -> "CalibrationCheck":
         """The check of a fit on a split of `store`."""
-        fitted = {
-            **fit.calibration.model_dump(),
-            "what": fit.chosen,
-            "held_out_nll": fit.held_out,
-            "cases": fit.cases,
-            "patients": fit.patients,
-        }
         return cls(
             ambiseg=version("ambiseg"),
             run=trained.name,
             method=trained.method.name,
             data=store.manifest.name,
-            fitted=FittedCalibration.model_validate(fitted),
-            checked_on=split,
-            before=JudgementSummary.of(before),
-            after=JudgementSummary.of(after),
+            fitted=fit.calibration,
+            checked_on=check.split,
+            slices=PairSummary.of(fit.slices, check.slices),
+            lesions=None
+            if check.lesions is None or fit.lesions is None
+            else PairSummary.of(fit.lesions, check.lesions),
         )
 
     def write(self, folder: Path) -> None:

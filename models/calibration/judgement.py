@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.calibration import Calibration
 from ..metrics.coverage import LEVELS, Coverage, coverage
 from ..metrics.outcomes import Outcome, brier, hypothesis_bins, nll
 from ..metrics.reliability import Bins, pooled_ece, together
@@ -39,9 +38,8 @@ def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> J
     Returns:
         Figures with 95 % intervals by patient, reliability bins and credible sets.
     """
-    listed = [one.first() for one in found]
-    bins = hypothesis_bins(listed)
-    scores = {"nll": np.array([nll(one) for one in listed]), "brier": np.array([brier(one) for one in listed])}
+    bins = hypothesis_bins(found)
+    scores = {"nll": np.array([nll(one) for one in found]), "brier": np.array([brier(one) for one in found])}
     return Judgement(
         figures={
             **{name: summarise(values, patients, np.random.default_rng(seed)) for name, values in scores.items()},
@@ -49,10 +47,5 @@ def judge(found: Sequence[Outcome], patients: Sequence[str], seed: int = 0) -> J
             "top_ece": pooled_ece(bins["top"], patients, np.random.default_rng(seed)),
         },
         bins={name: together(each) for name, each in bins.items()},
-        coverage=tuple(coverage(listed, level) for level in LEVELS),
+        coverage=tuple(coverage(found, level) for level in LEVELS),
     )
-
-
-def recalibrated(found: Sequence[Outcome], calibration: Calibration) -> list[Outcome]:
-    """The same cases with calibrated probabilities for all hypotheses."""
-    return [one.believed(calibration.probabilities(one.probabilities, one.empty)) for one in found]

@@ -1,0 +1,260 @@
+"""Fitting a run's calibration to the readers of the validation split, and judging it on another split.
+
+Slices are fitted on slices, volumes on whole lesions where the store has them. For a model that states how probable it is
+that a reader marks a slice, the extent of lesions is fitted first, as it makes the volumes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.store.lesion_rows import LesionRows
+from ambiseg.preprocessing.store.store import Store
+
+from ..core.calibration import Calibration, Reweighting
+from ..core.lesion_slices import Extent
+from ..evaluation.evaluate_run import drawn, sides_of
+from ..evaluation.rows import check_data, chosen_rows
+from ..lesions.by_lesion import chosen_lesions, has_lesions
+from ..lesions.lesion_masks import LesionAtoms, drawn_lesion, readers_of, sides_of_lesion
+from ..metrics.outcomes import Outcome
+from ..metrics.sides import Sides, marked_counts, recalibrated
+from ..runs.trained import Trained
+from .fitting import Event, Fitted, Slices, fit, fit_extent
+from .judgement import Judgement, judge
+
+SPLIT = "val"
+SAMPLES = 256  # as many as `predict` draws
+FEW_UNMARKED = 0.01  # a smaller share of slices that nobody marked: slices were chosen by what readers marked
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted calibration, and how it was chosen.
+
+    Attributes:
+        calibration: The fitted numbers.
+        slices: Their fit on slices.
+        lesions: Their fit on lesions; None where the store has no whole lesions.
+    """
+
+    calibration: Calibration
+    slices: Fitted
+    lesions: Fitted | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The judgement of the hypotheses of the same cases with the model's own probabilities, and with calibrated ones."""
+
+    before: Judgement
+    after: Judgement
+    cases: int
+    patients: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A calibration judged on a split: on its slices, and on its lesions where the calibration has numbers for them."""
+
+    split: str
+    slices: Pair
+    lesions: Pair | None
+
+
+def calibrate(
+    trained: Trained,
+    store: Store,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Fit:
+    """Fit the calibration of a model on the validation split of a data set, and on nothing else.
+
+    docs/decisions/0009-calibration.md explains what is fitted, and how it is chosen.
+
+    Args:
+        trained: The model, loaded without a calibration.
+        store: The data set; its split "val" is used.
+        samples: Draws per image (S). For a model with exact probabilities, the most masks that are taken.
+        seed: Seed of the draws.
+        limit: The most slices to use, spread evenly over the split; None for all.
+        on_progress: Called with (cases done, cases in all) after each slice and lesion.
+
+    Returns:
+        The fit. `fit.calibration.write(run)` stores it in the run's folder.
+
+    Raises:
+        UsageError: `limit` is below 1.
+        InputError: The split is empty.
+        DataError: The model cannot read the data, or there are fewer than two patients.
+
+    Example:
+        >>> from ambiseg.models.calibration.calibrate_run import calibrate
+        >>> from ambiseg.models.runs.trained import load_trained
+        >>> from ambiseg.preprocessing.store.store import Store
+        >>> def presence_shift(run, store):
+        ...     trained = load_trained(run, calibrated=False)
+        ...     return calibrate(trained, Store.open(store)).calibration.slices.presence_shift
+    """
+    check_data(trained, store)
+    work = _Work(trained, store, SPLIT, samples, seed, limit, on_progress)
+    events, marking = list[Event](), dict[int, float]()
+    for row, sides, stated in work.slices():
+        events.append(event(sides, store.index[row].patient))
+        if stated is not None:
+            marking[row] = stated
+    of_slices = fit(events)
+    calibration = Calibration(
+        slices=of_slices.numbers,
+        extent=_extent(store, work.lesions, marking),
+        samples=samples,
+        seed=seed,
+        split=SPLIT,
+        data_hash=store.content_hash,
+        weights_hash=trained.weights_hash,
+    )
+    work = replace(work, trained=replace(trained, calibration=calibration))
+    lesions = [event(work.sides(*both, None), both[0].patient) for both in work.volumes()]
+    if len({one.patient for one in lesions}) < 2:
+        return Fit(calibration, of_slices, None)
+    of_lesions = fit(lesions)
+    return Fit(calibration.model_copy(update={"lesions": of_lesions.numbers}), of_slices, of_lesions)
+
+
+def check(
+    trained: Trained,
+    store: Store,
+    split: str,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Check:
+    """Judge the hypotheses of a split with and without the model's calibration.
+
+    Args:
+        trained: The model with its calibration.
+        store: The data set.
+        split: The split.
+        samples: As for `calibrate`.
+        seed: Seed of the draws and of the bootstrap.
+        limit: As for `calibrate`.
+        on_progress: As for `calibrate`.
+
+    Raises:
+        InputError: The split is empty.
+        DataError: The model cannot read the data.
+    """
+    fitted = trained.calibration
+    if fitted is None:
+        raise UsageError(f"{trained.name} has no calibration to check: run `ambiseg calibrate` first.")
+    check_data(trained, store)
+    work = _Work(trained, store, split, samples, seed, limit, on_progress)
+    slices = [
+        (sides.outcome, recalibrated(sides, fitted.slices).outcome, store.index[row].patient)
+        for row, sides, _ in work.slices()
+    ]
+    if fitted.lesions is None or not work.lesions:
+        return Check(split, _judged(slices, seed), None)
+    lesions = [
+        (work.sides(*both, None).outcome, work.sides(*both, fitted.lesions).outcome, both[0].patient)
+        for both in work.volumes()
+    ]
+    return Check(split, _judged(slices, seed), _judged(lesions, seed))
+
+
+def _judged(cases: Sequence[tuple[Outcome, Outcome, str]], seed: int) -> Pair:
+    """The judgement of cases: the readers' choices before and after, and the patient."""
+    before, after, patients = zip(*cases, strict=True)
+    return Pair(judge(before, patients, seed), judge(after, patients, seed), len(cases), len(set(patients)))
+
+
+def _extent(store: Store, lesions: Sequence[LesionRows], marking: Mapping[int, float]) -> Extent | None:
+    """The extent fitted to lesions all of whose slices have a stated probability; None where the model states none."""
+    rows = [lesion.rows for lesion in lesions if all(int(row) in marking for row in lesion.rows)]
+    if not rows:
+        return None
+    marked = [np.asarray(store.masks(slices).any((2, 3)))[:, store.present[slices].all(0)] for slices in rows]
+    unmarked = np.mean(np.concatenate([~each.any(1) for each in marked]))
+    among = marked[0].shape[1] if unmarked < FEW_UNMARKED and marked[0].shape[1] > 1 else None
+    stated = [np.array([marking[int(row)] for row in slices]) for slices in rows]
+    return fit_extent([Slices(one, other) for one, other in zip(stated, marked, strict=True)], among)
+
+
+def check_split(store: Store, split: str) -> None:
+    """Check that a calibration can be tested on a split.
+
+    Raises:
+        UsageError: The split is the one of the fit, or "all", which contains it.
+        InputError: The split is empty or does not exist.
+    """
+    if split in (SPLIT, "all"):
+        raise UsageError(
+            f"A calibration is fitted on {SPLIT!r}, so a check on {split!r} shows nothing: check it on 'test'."
+        )
+    chosen_rows(store, split)
+
+
+def event(sides: Sides, patient: str) -> Event:
+    """What a model states of an image or lesion, and what its readers did, in pixels or voxels."""
+    return Event(patient, sides.weights, marked_counts(sides.labels), marked_counts(sides.masks), sides.truth)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The cases of a split: its slices, then its lesions, with progress over both."""
+
+    trained: Trained
+    store: Store
+    split: str
+    samples: int
+    seed: int
+    limit: int | None
+    on_progress: OnProgress
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        """The slices, one at least."""
+        return chosen_rows(self.store, self.split, self.limit)
+
+    @cached_property
+    def lesions(self) -> list[LesionRows]:
+        """The whole lesions; none where the store has no such."""
+        return chosen_lesions(self.store, self.split, self.limit) if has_lesions(self.store, self.split) else []
+
+    @cached_property
+    def total(self) -> int:
+        """The number of cases."""
+        return len(self.rows) + len(self.lesions)
+
+    def slices(self) -> Iterator[tuple[int, Sides, float | None]]:
+        """Each row with its two sides, not calibrated, and the stated probability that a reader marks something."""
+        crop = self.trained.record.crop
+        self.on_progress(0, self.total)
+        for done, row in enumerate(map(int, self.rows), 1):
+            atoms, predictive = drawn(self.trained, self.store, row, self.samples, self.seed, crop)
+            stated = predictive.marking()
+            yield row, sides_of(self.store, row, atoms, crop), None if stated is None else float(stated[0])
+            self.on_progress(done, self.total)
+
+    def volumes(self) -> Iterator[tuple[LesionRows, LesionAtoms]]:
+        """Each lesion with the model's volumes, not reweighted."""
+        crop = self.trained.record.crop
+        for done, lesion in enumerate(self.lesions, len(self.rows) + 1):
+            yield lesion, drawn_lesion(self.trained, self.store, lesion, self.samples, self.seed, crop)
+            self.on_progress(done, self.total)
+
+    def sides(self, lesion: LesionRows, atoms: LesionAtoms, calibration: Reweighting | None) -> Sides:
+        """The two sides of a lesion, reweighted."""
+        scored = self.store.manifest.scored_labels
+        return sides_of_lesion(atoms, readers_of(self.store, lesion), scored, calibration).sides
