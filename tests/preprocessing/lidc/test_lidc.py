@@ -421,7 +421,7 @@ def test_a_killed_run_goes_on_where_it_was(archive: Path, report: LidcReport, tm
     script.write_text(SLOWLY)
     partial = tmp_path / "lidc.partial"
     run = subprocess.Popen([sys.executable, script, archive, tmp_path / "lidc"])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # a busy machine needs more than a minute
     while len(list(partial.glob("[!.]*.npz"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = _children(run.pid)
