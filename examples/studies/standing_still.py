@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from ambiseg.models.bundle.find import find_model
-from ambiseg.models.core.hypotheses import Hypotheses, rank
+from ambiseg.models.core.hypotheses import Hypotheses
 from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.figures.style import (
     BLUE,
@@ -65,12 +65,16 @@ ENDS = (0.05, 0.5, 0.95)  # of the 90 % interval, and the median
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model says at one point: all of its masks with their weights, the list, and volumes in mm3."""
+    """What a model says at one point, and the volumes in mm3 of all of its masks that mark anything, with their weights."""
 
     whole: LesionHypotheses
-    listed: Hypotheses
     volumes: NDArray[np.float64]
     weights: NDArray[np.float64]
+
+    @property
+    def listed(self) -> Hypotheses:
+        """The list."""
+        return self.whole.hypotheses
 
     def quantile(self, share: float) -> float:
         """The volume below which a share of the masks that mark anything lies."""
@@ -86,12 +90,9 @@ class Seen:
 
 def look(trained: Trained, volume: Volume, point: Point, fast: bool) -> Seen:
     """What a model says at one point."""
-    every = Ranking(top=256, fast=fast)
-    (whole,) = predict_volume(trained, volume, [at_point(volume, point)], every)
-    found = whole.hypotheses
-    weights = found.probabilities / found.probabilities.sum()
-    sizes = (found.masks > 0).sum((1, 2, 3)) * float(np.prod(volume.spacing_mm))
-    return Seen(whole, rank(found.masks, weights, top=TOP), sizes[sizes > 0], weights[sizes > 0])
+    (found,) = predict_volume(trained, volume, [at_point(volume, point)], Ranking(top=TOP, fast=fast))
+    marked = found.sizes > 0
+    return Seen(found, found.sizes[marked] * float(np.prod(volume.spacing_mm)), found.weights[marked])
 
 
 def around(centre: Point, points: int, radius_mm: float, seed: int) -> list[Point]:
@@ -158,7 +159,7 @@ def draw(panel: "Axes", name: str, seen: Sequence[Seen]) -> None:
     """One row per point: its list as bars, the lesion masks by volume, "no lesion" last."""
     for row, one in enumerate(seen):
         left, sizes = 0.0, (one.listed.masks > 0).sum((1, 2, 3)) * 1.0
-        step = one.volumes.max() / max((one.whole.hypotheses.masks > 0).sum((1, 2, 3)).max(), 1)
+        step = one.volumes.min() / one.whole.sizes[one.whole.sizes > 0].min()
         for index in sorted(range(len(sizes)), key=lambda index: sizes[index] or np.inf):
             width = float(one.listed.probabilities[index])
             colour = STONE if sizes[index] == 0 else (BLUE, LIGHT_BLUE)[index % 2]

@@ -4,7 +4,7 @@ Which slices to look at is decided first. The model's masks of them (`draws`) ar
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,9 @@ class LesionHypotheses:
         aleatoric: [Z, Y, X], the entropy in nats of the class probabilities that the model states without a draw; None if
             it states none.
         zoom: how much wider, and how much coarser, the model's crops were than in training.
+        sizes: of all of the model's masks [S], how many voxels each marks: numbers about the lesion come from these, not from
+            the list.
+        weights: of these masks [S], sum 1, calibrated if the model is.
     """
 
     lesion: Lesion
@@ -93,6 +96,8 @@ class LesionHypotheses:
     aleatoric: NDArray[np.float32] | None = None
     left_out: float = 0.0
     zoom: float = 1.0
+    sizes: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def predict_volume(
@@ -173,19 +178,21 @@ def _predict(
     iou = pairwise_iou(marked_pixels(drawn.labels))
     weights = _calibrated(trained, drawn)
     listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=drawn.left_out, iou=iou)
-    marked = marked_counts(drawn.labels) > 0
+    sizes = marked_counts(drawn.labels)
     return LesionHypotheses(
         lesion=lesion,
         box=place.box,
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
-        no_lesion=float(weights[~marked].sum()) * (1 - drawn.left_out),
+        no_lesion=float(weights[sizes == 0].sum()) * (1 - drawn.left_out),
         left_out=drawn.left_out,
         ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
         zoom=place.zoom,
+        sizes=sizes,
+        weights=weights,
     )
 
 
