@@ -21,7 +21,8 @@ from .lesion_points import Point
 from .neighbourhood import Neighbourhood, neighbourhood
 
 DEPTH_MM = 20.0  # slices within this distance of the centre are looked at first
-MOST_MM = 100.0  # and no farther than this, however long the lesion seems to be
+MOST_MM = 60.0  # and no farther than this, however long the lesion seems to be
+WIDEST_MM = 130.0  # nor in wider crops than this, unless a mask that was given needs them
 MOST_SLICES = 256
 ZOOMS = (1.0, 1.5, 2.0, 3.0, 4.0)  # how much wider than in training, and as much coarser, the crops may be
 GROWN_VOXELS = 1e9  # of all draws together: the view does not grow beyond this
@@ -35,7 +36,7 @@ GLANCE = 8  # draws that show where its centre is
 MARGIN_MM = 3.0  # beyond the slices that the draws mark, and one slice at least
 LEAST_MM = 5.0  # on either side of the centre, whatever they mark
 STEPS = 8  # of the way to the centre
-ROUNDS = 12  # of moving and growing
+ROUNDS = 8  # of moving and growing
 STILL_MM = 0.1  # a step shorter than this is the last
 
 Ask = Callable[[Lesion, Neighbourhood, int], Draws]
@@ -62,10 +63,14 @@ class Sight:
     most_draws: int
 
     @property
+    def width_mm(self) -> float:
+        """The width of a crop as in training."""
+        return self.crop * (self.spacing_mm or min(self.volume.spacing_mm[1:]))
+
+    @property
     def first(self) -> "Field":
         """The field in which one looks first."""
-        half = self.crop * (self.spacing_mm or min(self.volume.spacing_mm[1:])) / 2
-        depth_mm = min(DEPTH_MM, half) if self.depth_mm is None else self.depth_mm
+        depth_mm = min(DEPTH_MM, self.width_mm / 2) if self.depth_mm is None else self.depth_mm
         return Field((depth_mm, depth_mm))
 
     @property
@@ -175,8 +180,10 @@ def _grown(sight: Sight, lesion: Lesion, field: Field, place: Neighbourhood, see
             max(depth, min(DEEPER * depth, sight.deepest_mm)) if goes_on else depth
             for depth, goes_on in zip((below, above), ends, strict=True)
         )
-    if _touches(sight.volume, place, seen) or _overflows(lesion, place):
-        zoom = next((wider for wider in ZOOMS if wider > zoom), zoom)
+    wider = next((wider for wider in ZOOMS if wider > zoom), zoom)
+    narrow = wider * sight.width_mm <= WIDEST_MM and _touches(sight.volume, place, seen)
+    if narrow or _overflows(lesion, place):
+        zoom = wider
     grown = Field((below, above), zoom)
     voxels = sight.most_draws * math.prod(sight.place(lesion, grown).shape)
     return grown if voxels <= GROWN_VOXELS else field

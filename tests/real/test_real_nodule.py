@@ -28,7 +28,7 @@ def test_the_default_models_hypotheses_are_like_the_readers(study: Path, tmp_pat
     found = [(float(p), float(v)) for p, v in re.findall(r"hypothesis \d+: ([\d.]+)%, (\d+) mm3", process.stdout)]
     assert len(readers) == 4
     likeliest = found[0]
-    assert likeliest[0] > 30
+    assert likeliest[0] > 15  # of a list of six or so: the likeliest one is a mask of the nodule
     assert 0.7 * min(readers) < likeliest[1] < 1.3 * max(readers)
     assert distance < 0.4  # of volumes that do not overlap it would be above 1
     assert (tmp_path / "nodule.png").stat().st_size > 50_000
