@@ -23,6 +23,7 @@ from scipy.sparse import csc_array
 
 PAIRED = 400  # masks per side up to which pairing them off is faster than solving the linear program
 TOLERANCE = 1e-10  # the smallest that HiGHS accepts
+NOTHING = 1e-12  # a smaller weight is none
 
 
 def hm_iou(cross: NDArray[np.float64]) -> float:
@@ -88,8 +89,8 @@ def ot_iou(cross: NDArray[np.float64], weights: NDArray[np.float64], truth: NDAr
 
 
 def _merged(iou: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The distinct rows of IoUs [N, M] that have any weight, and the weight of each; their sum is 1."""
-    iou, weights = iou[weights > 0], weights[weights > 0]
+    """The distinct rows of IoUs [N, M] that have a weight, and the weight of each; their sum is 1."""
+    iou, weights = iou[weights > NOTHING], weights[weights > NOTHING]
     rows, member = np.unique(iou, axis=0, return_inverse=True)
     return rows, np.bincount(member, weights) / weights.sum()
 
@@ -101,9 +102,10 @@ def _best(iou: NDArray[np.float64], weights: NDArray[np.float64], truth: NDArray
     place = np.concatenate((row, masks + column[column < readers - 1]))
     variable = np.concatenate((np.arange(iou.size), np.flatnonzero(column < readers - 1)))
     sums = csc_array((np.ones(len(place)), (place, variable)), shape=(masks + readers - 1, iou.size))
-    options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
-    return -float(
-        linprog(
-            -iou.ravel(), A_eq=sums, b_eq=np.concatenate((weights, truth[:-1])), method="highs", options=options
-        ).fun
-    )
+    marginals = np.concatenate((weights, truth[:-1]))
+    tight = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+    for options in (tight, {}):  # large programs may not reach the tight tolerance; the usual one is 1e-7
+        found = linprog(-iou.ravel(), A_eq=sums, b_eq=marginals, method="highs", options=options)
+        if found.fun is not None:
+            return -float(found.fun)
+    raise RuntimeError(f"The transport of {masks} masks to {readers} was not solved: {found.message}")
