@@ -23,7 +23,7 @@ from scipy.sparse import csc_array
 
 PAIRED = 400  # masks per side up to which pairing them off is faster than solving the linear program
 TOLERANCE = 1e-10  # the smallest that HiGHS accepts
-NOTHING = 1e-12  # a smaller weight is none
+NOTHING = 1e-9  # a smaller weight is none
 
 
 def hm_iou(cross: NDArray[np.float64]) -> float:
@@ -96,7 +96,11 @@ def _merged(iou: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDA
 
 
 def _best(iou: NDArray[np.float64], weights: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """The value of the linear program. The sum of the last column follows from the others."""
+    """The value of the linear program. The sum of the last column, the largest, follows from the others: so rounding cannot
+    make it negative.
+    """
+    order = np.argsort(truth, kind="stable")
+    iou, truth = iou[:, order], truth[order]
     masks, readers = iou.shape
     row, column = np.indices(iou.shape).reshape(2, -1)
     place = np.concatenate((row, masks + column[column < readers - 1]))
