@@ -28,12 +28,11 @@ from ambiseg.models.bundle.find import find_model
 from ambiseg.models.calibration.fitting import Event, Slices, fit, fit_extent
 from ambiseg.models.core.calibration import Reweighting
 from ambiseg.models.core.lesion_slices import LesionSlices
-from ambiseg.models.core.overlap import pairwise_iou
+from ambiseg.models.core.overlap import marked_counts, pairwise_iou
 from ambiseg.models.core.predictive import Atoms, FinitePredictive, GatedPredictive
 from ambiseg.models.lesions.by_lesion import chosen_lesions
 from ambiseg.models.lesions.lesion_masks import on_one_frame, readers_of
 from ambiseg.models.metrics.matching import hm_iou, systematic_resample
-from ambiseg.models.metrics.sides import marked_counts
 from ambiseg.models.metrics.volume_scores import crps, weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.lesion_rows import LesionRows

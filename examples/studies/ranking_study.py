@@ -29,7 +29,7 @@ from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import equal_weights
-from ambiseg.models.metrics.matching import ot_iou
+from ambiseg.models.metrics.matching import ot_iou, transport_distance
 from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
 from ambiseg.models.runs.trained import Trained, load_trained
@@ -95,15 +95,10 @@ def both_crops(trained: Trained, store: Store, row: int, samples: int) -> tuple[
     return np.concatenate(found), weights
 
 
-def likeliest(found: Hypotheses) -> float:
-    """The probability of the likeliest mask with a lesion."""
-    return float(found.probabilities[~found.empty].max(initial=0))
-
-
 def moved(one: Hypotheses, two: Hypotheses) -> float:
     """The transport distance between two lists."""
     p, q = (found.probabilities / found.probabilities.sum() for found in (one, two))
-    return 1 - ot_iou(pairwise_iou(one.masks, two.masks), p, q)
+    return transport_distance(one.masks, two.masks, p, q)
 
 
 def main() -> None:
@@ -133,7 +128,7 @@ def main() -> None:
                 )
                 far = float(weights[0] @ (1 - pairwise_iou(labels[sides[0]], one.masks)).min(1))
                 rows[name].append(
-                    (len(one.masks), far, moved(one, two), likeliest(one), abs(likeliest(one) - likeliest(two)))
+                    (len(one.masks), far, moved(one, two), one.likeliest, abs(one.likeliest - two.likeliest))
                 )
                 chosen = outcome(one, readers, equal_weights(len(readers)))
                 bins[name].append(binned(chosen.probabilities, chosen.hits))

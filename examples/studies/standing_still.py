@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.core.hypotheses import Hypotheses
-from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.figures.style import (
     BLUE,
     INK,
@@ -43,7 +42,8 @@ from ambiseg.models.figures.style import (
     plain,
     png,
 )
-from ambiseg.models.metrics.matching import ot_iou
+from ambiseg.models.metrics.matching import transport_distance
+from ambiseg.models.metrics.volume_scores import VolumeForecast
 from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predict_volume
 from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.prediction.neighbourhood import Box, within
@@ -76,16 +76,10 @@ class Seen:
         """The list."""
         return self.whole.hypotheses
 
-    def quantile(self, share: float) -> float:
-        """The volume below which a share of the masks that mark anything lies."""
-        order = np.argsort(self.volumes, kind="stable")
-        reached = np.cumsum(self.weights[order]) / self.weights.sum()
-        return float(self.volumes[order][min(np.searchsorted(reached, share), len(order) - 1)])
-
     @property
-    def likeliest(self) -> float:
-        """The probability of the most probable mask that marks anything."""
-        return float(self.listed.probabilities[~self.listed.empty].max(initial=0))
+    def forecast(self) -> VolumeForecast:
+        """The volume in mm3 as a weighted set, given that the lesion is marked."""
+        return VolumeForecast(self.volumes, self.weights)
 
 
 def look(trained: Trained, volume: Volume, point: Point, fast: bool) -> Seen:
@@ -117,12 +111,12 @@ def changes(seen: Sequence[Seen]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for a, b in combinations(range(len(seen)), 2):
         one, other = seen[a], seen[b]
-        median = one.quantile(0.5), other.quantile(0.5)
+        median = [float(each.forecast.quantiles((0.5,))[0]) for each in (one, other)]
         pair = {
-            "transport distance": 1 - ot_iou(pairwise_iou(masks[a], masks[b]), weights[a], weights[b]),
+            "transport distance": transport_distance(masks[a], masks[b], weights[a], weights[b]),
             "P(no lesion)": abs(one.whole.no_lesion - other.whole.no_lesion),
             "median volume": max(median) / min(median) - 1,
-            "likeliest mask": abs(one.likeliest - other.likeliest),
+            "likeliest mask": abs(one.listed.likeliest - other.listed.likeliest),
             "place in mm": float(np.linalg.norm(np.subtract(one.whole.lesion.place_mm, other.whole.lesion.place_mm))),
         }
         for name, value in pair.items():
@@ -147,7 +141,7 @@ def report(name: str, seen: Sequence[Seen], readers_mm3: Sequence[float], second
     print(f"{name}: {len(seen)} points, {seconds / len(seen):.2f} s each")
     for figure, values in changes(seen).items():
         print(f"  {figure:20s} mean {np.mean(values):.4f}   95th percentile {np.quantile(values, 0.95):.4f}")
-    intervals = np.array([[one.quantile(share) for share in ENDS] for one in seen])
+    intervals = np.array([one.forecast.quantiles(ENDS) for one in seen])
     low, median, high = intervals.mean(0)
     print(f"  volume: median {median:.0f} mm3, 90 % interval {low:.0f} to {high:.0f} mm3 (means over the points)")
     for volume in readers_mm3:

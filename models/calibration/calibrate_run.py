@@ -15,14 +15,15 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
 
-from ..core.calibration import Calibration, Reweighting
+from ..core.calibration import Calibration, reweighted
 from ..core.lesion_slices import Extent
+from ..core.overlap import marked_counts
 from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.rows import check_data, chosen_rows
-from ..lesions.by_lesion import chosen_lesions, has_lesions
+from ..lesions.by_lesion import whole_lesions
 from ..lesions.lesion_masks import LesionAtoms, drawn_lesion, readers_of, sides_of_lesion
 from ..metrics.outcomes import Outcome
-from ..metrics.sides import Sides, marked_counts, recalibrated
+from ..metrics.sides import Sides, relisted
 from ..runs.trained import Trained
 from .fitting import Event, Fitted, Slices, fit, fit_extent
 from .judgement import Judgement, judge
@@ -123,7 +124,7 @@ def calibrate(
         weights_hash=trained.weights_hash,
     )
     work = replace(work, trained=replace(trained, calibration=calibration))
-    lesions = [event(work.sides(*both, None), both[0].patient) for both in work.volumes()]
+    lesions = [event(sides, lesion.patient) for lesion, _, sides in work.volumes()]
     if len({one.patient for one in lesions}) < 2:
         return Fit(calibration, of_slices, None)
     of_lesions = fit(lesions)
@@ -159,18 +160,21 @@ def check(
     if fitted is None:
         raise UsageError(f"{trained.name} has no calibration to check: run `ambiseg calibrate` first.")
     check_data(trained, store)
-    work = _Work(trained, store, split, samples, seed, limit, on_progress)
+    volumes = fitted.lesions is not None
+    work = _Work(trained, store, split, samples, seed, limit, on_progress, volumes)
+
+    def both(sides: Sides, weights: NDArray[np.float64], patient: str) -> tuple[Outcome, Outcome, str]:
+        return sides.outcome, relisted(sides, weights).outcome, patient
+
     slices = [
-        (sides.outcome, recalibrated(sides, fitted.slices).outcome, store.index[row].patient)
+        both(sides, reweighted(sides.weights, sides.labels, fitted.slices), store.index[row].patient)
         for row, sides, _ in work.slices()
     ]
-    if fitted.lesions is None or not work.lesions:
-        return Check(split, _judged(slices, seed), None)
     lesions = [
-        (work.sides(*both, None).outcome, work.sides(*both, fitted.lesions).outcome, both[0].patient)
-        for both in work.volumes()
+        both(sides, reweighted(atoms.weights, atoms.labels, fitted.lesions), lesion.patient)
+        for lesion, atoms, sides in work.volumes()
     ]
-    return Check(split, _judged(slices, seed), _judged(lesions, seed))
+    return Check(split, _judged(slices, seed), _judged(lesions, seed) if lesions else None)
 
 
 def _judged(cases: Sequence[tuple[Outcome, Outcome, str]], seed: int) -> Pair:
@@ -221,6 +225,7 @@ class _Work:
     seed: int
     limit: int | None
     on_progress: OnProgress
+    volumes_too: bool = True
 
     @cached_property
     def rows(self) -> NDArray[np.intp]:
@@ -229,8 +234,8 @@ class _Work:
 
     @cached_property
     def lesions(self) -> list[LesionRows]:
-        """The whole lesions; none where the store has no such."""
-        return chosen_lesions(self.store, self.split, self.limit) if has_lesions(self.store, self.split) else []
+        """The whole lesions; none where the store has no such, or where only slices are wanted."""
+        return whole_lesions(self.store, self.split, self.limit) if self.volumes_too else []
 
     @cached_property
     def total(self) -> int:
@@ -247,14 +252,10 @@ class _Work:
             yield row, sides_of(self.store, row, atoms, crop), None if stated is None else float(stated[0])
             self.on_progress(done, self.total)
 
-    def volumes(self) -> Iterator[tuple[LesionRows, LesionAtoms]]:
-        """Each lesion with the model's volumes, not reweighted."""
-        crop = self.trained.record.crop
+    def volumes(self) -> Iterator[tuple[LesionRows, LesionAtoms, Sides]]:
+        """Each lesion with the model's volumes and its two sides, not calibrated."""
+        crop, scored = self.trained.record.crop, self.store.manifest.scored_labels
         for done, lesion in enumerate(self.lesions, len(self.rows) + 1):
-            yield lesion, drawn_lesion(self.trained, self.store, lesion, self.samples, self.seed, crop)
+            atoms = drawn_lesion(self.trained, self.store, lesion, self.samples, self.seed, crop)
+            yield lesion, atoms, sides_of_lesion(atoms, readers_of(self.store, lesion), scored, None).sides
             self.on_progress(done, self.total)
-
-    def sides(self, lesion: LesionRows, atoms: LesionAtoms, calibration: Reweighting | None) -> Sides:
-        """The two sides of a lesion, reweighted."""
-        scored = self.store.manifest.scored_labels
-        return sides_of_lesion(atoms, readers_of(self.store, lesion), scored, calibration).sides

@@ -10,8 +10,8 @@ from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.calibration import Calibration
-from ..metrics.reliability import BinsSummary
-from ..metrics.summary import FigureSummary
+from ..metrics.reliability import BinsSummary, bins_summaries
+from ..metrics.summary import FigureSummary, figure_summaries
 from ..runs.trained import Trained
 from .calibrate_run import Check, Fit, Pair
 from .fitting import Fitted
@@ -54,10 +54,9 @@ class JudgementSummary(BaseModel):
     @classmethod
     def of(cls, judged: Judgement) -> "JudgementSummary":
         """The document's form of a judgement."""
-        figures = {name: FigureSummary.model_validate(one.summary()) for name, one in judged.figures.items()}
         return cls(
-            figures=JudgedFigures(**figures),
-            reliability={name: BinsSummary.model_validate(one.summary()) for name, one in judged.bins.items()},
+            figures=JudgedFigures(**figure_summaries(judged.figures)),
+            reliability=bins_summaries(judged.bins),
             credible_sets=[CredibleSet.model_validate(asdict(one)) for one in judged.coverage],
         )
 

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logit
 
 from ambiseg.preprocessing.errors import DataError
 
-from ..core.calibration import SURE, Reweighting, log_sizes, size_factors
-from ..core.lesion_slices import Extent
+from ..core.calibration import Reweighting, log_sizes, size_factors
+from ..core.lesion_slices import SURE, Extent, Reals, log_odds, marking_chance
 from ..metrics.volume_scores import crps_sorted
 
 FOLDS = 5
 RIDGE = 1e-3  # keeps numbers finite where readers never disagree
 MOST = (8.0, 40.0)  # of size_shift and size_sharpness
-LEAST_EVENTS = 10  # slices of lesions from which an extent is fitted
-Reals = NDArray[np.float64]
+LEAST_EVENTS = 10  # cases, or slices of lesions, from which numbers are fitted
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _presence(events: Sequence[Event]) -> _Part | None:
     which = np.flatnonzero((stated > 0) & (stated < 1))
     if len(which) < LEAST_EVENTS or len(np.unique(marked[which])) < 2:
         return None
-    odds, truth = logit(np.clip(stated[which], SURE, 1 - SURE)), marked[which]
+    odds, truth = log_odds(stated[which]), marked[which]
 
     def score(numbers: Reals, of: NDArray[np.bool_]) -> float:
         found = numbers[0] + numbers[1] * odds[of]
@@ -204,7 +202,7 @@ def fit_extent(lesions: Sequence[Slices], among: int | None) -> Extent | None:
     own, most, readers, marks = np.array(rows).T
 
     def surprise(numbers: Reals) -> float:
-        chance = np.clip(expit(numbers[0] + numbers[1] * own - numbers[2] * most), SURE, 1 - SURE)
+        chance = np.clip(marking_chance(own, most, *numbers), SURE, 1 - SURE)
         likelihood = marks * np.log(chance) + (readers - marks) * np.log1p(-chance)
         if among is not None:
             likelihood -= np.log(-np.expm1(readers * np.log1p(-chance)))

@@ -17,17 +17,16 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.errors import DataError
 
 from .arrays import AnyArray
-from .lesion_slices import Extent
+from .lesion_slices import Extent, Reals, log_odds
+from .overlap import marked_counts
 
 FILE = "calibration.json"
-SURE = 1e-6  # probabilities this close to 0 or 1 count as this
-Reals = NDArray[np.float64]
 
 
 class Reweighting(BaseModel):
@@ -85,8 +84,7 @@ class Reweighting(BaseModel):
 
     def presence(self, stated: float) -> float:
         """The calibrated probability that something is marked."""
-        odds = logit(np.clip(stated, SURE, 1 - SURE))
-        return float(expit(self.presence_shift + self.presence_slope * odds))
+        return float(expit(self.presence_shift + self.presence_slope * log_odds(stated)))
 
     def _of_sizes(self, stated: Reals, sizes: NDArray[np.intp]) -> Reals:
         """Calibrated weights [S], sum 1, of masks that all mark something."""
@@ -160,6 +158,11 @@ def reweighting(calibration: Calibration | None, *, flat: bool) -> Reweighting |
     if calibration is None:
         return None
     return calibration.slices if flat else calibration.of_volumes
+
+
+def reweighted(weights: Reals, labels: NDArray[np.uint8], numbers: Reweighting | None) -> Reals:
+    """The weights [S] of masks [S, ...], corrected by `numbers`; None: as they are."""
+    return weights if numbers is None else numbers.weights(weights, marked_counts(labels))
 
 
 def read_calibration(run: Path, weights_hash: str) -> Calibration | None:

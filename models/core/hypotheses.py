@@ -45,6 +45,11 @@ class Hypotheses:
         """Which masks are empty [N]."""
         return np.asarray(~self.masks.reshape(len(self.masks), -1).any(1))
 
+    @property
+    def likeliest(self) -> float:
+        """The probability of the most probable mask that marks something; 0 where none is listed."""
+        return float(self.probabilities[~self.empty].max(initial=0.0))
+
 
 def rank(
     labels: NDArray[np.uint8],

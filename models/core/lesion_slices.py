@@ -61,15 +61,25 @@ class Extent(BaseModel):
         Args:
             marking: the probability [Z] that a reader marks something on each slice, as the network states it.
         """
-        own, most = self.logits(marking)
-        found: Reals = expit(self.intercept + self.slope * own - self.peak * most)
-        return found
+        return marking_chance(*self.logits(marking), self.intercept, self.slope, self.peak)
 
     def logits(self, marking: Reals) -> tuple[Reals, float]:
         """logit q of each slice [Z], and of the most probable one."""
         q = marking if self.among is None else unselected(marking, self.among)
-        own: Reals = logit(np.clip(q, SURE, 1 - SURE))
+        own = log_odds(q)
         return own, float(own.max())
+
+
+def marking_chance(own: Reals, most: Reals | float, intercept: float, slope: float, peak: float) -> Reals:
+    """The formula of `Extent`: probabilities [N], from the log-odds of slices [N] and of their lesions' most probable ones."""
+    found: Reals = expit(intercept + slope * own - peak * most)
+    return found
+
+
+def log_odds(probabilities: Reals | float) -> Reals:
+    """The log-odds of probabilities, which count as `SURE` or 1 - `SURE` where they are closer to 0 or 1."""
+    found: Reals = logit(np.clip(probabilities, SURE, 1 - SURE))
+    return found
 
 
 def unselected(stated: Reals, among: int) -> Reals:

@@ -131,6 +131,11 @@ def marked_pixels(masks: AnyArray) -> AnyArray:
     return flat.take(np.flatnonzero(flat.any(0)), 1)
 
 
+def marked_counts(masks: AnyArray) -> NDArray[np.intp]:
+    """How many pixels or voxels each mask marks [N], of masks [N, ...]."""
+    return np.array([np.count_nonzero(mask) for mask in masks], np.intp)
+
+
 def _pairwise(a: Masks, b: Masks | None, ratio: Ratio) -> Matrix:
     """Mean over foreground classes of ratio(intersection, sum of both areas); 1 where both masks are empty."""
     pixels = _worth_counting(a if b is None else joined(a, b))

@@ -22,7 +22,7 @@ from ..core.arrays import where_it_lies
 from ..core.calibration import Reweighting, reweighting
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
-from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, has_lesions
+from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, whole_lesions
 from ..lesions.stability import measure_stability
 from ..metrics.modes import mode_shares
 from ..metrics.reliability import Bins, pixel_reliability
@@ -150,8 +150,9 @@ def _moved(
 
 def _lesions(store: Store, split: str, limit: int | None, by: By) -> list[LesionRows]:
     """The lesions to evaluate as wholes; none where slices alone are wanted, or where there are only slices."""
-    wanted = by == "lesion" or (by == "auto" and has_lesions(store, split))
-    return chosen_lesions(store, split, limit) if wanted else []
+    if by == "lesion":
+        return chosen_lesions(store, split, limit)
+    return whole_lesions(store, split, limit) if by == "auto" else []
 
 
 def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor | None, seed: int, size: int) -> Case:

@@ -12,8 +12,8 @@ from ..lesions.stability import Stability, stability_columns
 from ..metrics.catalogue import CASE_MEASURES
 from ..metrics.modes import Group
 from ..metrics.outcomes import Outcome
-from ..metrics.reliability import Bins, BinsSummary
-from ..metrics.summary import Figure, FigureSummary
+from ..metrics.reliability import Bins, bins_summaries
+from ..metrics.summary import Figure, figure_summaries
 from .case_table import Columns, write_csv, write_parquet
 from .summary_document import EvaluationAbout, EvaluationSummary, ModesSummary
 
@@ -79,8 +79,8 @@ class Evaluation:
         """Everything but the cases, as `summary.json` has it; None where a figure is not defined."""
         return EvaluationSummary(
             **dict(self.about),
-            figures={name: FigureSummary.model_validate(one.summary()) for name, one in self.figures.items()},
-            reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
+            figures=figure_summaries(self.figures),
+            reliability=bins_summaries(self.reliability),
             modes={name: ModesSummary.model_validate(one.summary()) for name, one in self.modes.items()} or None,
             lesions=None if self.lesions is None else self.lesions.summary(),
             stability={name: one.summary() for name, one in self.stability.items()} or None,

@@ -20,8 +20,8 @@ from ..core.calibration import reweighting
 from ..core.randomness import seed_of
 from ..metrics.catalogue import LESION_CASE_MEASURES
 from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_of, lesion_scores, volumes_of
-from ..metrics.reliability import Bins, BinsSummary
-from ..metrics.summary import NAN, Figure, FigureSummary
+from ..metrics.reliability import Bins, bins_summaries
+from ..metrics.summary import NAN, Figure, figure_summaries
 from ..metrics.volume_scores import INTERVALS
 from ..runs.trained import Trained
 from .lesion_masks import drawn_lesion, readers_of, sides_of_lesion
@@ -95,9 +95,9 @@ class LesionEvaluation:
             patients=len({place.patient for place in places}),
             weights="exact" if self.exact else "draws",
             estimators=ESTIMATORS,
-            figures=_summaries(self.figures),
-            baselines={name: _summaries(figures) for name, figures in self.baselines.items()},
-            reliability={name: BinsSummary.model_validate(one.summary()) for name, one in self.reliability.items()},
+            figures=figure_summaries(self.figures),
+            baselines={name: figure_summaries(figures) for name, figures in self.baselines.items()},
+            reliability=bins_summaries(self.reliability),
         )
 
     def columns(self) -> dict[str, list[int | float | str]]:
@@ -121,6 +121,11 @@ class LesionEvaluation:
 def has_lesions(store: Store, split: str) -> bool:
     """Whether a split has whole lesions of known size: readers keep their places, and a voxel's size is known of some."""
     return keeps_readers(store) and any(lesion.voxel_mm3 for lesion in lesions_of(store, store.rows(split)))
+
+
+def whole_lesions(store: Store, split: str, limit: int | None = None) -> list[LesionRows]:
+    """The `chosen_lesions` of a split, none where it has no whole lesions of known size."""
+    return chosen_lesions(store, split, limit) if has_lesions(store, split) else []
 
 
 def chosen_lesions(store: Store, split: str, limit: int | None = None) -> list[LesionRows]:
@@ -223,10 +228,6 @@ def _of_baseline(cases: Sequence[LesionCase], name: Baseline, seed: int) -> dict
     """The figures of a baseline, of the lesions that have it."""
     here = [case for case in cases if name in case.baselines]
     return lesion_figures([case.baselines[name] for case in here], [case.lesion.patient for case in here], seed)
-
-
-def _summaries(figures: Mapping[str, Figure]) -> dict[str, FigureSummary]:
-    return {name: FigureSummary.model_validate(one.summary()) for name, one in figures.items()}
 
 
 def _listed(case: LesionCase) -> str:

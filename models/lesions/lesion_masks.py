@@ -15,11 +15,11 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop, centre_start
 
-from ..core.calibration import Reweighting
+from ..core.calibration import Reweighting, reweighted
 from ..core.lesion_slices import LesionSlices
 from ..core.overlap import comparable
 from ..core.randomness import generator_for, seed_of
-from ..metrics.sides import Sides, both_sides, marked_counts
+from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
 
 USUAL_STEP_MM = 2.5
@@ -133,9 +133,7 @@ def sides_of_lesion(
     """
     mean_map = atoms.marginal.argmax(1).astype(np.uint8)
     labels, masks = on_one_frame(np.concatenate((atoms.labels, mean_map[None])), readers)
-    weights = atoms.weights
-    if calibration is not None:
-        weights = calibration.weights(weights, marked_counts(atoms.labels))
+    weights = reweighted(atoms.weights, atoms.labels, calibration)
     sides = both_sides(
         labels[:-1], weights, masks, draws=atoms.draws, scored=scored, left_out=atoms.left_out
     )  # pixels that a reader ignores are background in its masks

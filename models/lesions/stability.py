@@ -25,14 +25,12 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
-from ..core.calibration import Reweighting, reweighting
+from ..core.calibration import Reweighting, reweighted, reweighting
 from ..core.hypotheses import Hypotheses, rank
 from ..core.lesion_slices import LesionSlices
-from ..core.overlap import pairwise_iou
 from ..core.randomness import seed_of
-from ..metrics.matching import ot_iou
-from ..metrics.sides import marked_counts
-from ..metrics.summary import NAN, Figure, summarise
+from ..metrics.matching import transport_distance
+from ..metrics.summary import NAN, Figure, mean_of_defined, summarise
 from ..metrics.volume_scores import VolumeForecast
 from ..runs.trained import Trained
 from .lesion_masks import lesion_atoms, places_mm, readers_of
@@ -69,19 +67,13 @@ class Answer:
     ) -> "Answer":
         """The answer with its list, calibrated."""
         labels = masks.astype(np.uint8)
-        if calibration is not None:
-            weights = calibration.weights(weights, marked_counts(labels))
+        weights = reweighted(weights, labels, calibration)
         return cls(masks, weights, rank(labels, weights, draws=draws))
 
     @property
     def forecast(self) -> VolumeForecast:
         """The volume as a weighted set, in voxels."""
         return VolumeForecast(self.masks.reshape(len(self.masks), -1).sum(1).astype(np.float64), self.weights)
-
-    @property
-    def likeliest(self) -> float:
-        """The probability of the most probable hypothesis that marks something; 0 where none is listed."""
-        return float(self.listed.probabilities[~self.listed.empty].max(initial=0.0))
 
     @property
     def median(self) -> float:
@@ -211,16 +203,10 @@ def compared(before: Answer, after: Answer) -> dict[str, float]:
     return {
         "presence": abs(after.forecast.presence - before.forecast.presence),
         "volume": abs(after.median / before.median - 1),
-        "likeliest": abs(after.likeliest - before.likeliest),
-        "lists": _transport(before.listed.masks, after.listed.masks, *lists),
-        "sets": _transport(before.masks, after.masks, before.weights, after.weights),
+        "likeliest": abs(after.listed.likeliest - before.listed.likeliest),
+        "lists": transport_distance(before.listed.masks, after.listed.masks, *lists),
+        "sets": transport_distance(before.masks, after.masks, before.weights, after.weights),
     }
-
-
-def _transport(
-    one: NDArray[np.generic], other: NDArray[np.generic], weights: NDArray[np.float64], others: NDArray[np.float64]
-) -> float:
-    return max(0.0, 1 - ot_iou(pairwise_iou(one, other), weights, others))
 
 
 def _case(trained: Trained, store: Store, case: LesionRows, samples: int, size: int, seed: int) -> StabilityCase:
@@ -265,9 +251,4 @@ def _between_readers(store: Store, case: LesionRows) -> dict[str, dict[str, floa
     found = [compared(one, other) for one, other in permutations(answers, 2)]
     if not found:
         return {}
-    return {READERS: {measure: _mean([one[measure] for one in found]) for measure in MEASURES}}
-
-
-def _mean(values: Sequence[float]) -> float:
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else NAN
+    return {READERS: {measure: mean_of_defined([one[measure] for one in found]) for measure in MEASURES}}

@@ -6,7 +6,7 @@ over all events of the difference between the mean probability of a bin and its 
     ECE = sum over bins of n_b / n |mean p in b - frequency in b|
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,11 @@ class BinsSummary(BaseModel):
     counts: list[FiniteFloat]
     confidence: list[FiniteFloat]
     hits: list[FiniteFloat]
+
+
+def bins_summaries(bins: Mapping[str, Bins]) -> dict[str, BinsSummary]:
+    """Reliability bins by name, as documents have them."""
+    return {name: BinsSummary.model_validate(one.summary()) for name, one in bins.items()}
 
 
 def binned(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Masks, on_host
-from ..core.calibration import Reweighting
+from ..core.calibration import Reweighting, reweighted
 from ..core.hypotheses import Hypotheses, rank
 from ..core.overlap import Overlaps, comparable, overlaps
 from .distances import GED, equal_weights, ged
@@ -92,18 +92,12 @@ def both_sides(
     here = comparable(labels, masks, present, scored=scored)
     iou = overlaps(*here)
     model, readers = map(on_host, here)
-    believed = weights if calibration is None else calibration.weights(weights, marked_counts(model))
+    believed = reweighted(weights, model, calibration)
     hypotheses = rank(model, believed, draws=draws, left_out=left_out, iou=iou.draws)
     return Sides(model, weights, draws, readers, odds, iou, hypotheses, left_out)
 
 
-def recalibrated(sides: Sides, calibration: Reweighting) -> Sides:
-    """The same masks and readers with the hypotheses that another calibration gives."""
-    believed = calibration.weights(sides.weights, marked_counts(sides.labels))
-    hypotheses = rank(sides.labels, believed, draws=sides.draws, left_out=sides.left_out, iou=sides.iou.draws)
+def relisted(sides: Sides, weights: NDArray[np.float64]) -> Sides:
+    """The same masks and readers with the hypotheses that other weights [S] of the masks give."""
+    hypotheses = rank(sides.labels, weights, draws=sides.draws, left_out=sides.left_out, iou=sides.iou.draws)
     return replace(sides, hypotheses=hypotheses)
-
-
-def marked_counts(masks: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """How many pixels or voxels each mask marks [N], of masks [N, ...]."""
-    return np.array([np.count_nonzero(mask) for mask in masks], np.intp)

@@ -1,7 +1,7 @@
 """From the figures of cases to the figure of a data set, with an interval by patient."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,17 @@ class FigureSummary(BaseModel):
         """The figure; nan where the document has null."""
         mean, sd, low, high = (NAN if value is None else value for value in (self.mean, self.sd, self.low, self.high))
         return Figure(mean, sd, low, high, self.cases)
+
+
+def figure_summaries(figures: Mapping[str, Figure]) -> dict[str, FigureSummary]:
+    """Figures by name, as documents have them."""
+    return {name: FigureSummary.model_validate(one.summary()) for name, one in figures.items()}
+
+
+def mean_of_defined(values: Sequence[float]) -> float:
+    """The mean of those values that are defined; nan without any."""
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else NAN
 
 
 def summarise(values: NDArray[np.float64], patients: Sequence[str], rng: np.random.Generator) -> Figure:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .outcomes import FLOOR
-from .summary import NAN
+from .summary import NAN, mean_of_defined
 
 TOLERANCE = 1e-12  # of cumulated weights
 INTERVALS = {50: (0.25, 0.75), 90: (0.05, 0.95)}  # the quantiles at the ends of each interval, by its level in per cent
@@ -262,7 +262,7 @@ def judge_each_by_the_others(readers: NDArray[np.float64], *, in_mm: bool = True
         for number in range(len(readers))
     ]
     return Verdict(
-        scores={name: _mean([one.scores[name] for one in found]) for name in NAMES},
+        scores={name: mean_of_defined([one.scores[name] for one in found]) for name in NAMES},
         stated=np.concatenate([one.stated for one in found]),
         marked=np.concatenate([one.marked for one in found]),
         counted=sum(one.counted for one in found),
@@ -270,9 +270,3 @@ def judge_each_by_the_others(readers: NDArray[np.float64], *, in_mm: bool = True
         volume=sum(one.volume for one in found),
         log_ratio=sum(one.log_ratio for one in found),
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    """The mean of those that are defined; nan without any."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else NAN

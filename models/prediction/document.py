@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from ..core.calibration import Calibration
+from ..core.calibration import Calibration, reweighting
 from .inference import Ranking
 from .places import FoundBy
 
@@ -147,7 +147,8 @@ class CalibrationEntry(_Part):
     def of(cls, calibration: Calibration, flat: bool) -> "CalibrationEntry":
         """The numbers for the masks of a single slice (`flat`), or of volumes."""
         by_slice = flat or calibration.lesions is None
-        numbers = calibration.slices if flat else calibration.of_volumes
+        numbers = reweighting(calibration, flat=flat)
+        assert numbers is not None  # as there is a calibration
         return cls(fitted_on="slices" if by_slice else "lesions", **numbers.model_dump())
 
 

@@ -13,11 +13,10 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..core.calibration import reweighting
+from ..core.calibration import reweighted, reweighting
 from ..core.hypotheses import TOP, Hypotheses, rank
-from ..core.overlap import marked_pixels, pairwise_iou
+from ..core.overlap import marked_counts, marked_pixels, pairwise_iou
 from ..metrics.distances import without_self_pairs
-from ..metrics.sides import marked_counts
 from ..runs.trained import Trained
 from .draws import Draws, draw_masks
 from .lesion import Lesion
@@ -176,7 +175,8 @@ def _predict(
 ) -> LesionHypotheses:
     drawn = draw_masks(trained, volume, probabilities, lesion, ranking.seed, place, ranking.draws)
     iou = pairwise_iou(marked_pixels(drawn.labels))
-    weights = _calibrated(trained, drawn)
+    numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
+    weights = reweighted(drawn.weights, drawn.labels, numbers)
     listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=drawn.left_out, iou=iou)
     sizes = marked_counts(drawn.labels)
     return LesionHypotheses(
@@ -194,12 +194,6 @@ def _predict(
         sizes=sizes,
         weights=weights,
     )
-
-
-def _calibrated(trained: Trained, drawn: Draws) -> NDArray[np.float64]:
-    """The weights [S] of the masks, calibrated as slices if there is only one, else as lesions."""
-    numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
-    return drawn.weights if numbers is None else numbers.weights(drawn.weights, marked_counts(drawn.labels))
 
 
 def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:

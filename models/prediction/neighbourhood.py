@@ -131,6 +131,12 @@ def in_range(volume: Volume, intensity: Intensity) -> bool:
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
 
 
+def centre_index(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:
+    """The voxel index (z, y, x) of the lesion's centre, rounded to a thousandth: a turned copy of a scan gives the same."""
+    z, y, x = (round(index, 3) for index in volume.voxel(lesion.place_mm))
+    return z, y, x
+
+
 def neighbourhood(
     volume: Volume,
     lesion: Lesion,
@@ -148,7 +154,7 @@ def neighbourhood(
 
     The centre is rounded to a thousandth of a voxel, so that a turned copy of the scan gives the same crop to the bit.
     """
-    z, y, x = (round(index, 3) for index in volume.voxel(lesion.place_mm))
+    z, y, x = centre_index(volume, lesion)
     depth, height, width = volume.array.shape
     step_z, step_y, step_x = volume.spacing_mm
     if spacing_mm is None:

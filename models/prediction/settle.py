@@ -18,7 +18,7 @@ from ..core.size import outermost
 from .draws import SEARCH_MM, Draws
 from .lesion import Lesion
 from .lesion_points import Point
-from .neighbourhood import Neighbourhood, neighbourhood
+from .neighbourhood import Neighbourhood, centre_index, neighbourhood
 
 DEPTH_MM = 20.0  # slices within this distance of the centre are looked at first
 MOST_MM = 60.0  # and no farther than this, however long the lesion seems to be
@@ -86,7 +86,7 @@ class Sight:
 
     def between(self, lesion: Lesion, place: Neighbourhood, below_mm: float, above_mm: float) -> Neighbourhood:
         """Of a place's slices, those from `below_mm` under the lesion's centre to `above_mm` over it, or through its mask."""
-        step, middle = self.volume.spacing_mm[0], round(self.volume.voxel(lesion.place_mm)[0], 3)  # as `neighbourhood`
+        step, (middle, _, _) = self.volume.spacing_mm[0], centre_index(self.volume, lesion)
         drawn = np.empty(0, np.intp) if lesion.roi is None else lesion.roi[:, 0]
         low, high = min([middle - below_mm / step, *drawn]), max([middle + above_mm / step, *drawn])
         return place.between(math.ceil(low), math.floor(high))
@@ -158,7 +158,7 @@ def reached(sight: Sight, lesion: Lesion, place: Neighbourhood, seen: Draws) -> 
     if sight.depth_mm is not None or place.shape[0] <= FEW:
         return place
     marked = np.flatnonzero(seen.labels.any((0, 2, 3))) + place.box[0].start
-    step, middle = sight.volume.spacing_mm[0], round(sight.volume.voxel(lesion.place_mm)[0], 3)
+    step, (middle, _, _) = sight.volume.spacing_mm[0], centre_index(sight.volume, lesion)
     margin = max(MARGIN_MM, step)
     below, above = (max([LEAST_MM, *(side * (marked - middle) * step + margin)]) for side in (-1, 1))
     return sight.between(lesion, place, below, above)
@@ -246,8 +246,8 @@ def _centroid(volume: Volume, place: Neighbourhood, seen: Draws) -> NDArray[np.f
     likely = _likely(seen)
     if not likely.any():
         return None
-    own = np.zeros_like(likely)
-    own[_own_slices(likely)] = likely[_own_slices(likely)]
+    own, slices = np.zeros_like(likely), _own_slices(likely)
+    own[slices] = likely[slices]
     sums = (own.sum(tuple({0, 1, 2} - {axis})) for axis in range(3))
     z, y, x = (
         float(share @ np.arange(side.start, side.stop) / own.sum()) for share, side in zip(sums, place.box, strict=True)

@@ -28,10 +28,10 @@ from scipy.special import expit
 from ambiseg import train
 from ambiseg.models.calibration.calibrate_run import calibrate
 from ambiseg.models.core.hypotheses import rank
+from ambiseg.models.core.overlap import marked_counts
 from ambiseg.models.lesions.lesion_masks import drawn_lesion
 from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
-from ambiseg.models.metrics.sides import marked_counts
 from ambiseg.models.metrics.volume_scores import weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.intensity import BYTES

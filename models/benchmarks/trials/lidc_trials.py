@@ -173,10 +173,12 @@ def _check_calibration(split: str, trial: Trial, work: Work, on_progress: OnProg
 
 
 def _judged(trained: Trained, split: str, work: Work, on_progress: OnProgress) -> Judged:
+    """The calibration judged on the slices of a split."""
+    assert trained.calibration is not None
+    by_slice = replace(trained, calibration=trained.calibration.model_copy(update={"lesions": None}))
     samples, limit = CALIBRATION_SAMPLES, work.limit
-    found = check(trained, work.store, split, samples=samples, seed=SEED, limit=limit, on_progress=on_progress)
-    before, after = found.slices.before, found.slices.after
-    return Judged(limit=limit, before=JudgementSummary.of(before), after=JudgementSummary.of(after))
+    found = check(by_slice, work.store, split, samples=samples, seed=SEED, limit=limit, on_progress=on_progress).slices
+    return Judged(limit=limit, before=JudgementSummary.of(found.before), after=JudgementSummary.of(found.after))
 
 
 def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Sampling:
