@@ -49,13 +49,6 @@ def show(document: "Document") -> None:
         )
 
 
-def _behind(lesion: "LesionEntry") -> str:
-    """What the probabilities are: of draws, exact, or of the most probable of the model's masks."""
-    if lesion.draws is not None:
-        return f"{lesion.draws} draws"
-    return f"of the model's masks {lesion.left_out:.1%} left out" if lesion.left_out else "exact"
-
-
 def time_split(seconds: Mapping[str, float], peak_memory_mb: float) -> Table:
     """The time spent in each part."""
     table = Table("part", "seconds", title="Time")
@@ -73,9 +66,11 @@ def _place(point_mm: Sequence[float]) -> str:
 
 def _table(lesion: "LesionEntry") -> Table:
     """A lesion's hypotheses, the most probable first."""
+    from ambiseg.models.core.hypotheses import source_words
+
     place = _place(lesion.centre_mm)
     settled = "" if lesion.settled_mm in (None, lesion.centre_mm) else f", settled at ({_place(lesion.settled_mm)})"
-    drawn = _behind(lesion)
+    drawn = source_words(lesion.draws, lesion.left_out).removesuffix(" probabilities")
     score = "" if lesion.score is None else f", score {lesion.score:.2f}"
     ambiguity = "" if lesion.ambiguity is None else f"ambiguity {lesion.ambiguity:.2f}, "
     flat = lesion.hypotheses[0].volume_mm3 is None

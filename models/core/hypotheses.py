@@ -115,6 +115,18 @@ def rank(
     )
 
 
+def source_words(draws: int | None, left_out: float) -> str:
+    """Where probabilities come from, as a noun phrase: "256 draws", "exact probabilities", or what is missing.
+
+    Example:
+        >>> source_words(256, 0.0), source_words(None, 0.0), source_words(None, 0.125)
+        ('256 draws', 'exact probabilities', "probabilities without 12.5% of the model's masks")
+    """
+    if draws is not None:
+        return f"{draws} draw{'' if draws == 1 else 's'}"
+    return f"probabilities without {left_out:.1%} of the model's masks" if left_out else "exact probabilities"
+
+
 def wilson_intervals(shares: NDArray[np.float64], n: float) -> NDArray[np.float64]:
     """95 % intervals of probabilities that were estimated from draws (Wilson 1927).
 

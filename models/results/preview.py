@@ -12,7 +12,7 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..core.hypotheses import Hypotheses
+from ..core.hypotheses import Hypotheses, source_words
 from ..core.size import measure
 from ..figures.drawing import Field, Step, field_of_view, legible, outline, percent, scale_bar, show_image, show_map
 from ..figures.style import INK, PALE
@@ -156,7 +156,7 @@ def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number:
     if result.lesion.name:
         title = f"{result.lesion.name}: {title}"
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold", parse_math=False)
-    source = "exact probabilities" if found.draws is None else counted(found.draws, "draw")
+    source = source_words(found.draws, result.left_out)
     facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
     if len(volume.array) > 1:
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ambiseg.preprocessing.exports.segments import COLOURS
 
+from ...core.hypotheses import source_words
 from ...figures.drawing import percent
 from ...prediction.document import HypothesisEntry, LesionEntry
 from . import words
@@ -36,7 +37,7 @@ class Card:
     ambiguity: str
     level: str
     residual: str
-    draws: str
+    source: str
     notes: tuple[str, ...]
     hypotheses: tuple[Hypothesis, ...]
     picture: str | None
@@ -54,7 +55,7 @@ def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Car
         ambiguity="–" if lesion.ambiguity is None else f"{lesion.ambiguity:.2f}",
         level=words.ambiguity(lesion.ambiguity),
         residual=percent(lesion.residual) if lesion.residual >= 0.0005 else "",
-        draws="exact" if lesion.draws is None else f"{lesion.draws} draws",
+        source=("" if lesion.draws is None else "from ") + source_words(lesion.draws, lesion.left_out),
         notes=_notes(lesion),
         hypotheses=tuple(_hypothesis(entry) for entry in lesion.hypotheses),
         picture=picture,
