@@ -15,7 +15,7 @@ from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
 
-from ..core.calibration import Calibration, reweighted
+from ..core.calibration import Calibration, Reweighting, reweighted
 from ..core.lesion_slices import Extent
 from ..core.overlap import marked_counts
 from ..evaluation.evaluate_run import drawn, sides_of
@@ -33,6 +33,7 @@ SAMPLES = 256  # as many as `predict` draws
 FEW_UNMARKED = 0.01  # a smaller share of slices that nobody marked: slices were chosen by what readers marked
 
 OnProgress = Callable[[int, int], None]
+_Choices = tuple[Outcome, Outcome, str]  # of readers before and after calibration, and the patient
 
 
 @dataclass(frozen=True)
@@ -163,21 +164,16 @@ def check(
     volumes = fitted.lesions is not None
     work = _Work(trained, store, split, samples, seed, limit, on_progress, volumes)
 
-    def both(sides: Sides, weights: NDArray[np.float64], patient: str) -> tuple[Outcome, Outcome, str]:
-        return sides.outcome, relisted(sides, weights).outcome, patient
+    def both(sides: Sides, labels: NDArray[np.uint8], numbers: Reweighting | None, patient: str) -> _Choices:
+        calibrated = relisted(sides, *reweighted(sides.weights, labels, numbers, sides.left_out))
+        return sides.outcome, calibrated.outcome, patient
 
-    slices = [
-        both(sides, reweighted(sides.weights, sides.labels, fitted.slices), store.index[row].patient)
-        for row, sides, _ in work.slices()
-    ]
-    lesions = [
-        both(sides, reweighted(atoms.weights, atoms.labels, fitted.lesions), lesion.patient)
-        for lesion, atoms, sides in work.volumes()
-    ]
+    slices = [both(sides, sides.labels, fitted.slices, store.index[row].patient) for row, sides, _ in work.slices()]
+    lesions = [both(sides, atoms.labels, fitted.lesions, lesion.patient) for lesion, atoms, sides in work.volumes()]
     return Check(split, _judged(slices, seed), _judged(lesions, seed) if lesions else None)
 
 
-def _judged(cases: Sequence[tuple[Outcome, Outcome, str]], seed: int) -> Pair:
+def _judged(cases: Sequence[_Choices], seed: int) -> Pair:
     """The judgement of cases: the readers' choices before and after, and the patient."""
     before, after, patients = zip(*cases, strict=True)
     return Pair(judge(before, patients, seed), judge(after, patients, seed), len(cases), len(set(patients)))

@@ -160,9 +160,35 @@ def reweighting(calibration: Calibration | None, *, flat: bool) -> Reweighting |
     return calibration.slices if flat else calibration.of_volumes
 
 
-def reweighted(weights: Reals, labels: NDArray[np.uint8], numbers: Reweighting | None) -> Reals:
-    """The weights [S] of masks [S, ...], corrected by `numbers`; None: as they are."""
-    return weights if numbers is None else numbers.weights(weights, marked_counts(labels))
+def reweighted(
+    weights: Reals, labels: NDArray[np.uint8], numbers: Reweighting | None, left_out: float = 0.0
+) -> tuple[Reals, float]:
+    """The weights of a set of masks, corrected.
+
+    Args:
+        weights: of the masks [S], sum 1.
+        labels: the masks [S, ...].
+        numbers: the correction; None: nothing is changed.
+        left_out: the probability of masks that are not among these. They are taken to mark something, so that the corrected
+            probability of a lesion does not depend on how many masks were looked at.
+
+    Returns:
+        The weights [S], sum 1, and the probability of the masks left out.
+    """
+    if numbers is None:
+        return weights, left_out
+    sizes = marked_counts(labels)
+    found = numbers.weights(weights, sizes)
+    unmarked = float(weights[sizes == 0].sum()) * (1 - left_out)
+    if not left_out or not unmarked:
+        return found, left_out
+    present = numbers.presence(1 - unmarked)
+    missing = present * left_out / (1 - unmarked)
+    marked = sizes > 0
+    found[~marked] *= (1 - present) / found[~marked].sum()
+    if marked.any():
+        found[marked] *= (present - missing) / found[marked].sum()
+    return found / found.sum(), missing
 
 
 def read_calibration(run: Path, weights_hash: str) -> Calibration | None:

@@ -133,9 +133,9 @@ def sides_of_lesion(
     """
     mean_map = atoms.marginal.argmax(1).astype(np.uint8)
     labels, masks = on_one_frame(np.concatenate((atoms.labels, mean_map[None])), readers)
-    weights = reweighted(atoms.weights, atoms.labels, calibration)
+    weights, left_out = reweighted(atoms.weights, atoms.labels, calibration, atoms.left_out)
     sides = both_sides(
-        labels[:-1], weights, masks, draws=atoms.draws, scored=scored, left_out=atoms.left_out
+        labels[:-1], weights, masks, draws=atoms.draws, scored=scored, left_out=left_out
     )  # pixels that a reader ignores are background in its masks
     return LesionSides(sides, _counted(labels[-1], masks, scored))
 

@@ -67,7 +67,7 @@ class Answer:
     ) -> "Answer":
         """The answer with its list, calibrated."""
         labels = masks.astype(np.uint8)
-        weights = reweighted(weights, labels, calibration)
+        weights, _ = reweighted(weights, labels, calibration)
         return cls(masks, weights, rank(labels, weights, draws=draws))
 
     @property

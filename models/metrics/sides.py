@@ -92,12 +92,12 @@ def both_sides(
     here = comparable(labels, masks, present, scored=scored)
     iou = overlaps(*here)
     model, readers = map(on_host, here)
-    believed = reweighted(weights, model, calibration)
-    hypotheses = rank(model, believed, draws=draws, left_out=left_out, iou=iou.draws)
+    believed, missing = reweighted(weights, model, calibration, left_out)
+    hypotheses = rank(model, believed, draws=draws, left_out=missing, iou=iou.draws)
     return Sides(model, weights, draws, readers, odds, iou, hypotheses, left_out)
 
 
-def relisted(sides: Sides, weights: NDArray[np.float64]) -> Sides:
-    """The same masks and readers with the hypotheses that other weights [S] of the masks give."""
-    hypotheses = rank(sides.labels, weights, draws=sides.draws, left_out=sides.left_out, iou=sides.iou.draws)
+def relisted(sides: Sides, weights: NDArray[np.float64], left_out: float) -> Sides:
+    """The same masks and readers with the hypotheses that other weights [S] of the masks, and a share left out, give."""
+    hypotheses = rank(sides.labels, weights, draws=sides.draws, left_out=left_out, iou=sides.iou.draws)
     return replace(sides, hypotheses=hypotheses)

@@ -176,8 +176,8 @@ def _predict(
     drawn = draw_masks(trained, volume, probabilities, lesion, ranking.seed, place, ranking.draws)
     iou = pairwise_iou(marked_pixels(drawn.labels))
     numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
-    weights = reweighted(drawn.weights, drawn.labels, numbers)
-    listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=drawn.left_out, iou=iou)
+    weights, left_out = reweighted(drawn.weights, drawn.labels, numbers, drawn.left_out)
+    listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=left_out, iou=iou)
     sizes = marked_counts(drawn.labels)
     return LesionHypotheses(
         lesion=lesion,
@@ -185,8 +185,8 @@ def _predict(
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
-        no_lesion=float(weights[sizes == 0].sum()) * (1 - drawn.left_out),
-        left_out=drawn.left_out,
+        no_lesion=float(weights[sizes == 0].sum()) * (1 - left_out),
+        left_out=left_out,
         ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from ambiseg.models.core.calibration import Calibration, Reweighting, log_sizes, read_calibration
+from ambiseg.models.core.calibration import Calibration, Reweighting, log_sizes, read_calibration, reweighted
 from ambiseg.preprocessing.errors import DataError
 
 HASH = "f" * 64
@@ -86,3 +86,20 @@ def test_a_calibration_of_other_weights_or_a_damaged_or_earlier_one_is_refused(t
     file.write_text('{"schema_number": 1, "temperature": 1.5}', encoding="utf-8")
     with pytest.raises(DataError, match="another version: `schema_number`: expected 2, got 1; run `ambiseg calibrate"):
         read_calibration(tmp_path, HASH)
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.05, 0.9), st.floats(-3, 3), st.floats(0.2, 3))
+def test_presence_does_not_depend_on_how_many_masks_were_left_out(
+    empty: float, share: float, shift: float, slope: float
+) -> None:
+    """Three masks that mark something, of which all or one are looked at beside the empty one."""
+    numbers = Reweighting(presence_shift=shift, presence_slope=slope)
+    labels = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], np.uint8)
+    stated = np.array([empty, *np.array([share, (1 - share) / 2, (1 - share) / 2]) * (1 - empty)])
+    whole, nothing = reweighted(stated, labels, numbers)
+    left_out = float(stated[2:].sum())
+    some, missing = reweighted(stated[:2] / stated[:2].sum(), labels[:2], numbers, left_out)
+    assert nothing == 0
+    assert some.sum() == pytest.approx(1)
+    np.testing.assert_allclose(some * (1 - missing), whole[:2], atol=1e-9)
+    assert missing == pytest.approx(whole[2:].sum())
