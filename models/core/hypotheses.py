@@ -63,13 +63,14 @@ def rank(
 ) -> Hypotheses:
     """Summarise a weighted set of masks by the few that represent it best.
 
-    Exact duplicates are added up, and the empty mask always stands alone. The other masks are represented by weighted
-    k-medoids: of all lists of k masks, the one to which the whole set has the least transport distance, with 1 - IoU as
-    the cost. k grows from one as long as a further mask lowers that distance by `gain`, up to `top`. The probability of a
-    hypothesis is the mass of the masks that are nearer to it than to any other; masks that overlap none of the list are
-    the residual. So a small change of the masks or of their weights changes the list little. Ties are broken by the
-    masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they account for the number
-    of draws, not for the choice of the list or for the model.
+    Exact duplicates are added up. The empty mask stands alone; it is listed if its probability is at least .001 and, in a
+    list that is full, if it brings the list nearer to the set than the last mask does. The others are represented by
+    weighted k-medoids: of all lists of k masks, the one to which the whole set has the least transport distance, with
+    1 - IoU as the cost. k grows from one as long as a further mask lowers that distance by `gain`, up to `top`. The
+    probability of a hypothesis is the mass of the masks that are nearer to it than to any other; masks that overlap none
+    of the list are the residual. So a small change of the masks or of their weights changes the list little. Ties are
+    broken by the masks' bytes, so that the order of the draws does not matter. The intervals are Wilson's; they account
+    for the number of draws, not for the choice of the list or for the model.
 
     The search for the k masks adds the best mask to the best k - 1, then swaps a listed mask for another as long as that
     lowers the distance (Kaufman and Rousseeuw 1990, "Finding Groups in Data", chapter 2, on the weighted set).
@@ -188,21 +189,31 @@ def _listed(
         return nothing, mass[nothing]
     worth = nothing[mass[nothing] >= LEAST]
     near, weight = distance[np.ix_(something, something)], mass[something]
-    medoids = _medoids(near, weight, max(1, top - len(worth)), gain)
+    lists = _medoids(near, weight, top, gain)
+    if len(worth) and len(lists) == top > 1:  # one line too many: the one that brings the list nearer to the set stays
+        if lists[-2][1] - lists[-1][1] > mass[worth[0]]:
+            worth = worth[:0]
+        else:
+            lists.pop()
+    medoids = lists[-1][0]
     nearest = np.where(near[:, medoids].min(1) < 1, near[:, medoids].argmin(1), len(medoids))
     probabilities = np.array([math.fsum(weight[nearest == k]) for k in range(len(medoids))])
     return np.append(something[medoids], worth), np.append(probabilities, mass[worth])
 
 
-def _medoids(distance: AnyArray, mass: AnyArray, most: int, gain: float) -> NDArray[np.intp]:
-    """The masks, ascending, that represent a set with distances [S, S] and masses [S] best: `most` at most."""
-    medoids, cost = np.zeros(0, np.intp), math.inf
-    while len(medoids) < min(most, len(mass)):
-        more, lower = _swapped(distance, mass, _with_another(distance, mass, medoids))
-        if cost - lower < gain:
+def _medoids(distance: AnyArray, mass: AnyArray, most: int, gain: float) -> list[tuple[NDArray[np.intp], float]]:
+    """The one, two, ... masks, ascending, that represent a set with distances [S, S] and masses [S] best: `most` at most.
+
+    With each list comes the distance of the set to it.
+    """
+    lists: list[tuple[NDArray[np.intp], float]] = []
+    while len(lists) < min(most, len(mass)):
+        before = lists[-1][0] if lists else np.zeros(0, np.intp)
+        medoids, cost = _swapped(distance, mass, _with_another(distance, mass, before))
+        if lists and lists[-1][1] - cost < gain:
             break
-        medoids, cost = more, lower
-    return medoids
+        lists.append((medoids, cost))
+    return lists
 
 
 def _with_another(distance: AnyArray, mass: AnyArray, medoids: NDArray[np.intp]) -> NDArray[np.intp]:
