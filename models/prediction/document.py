@@ -141,7 +141,7 @@ class CalibrationEntry(_Part):
     presence_shift: float = Field(0.0, description="of the log-odds that something is marked, in nats")
     presence_slope: float = Field(1.0, description="of these log-odds")
     size_shift: float = Field(0.0, description="of the log-weight, per nat of size above the median")
-    size_sharpness: float = Field(0.0, description="by which the log-weight falls, per half the square of that")
+    size_sharpness: float = Field(0.0, description="by which the log-weight falls, per nat of distance from the median")
 
     @classmethod
     def of(cls, calibration: Calibration, flat: bool) -> "CalibrationEntry":
