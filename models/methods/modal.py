@@ -49,11 +49,18 @@ class Modal(Method):
         commitment: Annotated[float, Field(ge=0, description="weight of the posterior's distance to its code")] = 0.25,
         warmup: Annotated[float, Field(ge=0, lt=1, description="share of the schedule before the prior learns")] = 1
         / 6,
+        recycle: Annotated[
+            float, Field(ge=0, le=1, description="share of the schedule that recycles unused codes")
+        ] = 0.5,
+        smoothing: Annotated[
+            float, Field(ge=0, lt=1, description="label smoothing of the prior's cross-entropy")
+        ] = 0.0,
         decay: Annotated[float, Field(gt=0, lt=1, description="of the codebook's moving averages, a step")] = 0.99,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
-        self.shared, self.commitment, self.warmup = len(widths), commitment, warmup
+        self.shared, self.commitment, self.warmup, self.recycle = len(widths), commitment, warmup, recycle
+        self.smoothing = smoothing
         levels = [*widths, *latent_widths]
         self.prior = ResidualEncoder(channels, levels, convs, norm)
         self.prior_head = nn.Linear(levels[-1], codes)
@@ -72,20 +79,21 @@ class Modal(Method):
         return FinitePredictive(logits, lambda index: self.decoder(prepared, self.codebook.codes[index]))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """Cross-entropy, mean over pixels, + `commitment` * ||e - sg[c]||^2 + cross-entropy of the prior with the posterior's
-        code, mean over images and readers (Qiu and Lui 2020, eq. 4). During the warm-up without the last.
+        """Cross-entropy, mean over pixels, + `commitment` * (e - sg[c])^2, mean over numbers, + cross-entropy of the prior
+        with the posterior's code, mean over images and readers (Qiu and Lui 2020, eq. 4). During the warm-up without the last.
         """
         levels = self.prior(batch.image)
-        found = self.posterior_code(*batch.pairs(), generator)
+        found = self.posterior_code(*batch.pairs(), generator, recycle=batch.progress < self.recycle)
         logits = self.decoder(
             self.decoder.prepare(levels[: self.shared]), found.vectors.unflatten(0, batch.mask.shape[:2])
         )
         reconstruction = mean_cross_entropy(logits.flatten(0, 1), batch.mask.flatten(0, 1)).mean()
         prior = self._prior_logits(levels).log_softmax(1)
         code = -prior.gather(1, found.index.unflatten(0, batch.mask.shape[:2])).mean()
+        learned = (1 - self.smoothing) * code - self.smoothing * prior.mean()
         total = reconstruction + self.commitment * found.commitment
         return Loss(
-            total if batch.progress < self.warmup else total + code,
+            total if batch.progress < self.warmup else total + learned,
             {
                 "reconstruction": reconstruction.detach(),
                 "code": code.detach(),
@@ -95,7 +103,9 @@ class Modal(Method):
             },
         )
 
-    def posterior_code(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> Quantised:
+    def posterior_code(
+        self, image: Tensor, mask: Tensor, generator: torch.Generator, *, recycle: bool = False
+    ) -> Quantised:
         """The codes that explain masks [P, H, W] of images [P, C, H, W]: one-hot masks go in as -1/2 and 1/2.
 
         In float32 from the first layer on: what a mask adds to the image's features is small at first, and rounding them to
@@ -104,7 +114,7 @@ class Modal(Method):
         evidence = one_hot(mask, self.classes).to(image.dtype) - 0.5
         with full_precision(image):
             features = self.posterior(torch.cat((image, evidence), 1))[-1].mean((2, 3))
-            return self.codebook(self.posterior_head(features), generator)
+            return self.codebook(self.posterior_head(features), generator, recycle=recycle)
 
     def _prior_logits(self, levels: Sequence[Tensor]) -> Tensor:
         """Logits [B, N] of p(c|x), float32."""

@@ -10,17 +10,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..core.randomness import normal
+from ..core.randomness import TINY, gumbel, normal
 from .latents import full_precision
 
-SMOOTHING = 1e-5
+LEAST_SHARE = 0.1  # of an equal share of the outputs: a code that gets less is out of use
+RECYCLED_SHARE = 0.5  # the same, for recycling: at a decay of .99 a code unused for 69 batches gets less
+RECYCLED_FOR = 8  # outputs of a batch, for each code that may be recycled
 
 
 @dataclass(frozen=True)
 class Quantised:
     """Outputs replaced by their nearest codes: vectors [P, D] whose gradient goes straight to the outputs, the codes'
-    numbers [P], and the commitment, the mean over outputs of the squared distance to their codes (whose gradient moves the
-    outputs alone).
+    numbers [P], and the commitment, the mean over outputs and their numbers of the squared difference to their codes (whose
+    gradient moves the outputs alone).
     """
 
     vectors: Tensor
@@ -31,7 +33,10 @@ class Quantised:
 class Codebook(nn.Module):
     """`size` vectors of `dim` numbers, with moving averages of the number and the sum of the outputs that each gets per batch.
 
-    Like the statistics of BatchNorm these are buffers, which move only in training with gradients.
+    Like the statistics of BatchNorm these are buffers, which move only in training with gradients. A code begins with the
+    count of an equal share, as though it had long been used as often as the others, so that its first outputs draw it
+    towards them and do not carry it off to their mean. One that falls out of use can be recycled: it is put on an output of
+    the batch, far ones first, and begins anew.
     """
 
     codes: Tensor
@@ -48,37 +53,41 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.zeros(size))
         self.register_buffer("initialised", torch.tensor(False))
 
-    def forward(self, outputs: Tensor, generator: torch.Generator) -> Quantised:
-        """The nearest codes of outputs [P, D]; in training the codes then move towards the outputs."""
+    def forward(self, outputs: Tensor, generator: torch.Generator, *, recycle: bool = False) -> Quantised:
+        """The nearest codes of outputs [P, D]; in training the codes then move towards the outputs, and with `recycle`
+        some of those out of use are put on outputs.
+        """
         with full_precision(outputs):
             outputs = outputs.float()
             moves = self.training and torch.is_grad_enabled()
             if moves and not self.begun:
                 self._begin(outputs.detach(), generator)
-            index = self.nearest(outputs.detach())
+            distances = self._distances(outputs.detach())
+            index = distances.argmin(1)
             codes = self.codes[index]
             if moves:
                 self._follow(outputs.detach(), index)
-            commitment = (outputs - codes).square().sum(1).mean()
+            if moves and recycle:
+                self._recycle(outputs.detach(), distances.amin(1), generator)
+            commitment = (outputs - codes).square().mean()
             return Quantised(outputs + (codes - outputs).detach(), index, commitment)
-
-    def nearest(self, outputs: Tensor) -> Tensor:
-        """Numbers [P] of the codes at the least Euclidean distance from outputs [P, D]."""
-        return torch.cdist(outputs, self.codes, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
 
     @property
     def live(self) -> Tensor:
         """Which codes [N] are in use: all of them before any training, later those whose moving count is at least a tenth
-        of what one output adds to it (at a decay of .99: used within the last 230 batches, or often before).
+        of an equal share (at a decay of .99 an unused code falls below it within 230 batches).
         """
-        live = self.counts >= 0.1 * (1 - self.decay)
-        return live | ~live.any()
+        return self.counts >= LEAST_SHARE * self.counts.mean()
 
     @property
     def perplexity(self) -> Tensor:
         """The number of equally frequent codes that would have the entropy of the moving counts."""
-        shares = self.counts / self.counts.sum().clamp_min(SMOOTHING)
+        shares = self.counts / self.counts.sum().clamp_min(TINY)
         return torch.special.entr(shares).sum().exp()
+
+    def _distances(self, outputs: Tensor) -> Tensor:
+        """Euclidean distances [P, N] of outputs [P, D] from the codes."""
+        return torch.cdist(outputs, self.codes, compute_mode="donot_use_mm_for_euclid_dist")
 
     def _begin(self, outputs: Tensor, generator: torch.Generator) -> None:
         """Initialise the codes unless they are, as in a run that was resumed."""
@@ -93,9 +102,9 @@ class Codebook(nn.Module):
         mean = _over_processes(outputs.sum(0)) / count
         deviation = (_over_processes((outputs - mean).square().sum(0)) / count).sqrt()
         codes = mean + deviation * normal(self.codes.shape, generator, outputs)
-        if _several_processes():
-            dist.broadcast(codes, 0)
-        self.codes.copy_(codes)
+        self.codes.copy_(_of_first_process(codes))
+        self.counts.copy_((count / len(codes)).expand(len(codes)))
+        self.sums.copy_(self.codes * self.counts[:, None])
         self.initialised.fill_(True)
 
     @torch.no_grad()
@@ -105,9 +114,24 @@ class Codebook(nn.Module):
         sums = _over_processes(torch.zeros_like(self.sums).index_add_(0, index, outputs))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
-        total = self.counts.sum()
-        smoothed = (self.counts + SMOOTHING) / (total + len(counts) * SMOOTHING) * total
-        self.codes.copy_(torch.where(counts[:, None] > 0, self.sums / smoothed[:, None], self.codes))
+        means = self.sums / self.counts.clamp_min(TINY)[:, None]
+        self.codes.copy_(torch.where(counts[:, None] > 0, means, self.codes))
+
+    @torch.no_grad()
+    def _recycle(self, outputs: Tensor, distances: Tensor, generator: torch.Generator) -> None:
+        """Put some codes that are out of use on outputs, drawn with odds in proportion to their squared `distances` from the
+        nearest code (as k-means++ does), at most one for RECYCLED_FOR outputs, so that the next batch sees where they are.
+        """
+        outputs, distances = _of_all_processes(outputs), _of_all_processes(distances)
+        count = min(-(-len(outputs) // RECYCLED_FOR), len(self.codes))
+        keys = 2 * distances.clamp_min(TINY).log() + gumbel(distances.shape, generator, distances)
+        drawn = _of_first_process(outputs[keys.topk(count).indices])
+        least = self.counts.topk(count, largest=False).indices
+        share = self.counts.new_tensor(len(outputs) / len(self.codes))
+        unused = self.counts[least] < RECYCLED_SHARE * share
+        self.codes[least] = torch.where(unused[:, None], drawn, self.codes[least])
+        self.sums[least] = torch.where(unused[:, None], drawn * share, self.sums[least])
+        self.counts[least] = torch.where(unused, share, self.counts[least])
 
 
 def _several_processes() -> bool:
@@ -118,4 +142,20 @@ def _over_processes(tensor: Tensor) -> Tensor:
     """The sum over all processes, so that they keep one codebook."""
     if _several_processes():
         dist.all_reduce(tensor)
+    return tensor
+
+
+def _of_all_processes(tensor: Tensor) -> Tensor:
+    """The rows of all processes, which have equally many."""
+    if not _several_processes():
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def _of_first_process(tensor: Tensor) -> Tensor:
+    """The first process's tensor, on all of them: their random numbers differ."""
+    if _several_processes():
+        dist.broadcast(tensor, 0)
     return tensor

@@ -35,7 +35,7 @@ def make_batch(images: int = 3, readers: int = 2, progress: float = 0.5) -> Batc
 
 
 def test_the_loss_is_equation_four() -> None:
-    """Each pair by itself, in evaluation mode (nothing moves): pixels' mean, squared distance, the code's log probability."""
+    """Each pair by itself, in evaluation mode (nothing moves): pixels' mean, mean squared distance, log probability."""
     method, batch = make().eval(), make_batch()
     loss = method.loss(batch, generator_for(0))
     expected = []
@@ -49,7 +49,7 @@ def test_the_loss_is_equation_four() -> None:
             logits = predictive.decode(distance.argmin().view(1, 1))[0, 0]
             terms = (
                 F.cross_entropy(logits[None], mask[None]),
-                0.25 * distance.min(),
+                0.25 * distance.min() / 5,
                 -predictive.log_probabilities[0, distance.argmin()],
             )
             expected.append(sum(terms).item())
@@ -80,9 +80,10 @@ def test_ignored_pixels_change_nothing() -> None:
 
 
 def test_dead_codes_have_no_probability_once_trained() -> None:
-    method, batch = make(), make_batch()
+    method, batch = make(decay=0.5), make_batch()
     assert (method.eval()(batch.image).log_probabilities > -torch.inf).all()
-    method.train().loss(batch, generator_for(0)).total.backward()
+    for _ in range(6):
+        method.train().loss(batch, generator_for(0)).total.backward()
     live = method.codebook.live
     assert 1 <= live.sum() <= 6
     predictive = method.eval()(batch.image)
@@ -91,6 +92,28 @@ def test_dead_codes_have_no_probability_once_trained() -> None:
     assert (probabilities[:, ~live] == 0).all()
     assert torch.allclose(probabilities.sum(1), torch.ones(3))
     assert (method.train()(batch.image).log_probabilities > -torch.inf).all()
+
+
+def test_unused_codes_are_recycled_in_the_first_share_of_the_schedule() -> None:
+    for progress, recycled in ((0.29, True), (0.3, False)):
+        method = make(recycle=0.3).train()
+        method.loss(make_batch(), generator_for(0))
+        method.codebook.counts[:] = torch.tensor([1.0] * 10 + [0.0] * 2)
+        before = method.codebook.codes[10:].clone()
+        method.loss(make_batch(progress=progress), generator_for(1))
+        assert bool((method.codebook.codes[10:] != before).any()) == recycled
+
+
+def test_smoothed_labels_give_every_code_a_share() -> None:
+    """Cross-entropy with 1 - s on the posterior's code and s spread over all codes."""
+    method, batch = make(smoothing=0.2).eval(), make_batch()
+    loss = method.loss(batch, generator_for(0))
+    index = method.posterior_code(*batch.pairs(), generator_for(0)).index
+    targets = 0.8 * F.one_hot(index, 12) + 0.2 / 12
+    log_probabilities = method(batch.image).log_probabilities.repeat_interleave(2, 0)
+    learned = -(targets * log_probabilities).sum(1).mean()
+    others = loss.terms["reconstruction"] + 0.25 * loss.terms["commitment"]
+    assert loss.total.item() == pytest.approx((others + learned).item(), rel=1e-4)
 
 
 def test_the_decoder_is_that_of_concatenated_inputs() -> None:

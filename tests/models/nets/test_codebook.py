@@ -24,7 +24,7 @@ def test_outputs_take_their_nearest_code() -> None:
     found = book(torch.tensor([[0.1, 1.4], [0.1, 1.6], [3.0, -1.0]]), generator_for(0))
     assert found.index.tolist() == [0, 2, 1]
     assert torch.allclose(found.vectors, torch.tensor([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0]]), atol=1e-6)
-    assert found.commitment.item() == pytest.approx((0.01 + 1.96 + 0.01 + 1.96 + 1 + 1) / 3)
+    assert found.commitment.item() == pytest.approx((0.01 + 1.96 + 0.01 + 1.96 + 1 + 1) / 6)
 
 
 def test_the_gradient_passes_straight_and_commitment_moves_outputs_alone() -> None:
@@ -36,7 +36,7 @@ def test_the_gradient_passes_straight_and_commitment_moves_outputs_alone() -> No
     outputs.grad = None
     book = settled([[0.0, 0.0], [4.0, 0.0]])
     book(outputs, generator_for(0)).commitment.backward()
-    assert torch.allclose(outputs.grad, torch.tensor([[1.0, 1.0], [-1.0, 1.0]]))
+    assert torch.allclose(outputs.grad, torch.tensor([[0.5, 0.5], [-0.5, 0.5]]))
     assert not any(buffer.requires_grad for buffer in book.buffers())
 
 
@@ -52,7 +52,23 @@ def test_codes_follow_the_moving_mean_of_their_outputs() -> None:
     assert book.codes[1, 0].item() == pytest.approx(9.0, rel=1e-3)
 
 
-def test_unused_codes_stay_where_they_are() -> None:
+def test_a_code_begins_as_though_it_had_an_equal_share() -> None:
+    """Four outputs, two codes: each begins with a count of 2, so one batch moves a code by a part of the way alone."""
+    outputs = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
+    book = Codebook(2, 1, 0.9)
+    book(outputs, generator_for(0))
+    begun = Codebook(2, 1, 0.9)
+    begun._begin(outputs, generator_for(0))
+    index = (outputs - begun.codes.T).abs().argmin(1)
+    for number in range(2):
+        won = outputs[index == number, 0]
+        kept = 0.9 * 2 * begun.codes[number, 0]
+        wanted = (kept + 0.1 * won.sum()) / (0.9 * 2 + 0.1 * len(won))
+        assert book.codes[number, 0].item() == pytest.approx(wanted.item(), abs=1e-5)
+        assert book.counts[number].item() == pytest.approx(0.9 * 2 + 0.1 * len(won))
+
+
+def test_unused_codes_stay_where_they_are_unless_they_are_recycled() -> None:
     book = settled([[0.0], [10.0], [50.0]])
     book(torch.tensor([[1.0], [11.0]]), generator_for(0))
     once = book.codes.clone()
@@ -62,15 +78,65 @@ def test_unused_codes_stay_where_they_are() -> None:
     assert book.live.tolist() == [True, False, False]
 
 
-def test_all_codes_live_before_training_and_one_use_is_remembered_for_a_while() -> None:
+def test_a_recycled_code_is_put_on_a_far_output_and_begins_anew() -> None:
+    book = settled([[0.0], [10.0], [50.0]])
+    book.counts.copy_(torch.tensor([4.0, 4.0, 0.0]))
+    book.sums.copy_(book.codes * book.counts[:, None])
+    book(torch.tensor([[0.0], [0.0], [10.0], [10.0], [-7.0]]), generator_for(0), recycle=True)
+    assert book.codes[2].item() == -7.0
+    assert book.counts[2].item() == pytest.approx(5 / 3)
+    assert book.sums[2].item() == pytest.approx(-7.0 * 5 / 3)
+    assert book.live.all()
+
+
+def test_all_codes_live_before_training_and_a_long_unused_one_does_not() -> None:
     book = settled([[0.0], [10.0]], decay=0.99)
     assert book.live.tolist() == [True, True]
-    book(torch.tensor([[0.0], [10.0]]), generator_for(0))
-    used = []
+    book.counts.fill_(1.0)
+    unused = 0
     while book.live[1]:
-        book(torch.tensor([[0.0]]), generator_for(0))
-        used.append(0)
-    assert 220 < len(used) < 240
+        book(torch.tensor([[0.0], [0.0]]), generator_for(0))
+        unused += 1
+    assert 225 < unused < 235
+
+
+def on_a_line(step: int, dims: int = 16) -> torch.Tensor:
+    """48 outputs of a cloud near a line, on which few draws of the normal distribution of the same deviations are ever
+    the nearest.
+    """
+    generator = generator_for("line", step)
+    place = torch.randn(48, 1, generator=generator)
+    direction = torch.randn(dims, generator=generator_for("direction"))
+    return place * direction + 0.02 * torch.randn(48, dims, generator=generator)
+
+
+def followed(book: Codebook, steps: range, recycle: bool) -> Codebook:
+    for step in steps:
+        book(on_a_line(step), generator_for(step), recycle=recycle)
+    return book
+
+
+def test_codes_cover_a_cloud_near_a_line_by_being_recycled() -> None:
+    kept = followed(Codebook(64, 16, 0.99), range(1000), recycle=False)
+    assert kept.live.sum() < 24
+    recycled = followed(Codebook(64, 16, 0.99), range(1000), recycle=True)
+    assert recycled.live.sum() >= 60
+    assert recycled.perplexity > max(40, 2 * kept.perplexity)
+    cloud = torch.cat([on_a_line(step) for step in range(2000, 2010)])
+    errors = [book.eval()(cloud, generator_for(0)).commitment for book in (kept, recycled)]
+    assert errors[1] < errors[0] / 4
+
+
+def test_a_resumed_codebook_goes_on_to_the_same_bytes() -> None:
+    """All of its state is in its buffers, that of recycling too."""
+    book = followed(Codebook(32, 16, 0.9), range(60), recycle=True)
+    other = Codebook(32, 16, 0.9)
+    other.load_state_dict({name: value.clone() for name, value in book.state_dict().items()})
+    before = book.codes.clone()
+    followed(book, range(60, 120), recycle=True)
+    followed(other, range(60, 120), recycle=True)
+    assert not torch.equal(book.codes, before)
+    assert all(torch.equal(one, two) for one, two in zip(book.buffers(), other.buffers(), strict=True))
 
 
 @pytest.mark.parametrize("how", ["eval", "no_grad", "inference"])
@@ -79,7 +145,7 @@ def test_nothing_moves_outside_training(how: str) -> None:
     before = {name: buffer.clone() for name, buffer in book.named_buffers()}
     context = {"eval": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}[how]
     with context():
-        book(torch.randn(4, 3, generator=generator_for("outputs")), generator_for(0))
+        book(torch.randn(4, 3, generator=generator_for("outputs")), generator_for(0), recycle=True)
     assert all(torch.equal(before[name], buffer) for name, buffer in book.named_buffers())
 
 
@@ -124,7 +190,10 @@ outputs = torch.randn(4, 8, 3, generator=generator_for("outputs"))
 book.codes.copy_(torch.randn(6, 3, generator=generator_for("codes")))
 for number, step in enumerate(outputs):
     book.initialised.fill_(number > 0 or sys.argv[2] == "settled")
-    book(step[rank::2], generator_for(number, rank))
+    recycle = sys.argv[2] == "recycled"
+    if recycle and number:
+        book.counts[:4] = 0.0
+    book(step[rank::2], generator_for(number, rank), recycle=recycle)
 torch.save(book.state_dict(), f"{sys.argv[1]}/{sys.argv[2]}-{rank}.pt")
 dist.barrier()
 dist.destroy_process_group()
@@ -132,9 +201,9 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("begin", ["settled", "new"])
+@pytest.mark.parametrize("begin", ["settled", "new", "recycled"])
 def test_processes_keep_one_codebook(tmp_path: Path, begin: str) -> None:
-    """Two processes with half a batch each move the codes as one with all of it; they also begin with the same codes."""
+    """Two processes with half a batch each move the codes as one with all of it; they begin and recycle alike."""
     (tmp_path / "share.py").write_text(SHARE)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*launcher, "share.py", str(tmp_path), begin], check=True, timeout=120, cwd=tmp_path)
