@@ -17,7 +17,7 @@ from ..nets.pixels import pairwise_cross_entropy
 from ..nets.unet import UNet, halved, joined
 from .shared_options import KOHL, Convs, Norm
 
-INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped
+INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped at most
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together
 
 TwoLevels = Annotated[Levels, Field(min_length=2, description="channels of each level")]
@@ -26,7 +26,8 @@ Drop = Callable[[Tensor], Tensor]
 
 class DropoutUNet(Method):
     """A U-Net with dropout on the inputs of its three innermost encoder and three innermost decoder blocks, in training
-    and when drawing. A net of fewer than four levels has as many of each as it has steps down: the image is never dropped.
+    and when drawing. A shallow net has fewer of them: the first encoder block, which reads the image, and the last decoder
+    block never drop anything, unless the net has no other decoder block.
     """
 
     name = "dropout"
@@ -49,6 +50,7 @@ class DropoutUNet(Method):
         super().__init__()
         self.channels, self.classes, self.rate = channels, classes, rate
         self.dropped = min(INNERMOST, len(widths) - 1)
+        self.decoder_dropped = min(INNERMOST, max(1, len(widths) - 2))
         self.unet = UNet(channels, widths, convs, norm)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
@@ -77,7 +79,9 @@ class DropoutUNet(Method):
             levels.append(block(drop(halved(levels[-1]))))
         *skips, features = levels
         for number, (block, skip) in enumerate(zip(self.unet.decoder, reversed(skips), strict=True)):
-            if number < self.dropped:  # the coarse features before they are upsampled: a quarter of the random numbers
+            if (
+                number < self.decoder_dropped
+            ):  # the coarse features before they are upsampled: a quarter of the random numbers
                 features, skip = drop(features), drop(skip)
             features = block(joined(features, skip))
         return self.head(features)

@@ -100,6 +100,23 @@ def test_what_dropout_does_not_change_runs_once(widths: tuple[int, ...], outer: 
     assert [sum(sizes) for sizes in blocks] == [2] * outer + [14] * (len(widths) - outer)
 
 
+@pytest.mark.parametrize(("levels", "decoder"), [(2, 1), (3, 1), (4, 2), (5, 3), (7, 3)])
+def test_inner_decoder_blocks_drop_and_the_last_does_not(levels: int, decoder: int) -> None:
+    """Three of each at most; each decoder block drops its coarse features and its skip."""
+    method = make("dropout", widths=(4,) * levels).eval()
+    drops: list[tuple[int, ...]] = []
+
+    def noted(features: torch.Tensor) -> torch.Tensor:
+        drops.append(tuple(features.shape[2:]))
+        return features
+
+    method._inner(method._outer(torch.rand(1, 1, 64, 64)), noted)
+    sizes = [64 // 2**level for level in range(levels)]
+    encoder = min(3, levels - 1)
+    wanted = sizes[-encoder:] + [size for number in range(decoder) for size in (sizes[-1 - number], sizes[-2 - number])]
+    assert drops == [(size, size) for size in wanted]
+
+
 def test_a_net_without_inner_levels_cannot_drop() -> None:
     with pytest.raises(UsageError, match="'widths' of method dropout"):
         check_options("dropout", {"widths": [8]})
