@@ -51,7 +51,7 @@ class Modal(Method):
         / 6,
         recycle: Annotated[
             float, Field(ge=0, le=1, description="share of the schedule that recycles unused codes")
-        ] = 0.5,
+        ] = 0.25,
         smoothing: Annotated[
             float, Field(ge=0, lt=1, description="label smoothing of the prior's cross-entropy")
         ] = 0.0,
