@@ -11,6 +11,7 @@ from .shared_options import (
     LATENT_DIM,
     RANK,
     TAU,
+    Anneal,
     Beta,
     Convs,
     Injection,
@@ -62,6 +63,7 @@ class Generalized(LatentUNet):
         rank: Annotated[int | None, RANK] = None,
         tau: Annotated[float | None, TAU] = None,
         beta: Beta = 1.0,
+        anneal: Anneal = 0.0,
         kl_draws: KLDraws = 8,
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
@@ -79,5 +81,5 @@ class Generalized(LatentUNet):
                 rank=rank or paper.rank,
                 tau=tau or paper.tau,
             ),
-            options=LatentOptions(beta, kl_draws, prior, posterior, injection),
+            options=LatentOptions(beta, kl_draws, prior, posterior, injection, anneal),
         )

@@ -46,7 +46,7 @@ class LatentUNet(Method):
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
-        self.latent, self.beta, self.kl_draws = latent, options.beta, options.kl_draws
+        self.latent, self.beta, self.anneal, self.kl_draws = latent, options.beta, options.anneal, options.kl_draws
         self.sees_image, early = options.posterior == "image-and-mask", options.injection == "early"
         self.unet = UNet(channels + (latent.dim if early else 0), *net)
         self.head = nn.Conv2d(net.widths[0], classes, 1) if early else Combine(net.widths[0], latent.dim, classes)
@@ -72,9 +72,13 @@ class LatentUNet(Method):
         return self.posterior(torch.cat((image, evidence), 1) if self.sees_image else evidence)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """Cross-entropy summed over pixels + beta KL(q || p), mean over images and readers (Kohl et al. 2018, eq. 4)."""
+        """Cross-entropy summed over pixels + beta KL(q || p), mean over images and readers (Kohl et al. 2018, eq. 4).
+
+        With `anneal` the KL's weight rises from 0 to beta at the beginning of the schedule.
+        """
         surprise, divergence, by_dimension = self.bound(batch, generator)
-        return self.weighted(surprise.mean(), divergence.mean(), by_dimension)
+        risen = min(1.0, batch.progress / self.anneal) if self.anneal else 1.0
+        return self.weighted(surprise.mean(), divergence.mean(), by_dimension, risen)
 
     def bound(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy and KL(q || p) of every mask of every image, both [B * M] in nats; the KL by dimensions [D]."""
@@ -87,11 +91,11 @@ class LatentUNet(Method):
         surprise = cross_entropy(logits, masks)
         return surprise, kl(q, p, generator, self.kl_draws), kl_by_dimension(q, p).detach()
 
-    def weighted(self, surprise: Tensor, divergence: Tensor, by_dimension: Tensor) -> Loss:
-        """The sum of both parts of the bound, the KL times beta, and all as terms for the log."""
+    def weighted(self, surprise: Tensor, divergence: Tensor, by_dimension: Tensor, risen: float = 1.0) -> Loss:
+        """The sum of both parts of the bound, the KL times beta and how far it has `risen`, and all as terms for the log."""
         terms = {"cross_entropy": surprise.detach(), "kl": divergence.detach()}
         terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
-        return Loss(surprise + self.beta * divergence, terms)
+        return Loss(surprise + risen * self.beta * divergence, terms)
 
     def decoder(self, image: Tensor) -> Decode:
         """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""

@@ -7,6 +7,7 @@ from .latent_unet import LatentUNet
 from .shared_options import (
     KOHL,
     LATENT_DIM,
+    Anneal,
     Beta,
     Convs,
     Injection,
@@ -20,7 +21,8 @@ from .shared_options import (
 
 
 class ProbUNet(LatentUNet):
-    """Kohl's net for LIDC: widths 32-64-128-192, three convolutions per block, no normalisation, six latent dimensions.
+    """Three convolutions per block, no normalisation and six latent dimensions, as in Kohl's net. That has seven levels; the
+    four of widths 32-64-128-192 are those of a widely used port.
 
     The paper ties the prior net, the posterior net and the encoder of the U-Net in shape, as here.
     """
@@ -39,6 +41,7 @@ class ProbUNet(LatentUNet):
         norm: Norm = False,
         latent_dim: Annotated[int, LATENT_DIM] = 6,
         beta: Beta = 1.0,
+        anneal: Anneal = 0.0,
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
         injection: Injection = "late",
@@ -48,5 +51,5 @@ class ProbUNet(LatentUNet):
             classes,
             net=NetShape(widths, convs, norm),
             latent=LatentShape("axis", latent_dim),
-            options=LatentOptions(beta=beta, prior=prior, posterior=posterior, injection=injection),
+            options=LatentOptions(beta=beta, prior=prior, posterior=posterior, injection=injection, anneal=anneal),
         )

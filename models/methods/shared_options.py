@@ -29,6 +29,7 @@ LatentFamily = Annotated[Family, Field(description="latent distribution of prior
 
 # How a latent model is trained and put together
 Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
+Anneal = Annotated[float, Field(ge=0, le=1, description="share of the schedule in which the KL's weight rises to beta")]
 KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per component for the KL of a mixture")]
 Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
@@ -54,6 +55,7 @@ class LatentOptions:
         posterior: whether the posterior sees the image with the mask, or the mask alone.
         injection: "late" combines z with the last features of the U-Net, which then runs once for all draws; "early"
             gives z to the U-Net as further input channels.
+        anneal: share of the schedule in which the weight of the KL divergence rises linearly from 0 to beta.
     """
 
     beta: float = 1.0
@@ -61,3 +63,4 @@ class LatentOptions:
     prior: Prior = "learned"
     posterior: Posterior = "image-and-mask"
     injection: Injection = "late"
+    anneal: float = 0.0
