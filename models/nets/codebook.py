@@ -15,6 +15,7 @@ from .latents import full_precision
 
 LEAST_SHARE = 0.1  # of an equal share of the outputs: a code that gets less is out of use
 RECYCLED_SHARE = 0.5  # the same, for recycling: at a decay of .99 a code unused for 69 batches gets less
+FAR = 0.01  # of the outputs' variance: an output is far from its code if the squared distance is more
 RECYCLED_FOR = 8  # outputs of a batch, for each code that may be recycled
 
 
@@ -125,10 +126,12 @@ class Codebook(nn.Module):
         outputs, distances = _of_all_processes(outputs), _of_all_processes(distances)
         count = min(-(-len(outputs) // RECYCLED_FOR), len(self.codes))
         keys = 2 * distances.clamp_min(TINY).log() + gumbel(distances.shape, generator, distances)
-        drawn = _of_first_process(outputs[keys.topk(count).indices])
+        picked = keys.topk(count).indices
+        far = distances[picked].square() > FAR * (outputs - outputs.mean(0)).square().sum(1).mean()
+        drawn, far = _of_first_process(outputs[picked]), _of_first_process(far)
         least = self.counts.topk(count, largest=False).indices
         share = self.counts.new_tensor(len(outputs) / len(self.codes))
-        unused = self.counts[least] < RECYCLED_SHARE * share
+        unused = far & (self.counts[least] < RECYCLED_SHARE * share)
         self.codes[least] = torch.where(unused[:, None], drawn, self.codes[least])
         self.sums[least] = torch.where(unused[:, None], drawn * share, self.sums[least])
         self.counts[least] = torch.where(unused, share, self.counts[least])
