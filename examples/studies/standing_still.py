@@ -200,7 +200,7 @@ def main() -> None:
         report(name, everything[name], readers_mm3, time.perf_counter() - begun)
     if asked.output is not None:
         note = f"{asked.points} points within {asked.radius:g} mm of one lesion's centre: what each would list"
-        figure = new_figure(3.6 * len(everything) + 0.4, 0.2 * asked.points + 1.6, "The same lesion", note)
+        figure = new_figure(max(3.6 * len(everything) + 0.4, 6.4), 0.2 * asked.points + 1.6, "The same lesion", note)
         panels = figure.subplots(1, len(everything), squeeze=False)[0]
         place_panels(figure, 0.2, 0.5, wspace=0.1)
         for panel, (name, seen) in zip(panels, everything.items(), strict=True):
