@@ -52,15 +52,11 @@ class Modal(Method):
         recycle: Annotated[
             float, Field(ge=0, le=1, description="share of the schedule that recycles unused codes")
         ] = 0.25,
-        smoothing: Annotated[
-            float, Field(ge=0, lt=1, description="label smoothing of the prior's cross-entropy")
-        ] = 0.0,
         decay: Annotated[float, Field(gt=0, lt=1, description="of the codebook's moving averages, a step")] = 0.99,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
         self.shared, self.commitment, self.warmup, self.recycle = len(widths), commitment, warmup, recycle
-        self.smoothing = smoothing
         levels = [*widths, *latent_widths]
         self.prior = ResidualEncoder(channels, levels, convs, norm)
         self.prior_head = nn.Linear(levels[-1], codes)
@@ -90,10 +86,9 @@ class Modal(Method):
         reconstruction = mean_cross_entropy(logits.flatten(0, 1), batch.mask.flatten(0, 1)).mean()
         prior = self._prior_logits(levels).log_softmax(1)
         code = -prior.gather(1, found.index.unflatten(0, batch.mask.shape[:2])).mean()
-        learned = (1 - self.smoothing) * code - self.smoothing * prior.mean()
         total = reconstruction + self.commitment * found.commitment
         return Loss(
-            total if batch.progress < self.warmup else total + learned,
+            total if batch.progress < self.warmup else total + code,
             {
                 "reconstruction": reconstruction.detach(),
                 "code": code.detach(),
