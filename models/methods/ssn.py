@@ -22,6 +22,7 @@ from .shared_options import RANK, Convs, Norm, Widths
 LOG_VARIANCE = (-10.0, 5.0)  # bounds of log d
 START = -3.0  # of log d
 JITTER = 1e-5  # added to d
+SMALL = 0.1  # share of their usual size at which the factors start
 DRAWS_A_CHUNK = 16  # fixed: the noise of a chunk is drawn together
 
 
@@ -65,7 +66,7 @@ class SSN(Method):
         self.mean = nn.Conv2d(widths[0], classes, 1)
         self.log_variance = nn.Conv2d(widths[0], classes, 1)
         nn.init.constant_(self.log_variance.bias, START)
-        self.factors = nn.Conv2d(widths[0], self.rank * classes, 1) if self.rank else None
+        self.factors = _small(nn.Conv2d(widths[0], self.rank * classes, 1)) if self.rank else None
 
     def forward(self, image: Tensor) -> "GaussianLogits":
         """The predictive distribution for images [B, C, H, W]; the U-Net runs once, however many the draws."""
@@ -74,7 +75,7 @@ class SSN(Method):
             mean = self.mean(features.float())
             deviation = (self.log_variance(features.float()).clamp(*LOG_VARIANCE).exp() + JITTER).sqrt()
             if self.factors is None:
-                return GaussianLogits(mean, deviation, mean.new_zeros(len(mean), 0, *mean.shape[1:]))
+                return GaussianLogits(mean, deviation, mean.new_zeros(mean.shape[0], 0, *mean.shape[1:]))
             return GaussianLogits(mean, deviation, self.factors(features.float()).unflatten(1, (self.rank, -1)))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
@@ -98,6 +99,15 @@ class SSN(Method):
         drawn = logits.mean.unsqueeze(1) + torch.cat((offset, -offset), 1)
         each = pairwise_cross_entropy(drawn, masks)
         return (math.log(self.draws) - (-each).logsumexp(1)).mean()
+
+
+def _small(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer at a share of its weights. Pairs of draws on both sides of a mean that says nothing yet fit every reader with
+    one of the two, once they lie far apart; then the loss is content, and the mean never learns.
+    """
+    for parameter in layer.parameters():
+        parameter.data.mul_(SMALL)
+    return layer
 
 
 @dataclass(frozen=True)
@@ -124,15 +134,23 @@ class GaussianLogits(SampledPredictive):
 
     def noise(self, draws: int, generator: torch.Generator | None, *, tied: bool = False) -> LogitNoise:
         """The randomness of `draws` draws for each image, or of the same draws for all images when `tied`."""
-        batch = 1 if tied else len(self.mean)
+        batch = 1 if tied else self.mean.shape[0]
         shared = normal((batch, draws, self.factors.shape[1]), generator, self.mean)
         return LogitNoise(shared, normal((batch, draws, *self.mean.shape[1:]), generator, self.mean))
 
     def offsets(self, noise: LogitNoise) -> Tensor:
         """By how much draws [B, S, K, H, W] differ from the mean."""
         with full_precision(self.mean):
-            shared = noise.shared.expand(len(self.mean), -1, -1) @ self.factors.flatten(2)
-            return torch.addcmul(shared.unflatten(2, self.mean.shape[1:]), self.deviation.unsqueeze(1), noise.own)
+            own = self.deviation.unsqueeze(1) * noise.own
+            if not self.factors.shape[1]:
+                return own
+            shared = noise.shared.expand(self.mean.shape[0], -1, -1) @ self.factors.flatten(2)
+            return own + shared.unflatten(2, self.mean.shape[1:])
+
+    def drawn(self, normals: Tensor) -> Tensor:
+        """Logits [B, S, K, H, W] of draws at standard normal numbers [B, S, r + K H W], those shared by all pixels first."""
+        shared, own = normals.split((self.factors.shape[1], normals.shape[2] - self.factors.shape[1]), 2)
+        return self.mean.unsqueeze(1) + self.offsets(LogitNoise(shared, own.unflatten(2, self.mean.shape[1:])))
 
     def chunks(self, n: int, generator: torch.Generator | None, tied: bool) -> Iterator[Tensor]:
         """Logits of n draws, some at a time, as their noise is as large as they are."""

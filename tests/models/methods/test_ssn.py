@@ -91,6 +91,8 @@ def test_tied_images_share_what_multiplies_factors_and_deviations() -> None:
         shared = torch.einsum("sr,rkhw->skhw", noise.shared[0], logits.factors[image])
         wanted = logits.mean[image] + shared + noise.own[0] * logits.deviation[image]
         assert torch.allclose(drawn[image], wanted, atol=1e-5)
+    joint = torch.cat((noise.shared, noise.own.flatten(2)), 2).expand(2, -1, -1)
+    assert torch.allclose(logits.drawn(joint), drawn, atol=1e-6)
     free = logits.noise(4, generator_for(0))
     assert not torch.equal(free.shared[0], free.shared[1])
 
