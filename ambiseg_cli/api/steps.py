@@ -16,6 +16,7 @@ from ambiseg.models.evaluation import evaluate_run
 from ambiseg.models.evaluation.evaluate_run import By
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
+from ambiseg.models.metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.lesion_points import Point
 from ambiseg.models.prediction.places import Places
@@ -112,6 +113,8 @@ def predict(
     depth_mm: float | None = None,
     seed: int = 0,
     fast: bool = False,
+    diameters_mm: Sequence[float] = DIAMETERS_MM,
+    volumes_mm3: Sequence[float] = VOLUMES_MM3,
     device: str = "auto",
 ) -> ScanHypotheses:
     """The most probable masks of each lesion in a scan, each with its probability.
@@ -136,6 +139,8 @@ def predict(
         depth_mm: look at the slices within this distance of the lesion's centre, in mm; None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
         fast: look only once, around the place as given; large lesions may be cut off.
+        diameters_mm: the probability that the mean diameter is at least each of these is stated.
+        volumes_mm3: and that the volume is at least each of these.
         device: where to load the model, if it is not loaded yet.
 
     Returns:
@@ -169,7 +174,12 @@ def predict(
     trained = _loaded(model, device)
     named = [(float(x), float(y), float(z)) for x, y, z in at]
     places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
-    request = Request(places, Ranking(top, draws, depth_mm, seed, fast), _path(probabilities), series)
+    request = Request(
+        places,
+        Ranking(top, draws, depth_mm, seed, fast, tuple(diameters_mm), tuple(volumes_mm3)),
+        _path(probabilities),
+        series,
+    )
     opened = (
         open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..api import Calibrated
 
 FEW = 20  # validation patients
-PARTS = {"presence": "a lesion or none, nats per reader", "size": "size of those who mark it, CRPS of log size"}
+PARTS = {"presence": "a lesion or none, nats per reader", "size": "size of those who mark it, nats per reader"}
 LABELS = {
     "nll": "NLL, nats per reader",
     "brier": "Brier score",

@@ -84,6 +84,22 @@ Depth = Annotated[
         show_default="as far as the lesion reaches",
     ),
 ]
+Diameters = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--diameter",
+        help="State the probability that the mean diameter is at least this, in mm; repeatable.",
+        show_default="6, 8 and 15",
+    ),
+]
+Volumes = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--volume",
+        help="State the probability that the volume is at least this, in mm³; repeatable.",
+        show_default="100 and 250",
+    ),
+]
 Formats = Annotated[
     list[Format] | None,
     typer.Option("--format", help="Also write the masks in this format; repeatable.", show_default=False),
@@ -125,6 +141,8 @@ def predict(
     fast: Annotated[
         bool, typer.Option("--fast", help="Look only once, around the place as given; large lesions may be cut off.")
     ] = False,
+    diameters_mm: Diameters = None,
+    volumes_mm3: Volumes = None,
     formats: Formats = None,
     device: Device = "auto",
     output: Output = None,
@@ -141,6 +159,7 @@ def predict(
 
     watch = Stopwatch()
     with watch("starting"):
+        from ambiseg.models.metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3
         from ambiseg.models.prediction.inference import Ranking
         from ambiseg.models.prediction.places import Places
         from ambiseg.models.prediction.predict_scan import Request
@@ -155,7 +174,9 @@ def predict(
             check_folder(folder, overwrite)
         named = tuple(map(point, at or ()))
         places = Places(named, points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
-        ranking = Ranking(top, draws, depth_mm, seed, fast)
+        ranking = Ranking(
+            top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
+        )
         request = Request(places, ranking, probabilities, series, tuple(each.value for each in formats or ()))
         trained = _load(model, device, calibrated=not uncalibrated)
     with progress() as display:

@@ -9,12 +9,13 @@ from rich.table import Table
 from .console import console, out, warn
 
 if TYPE_CHECKING:
-    from ambiseg.models.prediction.document import Document, LesionEntry
+    from ambiseg.models.prediction.document import Document, LesionEntry, SpreadEntry
 
 NOTES = {
     "cut_off": "masks marked with * reach the border of the region that was looked at.",
     "at_border": "masks marked with | touch the scan's border; part of the lesion may lie outside.",
 }
+UNITS = {"mean_diameter_mm": "mm", "volume_mm3": "mm³"}
 
 
 def show(document: "Document") -> None:
@@ -29,6 +30,9 @@ def show(document: "Document") -> None:
         )
     for lesion in lesions:
         out(_table(lesion))
+    if any(lesion.size for lesion in lesions):
+        out(_sizes(lesions))
+        out(_thresholds(lesions))
     for mark, note in NOTES.items():
         if any(getattr(entry, mark) for lesion in lesions for entry in lesion.hypotheses):
             console.print(f"Note: {note}")
@@ -92,3 +96,42 @@ def _table(lesion: "LesionEntry") -> Table:
             Path(entry.file).name + " *" * entry.cut_off + " |" * entry.at_border,
         )
     return table
+
+
+def _sizes(lesions: Sequence["LesionEntry"]) -> Table:
+    """The lesions' sizes given that they are marked, one row each."""
+    flat = lesions[0].hypotheses[0].volume_mm3 is None
+    table = Table(
+        title="Size if marked: median and 90 % interval",
+        caption="over all of the model's masks; diameter: mean of long and short axis",
+    )
+    for column in ("lesion", "area mm²" if flat else "volume mm³", "90 %", "diameter mm", "90 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for lesion in lesions:
+        if lesion.size is not None:
+            sizes = lesion.size.if_marked
+            extent = _median_and_interval(sizes.extent, ".0f")
+            table.add_row(str(lesion.number), *extent, *_median_and_interval(sizes.mean_diameter_mm, ".1f"))
+    return table
+
+
+def _thresholds(lesions: Sequence["LesionEntry"]) -> Table:
+    """The probabilities that the lesions are marked and reach thresholds of size, one row each."""
+    table = Table(title="P(marked, and at least so large)")
+    table.add_column("lesion", justify="right")
+    first = next(lesion.size for lesion in lesions if lesion.size)
+    for entry in first.thresholds:
+        table.add_column(f"{entry.at_least:g} {UNITS[entry.measure]}", justify="right")
+    for lesion in lesions:
+        if lesion.size is not None:
+            table.add_row(str(lesion.number), *(f"{entry.probability:.1%}" for entry in lesion.size.thresholds))
+    return table
+
+
+def _median_and_interval(spread: "SpreadEntry", digits: str) -> tuple[str, str]:
+    """As text; what could be larger begins with ≥."""
+    median, low, high = (
+        "≥ " * (name in spread.lower_bounds) + format(getattr(spread, name), digits)
+        for name in ("median", "low_90", "high_90")
+    )
+    return median, f"{low} to {high}"

@@ -65,11 +65,10 @@ ENDS = (0.05, 0.5, 0.95)  # of the 90 % interval, and the median
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model says at one point, and the volumes in mm3 of all of its masks that mark anything, with their weights."""
+    """What a model says at one point."""
 
     whole: LesionHypotheses
-    volumes: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    voxel_mm3: float
 
     @property
     def listed(self) -> Hypotheses:
@@ -79,14 +78,15 @@ class Seen:
     @property
     def forecast(self) -> VolumeForecast:
         """The volume in mm3 as a weighted set, given that the lesion is marked."""
-        return VolumeForecast(self.volumes, self.weights)
+        given = VolumeForecast(self.whole.size.numbers["volume_mm3"], self.whole.size.weights).marked
+        assert given is not None, "the model marks nothing here"
+        return given
 
 
 def look(trained: Trained, volume: Volume, point: Point, fast: bool) -> Seen:
     """What a model says at one point."""
     (found,) = predict_volume(trained, volume, [at_point(volume, point)], Ranking(top=TOP, fast=fast))
-    marked = found.sizes > 0
-    return Seen(found, found.sizes[marked] * float(np.prod(volume.spacing_mm)), found.weights[marked])
+    return Seen(found, float(np.prod(volume.spacing_mm)))
 
 
 def around(centre: Point, points: int, radius_mm: float, seed: int) -> list[Point]:
@@ -153,13 +153,12 @@ def draw(panel: "Axes", name: str, seen: Sequence[Seen]) -> None:
     """One row per point: its list as bars, the lesion masks by volume, "no lesion" last."""
     for row, one in enumerate(seen):
         left, sizes = 0.0, (one.listed.masks > 0).sum((1, 2, 3)) * 1.0
-        step = one.volumes.min() / one.whole.sizes[one.whole.sizes > 0].min()
         for index in sorted(range(len(sizes)), key=lambda index: sizes[index] or np.inf):
             width = float(one.listed.probabilities[index])
             colour = STONE if sizes[index] == 0 else (BLUE, LIGHT_BLUE)[index % 2]
             panel.barh(row, width, left=left, height=0.8, color=colour, edgecolor="white", linewidth=0.6)
             if width > 0.08:
-                words = f"{sizes[index] * step:.0f}" if sizes[index] else "none"
+                words = f"{sizes[index] * one.voxel_mm3:.0f}" if sizes[index] else "none"
                 panel.text(left + width / 2, row, words, ha="center", va="center", fontsize=6, color=INK)
             left += width
     plain(panel, grid="x")
@@ -200,7 +199,7 @@ def main() -> None:
         report(name, everything[name], readers_mm3, time.perf_counter() - begun)
     if asked.output is not None:
         note = f"{asked.points} points within {asked.radius:g} mm of one lesion's centre: what each would list"
-        figure = new_figure(3.6 * len(everything) + 0.4, 0.2 * asked.points + 1.6, "The same lesion", note)
+        figure = new_figure(max(3.6 * len(everything) + 0.4, 6.4), 0.2 * asked.points + 1.6, "The same lesion", note)
         panels = figure.subplots(1, len(everything), squeeze=False)[0]
         place_panels(figure, 0.2, 0.5, wspace=0.1)
         for panel, (name, seen) in zip(panels, everything.items(), strict=True):

@@ -85,8 +85,8 @@ def export_model(
         raise UsageError(f"{run} is a model that was exported already: share the zip that it came from.")
     trained = load_trained(run, torch.device("cpu"))
     content = Run.open(run).weights.read_bytes()
-    content = halved(content) if half else content
-    facts, notes = gather(run, trained, said, sha256(content).hexdigest(), half=half)
+    content, rounded = halved(content) if half else (content, False)
+    facts, notes = gather(run, trained, said, sha256(content).hexdigest(), half=half, rounded=rounded)
     with scratch_folder() as folder:
         _write(folder, facts, content)
         pack(folder, path, said.name)
@@ -100,19 +100,20 @@ def _line(what: str, text: str) -> str:
     return text
 
 
-def halved(content: bytes) -> bytes:
-    """A safetensors file with its matrices and kernels in half precision.
+def halved(content: bytes) -> tuple[bytes, bool]:
+    """A safetensors file with its matrices and kernels in half precision, and whether they were not before.
 
     Vectors (biases, statistics, counts) are few and may be large or small, so they stay as they are. Raises UsageError where
     a weight is too large for half precision.
     """
     tensors, about = read_weights(content, WEIGHTS)
+    before = {name: tensor.dtype for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensors[name] = tensor.half()
             if not tensors[name].isfinite().all():
                 raise UsageError(f"The weight {name} is too large for half precision: export without `half`.")
-    return weights_bytes(tensors, about)
+    return weights_bytes(tensors, about), before != {name: tensor.dtype for name, tensor in tensors.items()}
 
 
 def _write(folder: Path, facts: Facts, weights: bytes) -> None:

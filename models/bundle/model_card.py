@@ -118,7 +118,7 @@ def _evaluation(facts: Facts) -> Iterable[str]:
             if about.split == "val"
             else ""
         )
-        + ("The weights were not yet rounded. " if facts.half else "")
+        + ("The weights were not yet rounded. " if facts.rounded else "")
         + ("Probabilities are calibrated. " if about.calibrated else "Probabilities are the model's own. ")
         + "Intervals are 95 % bootstrap by patient."
     )

@@ -12,13 +12,14 @@ from ..methods.gated import Gated
 from ..methods.latent_unet import LatentUNet
 from ..methods.mheads import MHeads
 from ..methods.modal import Modal
+from ..methods.mose import MoSE
 from ..methods.refine import Refine
 from ..nets.latents import LatentShape, Noise
 from ..runs.normalise import Window, normalise, with_probabilities
 from ..runs.trained import Trained
 
 DRAWN = (LatentUNet, Refine)
-FINITE = (Gated, Modal, MHeads, Ensemble)
+FINITE = (Gated, MoSE, Modal, MHeads, Ensemble)
 
 
 class Graph(nn.Module):
@@ -79,7 +80,7 @@ def _atoms(method: Method) -> Tensor:
     """
     if isinstance(method, Modal):
         return method.codebook.live.nonzero().squeeze(1)
-    return torch.arange(method.support if isinstance(method, Gated) else 0)
+    return torch.arange(method.support if isinstance(method, Gated | MoSE) else 0)
 
 
 def random_inputs(trained: Trained, size: int, batch: int, draws: int, generator: torch.Generator) -> dict[str, Tensor]:

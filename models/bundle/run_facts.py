@@ -36,7 +36,8 @@ class Facts:
         said: What the person who exports it states.
         trained: The model.
         weights_hash: Hash of the exported weights.
-        half: Whether they are rounded to half precision.
+        half: Whether they are in half precision.
+        rounded: Whether they were rounded to it for this export.
         evaluation: The run's evaluation, with the weights before any rounding; None where there is none.
         check: The check of its calibration on other cases than those of the fit; None where there is none.
         source: Source of the data set; None where the data set was moved or changed.
@@ -47,17 +48,20 @@ class Facts:
     trained: Trained
     weights_hash: str
     half: bool
+    rounded: bool
     evaluation: StoredEvaluation | None
     check: CalibrationCheck | None
     source: str | None
     counts: Mapping[str, tuple[int, int, int]]
 
 
-def gather(run: Path, trained: Trained, said: Said, weights_hash: str, *, half: bool) -> tuple[Facts, list[str]]:
+def gather(
+    run: Path, trained: Trained, said: Said, weights_hash: str, *, half: bool, rounded: bool
+) -> tuple[Facts, list[str]]:
     """The facts of a run, and notes on what in its folder was left out."""
     evaluation, notes = _evaluation(run, trained.weights_hash)
     source, counts = _data(trained.record.data)
-    return Facts(said, trained, weights_hash, half, evaluation, _check(run, trained), source, counts), notes
+    return Facts(said, trained, weights_hash, half, rounded, evaluation, _check(run, trained), source, counts), notes
 
 
 def _evaluation(run: Path, weights_hash: str) -> tuple[StoredEvaluation | None, list[str]]:

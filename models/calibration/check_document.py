@@ -64,7 +64,7 @@ class JudgementSummary(BaseModel):
 class FitSummary(BaseModel):
     """How a calibration was fitted: on how many cases of how many patients, and how patients left out were predicted.
 
-    `held_out` has, for "presence" (nats per reader) and "size" (CRPS of log sizes), the score without and with a correction.
+    `held_out` has, for "presence" and "size", the score (nats per reader) without and with a correction.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,7 +1,8 @@
 """The numbers of a calibration under which what readers did is most likely, and whether they help with other patients.
 
-Presence is fitted by the likelihood of whether readers marked something, sizes by the continuous ranked probability score
-(CRPS) of log sizes of those who did: both are proper scores, least for the true distribution (Gneiting and Raftery 2007).
+Both parts are fitted by likelihood, a proper score (Gneiting and Raftery 2007): of whether readers marked something, and of
+the log sizes of those who did. The likelihood of a size is taken relative to the model's own set, so that no density has to be
+made of the set: it is the factor that a mask of this size gets, over the mean factor of the set.
 Each part is kept only if it predicts *patients left out* better than no correction does.
 """
 
@@ -11,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from ambiseg.preprocessing.errors import DataError
 
-from ..core.calibration import Reweighting, log_sizes, size_factors
+from ..core.calibration import Reweighting, log_factors, log_sizes
 from ..core.lesion_slices import SURE, Extent, Reals, log_odds, marking_chance
-from ..metrics.volume_scores import crps_sorted
 
 FOLDS = 5
 RIDGE = 1e-3  # keeps numbers finite where readers never disagree
-MOST = (8.0, 40.0)  # of size_shift and size_sharpness
+MOST = (8.0, 20.0)  # of size_shift and size_sharpness
 LEAST_EVENTS = 10  # cases, or slices of lesions, from which numbers are fitted
 
 
@@ -59,8 +60,8 @@ class Fitted:
 
     Attributes:
         numbers: of the parts that help.
-        held_out: by part ("presence", in nats per reader; "size", as CRPS in nats): the score of patients left out without a
-            correction and with one. A part that could not be fitted is absent.
+        held_out: by part ("presence", "size"): the negative log-likelihood of patients left out, in nats per reader, without a
+            correction and with one. For sizes it is 0 without one. A part that could not be fitted is absent.
         events: how many images or lesions.
         patients: of how many patients.
     """
@@ -155,25 +156,25 @@ def _sizes(events: Sequence[Event]) -> _Part | None:
     y, truth = np.zeros((len(which), readers)), np.zeros((len(which), readers))
     for number, (logs, weights, observed, shares) in enumerate(tables):
         x[number, : len(logs)], w[number, : len(logs)] = logs, weights
-        x[number, len(logs) :] = logs[-1]
         y[number, : len(observed)], truth[number, : len(observed)] = observed, shares
 
     def score(numbers: Reals, of: NDArray[np.bool_]) -> float:
-        found = crps_sorted(x[of], w[of] * size_factors(x[of], *numbers), y[of])
-        return float((found * truth[of]).sum() / truth[of].sum())
+        theirs = log_factors(y[of], *numbers)
+        whole = logsumexp(log_factors(x[of], *numbers), axis=1, b=w[of], keepdims=True)
+        surprise = ((whole - theirs) * truth[of]).sum() / truth[of].sum()
+        return float(surprise + RIDGE * (numbers**2).sum())
 
-    bounds = (-MOST[0], MOST[0]), (-MOST[1] / 8, MOST[1])
+    bounds = (-MOST[0], MOST[0]), (-MOST[1] / 4, MOST[1])
     return _Part(("size_shift", "size_sharpness"), np.zeros(2), np.array(which), truth.sum(1), score, bounds)
 
 
 def _table(event: Event) -> tuple[Reals, Reals, Reals, Reals]:
-    """Log sizes of the masks that mark something, ascending and about their median, with their weights; and the readers'."""
+    """Log sizes of the masks that mark something, about their median, with their weights; and the readers'."""
     marked, drew = event.sizes > 0, event.readers > 0
     sizes, weights = event.sizes[marked], event.weights[marked] / event.weights[marked].sum()
     logs = log_sizes(sizes, weights)
-    order = np.argsort(logs, kind="stable")
     middle = float(np.log(sizes[0]) - logs[0])
-    return logs[order], weights[order], np.log(event.readers[drew]) - middle, event.truth[drew]
+    return logs, weights, np.log(event.readers[drew]) - middle, event.truth[drew]
 
 
 @dataclass(frozen=True)

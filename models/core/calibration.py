@@ -5,9 +5,9 @@ number that is derived from the set (sizes, intervals) agree. Two things are cor
 
 - the probability of a lesion, p: its log-odds become shift + slope logit p (Platt 1999);
 - the distribution of the size, given that something is marked: a mask whose size is x nats above the median gets its weight
-  times exp(shift x - sharpness x^2 / 2). The shift takes away a bias, the sharpness narrows or widens.
+  times exp(shift x - sharpness |x|), with |x| rounded off at 0. The shift takes away a bias, the sharpness narrows or widens.
 
-Slices have numbers of their own, and lesions theirs. `evaluation.calibrate_run` fits them. The reasons for this form are in
+Slices have numbers of their own, and lesions theirs. `calibration.calibrate_run` fits them. The reasons for this form are in
 docs/decisions/0009-calibration.md.
 """
 
@@ -27,6 +27,7 @@ from .lesion_slices import Extent, Reals, log_odds
 from .overlap import marked_counts
 
 FILE = "calibration.json"
+ROUNDED = 0.1  # nats of size: nearer to the median than this, the distance from it counts as its square
 
 
 class Reweighting(BaseModel):
@@ -36,7 +37,7 @@ class Reweighting(BaseModel):
         presence_shift: of the log-odds that something is marked, in nats.
         presence_slope: of these log-odds, above 0.
         size_shift: of the log-weight, per nat of size above the median.
-        size_sharpness: by which the log-weight falls, per half the square of that.
+        size_sharpness: by which the log-weight falls, per nat of distance from the median.
 
     Example:
         >>> fewer = Reweighting(presence_shift=-1.0)
@@ -112,8 +113,14 @@ def log_sizes(sizes: AnyArray, weights: Reals) -> Reals:
 
 def size_factors(logs: Reals, shift: float, sharpness: float) -> Reals:
     """What weights are multiplied by, up to a common factor: the largest is 1. `logs` as of `log_sizes`, on any axes."""
-    exponent = shift * logs - sharpness * logs**2 / 2
+    exponent = log_factors(logs, shift, sharpness)
     found: Reals = np.exp(exponent - exponent.max(-1, keepdims=True))
+    return found
+
+
+def log_factors(logs: Reals, shift: float, sharpness: float) -> Reals:
+    """The logarithm of what weights are multiplied by, 0 at the median."""
+    found: Reals = shift * logs - sharpness * (np.sqrt(logs**2 + ROUNDED**2) - ROUNDED)
     return found
 
 
@@ -133,7 +140,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_number: Literal[2] = 2
+    schema_number: Literal[3] = 3
     slices: Reweighting
     lesions: Reweighting | None = None
     extent: Extent | None = None
@@ -199,7 +206,7 @@ def read_calibration(run: Path, weights_hash: str) -> Calibration | None:
         weights_hash: SHA-256 of its weights.
 
     Raises:
-        DataError: it is damaged, it was fitted by a version that calibrated lists of hypotheses, or it belongs to other
+        DataError: it is damaged, it was fitted by a version whose numbers meant something else, or it belongs to other
             weights, as after more training.
     """
     file = run / FILE

@@ -39,19 +39,46 @@ def measure(mask: AnyArray, spacing_mm: tuple[float, float, float]) -> Size:
         >>> measure(np.ones((1, 2, 3)), (2.0, 1.0, 1.0)).volume_mm3
         12.0
     """
-    marked = mask != 0
-    pixels = marked.sum((1, 2))
+    return measure_all(mask[None], spacing_mm)[0]
+
+
+def measure_all(masks: AnyArray, spacing_mm: tuple[float, float, float]) -> list[Size]:
+    """Measure masks [S, Z, Y, X] of one region, as `measure` does; slices that several have in common are measured once."""
     z, y, x = spacing_mm
-    long_axis, short_axis = max((_axes(plane, (y, x)) for plane in marked[pixels > 0]), default=(0.0, 0.0))
-    area = float(pixels.max(initial=0)) * y * x
-    return Size(float(pixels.sum()) * z * y * x, area, long_axis, short_axis, int((pixels > 0).sum()))
+    marked = np.ascontiguousarray(masks != 0)
+    pixels = marked.sum((2, 3))
+    bounds = _diagonals(marked, (y, x))
+    known: dict[bytes, tuple[float, float]] = {}
+    found = []
+    for mask, counts, longest in zip(marked, pixels, bounds, strict=True):
+        axes = (0.0, 0.0)
+        for number in np.argsort(-longest, kind="stable"):
+            if longest[number] < axes[0] or not counts[number]:
+                break  # no later slice can be longer
+            key = mask[number].tobytes()
+            if key not in known:
+                known[key] = _axes(mask[number], (y, x))
+            axes = max(axes, known[key])
+        volume, area = float(counts.sum()) * z * y * x, float(counts.max(initial=0)) * y * x
+        found.append(Size(volume, area, *axes, int((counts > 0).sum())))
+    return found
+
+
+def _diagonals(marked: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> NDArray[np.float64]:
+    """Of each slice of masks [S, Z, Y, X], the diagonal of the rectangle around what is marked [S, Z], in mm; 0 of nothing."""
+    sides = []
+    for axis, step in zip((2, 3), spacing_mm, strict=True):
+        any_marked = marked.any(5 - axis)
+        first, last = any_marked.argmax(2), any_marked.shape[2] - any_marked[..., ::-1].argmax(2)
+        sides.append(np.where(any_marked.any(2), last - first, 0) * step)
+    return np.hypot(*sides)
 
 
 def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[float, float]:
     """Longest distance in mm between the midpoints of any two pixel edges of a plane [Y, X], and their extent across it."""
     from scipy.spatial import ConvexHull
 
-    pixels = np.argwhere(plane)
+    pixels = _ends(plane)
     edges = np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
     points = (pixels[:, None] + edges).reshape(-1, 2) * spacing_mm
     corners = points[ConvexHull(points).vertices]
@@ -59,6 +86,13 @@ def _axes(plane: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[fl
     lengths = np.hypot(*ways.transpose(2, 0, 1))
     y, x = ways[np.unravel_index(lengths.argmax(), lengths.shape)] / lengths.max()
     return float(lengths.max()), float(np.ptp(corners @ [x, -y]))
+
+
+def _ends(plane: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The first and the last marked pixel of each row of a plane [Y, X], as (y, x): all that its convex hull depends on."""
+    rows = np.flatnonzero(plane.any(1))
+    first, last = plane[rows].argmax(1), plane.shape[1] - 1 - plane[rows, ::-1].argmax(1)
+    return np.stack((np.repeat(rows, 2), np.stack((first, last), 1).ravel()), 1)
 
 
 def cut_off(mask: AnyArray, box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> bool:

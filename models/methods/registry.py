@@ -30,6 +30,7 @@ OWN = tuple(
         "modal": "modal:Modal",
         "refine": "refine:Refine",
         "gated": "gated:Gated",
+        "mose": "mose:MoSE",
         "dropout": "dropout:DropoutUNet",
         "ensemble": "ensemble:Ensemble",
         "mheads": "mheads:MHeads",

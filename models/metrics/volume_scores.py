@@ -42,31 +42,9 @@ def crps(
         [0.5, 3.5]
     """
     order = np.argsort(values, kind="stable")
-    found: NDArray[np.float64] = crps_sorted(values[None, order], weights[None, order], observed[None])[0]
-    return found
-
-
-def crps_sorted(
-    values: NDArray[np.float64], weights: NDArray[np.float64], observed: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The score `crps` of many weighted sets.
-
-    Args:
-        values: ascending along the last axis [N, S].
-        weights: of the values [N, S], with any positive sum.
-        observed: the outcomes [N, M].
-
-    Returns:
-        The score [N, M] of each outcome.
-
-    Example:
-        >>> crps_sorted(np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]]), np.array([[0.0, 2.0]])).tolist()
-        [[0.25, 1.25]]
-    """
-    weights = weights / weights.sum(-1, keepdims=True)
-    to_observed = (weights[:, :, None] * np.abs(values[:, :, None] - observed[:, None, :])).sum(1)
-    cumulated = np.cumsum(weights, -1)
-    among = 2 * (weights * values * (2 * cumulated - weights - 1)).sum(-1, keepdims=True)  # E|X - X'|
+    values, weights = values[order], weights[order]
+    to_observed = weights @ np.abs(values[:, None] - observed)
+    among = 2 * (weights * values * (2 * np.cumsum(weights) - weights - 1)).sum()  # E|X - X'|
     found: NDArray[np.float64] = to_observed - among / 2
     return found
 

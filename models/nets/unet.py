@@ -58,7 +58,11 @@ class UNet(nn.Module):
     @remembered
     def forward(self, image: Tensor) -> Tensor:
         """Features at the image's own resolution."""
-        *skips, features = self.encoder(image)
+        return self.decoded(self.encoder(image))
+
+    def decoded(self, levels: Sequence[Tensor]) -> Tensor:
+        """As `forward`, from all the outputs of the encoder, finest first."""
+        *skips, features = levels
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             features = block(joined(features, skip))
         return features

@@ -4,7 +4,8 @@ The document holds no path and nothing about the patient. The same results give 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -15,8 +16,19 @@ from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.size import at_border, cut_off, measure
+from ..metrics.size_forecast import SizeForecast, Spread, thresholds
 from .cautions import lesion_notes
-from .document import Document, HypothesisEntry, LesionEntry, ScanEntry, SizeEntry
+from .document import (
+    Document,
+    HypothesisEntry,
+    LesionEntry,
+    ScanEntry,
+    SizeEntry,
+    SizeForecastEntry,
+    SizesEntry,
+    SpreadEntry,
+    ThresholdEntry,
+)
 from .inference import LesionHypotheses, Ranking
 from .neighbourhood import within
 
@@ -60,6 +72,27 @@ def table(document: Document) -> str:
     return table_text(rows, columns, for_people=True)
 
 
+def size_table(document: Document) -> str:
+    """The sizes of all lesions as CSV for people, one row each: distributions, and probabilities of thresholds."""
+    rows = [dict(_size_row(lesion)) for lesion in document.lesions]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return table_text(rows, columns, for_people=True)
+
+
+def _size_row(lesion: LesionEntry) -> Iterator[tuple[str, Any]]:
+    yield from (("lesion", lesion.number), ("name", lesion.name), ("no_lesion", lesion.no_lesion))
+    if lesion.size is None:
+        return
+    for name, spread in lesion.size.if_marked.plain().items():
+        yield from ((f"{name}_{number}", value) for number, value in spread.items() if number != "lower_bounds")
+        yield f"{name}_lower_bounds", " ".join(spread["lower_bounds"])
+    for name, spread in lesion.size.overall.plain().items():
+        yield f"{name}_mean_overall", spread["mean"]
+    for entry in lesion.size.thresholds:
+        yield f"p_{entry.measure}_at_least_{entry.at_least:g}", entry.probability
+    yield "cut", lesion.size.cut
+
+
 def _row(lesion: LesionEntry, entry: HypothesisEntry) -> dict[str, Any]:
     x, y, z = lesion.centre_mm
     low, high = entry.interval or (None, None)
@@ -98,9 +131,41 @@ def _lesion(
         left_out=round(result.left_out, 6),
         **{name: f"{place}{name}.nii.gz" if getattr(result, name) is not None else None for name in MAPS},
         preview=f"{place}preview.png",
+        size=size_entry(result.size, ranking),
         hypotheses=[_hypothesis(index, place, volume, result, classes) for index in range(len(found.masks))],
         overlaps=overlaps,
     )
+
+
+def size_entry(forecast: SizeForecast, ranking: Ranking) -> SizeForecastEntry | None:
+    """A lesion's size as in hypotheses.json; None where nothing is marked."""
+    if not forecast.presence:
+        return None
+    flat = "area_mm2" in forecast.numbers
+    return SizeForecastEntry(
+        if_marked=_sizes(forecast, if_marked=True),
+        overall=_sizes(forecast, if_marked=False),
+        thresholds=[
+            ThresholdEntry(
+                measure=of,
+                at_least=value,
+                probability=round(forecast.at_least(of, value, if_marked=False), 6),
+                if_marked=round(forecast.at_least(of, value), 6),
+            )
+            for of, value in thresholds(ranking.diameters_mm, ranking.volumes_mm3, flat=flat)
+        ],
+        cut=round(forecast.share_cut, 6),
+    )
+
+
+def _sizes(forecast: SizeForecast, *, if_marked: bool) -> SizesEntry:
+    spreads = {name: forecast.spread(name, if_marked=if_marked) for name in forecast.numbers}
+    return SizesEntry(**{name: _spread(spread) for name, spread in spreads.items() if spread is not None})
+
+
+def _spread(spread: Spread) -> SpreadEntry:
+    numbers = {name: round(value, 1) for name, value in asdict(spread).items() if name != "lower_bounds"}
+    return SpreadEntry(**numbers, lower_bounds=list(spread.lower_bounds))
 
 
 def _hypothesis(

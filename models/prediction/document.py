@@ -70,6 +70,63 @@ class HypothesisEntry(_Part):
         return SizeEntry(**{name: getattr(self, name) for name in SizeEntry.model_fields})
 
 
+class SpreadEntry(_Part):
+    """A number as a distribution over the model's masks, in mm, mm² or mm³."""
+
+    mean: float = Field(description="expected value")
+    median: float = Field(description="half of the masks, by weight, are at most so large")
+    low_50: float = Field(description="lower end of the 50 % interval: the quantile of level .25")
+    high_50: float = Field(description="its upper end: the quantile of level .75")
+    low_90: float = Field(description="lower end of the 90 % interval: the quantile of level .05")
+    high_90: float = Field(description="its upper end: the quantile of level .95")
+    lower_bounds: list[str] = Field(
+        default=[],
+        description="which of these numbers could be larger, because masks reach the border of what was looked at, or the "
+        "scan's own",
+    )
+
+
+class SizesEntry(_Part):
+    """The distribution of each measure of size."""
+
+    volume_mm3: SpreadEntry | None = Field(None, description="volume in mm³; absent if the scan is a single slice")
+    area_mm2: SpreadEntry | None = Field(None, description="area in mm², if the scan is a single slice")
+    mean_diameter_mm: SpreadEntry = Field(
+        description="mean of the long and the short axis to .1 mm, as Lung-RADS and the Fleischner Society measure nodules"
+    )
+    long_axis_mm: SpreadEntry = Field(description="longest diameter within one axial slice, in mm")
+    short_axis_mm: SpreadEntry = Field(
+        description="in that slice, the extent at right angles to the longest diameter, in mm"
+    )
+
+    @property
+    def extent(self) -> SpreadEntry:
+        """The volume, or the area if the scan is a single slice."""
+        found = self.volume_mm3 or self.area_mm2
+        assert found is not None, "a lesion has one of the two"
+        return found
+
+
+class ThresholdEntry(_Part):
+    """The probability that a measure of size reaches a threshold."""
+
+    measure: Literal["mean_diameter_mm", "volume_mm3"] = Field(description="the measure")
+    at_least: float = Field(description="the threshold, in its unit")
+    probability: float = Field(description="that the lesion is marked and its size reaches the threshold")
+    if_marked: float = Field(description="that it does, given that the lesion is marked")
+
+
+class SizeForecastEntry(_Part):
+    """A lesion's size as the model's whole weighted set of masks has it, not the list. The weights are the calibrated ones."""
+
+    if_marked: SizesEntry = Field(description="given that the lesion is marked")
+    overall: SizesEntry = Field(description="over all masks; one that marks nothing has size 0")
+    thresholds: list[ThresholdEntry] = Field(description="probabilities that thresholds are reached")
+    cut: float = Field(
+        description="share of the masks that mark anything and reach the border of what was looked at, or the scan's own"
+    )
+
+
 class LesionEntry(_Part):
     """A lesion."""
 
@@ -117,6 +174,9 @@ class LesionEntry(_Part):
         "if it states none",
     )
     preview: str | None = Field(description="picture, relative to this file; null if it could not be made")
+    size: SizeForecastEntry | None = Field(
+        None, description="its size as a distribution (see below); null if no mask marks anything, or before schema 4"
+    )
     hypotheses: list[HypothesisEntry] = Field(description="the hypotheses, the most probable first (see below)")
     overlaps: list[int] = Field(
         description="numbers of other lesions whose most probable masks share voxels with this one's: they may be one lesion"
@@ -141,7 +201,7 @@ class CalibrationEntry(_Part):
     presence_shift: float = Field(0.0, description="of the log-odds that something is marked, in nats")
     presence_slope: float = Field(1.0, description="of these log-odds")
     size_shift: float = Field(0.0, description="of the log-weight, per nat of size above the median")
-    size_sharpness: float = Field(0.0, description="by which the log-weight falls, per half the square of that")
+    size_sharpness: float = Field(0.0, description="by which the log-weight falls, per nat of distance from the median")
 
     @classmethod
     def of(cls, calibration: Calibration, flat: bool) -> "CalibrationEntry":
@@ -162,13 +222,15 @@ class ScanEntry(_Part):
 class About(_Part):
     """Which program, model and settings made the hypotheses."""
 
-    schema_number: Literal[2, 3] = Field(
-        alias="schema", description="3; a document of schema 2 lists merged masks, and opens too"
+    schema_number: Literal[2, 3, 4] = Field(
+        alias="schema",
+        description="4; documents of schema 3 have no `size`, those of schema 2 list merged masks, and both open too",
     )
     program: str = Field(description="`ambiseg` and its version")
     model: ModelEntry = Field(description="the model (see below)")
     settings: Ranking = Field(
-        description="`top`, `draws`, `depth_mm` (null: as far as the lesion reaches), `seed` and `fast`"
+        description="`top`, `draws`, `depth_mm` (null: as far as the lesion reaches), `seed`, `fast`, and the thresholds "
+        "`diameters_mm` and `volumes_mm3`"
     )
     calibration: CalibrationEntry | None = Field(
         description="the correction of the probabilities (see below); null if they are the model's own"
@@ -200,6 +262,10 @@ class Document(About):
 PARTS: Mapping[str, type[_Part]] = {
     "The document": Document,
     "A lesion": LesionEntry,
+    "`size` of a lesion": SizeForecastEntry,
+    "`if_marked` and `overall`": SizesEntry,
+    "The distribution of a measure": SpreadEntry,
+    "A threshold": ThresholdEntry,
     "A hypothesis": HypothesisEntry,
     "`model`": ModelEntry,
     "`calibration`": CalibrationEntry,

@@ -3,8 +3,9 @@
 Which slices to look at is decided first. The model's masks of them (`draws`) are then ranked as whole volumes.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from ambiseg.preprocessing.volumes.volume import Volume
 from ..core.calibration import reweighted, reweighting
 from ..core.hypotheses import TOP, Hypotheses, rank
 from ..core.overlap import marked_counts, marked_pixels, pairwise_iou
+from ..core.size import at_border, cut_off, measure_all
 from ..metrics.distances import without_self_pairs
+from ..metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3, SizeForecast, forecast_sizes
 from ..nets.remembered import remembering
 from ..runs.trained import Trained
 from .draws import Draws, draw_masks
@@ -26,11 +29,13 @@ from .settle import Sight, look_around, look_once, same_place
 
 SAME_MM = 3.0  # lesions that settle closer than this are one
 SAME = 0.5  # and so are those whose likeliest masks have a larger IoU
+MOST_THRESHOLDS = 20
+NO_MASKS = forecast_sizes([], np.zeros(0), np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How hypotheses are made from a model's masks.
+    """How hypotheses and numbers are made from a model's masks.
 
     Args:
         top: how many hypotheses to list at most, at least 1.
@@ -38,6 +43,8 @@ class Ranking:
         depth_mm: slices within this distance of the lesion's centre are looked at. None: as far as the lesion reaches.
         seed: the same seed gives the same hypotheses.
         fast: look once, around the place as it is given, in crops as in training and no deeper than half a crop or 20 mm.
+        diameters_mm: the probability that the mean diameter is at least each of these is stated.
+        volumes_mm3: and that the volume is at least each of these.
 
     Raises:
         UsageError: for a value out of range.
@@ -52,6 +59,8 @@ class Ranking:
     depth_mm: float | None = None
     seed: int = 0
     fast: bool = False
+    diameters_mm: tuple[float, ...] = DIAMETERS_MM
+    volumes_mm3: tuple[float, ...] = VOLUMES_MM3
 
     def __post_init__(self) -> None:
         if self.top < 1 or self.draws < 1 or (self.depth_mm or 0) < 0:
@@ -59,6 +68,12 @@ class Ranking:
                 "Expected `top` and `draws` of at least 1 and `depth_mm` of at least 0, got "
                 f"{self.top}, {self.draws} and {self.depth_mm}."
             )
+        for name in ("diameters_mm", "volumes_mm3"):
+            values = getattr(self, name)
+            if len(values) > MOST_THRESHOLDS or not all(math.isfinite(value) and value > 0 for value in values):
+                raise UsageError(
+                    f"Expected at most {MOST_THRESHOLDS} `{name}` above 0, got {', '.join(f'{value:g}' for value in values)}."
+                )
 
 
 @dataclass(frozen=True)
@@ -80,9 +95,8 @@ class LesionHypotheses:
         aleatoric: [Z, Y, X], the entropy in nats of the class probabilities that the model states without a draw; None if
             it states none.
         zoom: how much wider, and how much coarser, the model's crops were than in training.
-        sizes: of all of the model's masks [S], how many voxels each marks: numbers about the lesion come from these, not from
-            the list.
-        weights: of these masks [S], sum 1, calibrated if the model is.
+        size: the sizes of all of the model's masks, with their weights, calibrated if the model is: numbers about the lesion
+            come from these, not from the list.
     """
 
     lesion: Lesion
@@ -96,8 +110,7 @@ class LesionHypotheses:
     aleatoric: NDArray[np.float32] | None = None
     left_out: float = 0.0
     zoom: float = 1.0
-    sizes: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
-    weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    size: SizeForecast = NO_MASKS
 
 
 def predict_volume(
@@ -180,22 +193,28 @@ def _predict(
     numbers = reweighting(trained.calibration, flat=drawn.labels.shape[1] == 1)
     weights, left_out = reweighted(drawn.weights, drawn.labels, numbers, drawn.left_out)
     listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=left_out, iou=iou)
-    sizes = marked_counts(drawn.labels)
+    empty = marked_counts(drawn.labels) == 0
     return LesionHypotheses(
         lesion=lesion,
         box=place.box,
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
-        no_lesion=float(weights[sizes == 0].sum()) * (1 - left_out),
+        no_lesion=float(weights[empty].sum()) * (1 - left_out),
         left_out=left_out,
         ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
         zoom=place.zoom,
-        sizes=sizes,
-        weights=weights,
+        size=_size_forecast(drawn.labels, weights, place.box, volume),
     )
+
+
+def _size_forecast(labels: NDArray[np.uint8], weights: NDArray[np.float64], box: Box, volume: Volume) -> SizeForecast:
+    """The sizes of weighted masks [S, Z, Y, X] in a box of the scan."""
+    shape = volume.array.shape
+    cut = np.array([cut_off(mask, box, shape) or at_border(mask, box, shape) for mask in labels])
+    return forecast_sizes(measure_all(labels, volume.spacing_mm), weights, cut, flat=shape[0] == 1)
 
 
 def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:

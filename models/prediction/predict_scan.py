@@ -113,7 +113,7 @@ def about(trained: Trained, ranking: Ranking, *, flat: bool = False) -> About:
     """Which program, model and settings make the hypotheses, as in hypotheses.json; `flat`: of a single slice."""
     data, calibration = trained.record.data, trained.calibration
     return About(
-        schema=3,
+        schema=4,
         program=f"ambiseg {version('ambiseg')}",
         model=ModelEntry(
             name=trained.name,

@@ -33,7 +33,7 @@ from .result_documents import INDEX, write_numbers, write_run
 FORMATS = ("dicom-seg", "seg-nrrd")  # in addition to NIfTI
 OURS = re.compile(
     r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|(hypotheses|probability)\.dcm"
-    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|run\.json|report\.html"
+    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|lesions\.csv|run\.json|report\.html"
 )
 
 

@@ -15,6 +15,7 @@ from ..report.template import render
 from .preview import save_preview
 from .viewer import words
 from .viewer.lesion_card import Card, card
+from .viewer.size_plot import size_plot
 from .viewer.voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
@@ -44,7 +45,8 @@ def write_report(
     cards = []
     for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
         picture = _picture(path.parent, lesion, result, volume, unit)
-        cards.append(card(lesion, picture, voxels(result, volume, document.classes, unit) if number < LIVE else None))
+        live = voxels(result, volume, document.classes, unit) if number < LIVE else None
+        cards.append(card(lesion, picture, live, size_plot(result.size, lesion)))
     with whole_file(path) as aside:
         aside.write_text(_page(cards, document, unit), encoding="utf-8")
 

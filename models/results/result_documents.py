@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ambiseg.preprocessing.documents import read_json, write_json
 from ambiseg.preprocessing.errors import InputError
 
-from ..prediction.content import table
+from ..prediction.content import size_table, table
 from ..prediction.document import CalibrationEntry, Document, ModelEntry
 from ..prediction.inference import Ranking
 from ..prediction.places import FoundBy
@@ -44,9 +44,10 @@ class PredictionRun(BaseModel):
 
 
 def write_numbers(folder: Path, document: Document) -> None:
-    """Write `hypotheses.json`, and `hypotheses.csv` with one row per hypothesis."""
+    """Write `hypotheses.json`, `hypotheses.csv` with one row per hypothesis, and `lesions.csv` with one row per lesion."""
     write_json(folder / INDEX, document.plain())
     (folder / "hypotheses.csv").write_text(table(document), encoding="utf-8")
+    (folder / "lesions.csv").write_text(size_table(document), encoding="utf-8")
 
 
 def read_hypotheses(path: Path | str) -> Document:

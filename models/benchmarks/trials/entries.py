@@ -33,6 +33,7 @@ ENTRIES = (
     Entry("mheads", "mheads"),
     Entry("mheads-gate", "mheads", {"gate": "learned"}),
     Entry("gated", "gated"),
+    Entry("mose", "mose"),
     Entry("image2image-vae", "image2image-vae"),
     Entry("probunet", "probunet"),
     Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),
@@ -55,6 +56,7 @@ LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they
     next(entry for entry in ENTRIES if entry.name == name)
     for name in (
         "gated",
+        "mose",
         "generalized-mixture-full",
         "modal",
         "probunet",

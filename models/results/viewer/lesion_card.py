@@ -6,8 +6,9 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 
 from ...core.hypotheses import source_words
 from ...figures.drawing import percent
-from ...prediction.document import HypothesisEntry, LesionEntry
+from ...prediction.document import HypothesisEntry, LesionEntry, SizeForecastEntry
 from . import words
+from .size_plot import SizePlot
 from .voxels import Voxels
 
 
@@ -26,6 +27,26 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class SizeRow:
+    """A measure of size: its name, median, and 50 and 90 % intervals, as text."""
+
+    name: str
+    median: str
+    half: str
+    most: str
+
+
+@dataclass(frozen=True)
+class SizeCard:
+    """A lesion's size as a distribution: rows of measures, probabilities of thresholds as (what, probability), and a plot."""
+
+    rows: tuple[SizeRow, ...]
+    thresholds: tuple[tuple[str, str], ...]
+    note: str
+    plot: SizePlot | None
+
+
+@dataclass(frozen=True)
 class Card:
     """A lesion as the page shows it. `picture`: a PNG as a data URL; `voxels`: what the viewer draws; None if left out."""
 
@@ -39,12 +60,13 @@ class Card:
     residual: str
     source: str
     notes: tuple[str, ...]
+    size: SizeCard | None
     hypotheses: tuple[Hypothesis, ...]
     picture: str | None
     voxels: Voxels | None
 
 
-def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Card:
+def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None, plot: SizePlot | None = None) -> Card:
     """The card of a lesion in hypotheses.json."""
     return Card(
         number=lesion.number,
@@ -57,6 +79,7 @@ def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None) -> Car
         residual=percent(lesion.residual) if lesion.residual >= 0.0005 else "",
         source=("" if lesion.draws is None else "from ") + source_words(lesion.draws, lesion.left_out),
         notes=_notes(lesion),
+        size=None if lesion.size is None else _size(lesion.size, plot),
         hypotheses=tuple(_hypothesis(entry) for entry in lesion.hypotheses),
         picture=picture,
         voxels=voxels,
@@ -67,6 +90,29 @@ def _notes(lesion: LesionEntry) -> tuple[str, ...]:
     names = " and ".join(f"lesion {number}" for number in lesion.overlaps)
     overlap = (f"Its masks overlap those of {names}: they may be one lesion.",) if names else ()
     return (*lesion.notes, *overlap)
+
+
+def _size(size: SizeForecastEntry, plot: SizePlot | None) -> SizeCard:
+    measures = {
+        "Volume": (size.if_marked.volume_mm3, "mm³"),
+        "Area": (size.if_marked.area_mm2, "mm²"),
+        "Mean diameter": (size.if_marked.mean_diameter_mm, "mm"),
+        "Long axis": (size.if_marked.long_axis_mm, "mm"),
+        "Short axis": (size.if_marked.short_axis_mm, "mm"),
+    }
+    rows = [
+        SizeRow(
+            f"{name}, {unit}",
+            words.number(spread, "median"),
+            f"{words.number(spread, 'low_50')} to {words.number(spread, 'high_50')}",
+            f"{words.number(spread, 'low_90')} to {words.number(spread, 'high_90')}",
+        )
+        for name, (spread, unit) in measures.items()
+        if spread is not None
+    ]
+    thresholds = [(words.threshold(entry), percent(entry.probability)) for entry in size.thresholds]
+    note = f"{percent(size.cut)} of the masks reach a border: numbers with ≥ are lower bounds." if size.cut else ""
+    return SizeCard(tuple(rows), tuple(thresholds), note, plot)
 
 
 def _hypothesis(entry: HypothesisEntry) -> Hypothesis:

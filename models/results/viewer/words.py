@@ -7,7 +7,7 @@ from typing import Any
 from ...figures.drawing import percent
 from ...figures.numbers import true_minus
 from ...figures.wording import short_hash
-from ...prediction.document import CalibrationEntry, Document, ScanEntry, SizeEntry
+from ...prediction.document import CalibrationEntry, Document, ScanEntry, SizeEntry, SpreadEntry, ThresholdEntry
 
 MILLILITRES = 1000.0  # mm3, from which a volume is also given in mL
 LEVELS = ((0.2, "low"), (0.4, "moderate"), (1.0, "high"))  # of ambiguity, each up to its number
@@ -43,6 +43,17 @@ def axes(size: SizeEntry) -> str:
     return f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f} mm"
 
 
+def number(spread: SpreadEntry, name: str) -> str:
+    """A number of a distribution of size in three digits, with ≥ if it is a lower bound."""
+    return "≥\u00a0" * (name in spread.lower_bounds) + _few(getattr(spread, name))
+
+
+def threshold(entry: ThresholdEntry) -> str:
+    """A threshold in words: "mean diameter ≥ 6 mm"."""
+    name, unit = {"mean_diameter_mm": ("mean diameter", "mm"), "volume_mm3": ("volume", "mm³")}[entry.measure]
+    return f"{name} ≥ {entry.at_least:g} {unit}"
+
+
 def slices(count: int) -> str:
     """The number of slices that a mask covers."""
     return f"{count} slice{'' if count == 1 else 's'}"
@@ -71,7 +82,7 @@ def model_facts(document: Document) -> dict[str, str]:
         "Training data": short_hash(model.data_sha256),
         "Classes": ", ".join(document.classes[1:]),
         "Scan": _scan(document.scan),
-        "Settings": ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items()),
+        "Settings": "; ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items()),
         "Version": document.program,
     }
 
@@ -82,9 +93,11 @@ def _scan(scan: ScanEntry) -> str:
 
 
 def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(f"{number:g}" for number in value) or "none"
     return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _few(value: float) -> str:
     """A size with three digits, or with as many as it has before the decimal point."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 10_000 else f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,5 +1,6 @@
 """`ambiseg predict`: files out, geometry, and each bad input's message and exit code."""
 
+import csv
 import errno
 import json
 from collections.abc import Callable
@@ -55,16 +56,24 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
         *[f"hyp_0{rank}.nii.gz" for rank in (1, 2, 3)],
         "hypotheses.csv",
         "hypotheses.json",
+        "lesions.csv",
         "preview.png",
         "probability.nii.gz",
         "report.html",
         "run.json",
     ]
     content = json.loads((folder / "hypotheses.json").read_text())
-    assert content["schema"] == 3
+    assert content["schema"] == 4
     assert content["model"]["method"] == "probunet"
-    assert content["settings"] == {"top": 3, "draws": 80, "depth_mm": None, "seed": 0, "fast": False}
+    assert content["settings"] == {"top": 3, "draws": 80, "depth_mm": None, "seed": 0, "fast": False,
+        "diameters_mm": [6, 8, 15], "volumes_mm3": [100, 250],
+    }  # fmt: skip
     (lesion,) = content["lesions"]
+    assert [entry["at_least"] for entry in lesion["size"]["thresholds"]] == [6, 8, 15, 100, 250]
+    with (folder / "lesions.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["volume_mm3_median"]) == lesion["size"]["if_marked"]["volume_mm3"]["median"]
+    assert float(row["p_volume_mm3_at_least_100"]) == lesion["size"]["thresholds"][3]["probability"]
     entries = lesion["hypotheses"]
     probabilities = [entry["probability"] for entry in entries]
     assert probabilities == sorted(probabilities, reverse=True)

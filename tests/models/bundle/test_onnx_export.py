@@ -33,6 +33,7 @@ VARIANTS = [
     ("modal", {"codes": 8, "code_dim": 4, "latent_widths": [6]}),
     ("mheads", {"heads": 3}),
     ("gated", {"gate_width": 4, "masks": 6}),
+    ("mose", {"experts": 2, "masks": 6}),
     ("ensemble", {"members": 2}),
 ]
 RARE = [

@@ -11,7 +11,6 @@ from ambiseg.models.metrics.volume_scores import (
     NAMES,
     VolumeForecast,
     crps,
-    crps_sorted,
     judge_each_by_the_others,
     judge_volumes,
     weighted_quantiles,
@@ -152,12 +151,3 @@ def test_each_reader_is_forecast_by_the_others() -> None:
     assert found.scores["log_volume_crps"] == pytest.approx(math.log(3))
     assert (found.counted, found.expected, found.volume) == (2, 40, 40)
     assert judge_each_by_the_others(np.array([1.0])) is None
-
-
-def test_many_sets_are_scored_as_by_a_double_sum() -> None:
-    rng = np.random.default_rng(0)
-    values, weights, observed = np.sort(rng.normal(size=(3, 7)), 1), rng.random((3, 7)), rng.normal(size=(3, 2))
-    found = crps_sorted(values, weights, observed)
-    for x, w, y, score in zip(values, weights / weights.sum(1, keepdims=True), observed, found, strict=True):
-        among = (w[:, None] * w * np.abs(x[:, None] - x)).sum()
-        assert score == pytest.approx([w @ np.abs(x - one) - among / 2 for one in y])

@@ -29,15 +29,25 @@ def test_the_papers_nets_have_the_papers_size() -> None:
     assert sum(p.numel() for p in Generalized(1, 2).parameters()) / 1e6 == pytest.approx(18.7, abs=0.05)
 
 
-def test_the_split_layers_are_the_plain_network() -> None:
-    """z broadcast over the pixels, concatenated with the features, through four 1x1 convolutions (Kohl et al., figure 1)."""
-    combine = Combine(5, 2, 3)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_split_layers_are_the_plain_network(scaled: bool) -> None:
+    """z broadcast over the pixels, concatenated with the features, through four 1x1 convolutions (Kohl et al., figure 1).
+    With `scaled` it also multiplies the part of the first one that sees the features.
+    """
+    combine = Combine(5, 2, 3, scaled=scaled)
     features, z = torch.rand(2, 5, 60, 50, generator=generator_for(0)), torch.randn(2, 4, 2, generator=generator_for(1))
     first = torch.cat((combine.from_features.weight, combine.from_latent.weight), 1)
     expected = []
     for draw in z.unbind(1):
         planes = draw[:, :, None, None].expand(-1, -1, 60, 50)
-        hidden = F.conv2d(torch.cat((features, planes), 1), first[..., None, None], combine.from_features.bias).relu()
+        if combine.scale is not None:
+            factor = combine.scale(draw)[:, :, None, None]
+            of_features = F.conv2d(features, combine.from_features.weight[..., None, None], combine.from_features.bias)
+            hidden = (factor * of_features + F.conv2d(planes, combine.from_latent.weight[..., None, None])).relu()
+        else:
+            hidden = F.conv2d(
+                torch.cat((features, planes), 1), first[..., None, None], combine.from_features.bias
+            ).relu()
         for layer in combine.hidden:
             hidden = F.conv2d(hidden, layer.weight[..., None, None], layer.bias).relu()
         expected.append(F.conv2d(hidden, combine.logits.weight[..., None, None], combine.logits.bias))

@@ -80,7 +80,9 @@ def test_a_flipped_bit_in_a_run_is_refused(made_run: Callable[..., Path]) -> Non
 
 
 def test_half_precision_has_a_hash_of_its_own(made_run: Callable[..., Path]) -> None:
-    half = halved((made_run() / "model.safetensors").read_bytes())
+    half, rounded = halved((made_run() / "model.safetensors").read_bytes())
+    assert rounded
+    assert halved(half) == (half, False)
     tensors, about = read_weights(half, "half")
     assert about["method"] == "probunet"
     assert any(tensor.dtype == torch.float16 for tensor in tensors.values())
