@@ -20,6 +20,7 @@ from ..core.overlap import marked_counts, marked_pixels, pairwise_iou
 from ..core.size import at_border, cut_off, measure_all
 from ..metrics.distances import without_self_pairs
 from ..metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3, SizeForecast, forecast_sizes
+from ..nets.remembered import remembering
 from ..runs.trained import Trained
 from .draws import Draws, draw_masks
 from .lesion import Lesion
@@ -150,11 +151,12 @@ def predict_volume(
         on_progress(len(results), total)
         if len(results) == total:
             return results
-        settled, place = _looked(trained, volume, probabilities, lesion, ranking)
         earlier = [] if most is None or ranking.fast else results
-        if same_place(settled, [result.lesion for result in earlier], SAME_MM):
-            continue
-        found = _predict(trained, volume, probabilities, settled, place, ranking)
+        with remembering():
+            settled, place = _looked(trained, volume, probabilities, lesion, ranking)
+            if same_place(settled, [result.lesion for result in earlier], SAME_MM):
+                continue
+            found = _predict(trained, volume, probabilities, settled, place, ranking)
         if not any(_same(found, other) for other in earlier):
             results.append(found)
     on_progress(len(results), len(results))
