@@ -72,7 +72,8 @@ class Ranking:
             values = getattr(self, name)
             if len(values) > MOST_THRESHOLDS or not all(math.isfinite(value) and value > 0 for value in values):
                 raise UsageError(
-                    f"Expected at most {MOST_THRESHOLDS} `{name}` above 0, got {', '.join(f'{value:g}' for value in values)}."
+                    f"`{name}`: expected at most {MOST_THRESHOLDS} numbers above 0, got "
+                    f"{', '.join(f'{value:g}' for value in values)}."
                 )
 
 
