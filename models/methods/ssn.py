@@ -54,10 +54,10 @@ class SSN(Method):
         ] = 20,
         warmup: Annotated[
             float, Field(ge=0, lt=1, description="share of the schedule in which only the mean learns")
-        ] = 0.1,
+        ] = 0.3,
         widths: Widths = (32, 64, 128, 192),
         convs: Convs = 3,
-        norm: Norm = True,
+        norm: Norm = False,
     ):
         super().__init__()
         self.channels, self.classes, self.draws, self.warmup = channels, classes, draws, warmup
