@@ -65,6 +65,7 @@ class SSN(Method):
         self.unet = UNet(channels, widths, convs, norm)
         self.mean = nn.Conv2d(widths[0], classes, 1)
         self.log_variance = nn.Conv2d(widths[0], classes, 1)
+        assert self.log_variance.bias is not None
         nn.init.constant_(self.log_variance.bias, START)
         self.factors = _small(nn.Conv2d(widths[0], self.rank * classes, 1)) if self.rank else None
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.arrays import AnyArray
 from ..core.size import at_border, cut_off, measure
 from ..metrics.size_forecast import SizeForecast, Spread, thresholds
 from .cautions import lesion_notes
@@ -95,8 +96,9 @@ def _size_row(lesion: LesionEntry) -> Iterator[tuple[str, Any]]:
 
 def masks_table(forecast: SizeForecast) -> str:
     """The sizes of all of a model's masks of a lesion as CSV, one row each: weight, measures, and whether it may be larger."""
-    numbers = {name: values.round(3) for name, values in forecast.numbers.items()}
-    columns = {"weight": forecast.weights.round(9), **numbers, "cut": forecast.cut}
+    columns: dict[str, AnyArray] = {"weight": forecast.weights.round(9)}
+    columns |= {str(name): values.round(3) for name, values in forecast.numbers.items()}
+    columns["cut"] = forecast.cut
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return table_text((dict(zip(columns, row, strict=True)) for row in rows), list(columns))
 

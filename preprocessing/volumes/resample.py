@@ -89,7 +89,7 @@ def most_covering(coverage: NDArray[np.float32]) -> NDArray[np.uint8]:
     background covers more than any of them. For two classes this is `majority`.
     """
     if len(coverage) == 1:
-        return (coverage[0] >= 1 - coverage[0] - 2 * TIE).astype(np.uint8)
+        return np.asarray(coverage[0] >= 1 - coverage[0] - 2 * TIE, np.uint8)
     background = 1 - coverage.sum(0)
     return np.where(coverage.max(0) < background - 2 * TIE, 0, coverage.argmax(0) + 1).astype(np.uint8)
 
