@@ -21,6 +21,7 @@ from .commands.data import data
 from .commands.demo.demo import demo
 from .commands.evaluate import evaluate
 from .commands.gallery import gallery
+from .commands.growth import growth
 from .commands.methods import methods
 from .commands.model import model
 from .commands.phantom import phantom
@@ -52,7 +53,7 @@ app.add_typer(preprocess, name="preprocess")
 app.add_typer(data, name="data")
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(model, name="model")
-for command in (train, evaluate, calibrate, compare, audit, predict, gallery, methods, phantom, demo):
+for command in (train, evaluate, calibrate, compare, audit, predict, growth, gallery, methods, phantom, demo):
     app.command()(command)
 
 

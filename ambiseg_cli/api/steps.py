@@ -18,7 +18,6 @@ from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3
 from ambiseg.models.prediction.inference import Ranking
-from ambiseg.models.prediction.lesion_points import Point
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request, predict_scan
 from ambiseg.models.report.calibration_folder import write_check
@@ -28,6 +27,7 @@ from ambiseg.models.runs.run_folder import Run, newest_run
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import Observer
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.scans.scan import open_scan, scan_of_image
 from ambiseg.preprocessing.store.store import Store, default_store
 
@@ -127,7 +127,8 @@ def predict(
             image, or a SimpleITK image.
         model: what `load_model` returned, or its `model` argument.
         at: the lesions' places (x, y, z) in mm (RAS).
-        points: a CSV file of places: columns x,y,z (and name, scan), or LUNA16's.
+        points: a file of places: CSV with columns x,y,z (and name, scan) or LUNA16's; or points of 3D Slicer (.mrk.json,
+            .fcsv).
         roi: a mask file on the scan's grid; each connected piece is a lesion.
         voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
         lung_mask: a mask file on the scan's grid to search in; None: the lungs are found.

@@ -39,7 +39,9 @@ At = Annotated[
 Points = Annotated[
     Path | None,
     typer.Option(
-        help="CSV file of places: columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ.", show_default=False
+        help="File of places: CSV with columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ; or points of 3D "
+        "Slicer (.mrk.json, .fcsv).",
+        show_default=False,
     ),
 ]
 Roi = Annotated[

@@ -8,12 +8,14 @@ from markup import code, plain, table
 from pydantic import BaseModel
 
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.growth.course import GrowthDocument
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.preprocessing.store.manifest import Manifest
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "hypotheses.json": Document,
+    "growth.json": GrowthDocument,
     "summary.json": EvaluationSummary,
     "run.json": RunRecord,
     "manifest.json": Manifest,

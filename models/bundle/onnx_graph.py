@@ -14,11 +14,12 @@ from ..methods.mheads import MHeads
 from ..methods.modal import Modal
 from ..methods.mose import MoSE
 from ..methods.refine import Refine
+from ..methods.ssn import SSN
 from ..nets.latents import LatentShape, Noise
 from ..runs.normalise import Window, normalise, with_probabilities
 from ..runs.trained import Trained
 
-DRAWN = (LatentUNet, Refine)
+DRAWN = (LatentUNet, Refine, SSN)
 FINITE = (Gated, MoSE, Modal, MHeads, Ensemble)
 
 
@@ -59,6 +60,8 @@ class Graph(nn.Module):
         inputs = with_probabilities(normalise(image, self.window), probabilities)
         if normal is None:
             return self._support(inputs)
+        if isinstance(self.method, SSN):
+            return self.method(inputs).drawn(normal)
         predictive = self.method(inputs)
         return predictive.decode(predictive.prior.draw(Noise(normal, gumbel)))
 
@@ -91,6 +94,9 @@ def random_inputs(trained: Trained, size: int, batch: int, draws: int, generator
     if data.probabilities:
         planes = uniform((batch, len(data.class_names), size, size), generator, like)
         inputs["probabilities"] = (planes / planes.sum(1, keepdim=True) * 255).to(torch.uint8)
+    if isinstance(trained.method, SSN):
+        numbers = trained.method.rank + trained.method.classes * size**2
+        inputs["normal"] = normal((batch, draws, numbers), generator, like)
     shape = latent_shape(trained.method)
     if shape is not None:
         inputs["normal"] = normal((batch, draws, shape.noise_size), generator, like)
@@ -100,7 +106,7 @@ def random_inputs(trained: Trained, size: int, batch: int, draws: int, generator
 
 
 def latent_shape(method: Method) -> LatentShape | None:
-    """The latent distribution that a method draws from; None where it has finitely many masks."""
+    """The latent distribution that a method draws from; None where it has none."""
     if isinstance(method, LatentUNet):
         return method.latent
     return method.shape if isinstance(method, Refine) else None

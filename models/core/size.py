@@ -68,7 +68,7 @@ def _diagonals(marked: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> ND
     """Of each slice of masks [S, Z, Y, X], the diagonal of the rectangle around what is marked [S, Z], in mm; 0 of nothing."""
     sides = []
     for axis, step in zip((2, 3), spacing_mm, strict=True):
-        any_marked = marked.any(5 - axis)
+        any_marked: NDArray[np.bool_] = np.asarray(marked.any(5 - axis))
         first, last = any_marked.argmax(2), any_marked.shape[2] - any_marked[..., ::-1].argmax(2)
         sides.append(np.where(any_marked.any(2), last - first, 0) * step)
     return np.hypot(*sides)

@@ -31,6 +31,7 @@ READERS_FLOOR = (
     "A perfect model's unbiased GED is 0 on average if each image's readers are independent given the image. It is below 0 "
     "where images were selected because one of them marked something. Single cases lie on both sides."
 )
+LESION_BINS = {"presence": "Presence", "thresholds": "At least so large", "top": "Top hypothesis"}
 PIXELS = {
     "pixels": "All pixels",
     "marked_pixels": "Pixels that anyone marks",
@@ -114,10 +115,11 @@ def _figures(evaluation: Evaluation) -> Iterator[Drawn]:
         yield (
             "reliability-lesions",
             "Reliability of whole lesions",
-            "Left: readers by the stated probability that the lesion is marked at all. Right: the most probable hypothesis of "
+            "Readers by the stated probability that the lesion is marked at all; by those that it is marked and its mean "
+            "diameter is at least 6, 8 or 15 mm, or its volume at least 100 or 250 mm³; and the most probable hypothesis of "
             "each lesion by its probability. On the diagonal these come true as often as stated.",
             draw_reliability(
-                {"Presence": whole["presence"], "Top hypothesis": whole["top"]},
+                {title: whole[name] for name, title in LESION_BINS.items() if name in whole},
                 "Reliability of whole lesions", f"stated probability against {events}; {kind}", events="events",
             ),
         )  # fmt: skip

@@ -33,6 +33,7 @@ ESTIMATORS = {
     "volume*_crps": "E|X - y| - E|X - X'| / 2 of the weighted set, mean over readers",
     "quantiles": "the smallest volume at which the cumulated weight reaches the level",
     "if marked": "masks that mark something, weights scaled to 1; readers who marked the lesion, all alike",
+    "thresholds": "mean diameter of 6, 8, 15 mm, volume of 100, 250 mm3; an event is a reader and a threshold",
     "presence": "an event is a reader; probabilities below .001 count as .001 in the NLL",
     "other readers": "each reader's volume forecast by the others, alike; overlaps are means over pairs",
 }
@@ -76,7 +77,7 @@ class LesionEvaluation:
         exact: whether the model's volumes have exact weights.
         figures: the figures of the split, one for every name of `LESION_CATALOGUE`.
         baselines: the same of each baseline.
-        reliability: the bins of "presence", "hypotheses" and "top".
+        reliability: the bins of "presence", "thresholds", "hypotheses" and "top".
     """
 
     cases: tuple[LesionCase, ...]

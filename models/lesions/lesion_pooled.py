@@ -18,7 +18,13 @@ from ..metrics.summary import NAN, Figure, ratio_of_sums, summarise
 from ..metrics.volume_scores import GIVEN_MARKED, INTERVALS
 
 WIDTHS = tuple(f"volume_width_{level}" for level in INTERVALS)
-ECE = {"presence": "presence_ece", "hypotheses": "hypothesis_ece", "top": "top_ece"}  # the figure of each kind of bins
+NONE = np.zeros(0)
+ECE = {
+    "presence": "presence_ece",
+    "thresholds": "threshold_ece",
+    "hypotheses": "hypothesis_ece",
+    "top": "top_ece",
+}  # the figure of each kind of bins
 
 
 def lesion_figures(found: Sequence[Judged], patients: Sequence[str], seed: int) -> dict[str, Figure]:
@@ -83,7 +89,11 @@ def _pooled(found: Sequence[Judged], patients: Sequence[str], seed: int) -> dict
 
 
 def _bins(found: Sequence[Judged]) -> dict[str, list[Bins]]:
-    """The bins of each lesion, by kind. An event of presence is one reader."""
+    """The bins of each lesion, by kind. An event of presence is one reader, of a threshold one reader and threshold."""
     bins = {"presence": [binned(one.verdict.stated, one.verdict.marked.astype(float)) for one in found]}
+    if any(one.sizes is not None for one in found):
+        bins["thresholds"] = [
+            binned(NONE, NONE) if one.sizes is None else binned(one.sizes.stated, one.sizes.reached) for one in found
+        ]
     outcomes = [one.outcome for one in found if one.outcome is not None]
     return bins | hypothesis_bins(outcomes) if len(outcomes) == len(found) else bins

@@ -33,7 +33,7 @@ class LesionsSummary(BaseModel):
     baselines: dict[str, dict[str, FigureSummary]] = {}
     """The same figures of simple answers: the likeliest mask alone, the mean map cut at one half, each reader by the others."""
     reliability: dict[str, BinsSummary] = {}
-    """Reliability bins of presence (an event is a reader), of hypotheses, and of the top hypothesis."""
+    """Reliability bins of presence (an event is a reader), thresholds of size, hypotheses, and the top hypothesis."""
 
 
 class Moved(BaseModel):

@@ -31,6 +31,7 @@ OWN = tuple(
         "refine": "refine:Refine",
         "gated": "gated:Gated",
         "mose": "mose:MoSE",
+        "ssn": "ssn:SSN",
         "dropout": "dropout:DropoutUNet",
         "ensemble": "ensemble:Ensemble",
         "mheads": "mheads:MHeads",

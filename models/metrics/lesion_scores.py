@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.overlap import pairwise_dice, pairwise_iou
+from ..core.size import measure_all
 from .catalogue import LESION_CASE_MEASURES
 from .outcomes import Outcome
 from .scores import image_scores
 from .sides import Sides, both_sides
+from .size_forecast import SizeVerdict, forecast_sizes, judge_sizes, judge_sizes_by_the_others
 from .summary import NAN
 from .volume_scores import Verdict, VolumeForecast, judge_each_by_the_others, judge_volumes
 
@@ -32,11 +34,13 @@ class Judged:
         scores: by the names of `LESION_CASE_MEASURES`; nan where one is not defined.
         verdict: of presence and volume.
         outcome: the readers' choices among the hypotheses that `predict` lists; None for a baseline.
+        sizes: of diameters and thresholds of size; None where nothing is known in mm.
     """
 
     scores: Mapping[str, float]
     verdict: Verdict
     outcome: Outcome | None = None
+    sizes: SizeVerdict | None = None
 
 
 def volumes_of(masks: NDArray[np.uint8], voxel_mm3: float | None) -> NDArray[np.float64]:
@@ -69,8 +73,11 @@ def lesion_scores(
         The figures by the names of `LESION_CASE_MEASURES`, the judged forecast, and the readers' choices.
     """
     verdict = _verdict(sides, spacing_mm)
+    sizes = _size_verdict(sides, spacing_mm)
     found = image_scores(sides, rng=rng, spacing_mm=spacing_mm) | verdict.scores
-    return Judged({name: found[name] for name in LESION_CASE_MEASURES}, verdict, sides.outcome)
+    found |= {} if sizes is None else sizes.scores
+    scores = {name: found.get(name, NAN) for name in LESION_CASE_MEASURES}
+    return Judged(scores, verdict, sides.outcome, sizes)
 
 
 def baseline_scores(
@@ -94,7 +101,11 @@ def baseline_scores(
     masks: dict[Baseline, NDArray[np.uint8]] = {"likeliest mask": sides.hypotheses.masks[0], "mean map": mean_map}
     found = {name: _single(mask, sides, rng, spacing_mm) for name, mask in masks.items()}
     others = judge_each_by_the_others(volumes_of(sides.masks, _voxel(spacing_mm)), in_mm=spacing_mm is not None)
-    return found if others is None else found | {"other readers": Judged(_between_readers(sides, others), others)}
+    if others is None:
+        return found
+    sizes = None if spacing_mm is None else judge_sizes_by_the_others(measure_all(sides.masks, spacing_mm))
+    scores = _between_readers(sides, others) | ({} if sizes is None else sizes.scores)
+    return found | {"other readers": Judged(scores, others, sizes=sizes)}
 
 
 def _voxel(spacing_mm: Sequence[float] | None) -> float | None:
@@ -104,6 +115,17 @@ def _voxel(spacing_mm: Sequence[float] | None) -> float | None:
 def _verdict(sides: Sides, spacing_mm: Sequence[float] | None) -> Verdict:
     voxel = _voxel(spacing_mm)
     return judge_volumes(forecast_of(sides, voxel), volumes_of(sides.masks, voxel), in_mm=voxel is not None)
+
+
+def _size_verdict(sides: Sides, spacing_mm: tuple[float, float, float] | None) -> SizeVerdict | None:
+    """The sizes of the model's weighted masks judged by those of the readers; None where nothing is known in mm."""
+    if spacing_mm is None:
+        return None
+    model, readers = (
+        forecast_sizes(measure_all(masks, spacing_mm), weights, np.zeros(len(masks), bool))
+        for masks, weights in ((sides.labels, sides.weights), (sides.masks, sides.truth))
+    )
+    return judge_sizes(model, readers)
 
 
 def _single(

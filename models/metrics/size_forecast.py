@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.size import Size
-from .volume_scores import INTERVALS, weighted_quantiles
+from .volume_scores import INTERVALS, crps, weighted_quantiles
 
 Measure = Literal["volume_mm3", "area_mm2", "mean_diameter_mm", "long_axis_mm", "short_axis_mm"]
 EXTENTS: tuple[Measure, Measure] = ("volume_mm3", "area_mm2")  # of volumes, and of single slices
@@ -136,3 +136,61 @@ def thresholds(
     yield from (("mean_diameter_mm", value) for value in sorted(set(diameters_mm)))
     if not flat:
         yield from (("volume_mm3", value) for value in sorted(set(volumes_mm3)))
+
+
+@dataclass(frozen=True)
+class SizeVerdict:
+    """A forecast of a lesion's size judged by its readers, who have diameter 0 where they marked nothing.
+
+    The thresholds are the usual ones (`DIAMETERS_MM`, `VOLUMES_MM3`). Each reader and threshold is an event [E].
+
+    Attributes:
+        stated: the forecast probability that the lesion is marked and its size reaches the threshold [E].
+        reached: 1 where the reader's mask does, else 0 [E].
+        diameter_crps: CRPS of the mean diameter in mm, mean over readers.
+    """
+
+    stated: NDArray[np.float64]
+    reached: NDArray[np.float64]
+    diameter_crps: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The figures by the names of the lesion catalogue."""
+        brier = float(((self.stated - self.reached) ** 2).mean())
+        return {"diameter_crps": self.diameter_crps, "threshold_brier": brier}
+
+
+def judge_sizes(forecast: SizeForecast, readers: SizeForecast) -> SizeVerdict:
+    """Judge a forecast by the sizes of readers' masks [R], all alike.
+
+    Example:
+        >>> sizes = [Size(90, 30, 7, 5, 3), Size(300, 50, 9, 8, 4)]
+        >>> both = forecast_sizes(sizes, np.array([0.25, 0.75]), np.zeros(2, bool))
+        >>> found = judge_sizes(both, both)
+        >>> found.stated.tolist()[:3], found.reached.tolist()[:3]
+        ([1.0, 0.75, 0.0], [1.0, 0.0, 0.0])
+    """
+    asked = list(thresholds(DIAMETERS_MM, VOLUMES_MM3, flat=False))
+    stated = [forecast.at_least(measure, value, if_marked=False) for measure, value in asked]
+    reached = np.stack([readers.numbers[measure] >= value for measure, value in asked], 1)
+    values, outcomes = (each.numbers["mean_diameter_mm"] for each in (forecast, readers))
+    apart = crps(values, forecast.weights, outcomes)
+    return SizeVerdict(np.tile(stated, len(reached)), reached.astype(float).ravel(), float(apart.mean()))
+
+
+def judge_sizes_by_the_others(sizes: Sequence[Size]) -> SizeVerdict | None:
+    """Readers as forecasters of each other: the size of each is forecast by the others, alike. None with a single one."""
+    if len(sizes) < 2:
+        return None
+    found = []
+    for number, size in enumerate(sizes):
+        others = [each for place, each in enumerate(sizes) if place != number]
+        share = np.full(len(others), 1 / len(others))
+        alone = forecast_sizes([size], np.ones(1), np.zeros(1, bool))
+        found.append(judge_sizes(forecast_sizes(others, share, np.zeros(len(others), bool)), alone))
+    return SizeVerdict(
+        np.concatenate([one.stated for one in found]),
+        np.concatenate([one.reached for one in found]),
+        float(np.mean([one.diameter_crps for one in found])),
+    )

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .remembered import remembered
+
 Views = Literal["one", "horizontal", "all"]
 STEPS = ((1, 1), (2, 2), (4, 2), (4, 1))  # of each block: width as a multiple of the stem's, and stride
 
@@ -58,12 +60,21 @@ class LesionGate(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """The log odds of an empty mask for each image: of its own view in training, of the mean probability else."""
         if self.training or self.views == "one":
-            return self._odds(image)
-        return torch.stack([self._odds(view).sigmoid() for view in _views(image, self.views)]).mean(0).logit(1e-6)
+            return self._odds(self._seen(image))
+        views = self._seen_in_views(image).unbind(1)
+        return torch.stack([self._odds(view).sigmoid() for view in views]).mean(0).logit(1e-6)
 
-    def _odds(self, image: Tensor) -> Tensor:
+    @remembered
+    def _seen_in_views(self, image: Tensor) -> Tensor:
+        """What is seen in each view [B, V, F]."""
+        return torch.stack([self._seen(view) for view in _views(image, self.views)], 1)
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """The features' means over the image and at its centre [B, F]."""
         features = self.features(image)
-        seen = torch.cat((features.mean((2, 3)), _middle(features).mean((2, 3))), 1)
+        return torch.cat((features.mean((2, 3)), _middle(features).mean((2, 3))), 1)
+
+    def _odds(self, seen: Tensor) -> Tensor:
         odds: Tensor = self.odds(self.dropout(seen)).squeeze(1).float()
         return odds
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .remembered import remembered
+
 
 class Block(nn.Sequential):
     """`convs` 3x3 convolutions with ReLU, one BatchNorm at the end if `norm` (Bhat et al. use one per block)."""
@@ -53,6 +55,7 @@ class UNet(nn.Module):
         )
         initialise(self)
 
+    @remembered
     def forward(self, image: Tensor) -> Tensor:
         """Features at the image's own resolution."""
         return self.decoded(self.encoder(image))
@@ -73,6 +76,7 @@ class VectorEncoder(nn.Module):
         self.encoder = Encoder(channels, widths, convs, norm)
         initialise(self)
 
+    @remembered
     def forward(self, image: Tensor) -> Tensor:
         """One feature vector per image."""
         return self.encoder(image)[-1].mean((2, 3))

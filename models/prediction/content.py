@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.tables import table_text
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.arrays import AnyArray
 from ..core.size import at_border, cut_off, measure
 from ..metrics.size_forecast import SizeForecast, Spread, thresholds
 from .cautions import lesion_notes
@@ -93,6 +94,15 @@ def _size_row(lesion: LesionEntry) -> Iterator[tuple[str, Any]]:
     yield "cut", lesion.size.cut
 
 
+def masks_table(forecast: SizeForecast) -> str:
+    """The sizes of all of a model's masks of a lesion as CSV, one row each: weight, measures, and whether it may be larger."""
+    columns: dict[str, AnyArray] = {"weight": forecast.weights.round(9)}
+    columns |= {str(name): values.round(3) for name, values in forecast.numbers.items()}
+    columns["cut"] = forecast.cut
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return table_text((dict(zip(columns, row, strict=True)) for row in rows), list(columns))
+
+
 def _row(lesion: LesionEntry, entry: HypothesisEntry) -> dict[str, Any]:
     x, y, z = lesion.centre_mm
     low, high = entry.interval or (None, None)
@@ -132,6 +142,7 @@ def _lesion(
         **{name: f"{place}{name}.nii.gz" if getattr(result, name) is not None else None for name in MAPS},
         preview=f"{place}preview.png",
         size=size_entry(result.size, ranking),
+        sizes=f"{place}sizes.csv",
         hypotheses=[_hypothesis(index, place, volume, result, classes) for index in range(len(found.masks))],
         overlaps=overlaps,
     )

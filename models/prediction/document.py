@@ -177,6 +177,9 @@ class LesionEntry(_Part):
     size: SizeForecastEntry | None = Field(
         None, description="its size as a distribution (see below); null if no mask marks anything, or before schema 4"
     )
+    sizes: str | None = Field(
+        None, description="table of the sizes of all of the model's masks with their weights, relative to this file"
+    )
     hypotheses: list[HypothesisEntry] = Field(description="the hypotheses, the most probable first (see below)")
     overlaps: list[int] = Field(
         description="numbers of other lesions whose most probable masks share voxels with this one's: they may be one lesion"

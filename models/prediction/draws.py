@@ -105,13 +105,27 @@ def _keep_lesion(labels: NDArray[np.uint8], distance_mm: NDArray[np.float32]) ->
     """
     from scipy import ndimage
 
-    near = distance_mm <= NEAR_MM
+    near = np.flatnonzero(distance_mm <= NEAR_MM)
     for draw in labels:
-        pieces, count = ndimage.label(draw, np.ones((3, 3, 3)))
+        marked = np.flatnonzero(draw.any((1, 2)))
+        if not len(marked):
+            continue
+        slices = slice(marked[0], marked[-1] + 1)
+        pieces = np.zeros(draw.shape, np.int32)
+        count = ndimage.label(draw[slices], np.ones((3, 3, 3)), output=pieces[slices])
         kept = np.zeros(count + 1, bool)
-        kept[pieces[near]] = True
-        if count and not kept[1:].any():
-            nearest = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
+        kept[pieces.ravel()[near]] = True
+        if not kept[1:].any():
+            nearest = _nearest(distance_mm[slices], pieces[slices], count)
             kept[1:] = (nearest <= SEARCH_MM) & (nearest == nearest.min())
         kept[0] = True
-        draw[~kept[pieces]] = 0
+        if not kept.all():
+            draw[~kept[pieces]] = 0
+
+
+def _nearest(distance_mm: NDArray[np.float32], pieces: NDArray[np.int32], count: int) -> NDArray[np.float32]:
+    """The least distance of each piece [count]."""
+    marked = np.flatnonzero(pieces)
+    nearest = np.full(count + 1, np.inf, np.float32)
+    np.minimum.at(nearest, pieces.ravel()[marked], distance_mm.ravel()[marked])
+    return nearest[1:]

@@ -20,6 +20,7 @@ from ..core.overlap import marked_counts, marked_pixels, pairwise_iou
 from ..core.size import at_border, cut_off, measure_all
 from ..metrics.distances import without_self_pairs
 from ..metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3, SizeForecast, forecast_sizes
+from ..nets.remembered import remembering
 from ..runs.trained import Trained
 from .draws import Draws, draw_masks
 from .lesion import Lesion
@@ -71,7 +72,8 @@ class Ranking:
             values = getattr(self, name)
             if len(values) > MOST_THRESHOLDS or not all(math.isfinite(value) and value > 0 for value in values):
                 raise UsageError(
-                    f"Expected at most {MOST_THRESHOLDS} `{name}` above 0, got {', '.join(f'{value:g}' for value in values)}."
+                    f"`{name}`: expected at most {MOST_THRESHOLDS} numbers above 0, got "
+                    f"{', '.join(f'{value:g}' for value in values)}."
                 )
 
 
@@ -95,7 +97,7 @@ class LesionHypotheses:
             it states none.
         zoom: how much wider, and how much coarser, the model's crops were than in training.
         size: the sizes of all of the model's masks, with their weights, calibrated if the model is: numbers about the lesion
-            come from these, not from the list.
+            come from these, not from the list. Masks that were not looked at are taken to be as large as those that were.
     """
 
     lesion: Lesion
@@ -150,11 +152,12 @@ def predict_volume(
         on_progress(len(results), total)
         if len(results) == total:
             return results
-        settled, place = _looked(trained, volume, probabilities, lesion, ranking)
         earlier = [] if most is None or ranking.fast else results
-        if same_place(settled, [result.lesion for result in earlier], SAME_MM):
-            continue
-        found = _predict(trained, volume, probabilities, settled, place, ranking)
+        with remembering():
+            settled, place = _looked(trained, volume, probabilities, lesion, ranking)
+            if same_place(settled, [result.lesion for result in earlier], SAME_MM):
+                continue
+            found = _predict(trained, volume, probabilities, settled, place, ranking)
         if not any(_same(found, other) for other in earlier):
             results.append(found)
     on_progress(len(results), len(results))
@@ -192,19 +195,20 @@ def _predict(
     weights, left_out = reweighted(drawn.weights, drawn.labels, numbers, drawn.left_out)
     listed = rank(drawn.labels, weights, top=ranking.top, draws=drawn.draws, left_out=left_out, iou=iou)
     empty = marked_counts(drawn.labels) == 0
+    no_lesion = float(weights[empty].sum()) * (1 - left_out)
     return LesionHypotheses(
         lesion=lesion,
         box=place.box,
         hypotheses=listed,
         probability=drawn.marginal[:, 1:].sum(1),
         entropy=_entropy(drawn.marginal),
-        no_lesion=float(weights[empty].sum()) * (1 - left_out),
+        no_lesion=no_lesion,
         left_out=left_out,
         ambiguity=without_self_pairs(1 - float(weights @ iou @ weights), drawn.draws),
         agreement=pairwise_iou(listed.masks[:1], listed.masks)[0],
         aleatoric=None if drawn.stated is None else _entropy(drawn.stated),
         zoom=place.zoom,
-        size=_size_forecast(drawn.labels, weights, place.box, volume),
+        size=_size_forecast(drawn.labels, _with_presence(weights, empty, 1 - no_lesion), place.box, volume),
     )
 
 
@@ -213,6 +217,15 @@ def _size_forecast(labels: NDArray[np.uint8], weights: NDArray[np.float64], box:
     shape = volume.array.shape
     cut = np.array([cut_off(mask, box, shape) or at_border(mask, box, shape) for mask in labels])
     return forecast_sizes(measure_all(labels, volume.spacing_mm), weights, cut, flat=shape[0] == 1)
+
+
+def _with_presence(weights: NDArray[np.float64], empty: NDArray[np.bool_], present: float) -> NDArray[np.float64]:
+    """Weights [S] of which those that mark anything add up to `present`: masks that were not looked at count as like these."""
+    found = weights.copy()
+    for which, share in ((empty, 1 - present), (~empty, present)):
+        if which.any() and found[which].sum():
+            found[which] *= share / found[which].sum()
+    return found
 
 
 def _same(one: LesionHypotheses, other: LesionHypotheses) -> bool:

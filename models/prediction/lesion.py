@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.volumes.volume import Volume
-
-from .lesion_points import Point
 
 CROP_LIKE = 1.5  # a scan at most this many training crops wide, high and deep is taken to be one lesion's crop
 STORED = 192  # and so is one of few slices and so many pixels: data sets store larger crops than those trained on

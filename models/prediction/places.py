@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from ambiseg.preprocessing.errors import InputError, NothingFound, UsageError
+from ambiseg.preprocessing.scans.point_files import Point, read_points
 from ambiseg.preprocessing.scans.scan import Scan, read_mask
 from ambiseg.preprocessing.volumes.grid import check_same_grid
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..runs.trained import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
-from .lesion_points import Point, read_points
 
 FoundBy = Literal["given", "crop", "search"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.size import outermost
 from .draws import SEARCH_MM, Draws
 from .lesion import Lesion
-from .lesion_points import Point
 from .neighbourhood import Neighbourhood, centre_index, neighbourhood
 
 DEPTH_MM = 20.0  # slices within this distance of the centre are looked at first

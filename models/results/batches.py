@@ -26,8 +26,8 @@ from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import PATIENCE, check_place, is_leftover, make_folder, only_writer
 from ambiseg.preprocessing.lone_worker import CannotStart, LoneWorker
 from ambiseg.preprocessing.scans.cases import Case
+from ambiseg.preprocessing.scans.point_files import read_table
 
-from ..prediction.lesion_points import read_table
 from ..prediction.predict_scan import Request, about
 from ..runs.hardware import keep_freed_memory
 from ..runs.trained import Trained

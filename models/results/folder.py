@@ -20,7 +20,7 @@ from ambiseg.preprocessing.scans.formats.nifti_volume import write_on_grid
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
 from ..prediction.cautions import in_hounsfield
-from ..prediction.content import MAPS
+from ..prediction.content import MAPS, masks_table
 from ..prediction.document import LesionEntry
 from ..prediction.predict_scan import Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch
@@ -32,7 +32,7 @@ from .result_documents import INDEX, write_numbers, write_run
 
 FORMATS = ("dicom-seg", "seg-nrrd")  # in addition to NIfTI
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|(hypotheses|probability)\.dcm"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|probability)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|lesions\.csv|run\.json|report\.html"
 )
 
@@ -194,6 +194,8 @@ def _reason(error: Exception) -> str:
 def _write_masks(folder: Path, scan: Scan, prediction: Prediction) -> None:
     for lesion, result in zip(prediction.document.lesions, prediction.lesions, strict=True):
         (folder / lesion.folder).mkdir(exist_ok=True)
+        if lesion.sizes is not None:
+            (folder / lesion.sizes).write_text(masks_table(result.size), encoding="utf-8")
         for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):
             count = len(lesion.hypotheses)
             title = f"ambiseg hypothesis {entry.rank} of {count}, probability {entry.probability:.4f}"

@@ -88,6 +88,8 @@ def most_covering(coverage: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The label (uint8) that covers most of each pixel, from the foreground classes' shares [K - 1, ...]; 0 where the
     background covers more than any of them. For two classes this is `majority`.
     """
+    if len(coverage) == 1:
+        return np.asarray(coverage[0] >= 1 - coverage[0] - 2 * TIE, np.uint8)
     background = 1 - coverage.sum(0)
     return np.where(coverage.max(0) < background - 2 * TIE, 0, coverage.argmax(0) + 1).astype(np.uint8)
 

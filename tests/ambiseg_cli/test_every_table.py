@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ambiseg.models.audit.published_figures import read_published
 from ambiseg.models.evaluation.stored import read_evaluation
-from ambiseg.models.prediction.lesion_points import read_points
+from ambiseg.preprocessing.scans.point_files import read_points
 from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.packed.packed_png import _table as read_patients
 from ambiseg.preprocessing.sources.packed.packed_shards import _facts as read_facts

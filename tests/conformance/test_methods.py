@@ -33,6 +33,8 @@ NARROW = {
     "gate_width": 4,
     "masks": 10,
     "samples": 3,
+    "draws": 4,
+    "rank": 3,
 }
 STORED = {"segmenter": "stored"}  # an option of methods that read the class probabilities of another segmenter
 

@@ -291,7 +291,7 @@ def splits() -> Any:
 
 def points() -> Any:
     """Places in a scan."""
-    from ambiseg.models.prediction.lesion_points import read_points
+    from ambiseg.preprocessing.scans.point_files import read_points
 
     found = read_points(Path("t.csv"), ["scan"])
     if not np.isfinite([point for point, _ in found]).all():

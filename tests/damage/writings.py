@@ -70,6 +70,12 @@ def _scan(folder: Path) -> None:
     sound.nifti("scan.nii.gz", folder)
 
 
+def _predictions(folder: Path) -> None:
+    _scan(folder)
+    for name, seed in (("one", "1"), ("two", "2")):
+        run_here(folder, [*PREDICT[:-1], name, "--seed", seed])
+
+
 def _zipped_scan(folder: Path) -> None:
     sound.untrained(folder / "run")
     sound.scan_zip(sound.scan_nii, folder)
@@ -134,6 +140,7 @@ EVALUATE = ["evaluate", "run", *FEW, "-o", "out"]
 INSTALL = words("model install model.zip --overwrite")
 EXPORT = words("model export run -o out.zip --overwrite")
 COMPARE = words("compare one two -f ged16_v -o out")
+GROWTH = words("growth one two --days 90 -o out")
 AUDIT = words("audit t.csv -o out.csv")
 RESUME = words("train --resume run")
 TRAIN = [*words("train -d store -m probunet --preset demo --device cpu -o run"), *NARROW]
@@ -157,6 +164,7 @@ WRITINGS: Sequence[Writing] = (
     Writing("calibrate", _store_and_run, ["calibrate", "run", *FEW], "run"),
     Writing("compare", sound.evaluations, COMPARE, "out"),
     Writing("compare again", over(sound.evaluations, *COMPARE, "--seed", "1"), COMPARE, "out"),
+    Writing("growth", _predictions, GROWTH, "out"),
     Writing("audit", sound.published_table, AUDIT, "out.csv", whole=True, quick=True),
     Writing("audit again", over(sound.published_table, *AUDIT, "--decimals", "1"), AUDIT, "out.csv", whole=True, quick=True),
     Writing("model export", sound.calibrated_run, EXPORT, "out.zip", whole=True, quick=True),

@@ -46,6 +46,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.bundle",
     "models.results.viewer",
     "models.results",
+    "models.growth",
     "models.benchmarks models.benchmarks.cost",
     "models.benchmarks.trials",
     "terminal",

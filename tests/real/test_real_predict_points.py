@@ -27,16 +27,26 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["lidc-gated", "lidc-mixture", "lidc-codes"])
-def test_everything_is_made_at_every_place(real_data: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("lidc-gated", POINTS),
+        ("lidc-mixture", POINTS[::3]),
+        ("lidc-codes", POINTS[::3]),
+        *(pytest.param(name, POINTS, marks=pytest.mark.exhaustive) for name in ("lidc-mixture", "lidc-codes")),
+    ],
+)
+def test_everything_is_made_at_every_place(
+    real_data: Path, tmp_path: Path, name: str, points: list[tuple[float, float, float]]
+) -> None:
     model = load_trained(known_models()[name], torch.device("cpu"))
     scan = real_data / "chest_ct" / "pulmonary_ct_cropped.nii.gz"
-    found = ambiseg.predict(scan, model, at=POINTS, draws=64)
+    found = ambiseg.predict(scan, model, at=points, draws=64)
     assert list(found.save(tmp_path / "out", formats=["seg-nrrd"])) == []
     assert found.figures["warnings"] == []
     written = json.loads((tmp_path / "out" / "hypotheses.json").read_text())
     assert written == found.figures
-    for lesion, point in zip(written["lesions"], POINTS, strict=True):
+    for lesion, point in zip(written["lesions"], points, strict=True):
         assert lesion["centre_mm"] == list(point)
         assert (tmp_path / "out" / lesion["preview"]).is_file()
         for entry in lesion["hypotheses"]:

@@ -34,6 +34,8 @@ ENTRIES = (
     Entry("mheads-gate", "mheads", {"gate": "learned"}),
     Entry("gated", "gated"),
     Entry("mose", "mose"),
+    Entry("ssn", "ssn"),
+    Entry("ssn-diagonal", "ssn", {"covariance": "diagonal"}),
     Entry("image2image-vae", "image2image-vae"),
     Entry("probunet", "probunet"),
     Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),
@@ -57,6 +59,7 @@ LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they
     for name in (
         "gated",
         "mose",
+        "ssn",
         "generalized-mixture-full",
         "modal",
         "probunet",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.exports.segments import COLOURS
 
-from ...metrics.size_forecast import SizeForecast
+from ...metrics.size_forecast import EXTENTS, SizeForecast
 from ...metrics.volume_scores import weighted_quantiles
 from ...prediction.document import HypothesisEntry, LesionEntry, SizeForecastEntry
 
@@ -55,7 +55,7 @@ class SizePlot:
 
 def size_plot(forecast: SizeForecast, lesion: LesionEntry) -> SizePlot | None:
     """The plot of a lesion's volume, or of its area if the scan is a single slice; None if nothing is marked."""
-    measure = "area_mm2" if "area_mm2" in forecast.numbers else "volume_mm3"
+    measure = EXTENTS["area_mm2" in forecast.numbers]
     here = forecast.marked & (forecast.weights > 0)
     if lesion.size is None or not here.any():
         return None

@@ -61,6 +61,7 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
         "probability.nii.gz",
         "report.html",
         "run.json",
+        "sizes.csv",
     ]
     content = json.loads((folder / "hypotheses.json").read_text())
     assert content["schema"] == 4
@@ -73,6 +74,12 @@ def test_one_lesion_gives_ranked_masks_on_the_scans_grid(ambiseg: Command) -> No
     with (folder / "lesions.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert float(row["volume_mm3_median"]) == lesion["size"]["if_marked"]["volume_mm3"]["median"]
+    with (folder / "sizes.csv").open(newline="") as file:
+        masks_drawn = list(csv.DictReader(file))
+    weights, volumes = (np.array([float(mask[name]) for mask in masks_drawn]) for name in ("weight", "volume_mm3"))
+    assert len(masks_drawn) == 80
+    assert weights.sum() == pytest.approx(1)
+    assert weights[volumes >= 100].sum() == pytest.approx(lesion["size"]["thresholds"][3]["probability"], abs=1e-5)
     assert float(row["p_volume_mm3_at_least_100"]) == lesion["size"]["thresholds"][3]["probability"]
     entries = lesion["hypotheses"]
     probabilities = [entry["probability"] for entry in entries]

@@ -34,6 +34,7 @@ VARIANTS = [
     ("mheads", {"heads": 3}),
     ("gated", {"gate_width": 4, "masks": 6}),
     ("mose", {"experts": 2, "masks": 6}),
+    ("ssn", {"rank": 2}),
     ("ensemble", {"members": 2}),
 ]
 RARE = [
@@ -41,6 +42,7 @@ RARE = [
     ("generalized", {"family": "low-rank"}),
     ("generalized", {"family": "mixture-low-rank", "injection": "early"}),
     ("mheads", {"heads": 3, "gate": "learned"}),
+    ("ssn", {"covariance": "diagonal"}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4, "latent": "vae"}),
 ]

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ambiseg.models.core.size import Size, measure, measure_all
-from ambiseg.models.metrics.size_forecast import LEVELS, forecast_sizes, thresholds
+from ambiseg.models.metrics.size_forecast import (
+    LEVELS,
+    SizeForecast,
+    forecast_sizes,
+    judge_sizes,
+    judge_sizes_by_the_others,
+    thresholds,
+)
 
 NOTHING = Size(0, 0, 0, 0, 0)
 
@@ -100,3 +107,41 @@ def _longest(plane: np.ndarray, step: tuple[float, float]) -> float:
     edges = np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
     points = (pixels[:, None] + edges).reshape(-1, 2) * step
     return float(np.linalg.norm(points[:, None] - points, axis=2).max()) if len(points) else 0.0
+
+
+def certain(sizes: list[Size], weights: list[float]) -> SizeForecast:
+    return forecast_sizes(sizes, np.array(weights), np.zeros(len(sizes), bool))
+
+
+def test_thresholds_and_diameters_are_judged_by_each_reader() -> None:
+    """Mean diameters 7 (.5), 20 (.3) and none (.2) against readers of 9 mm with 300 mm3, and one who marked nothing."""
+    forecast = certain([sized(90, 8, 6), sized(4000, 22, 18), NOTHING], [0.5, 0.3, 0.2])
+    found = judge_sizes(forecast, certain([sized(300, 10, 8), NOTHING], [0.5, 0.5]))
+    assert found.stated.tolist() == pytest.approx([0.8, 0.3, 0.3, 0.3, 0.3] * 2)
+    assert found.reached.tolist() == [1, 1, 0, 1, 1, 0, 0, 0, 0, 0]
+    apart = 2 * (0.5 * 0.3 * 13 + 0.5 * 0.2 * 7 + 0.3 * 0.2 * 20) / 2
+    nine, nothing = 0.5 * 2 + 0.3 * 11 + 0.2 * 9, 0.5 * 7 + 0.3 * 20
+    assert found.diameter_crps == pytest.approx((nine + nothing) / 2 - apart)
+    assert found.scores["threshold_brier"] == pytest.approx(np.mean((found.stated - found.reached) ** 2))
+
+
+def test_readers_forecast_each_other_without_themselves() -> None:
+    found = judge_sizes_by_the_others([sized(50, 5, 5), sized(120, 7, 7), NOTHING])
+    assert found is not None
+    assert found.stated.tolist() == [0.5, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0.5, 0]
+    assert found.reached.tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert judge_sizes_by_the_others([NOTHING]) is None
+
+
+def test_honest_forecasts_reach_thresholds_as_often_as_they_say() -> None:
+    """Readers drawn from the forecast itself: the mean of what is stated is the share that comes true."""
+    rng = np.random.default_rng(0)
+    sizes = [
+        NOTHING,
+        *(sized(volume, *(volume ** (1 / 3) * np.array([1.6, 1.2]))) for volume in rng.lognormal(5, 1.2, 30)),
+    ]
+    weights = rng.dirichlet(np.ones(31))
+    readers = [sizes[number] for number in rng.choice(31, 4000, p=weights)]
+    found = judge_sizes(certain(sizes, weights.tolist()), certain(readers, [1 / 4000] * 4000))
+    stated, reached = found.stated.reshape(-1, 5)[0], found.reached.reshape(-1, 5).mean(0)
+    assert reached == pytest.approx(stated, abs=0.03)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.lesion import at_point, centre, is_crop, roi_lesions
-from ambiseg.models.prediction.lesion_points import read_points
 from ambiseg.preprocessing.errors import DataError, InputError
+from ambiseg.preprocessing.scans.point_files import read_points
 from ambiseg.preprocessing.volumes.volume import Volume
 
 AFFINE = np.array([[-0.5, 0, 0, 50.0], [0, -0.5, 0, 60], [0, 0, 2, -30], [0, 0, 0, 1]])

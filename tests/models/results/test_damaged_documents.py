@@ -23,7 +23,6 @@ from ambiseg.models.bundle.model_files import check_files
 from ambiseg.models.comparison.compare_runs import compare
 from ambiseg.models.core.calibration import read_calibration
 from ambiseg.models.evaluation.stored import read_evaluations
-from ambiseg.models.prediction.lesion_points import read_points
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import load_trained
@@ -31,6 +30,7 @@ from ambiseg.models.runs.weights_file import read_weights
 from ambiseg.models.training.checkpoint import TrainingState
 from ambiseg.preprocessing.documents import write_json
 from ambiseg.preprocessing.errors import AmbisegError
+from ambiseg.preprocessing.scans.point_files import read_points
 from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.packed.packed_png import _table as read_patients
 from ambiseg.preprocessing.sources.packed.packed_shards import _facts as read_facts

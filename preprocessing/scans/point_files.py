@@ -1,15 +1,13 @@
-"""Tables of points, as users and LUNA16 write them."""
+"""Tables of points, as users and LUNA16 write them, and lists of points of 3D Slicer."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ambiseg.preprocessing.counted import counted
-from ambiseg.preprocessing.documents import shown
-from ambiseg.preprocessing.errors import DataError, InputError, NothingFound
-from ambiseg.preprocessing.tables import Row, Table, parse_table
-
-Point = tuple[float, float, float]
-NamedPoint = tuple[Point, str]
+from ..counted import counted
+from ..documents import shown
+from ..errors import DataError, InputError, NothingFound
+from ..tables import Row, Table, parse_table
+from .slicer_points import NamedPoint, Point, is_slicer, slicer_points
 
 OWN_COLUMNS = {"x", "y", "z"}
 LUNA_COLUMNS = {"coordx", "coordy", "coordz"}  # as all names of columns in lower case: LUNA16's coordX, coordY, coordZ
@@ -17,15 +15,17 @@ LUNA_EXTRAS = {"seriesuid", "diameter_mm", "class", "probability"}
 
 
 def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_many: bool = False) -> list[NamedPoint]:
-    """The points of a CSV file, one per row: columns x, y, z (and name, scan) as they are, or LUNA16's columns.
+    """The points of a file: a CSV table with one per row, or a list that 3D Slicer saved (.mrk.json, .fcsv).
+
+    A table has the columns x, y, z (and name, scan) as they are, or LUNA16's.
 
     LUNA16's tables (`seriesuid, coordX, coordY, coordZ`, and `diameter_mm`, `class` or `probability`) give the world
     coordinates of ITK, which are LPS: x and y change their signs.
 
     Args:
-        path: the table.
+        path: the table or list.
         scan: the scan's names. If a column (`scan`, `seriesuid`) names scans, only the rows with one of these names count.
-        voxels: read x, y, z as voxel indices; LUNA16's tables are refused.
+        voxels: read x, y, z as voxel indices; LUNA16's tables and lists of 3D Slicer are refused.
         of_many: the table lists the points of many scans. Otherwise a table of a single scan needs no matching name.
 
     Returns:
@@ -36,7 +36,10 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
         NothingFound: when no row belongs to this scan.
         DataError: for a table with other columns, or with anything but numbers in them.
     """
-    table = parse_table(read_table(path), Path(path.name), "column names, then one point per row").lowered()
+    content = read_table(path)
+    if is_slicer(content):
+        return _of_slicer(content, path.name, voxels=voxels, of_many=of_many)
+    table = parse_table(content, Path(path.name), "column names, then one point per row").lowered()
     if not table.rows:
         raise InputError(f"{path.name} has no points: expected a line of column names, then one point per row.")
     columns = set(table.columns)
@@ -53,10 +56,20 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
     )
 
 
+def _of_slicer(content: bytes, name: str, *, voxels: bool, of_many: bool) -> list[NamedPoint]:
+    if voxels:
+        raise DataError(f"{name} is a list of 3D Slicer, whose points are in mm: leave out `voxel`.")
+    if of_many:
+        raise DataError(
+            f"{name} is a list of 3D Slicer, which does not say which scan its points belong to: give a table."
+        )
+    return slicer_points(content, name)
+
+
 def read_table(path: Path) -> bytes:
-    """The bytes of a table of points. Raises `InputError` if there is no such file."""
+    """The bytes of a file of points. Raises `InputError` if there is no such file."""
     if not path.is_file():
-        raise InputError(f"No file {path}: expected a CSV table of points; check the path.")
+        raise InputError(f"No file {path}: expected a table or list of points; check the path.")
     return path.read_bytes()
 
 

@@ -1,0 +1,1 @@
+"""Growth: how a lesion changed between the predictions of several scans."""
