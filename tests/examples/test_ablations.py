@@ -73,9 +73,9 @@ def test_each_trial_changes_what_its_words_say_and_nothing_else(
 
 
 def test_what_changes_nothing_is_left_out(known_truth: Store, tmp_path: Path) -> None:
-    """Preset small has two readers per step and 128 codes."""
+    """Preset small has two readers per step and 32 codes."""
     names = [trial.entry.name for trial in planned(tmp_path, known_truth, *choose_studies(["modal"]))]
-    assert names == ["modal", "modal-codes-8", "modal-codes-32", "modal-codes-512"]
+    assert names == ["modal", "modal-codes-8", "modal-codes-128", "modal-codes-512"]
     again = planned(tmp_path, known_truth, *choose_studies(["modal"]), settings=[*SMALL, "options.codes=8"])
     assert "modal-codes-8" not in [trial.entry.name for trial in again]
 
@@ -115,9 +115,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> Pa
     base = STUDIES[-1].base
     narrow = [*SMALL, "options.latent_widths=[8]", "options.code_dim=6"]
     measure(plan(folder, [base], known_truth, "small", steps=15, settings=narrow), known_truth)
-    study = choose_studies(["modal-codes-8", "modal-codes-32"])
+    study = choose_studies(["modal-codes-8", "modal-codes-128"])
     trials = planned(folder, known_truth, *study, settings=narrow)
-    assert measure(trials, known_truth) == ["modal-codes-8", "modal-codes-32"]  # not the base
+    assert measure(trials, known_truth) == ["modal-codes-8", "modal-codes-128"]  # not the base
     write_ablations(folder, limit=6, command="ambiseg benchmark lidc --ablations")
     return folder
 
@@ -126,7 +126,7 @@ def test_the_table_shows_paired_differences(finished: Path) -> None:
     page = (finished / "ablations.md").read_text()
     assert "Made by `ambiseg benchmark lidc --ablations`." in page
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
-    assert [line[0] for line in lines if line[0].strip("-")] == ["changed", "nothing", "codes 8", "codes 32"]
+    assert [line[0] for line in lines if line[0].strip("-")] == ["changed", "nothing", "codes 8", "codes 128"]
     headings = lines[0]
     nothing, eight = (next(line for line in lines if line[0] == name) for name in ("nothing", "codes 8"))
     base = read_evaluation(finished / "runs/modal-seed0", "val").scores
@@ -147,7 +147,7 @@ def test_its_rows_say_what_was_changed(finished: Path) -> None:
     assert [(row["base"], row["changed"], row["entry"]) for row in rows] == [
         ("modal", "nothing", "modal"),
         ("modal", "codes 8", "modal-codes-8"),
-        ("modal", "codes 32", "modal-codes-32"),
+        ("modal", "codes 128", "modal-codes-128"),
     ]
     assert '"codes": 8' in rows[1]["options"]
 
