@@ -122,8 +122,6 @@ class Gated(Method):
         def decoded(index: Tensor) -> Tensor:
             place = (index - 1).clamp_min(0).unsqueeze(2).expand(-1, -1, z.shape[2])
             logits = decode(z.gather(1, place))
-            if not (index == 0).any():
-                return logits
             return torch.where((index == 0)[:, :, None, None, None], self.nothing.to(logits.dtype), logits)
 
         empty, marked = F.logsigmoid(odds).unsqueeze(1), F.logsigmoid(-odds).unsqueeze(1)

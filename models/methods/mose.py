@@ -1,6 +1,7 @@
 """MoSE (Gao et al. 2023): experts that draw masks, a gate that says how often each is right, and a loss on the masks' IoU."""
 
 import math
+from statistics import NormalDist
 from typing import Annotated
 
 import torch
@@ -64,7 +65,7 @@ class MoSE(Method):
         self.unet = UNet(channels, widths, convs, norm)
         self.head = Combine(widths[0], 1, classes, scaled=True)
         self.gate = _gate(widths[-1], experts)
-        self.loc = nn.Parameter(torch.linspace(0, 1, experts))
+        self.loc = nn.Parameter(torch.tensor([number / max(experts - 1, 1) for number in range(experts)]))
         self.log_scale = nn.Parameter(torch.full((experts,), math.log(SPREAD)))
         self.points: Tensor
         self.register_buffer("points", quantile_middles(max(1, masks // experts)))
@@ -121,7 +122,8 @@ def quantile_middles(count: int) -> Tensor:
         >>> quantile_middles(4).round(decimals=2).tolist()
         [-1.149999976158142, -0.3199999928474426, 0.3199999928474426, 1.149999976158142]
     """
-    return torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count).float()
+    standard = NormalDist()
+    return torch.tensor([standard.inv_cdf((number + 0.5) / count) for number in range(count)])
 
 
 def _gate(features: int, experts: int) -> nn.Module:

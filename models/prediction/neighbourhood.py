@@ -159,7 +159,8 @@ def neighbourhood(
     step_z, step_y, step_x = volume.spacing_mm
     if spacing_mm is None:
         if zoom == 1:
-            y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in (y, x))  # pixel on pixel
+            inside = (min(max(index, 0.0), count - 1.0) for index, count in ((y, height), (x, width)))
+            y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in inside)  # pixel on pixel
         step_y = step_x = spacing_mm = 1.0
     plane = PlaneGrid(crop, (y, x), (zoom * spacing_mm / step_y, zoom * spacing_mm / step_x))
     low, high = z - depth_mm / step_z, z + depth_mm / step_z

@@ -265,9 +265,11 @@ def met(writing: Writing, folder: Path, point: int, unbroken: Ended, expected: T
 
 
 def spread(count: int, most: int | None) -> Sequence[int]:
-    """The numbers from 1 to `count`, or `most` of them from first to last."""
+    """The numbers from 1 to `count`, or `most` of them from first to last; of one, that in the middle."""
     if most is None or count <= most:
         return range(1, count + 1)
+    if most == 1:
+        return [(count + 1) // 2]
     return sorted({1 + round(number * (count - 1) / (most - 1)) for number in range(most)})
 
 
