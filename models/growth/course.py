@@ -15,11 +15,10 @@ from ambiseg.preprocessing.files import disk_errors, make_folder, whole_file
 from ambiseg.preprocessing.tables import table_text
 
 from ..figures.style import png
+from ..metrics.size_forecast import LEVELS
 from .growth_picture import draw_growth
 from .observed import Observed, observe
-from .volume_growth import DOUBLING_DAYS, GROWN, HABITS, LEVELS, Change, Habit, change, doubling_days
-
-NAMES = ("median", "low_50", "high_50", "low_90", "high_90")  # of the quantiles of `LEVELS`
+from .volume_growth import DOUBLING_DAYS, GROWN, HABITS, Change, Habit, change, doubling_days
 
 
 class _Part(BaseModel):
@@ -182,7 +181,7 @@ def _step(
 
 
 def _entry(found: Change, habit: Habit, days: float, growth: float, doubling: float) -> ChangeEntry:
-    ratios = dict(zip(NAMES, found.quantiles(LEVELS).tolist(), strict=True))
+    ratios = dict(zip(LEVELS, found.quantiles().tolist(), strict=True))
     return ChangeEntry(
         assumption=habit,
         both=round(found.both, 6),

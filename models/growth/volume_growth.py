@@ -20,13 +20,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.volume_scores import INTERVALS, VolumeForecast, weighted_quantiles
+from ..metrics.size_forecast import LEVELS
+from ..metrics.volume_scores import VolumeForecast, weighted_quantiles
 
 Habit = Literal["independent", "same rank"]
 HABITS: tuple[Habit, ...] = get_args(Habit)
 GROWN = 0.25  # of the baseline's volume
 DOUBLING_DAYS = 400.0
-LEVELS = (0.5, *(at for ends in INTERVALS.values() for at in ends))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Change:
         """The probability that the volume doubles within `limit` days at the rate of the `days` between the scans."""
         return self._share(self.log_ratio >= days * math.log(2) / limit - 1e-12)
 
-    def quantiles(self, levels: Sequence[float] = LEVELS) -> NDArray[np.float64]:
+    def quantiles(self, levels: Sequence[float] = tuple(LEVELS.values())) -> NDArray[np.float64]:
         """Quantiles [L] of V2 / V1, given the same; nan where there are none."""
         if not len(self.weights):
             return np.full(len(levels), np.nan)

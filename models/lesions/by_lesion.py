@@ -21,8 +21,8 @@ from ..core.randomness import seed_of
 from ..metrics.catalogue import LESION_CASE_MEASURES
 from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_of, lesion_scores, volumes_of
 from ..metrics.reliability import Bins, bins_summaries
+from ..metrics.size_forecast import LEVELS
 from ..metrics.summary import NAN, Figure, figure_summaries
-from ..metrics.volume_scores import INTERVALS
 from ..runs.trained import Trained
 from .lesion_masks import drawn_lesion, readers_of, sides_of_lesion
 from .lesion_pooled import lesion_bins, lesion_figures
@@ -38,14 +38,7 @@ ESTIMATORS = {
     "other readers": "each reader's volume forecast by the others, alike; overlaps are means over pairs",
 }
 BASELINES: tuple[Baseline, ...] = ("likeliest mask", "mean map", "other readers")
-LEVELS = {  # the quantiles of the volume, given that the lesion is marked, that lesions.csv holds
-    "median_mm3": 0.5,
-    **{
-        f"{end}_{level}_mm3": at
-        for level, ends in INTERVALS.items()
-        for end, at in zip(("low", "high"), ends, strict=True)
-    },
-}
+QUANTILES = {f"{name}_mm3": at for name, at in LEVELS.items()}  # of the volume if marked, as lesions.csv has them
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class LesionCase:
     Attributes:
         lesion: where it comes from.
         readers_mm3: the volume that each reader marked [R], mm3; in voxels where the size of a voxel is not known.
-        forecast_mm3: the model's expected volume and its quantiles (`LEVELS`), given that the lesion is marked, by column;
+        forecast_mm3: the model's expected volume and its quantiles (`QUANTILES`), given that the lesion is marked, by column;
             nan where they are not defined.
         own: the figures of the model.
         baselines: the figures of the baselines, by name.
@@ -114,7 +107,7 @@ class LesionEvaluation:
             "readers": [len(case.readers_mm3) for case in self.cases],
             "marked": [int((case.readers_mm3 > 0).sum()) for case in self.cases],
             "readers_mm3": [_listed(case) for case in self.cases],
-            **{name: [case.forecast_mm3[name] for case in self.cases] for name in ("expected_mm3", *LEVELS)},
+            **{name: [case.forecast_mm3[name] for case in self.cases] for name in ("expected_mm3", *QUANTILES)},
             **{name: [case.own.scores[name] for case in self.cases] for name in LESION_CASE_MEASURES},
         }
 
@@ -209,14 +202,16 @@ def _case(
     rng = np.random.default_rng(seed_of(seed, "resample", int(lesion.rows.min())))
     given = None if spacing is None else forecast_of(sides, lesion.voxel_mm3).marked
     numbers = (
-        {} if given is None else dict(zip(LEVELS, map(float, given.quantiles(tuple(LEVELS.values()))), strict=True))
+        {}
+        if given is None
+        else dict(zip(QUANTILES, map(float, given.quantiles(tuple(QUANTILES.values()))), strict=True))
     )
     case = LesionCase(
         lesion=lesion,
         readers_mm3=volumes_of(sides.masks, lesion.voxel_mm3),
         forecast_mm3={
             "expected_mm3": NAN if given is None else given.expected,
-            **dict.fromkeys(LEVELS, NAN),
+            **dict.fromkeys(QUANTILES, NAN),
             **numbers,
         },
         own=lesion_scores(sides, rng=rng, spacing_mm=spacing),
