@@ -8,6 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
+from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
 from ..terminal.options import Device, point
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from ambiseg.models.prediction.predict_scan import Prediction
     from ambiseg.models.prediction.stopwatch import Stopwatch
     from ambiseg.models.results.batches import Batch
-    from ambiseg.models.runs.trained import Trained
 
 
 class Format(StrEnum):
@@ -196,7 +196,7 @@ def predict(
         )
         exports = Exports(tuple(each.value for each in formats or ()), seg.value)
         request = Request(places, ranking, probabilities, series, exports)
-        trained = _load(model, device, calibrated=not uncalibrated)
+        trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
@@ -219,20 +219,6 @@ def predict(
         _report_batch(found, folder, as_json)
     else:
         _report(prediction, folder, watch, as_json, verbose)
-
-
-def _load(model: str | None, device: str, *, calibrated: bool) -> "Trained":
-    """Load the model, and say which one it is."""
-    from ambiseg.models.bundle.find import find_model
-    from ambiseg.models.bundle.installed import is_shipped
-    from ambiseg.models.runs.hardware import resolve_device
-    from ambiseg.models.runs.trained import load_trained
-
-    chosen = find_model(model)
-    trained = load_trained(chosen, resolve_device(device), calibrated=calibrated, keep_memory=True)
-    origin = ", which comes with ambiseg (see `ambiseg model list`)" if is_shipped(chosen) else ""
-    console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}{origin}")
-    return trained
 
 
 def _report(prediction: "Prediction", folder: Path, watch: "Stopwatch", as_json: bool, verbose: bool) -> None:
