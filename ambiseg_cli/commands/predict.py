@@ -22,6 +22,7 @@ class Format(StrEnum):
     """Formats in addition to NIfTI."""
 
     DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
     SEG_NRRD = "seg-nrrd"
 
 

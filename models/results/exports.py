@@ -20,11 +20,19 @@ SEGS = ("all", "each")  # one SEG for all hypotheses of a lesion, or one for eac
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the patterns of its `files` in a prediction's folder, how to `write` it, and whether it is DICOM."""
+    """A format.
+
+    Attributes:
+        files: The patterns of its files in a prediction's folder.
+        write: Writes it.
+        dicom: Whether it is DICOM.
+        needs: Formats that it refers to, which are written with it and before it.
+    """
 
     files: Sequence[str]
     write: Callable[[Path, Scan, Prediction, Exports], None]
     dicom: bool = True
+    needs: Sequence[str] = ()
 
 
 def write_dicom(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
@@ -72,10 +80,38 @@ def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Export
         write_seg_nrrd(folder / lesion.folder / "hypotheses.seg.nrrd", scan, segments)
 
 
+def write_report(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """The structured report `measurements.dcm` of all lesions, which refers to the SEGs in the folder."""
+    from ambiseg.preprocessing.exports.dicom_sr import read_seg_series, write_dicom_sr
+
+    from .measurements import measured
+
+    groups = list(measured(prediction.document, folder, each=exports.seg == "each"))
+    segs = [group.seg for group in groups if group.seg is not None]
+    if not all(seg.is_file() for seg in segs):
+        raise UsageError("It refers to the SEG, which could not be made either.")
+    write_dicom_sr(
+        folder / "measurements.dcm",
+        scan,
+        groups,
+        series=NewSeries.of("SR"),
+        tracked=read_seg_series(segs[0]),
+        model=prediction.document.model.name,
+        version=version("ambiseg"),
+    )
+
+
 FORMATS: Mapping[str, Format] = {
     "dicom-seg": Format(("**/hypotheses.dcm", "**/hyp_*.dcm", "**/probability.dcm"), write_dicom),
+    "dicom-sr": Format(("measurements.dcm",), write_report, needs=("dicom-seg",)),
     "seg-nrrd": Format(("**/hypotheses.seg.nrrd",), write_nrrd, dicom=False),
 }
+
+
+def wanted(exports: Exports) -> list[str]:
+    """The formats to write, in order, with those that they need."""
+    asked = {*exports.formats, *(needed for name in exports.formats for needed in FORMATS[name].needs)}
+    return [name for name in FORMATS if name in asked]
 
 
 def check_exports(scan: Scan, exports: Exports) -> None:
@@ -95,6 +131,8 @@ def check_exports(scan: Scan, exports: Exports) -> None:
             f"The format {dicom[0]} needs the scan's files, but they are gone (a zip is unpacked only while it is predicted): "
             "unpack the zip first, or use the command `ambiseg predict`."
         )
+    if "dicom-sr" in exports.formats and len(scan.volume.array) == 1:
+        raise UsageError("The format dicom-sr states volumes, but the scan is a single slice: leave out this format.")
     if "seg-nrrd" in exports.formats and find_spec("slicerio") is None:
         raise UsageError("The format seg-nrrd needs slicerio: run `pip install 'ambiseg[slicer]'`.")
 

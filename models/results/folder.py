@@ -24,14 +24,14 @@ from ..prediction.document import LesionEntry
 from ..prediction.predict_scan import Exports, Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch
 from ..runs.trained import Trained
-from .exports import FORMATS, check_exports
+from .exports import FORMATS, check_exports, wanted
 from .prediction_page import write_report
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
 OURS = re.compile(
     r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability)\.dcm"
-    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|lesions\.csv|run\.json|report\.html"
+    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
 )
 
 
@@ -147,7 +147,7 @@ def write_prediction(
                 write_report, aside / "report.html", scan.volume, prediction.lesions, prediction.document, unit
             )
             prediction = _with(aside, prediction, [Extra("report.html", ["report.html"], page)])
-        write_run(aside, prediction, trained, exports.formats, watch)
+        write_run(aside, prediction, trained, wanted(exports), watch)
     return prediction
 
 
@@ -230,6 +230,5 @@ def _as_drawn(folder: Path, lesion: LesionEntry) -> LesionEntry:
 
 def _exports(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> Iterator[Extra]:
     """The formats that are wanted in addition to NIfTI."""
-    for name, way in FORMATS.items():
-        if name in exports.formats:
-            yield Extra(name, way.files, partial(way.write, folder, scan, prediction, exports))
+    for name in wanted(exports):
+        yield Extra(name, FORMATS[name].files, partial(FORMATS[name].write, folder, scan, prediction, exports))

@@ -20,15 +20,13 @@ from ..errors import DataError
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
-from .dicom_source import dicom_of, read_source, save_derived, thumbnails
-from .segments import CATEGORY, COLOURS, LESION, NewSeries, Placed, Segment, in_file_order, plain
+from .dicom_source import NO_SERIAL, dicom_of, read_source, save_derived, thumbnails, tracking_uid
+from .segments import CATEGORY, COLOURS, LEARNED, LESION, NewSeries, Placed, Segment, in_file_order, plain
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
-LEARNED = ("123110", "DCM", "Artificial Intelligence")  # PS3.16 CID 7162
 LEVELS = 255  # what a fractional segment stores for a probability of 1
-NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 
 
 def write_dicom_seg(
@@ -199,7 +197,7 @@ def describe(
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=f"lesion {lesion}",
-            tracking_uid=generate_uid(entropy_srcs=[series.uid, f"lesion {lesion}"]),
+            tracking_uid=tracking_uid(series.uid, lesion),
             display_color=CIELabColor.from_string(COLOURS[colour % len(COLOURS)]),
         )
         each.SegmentDescription = plain(segment.description, 1024)

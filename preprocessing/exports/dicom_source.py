@@ -23,6 +23,7 @@ from ..volumes.grid import Grid
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
+NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -41,6 +42,11 @@ def save_derived(path: Path, source: Dataset, derived: Dataset) -> None:
     copy_identity(source, derived)
     with whole_file(path) as aside:
         derived.save_as(aside, enforce_file_format=True)
+
+
+def tracking_uid(seg_series: str, lesion: int) -> str:
+    """The UID under which a lesion is tracked in the SEGs of a series, and in all that refers to them."""
+    return str(generate_uid(entropy_srcs=[seg_series, f"lesion {lesion}"]))
 
 
 def read_source(dicom: DicomScan) -> Dataset:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:  # training machines have no nibabel
 COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # of hypotheses
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
 LESION = ("52988006", "SCT", "Lesion")  # CID 7159
+LEARNED = ("123110", "DCM", "Artificial Intelligence")  # CID 7162
 SERIES = {  # by modality: its number, above what scanners count up to, and what a PACS shows as its description
     "SEG": (9000, "AI: possible lesion outlines - research only"),
+    "SR": (9001, "AI: lesion sizes and probabilities - research only"),
 }
 
 

@@ -1,8 +1,6 @@
 """DICOM SEGs: the voxels come back, the headers contain what they must and no more, validators and viewers' readers agree."""
 
 import logging
-import shutil
-import subprocess
 import tarfile
 import tracemalloc
 import warnings
@@ -36,6 +34,7 @@ from ambiseg.preprocessing.scans.dicom.series import series_grid
 from ambiseg.preprocessing.scans.dicom.series_images import read_slices
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
+from tests.integration.dicom_tools import judged, needs_dciodvfy
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (22, 27)  # rows, columns: a frame is no whole number of bytes
@@ -574,19 +573,6 @@ def test_a_box_turned_to_the_files_order_is_a_view(
     assert np.array_equal(_whole(segment, scan).transpose(2, 1, 0)[box], mask)
 
 
-def _validated(path: Path) -> list[str]:
-    """What dciodvfy finds wrong, but for what the source lacks for a DICOMDIR or has as its patient's name."""
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert "Segmentation" in lines
-    of_the_source = ("DICOMDIR", "Patient's Name")
-    found = [line for line in lines if line.startswith(("Error", "Warning"))]
-    return [line for line in found if not any(each in line for each in of_the_source)]
-
-
-needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
-
-
 @needs_dciodvfy
 def test_a_validator_finds_nothing_wrong(tmp_path: Path, record: ScanRecord) -> None:
     scan = _phantom(tmp_path / "scan", record)
@@ -595,7 +581,7 @@ def test_a_validator_finds_nothing_wrong(tmp_path: Path, record: ScanRecord) -> 
     path = tmp_path / "seg.dcm"
     for chosen, fractional in ((segments, False), (segments[:1], False), (segments[:1], True), (empty, False)):
         write_dicom_seg(path, scan, chosen, fractional=fractional, series=NewSeries.of("SEG"), **ABOUT)
-        assert _validated(path) == []
+        assert judged(path) == ("Segmentation", [])
 
 
 @pytest.mark.real
@@ -610,9 +596,9 @@ def test_a_real_scan(tmp_path: Path, real_data: Path) -> None:
     probability = [Segment("Probability of lesion", "", box, masks.mean(0, dtype=np.float32))]
     series, path = NewSeries(generate_uid(prefix=None), 9001, "tested"), tmp_path / "seg.dcm"
     write_dicom_seg(path, scan, hypotheses, series=series, **ABOUT)
-    assert _validated(path) == []
+    assert judged(path) == ("Segmentation", [])
     assert np.array_equal(_by_pydicom(path, scan), np.stack([_whole(each, scan) for each in hypotheses]))
     assert pydicom.dcmread(path).PatientID == "LIDC-IDRI-0001"
     write_dicom_seg(path, scan, probability, fractional=True, series=series, **ABOUT)
-    assert _validated(path) == []
+    assert judged(path) == ("Segmentation", [])
     assert np.array_equal(_by_pydicom(path, scan)[0], np.rint(_whole(probability[0], scan) * 255))
