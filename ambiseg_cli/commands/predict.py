@@ -47,14 +47,24 @@ At = Annotated[
 Points = Annotated[
     Path | None,
     typer.Option(
-        help="File of places: CSV with columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ; or points of 3D "
-        "Slicer (.mrk.json, .fcsv).",
+        help="File of places: CSV with columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ; points of 3D "
+        "Slicer (.mrk.json, .fcsv); or MONAI's detections (.json).",
         show_default=False,
     ),
 ]
 Roi = Annotated[
     Path | None,
-    typer.Option(help="Mask on the scan's grid. Each connected piece is a lesion.", show_default=False),
+    typer.Option(
+        help="Mask on the scan's grid, or DICOM SEG or RTSTRUCT. Each connected piece is a lesion.", show_default=False
+    ),
+]
+Structures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--structure",
+        help="Which labels or structures of --roi: a number, a name, or a pattern such as 'Nodule*'; repeatable.",
+        show_default="all labels of a mask, the only structure of DICOM",
+    ),
 ]
 Voxel = Annotated[
     bool, typer.Option("--voxel", help="--at and --points are voxel indices i,j,k of the file, from 0, instead of mm.")
@@ -65,6 +75,15 @@ LungMask = Annotated[
 ]
 Candidates = Annotated[
     int, typer.Option(help="Largest number of lesions if no place is given and the lungs are searched.", min=1, max=50)
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        help="Leave out what the search, or MONAI, scores lower.",
+        min=0,
+        max=1,
+        show_default="LEAST for the search, nothing of MONAI's",
+    ),
 ]
 Series = Annotated[
     str | None,
@@ -142,9 +161,11 @@ def predict(
     at: At = None,
     points: Points = None,
     roi: Roi = None,
+    structures: Structures = None,
     voxel: Voxel = False,
     lung_mask: LungMask = None,
     candidates: Candidates = 5,
+    min_score: MinScore = None,
     series: Series = None,
     probabilities: Probabilities = None,
     model: Model = None,
@@ -191,7 +212,17 @@ def predict(
         if cases is None:
             check_folder(folder, overwrite)
         named = tuple(map(point, at or ()))
-        places = Places(named, points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
+        places = Places(
+            named,
+            points,
+            roi,
+            tuple(structures or ()),
+            voxel,
+            lung_mask,
+            candidates,
+            min_score,
+            of_many=cases is not None,
+        )
         ranking = Ranking(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
