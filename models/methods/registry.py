@@ -32,6 +32,7 @@ OWN = tuple(
         "gated": "gated:Gated",
         "mose": "mose:MoSE",
         "ssn": "ssn:SSN",
+        "phiseg": "phiseg:PHiSeg",
         "dropout": "baselines.dropout:DropoutUNet",
         "ensemble": "baselines.ensemble:Ensemble",
         "mheads": "baselines.mheads:MHeads",
