@@ -10,6 +10,7 @@ from ..core.randomness import gumbel, normal, uniform
 from ..methods.baselines.ensemble import Ensemble
 from ..methods.baselines.mheads import MHeads
 from ..methods.gated import Gated
+from ..methods.hpu import HPU
 from ..methods.latent_unet import LatentUNet
 from ..methods.modal import Modal
 from ..methods.mose import MoSE
@@ -20,7 +21,7 @@ from ..nets.latents import LatentShape, Noise
 from ..runs.normalise import Window, normalise, with_probabilities
 from ..runs.trained import Trained
 
-MAPPED = (PHiSeg,)
+MAPPED = (PHiSeg, HPU)
 DRAWN = (LatentUNet, Refine, SSN, *MAPPED)
 FINITE = (Gated, MoSE, Modal, MHeads, Ensemble)
 

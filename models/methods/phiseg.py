@@ -161,8 +161,7 @@ class MapDecoder(nn.Module):
         self.levels = len(widths)
         outputs = list(reversed(widths[:latents]))
         rise = len(widths) - latents
-        self.entries = nn.ModuleList(Block(dim, width, HEAD_CONVS, norm) for width in outputs)
-        self.rises = nn.ModuleList(nn.ModuleList(Block(w, w, 1, norm) for _ in range(rise)) for w in outputs)
+        self.entries = nn.ModuleList(Rise(dim, width, rise, norm) for width in outputs)
         self.ups = nn.ModuleList(Block(i, o, 1, norm) for i, o in pairwise(outputs))
         self.merges = nn.ModuleList(Block(2 * width, width, HEAD_CONVS, norm) for width in outputs[1:])
         self.logits = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in outputs)
@@ -173,11 +172,9 @@ class MapDecoder(nn.Module):
         sizes = resolutions(size[0], size[1], self.levels)
         sums: list[Tensor] = []
         features = None
-        for number, (entry, rises, logits) in enumerate(zip(self.entries, self.rises, self.logits, strict=True)):
+        for number, (entry, logits) in enumerate(zip(self.entries, self.logits, strict=True)):
             place = len(z) - 1 - number
-            here = entry(z[number])
-            for step, block in enumerate(rises):
-                here = block(enlarged(here, sizes[place + len(rises) - 1 - step]))
+            here = entry(z[number], sizes[place:])
             if features is not None:
                 below = self.ups[number - 1](enlarged(features, sizes[place]))
                 here = self.merges[number - 1](torch.cat((here, below), 1))
@@ -185,6 +182,22 @@ class MapDecoder(nn.Module):
             own = F.interpolate(logits(features), size=list(size), mode="nearest")
             sums.append(sums[-1] + own if sums else own)
         return sums
+
+
+class Rise(nn.Module):
+    """From a latent map to features some levels finer, by as many doublings."""
+
+    def __init__(self, dim: int, width: int, doublings: int, norm: bool):
+        super().__init__()
+        self.first = Block(dim, width, HEAD_CONVS, norm)
+        self.others = nn.ModuleList(Block(width, width, 1, norm) for _ in range(doublings))
+
+    def forward(self, z: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """Features of the first of these sizes, which are finest first, for z [P, D, h, w]."""
+        features: Tensor = self.first(z)
+        for number, block in enumerate(self.others):
+            features = block(enlarged(features, sizes[len(self.others) - 1 - number]))
+        return features
 
 
 def enlarged(features: Tensor, size: Sequence[int]) -> Tensor:

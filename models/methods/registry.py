@@ -33,6 +33,7 @@ OWN = tuple(
         "mose": "mose:MoSE",
         "ssn": "ssn:SSN",
         "phiseg": "phiseg:PHiSeg",
+        "hpu": "hpu:HPU",
         "dropout": "baselines.dropout:DropoutUNet",
         "ensemble": "baselines.ensemble:Ensemble",
         "mheads": "baselines.mheads:MHeads",

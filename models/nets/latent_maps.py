@@ -73,6 +73,7 @@ class MapHead(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(features, 2 * dim, 1)
         nn.init.normal_(self.conv.weight, 0, SMALL / features**0.5)
+        assert self.conv.bias is not None
         with torch.no_grad():
             self.conv.bias.copy_(torch.tensor([0.0, math.log(math.e - 1)]).repeat_interleave(dim))
 

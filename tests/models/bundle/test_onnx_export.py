@@ -44,6 +44,7 @@ RARE = [
     ("mheads", {"heads": 3, "gate": "learned"}),
     ("ssn", {"covariance": "diagonal"}),
     ("phiseg", {"latents": 2}),
+    ("hpu", {"latents": 2, "blocks": 1}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4, "latent": "vae"}),
 ]
