@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from ...documents import shown
 from ...errors import DataError, InputError
 from ...volumes.volume import Volume
 from .dicom_elements import text_of
-from .dicom_files import read_dataset, readable
+from .dicom_files import check_whole, read_dataset, readable
 
 ON_GRID = 0.05  # how far from the scan's voxels those of a SEG may lie, as a share of a voxel
 BETWEEN = 0.5  # how far from a slice an outline may lie, in slices
@@ -140,7 +141,11 @@ def read_structures(path: Path) -> Structures:
         DataError: it is damaged.
     """
     with readable(path):
-        content = read_dataset(path)
+        try:
+            check_whole(path)
+            content = read_dataset(path)
+        except InvalidDicomError as error:
+            raise DataError(f"{path.name} is cut short or damaged: get it again.") from error
         kind = text_of(content, "SOPClassUID")
         if kind == SegmentationStorage:
             items = _items(content, "SegmentSequence")
