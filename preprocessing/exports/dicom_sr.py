@@ -5,8 +5,9 @@ derivations are coded. What no standard scheme names has a code of the private s
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         MeasurementsAndQualitativeEvaluations,
         VolumetricROIMeasurementsAndQualitativeEvaluations,
     )
+
+    Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
 Coded = tuple[str, str, str]  # value, scheme, meaning
 OWN = "99AMBISEG"  # the private scheme
@@ -200,7 +203,7 @@ def _report(
 
 def _group(
     dicom: DicomScan, group: Measured, segs: dict[Path, Dataset], tracked: str, model: str, version: str
-) -> "MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations":
+) -> "Group":
     from highdicom.sr import (
         AlgorithmIdentification,
         CodedConcept,
@@ -212,42 +215,45 @@ def _group(
         VolumetricROIMeasurementsAndQualitativeEvaluations,
     )
 
+    make: Callable[..., Group] = MeasurementsAndQualitativeEvaluations
+    if group.seg is not None:
+        segment = ReferencedSegment(
+            sop_class_uid=SegmentationStorage,
+            sop_instance_uid=segs[group.seg].SOPInstanceUID,
+            segment_number=group.segment,
+            source_series=SourceSeriesForSegmentation(dicom.series_uid),
+        )
+        make = partial(VolumetricROIMeasurementsAndQualitativeEvaluations, referenced_segment=segment)
     said = [*group.evaluations, Evaluation(USE, RESEARCH)]
-    shared = {
-        "tracking_identifier": TrackingIdentifier(
+    return make(
+        tracking_identifier=TrackingIdentifier(
             uid=tracking_uid(tracked, group.lesion), identifier=plain(group.label, 64)
         ),
-        "finding_type": CodedConcept(*LESION),
-        "finding_category": CodedConcept(*CATEGORY),
-        "algorithm_id": AlgorithmIdentification(
+        finding_type=CodedConcept(*LESION),
+        finding_category=CodedConcept(*CATEGORY),
+        algorithm_id=AlgorithmIdentification(
             name=plain(f"ambiseg {model}", 64), version=version, family=CodedConcept(*LEARNED)
         ),
-        "measurements": [_number(each) for each in group.numbers],
-        "qualitative_evaluations": [
+        measurements=[_number(each) for each in group.numbers],
+        qualitative_evaluations=[
             QualitativeEvaluation(CodedConcept(*each.name), CodedConcept(*each.answer)) for each in said
         ],
-    }
-    if group.seg is None:
-        return MeasurementsAndQualitativeEvaluations(**shared)
-    segment = ReferencedSegment(
-        sop_class_uid=SegmentationStorage,
-        sop_instance_uid=segs[group.seg].SOPInstanceUID,
-        segment_number=group.segment,
-        source_series=SourceSeriesForSegmentation(dicom.series_uid),
     )
-    return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **shared)
 
 
 def _number(number: Number) -> "Measurement":
     from highdicom.sr import CodedConcept, Measurement, MeasurementProperties
 
-    about = {
-        name: CodedConcept(*code)
-        for name, code in (("derivation", number.derivation), ("method", number.method))
-        if code is not None
-    }
+    apart = None
     if number.below is not None and number.above is not None:
-        about["properties"] = MeasurementProperties(
+        apart = MeasurementProperties(
             lower_measurement_uncertainty=number.below, upper_measurement_uncertainty=number.above
         )
-    return Measurement(CodedConcept(*number.name), number.value, CodedConcept(*number.unit), **about)
+    return Measurement(
+        CodedConcept(*number.name),
+        number.value,
+        CodedConcept(*number.unit),
+        derivation=None if number.derivation is None else CodedConcept(*number.derivation),
+        method=None if number.method is None else CodedConcept(*number.method),
+        properties=apart,
+    )
