@@ -23,6 +23,7 @@ class Format(StrEnum):
 
     DICOM_SEG = "dicom-seg"
     DICOM_SR = "dicom-sr"
+    DICOM_PM = "dicom-pm"
     SEG_NRRD = "seg-nrrd"
 
 

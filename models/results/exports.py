@@ -71,6 +71,23 @@ def _each(masks: Sequence[Segment], lesion: LesionEntry) -> dict[str, list[Segme
     }
 
 
+def write_map(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """For each lesion `probability_map.dcm`, a parametric map of the probability, in one new series."""
+    from ambiseg.preprocessing.exports.dicom_pm import write_dicom_pm
+
+    series = NewSeries.of("PM")
+    for instance, (lesion, result) in enumerate(_pairs(prediction), 1):
+        write_dicom_pm(
+            folder / lesion.folder / "probability_map.dcm",
+            scan,
+            _marginal(lesion, result),
+            series=series,
+            instance=instance,
+            model=prediction.document.model.name,
+            version=version("ambiseg"),
+        )
+
+
 def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
     """For each lesion `hypotheses.seg.nrrd`, with one segment per hypothesis."""
     from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
@@ -104,6 +121,7 @@ def write_report(folder: Path, scan: Scan, prediction: Prediction, exports: Expo
 FORMATS: Mapping[str, Format] = {
     "dicom-seg": Format(("**/hypotheses.dcm", "**/hyp_*.dcm", "**/probability.dcm"), write_dicom),
     "dicom-sr": Format(("measurements.dcm",), write_report, needs=("dicom-seg",)),
+    "dicom-pm": Format(("**/probability_map.dcm",), write_map),
     "seg-nrrd": Format(("**/hypotheses.seg.nrrd",), write_nrrd, dicom=False),
 }
 

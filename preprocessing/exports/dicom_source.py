@@ -1,6 +1,7 @@
 """The parts of a DICOM series that an object derived from it takes over: patient, study, places; nothing more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,18 @@ def dicom_of(scan: Scan, what: str) -> DicomScan:
             "folder of DICOM files."
         )
     return scan.dicom
+
+
+@contextmanager
+def derivable(source: Dataset, what: str) -> Iterator[None]:
+    """Raise DataError where highdicom knows no object of the format `what` that is derived from such images."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(
+            f"The series holds images of a kind ({source.SOPClassUID.name}) from which no {what} is derived: leave out "
+            f"{what} of `formats`."
+        ) from error
 
 
 def save_derived(path: Path, source: Dataset, derived: Dataset) -> None:

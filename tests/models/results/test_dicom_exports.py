@@ -26,7 +26,7 @@ from tests.integration.dicom_tools import judged, needs_dciodvfy, run
 SLICES, SIDE, SPACING_MM = 16, 48, 1.0
 CENTRES = ((8, 16, 16), (7, 32, 34))  # of the lesions: slice from below, row, column
 NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
-KINDS = {"SEG": "Segmentation", "SR": "EnhancedSR"}  # as dciodvfy calls them
+KINDS = {"SEG": "Segmentation", "SR": "EnhancedSR", "OT": "ParametricMap"}  # as dciodvfy calls them
 RANK = Code("RANK", "99AMBISEG", "Rank by probability")
 TEXTS = ["ISO 2022 IR 6", "ISO 2022 IR 87"]
 
@@ -64,7 +64,7 @@ def apart(found: ambiseg.ScanHypotheses, tmp_path_factory: pytest.TempPathFactor
 def whole(found: ambiseg.ScanHypotheses, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prediction with an object of each kind."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    assert found.save(folder, formats=["dicom-sr"]) == []
+    assert found.save(folder, formats=["dicom-sr", "dicom-pm"]) == []
     return folder
 
 
@@ -209,6 +209,33 @@ def test_dcmqi_reads_the_segments(whole: Path, tmp_path: Path) -> None:
     marked = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8)).sum()
     written = [sitk.GetArrayFromImage(sitk.ReadImage(file)) > 0 for file in sorted(tmp_path.glob("*.nrrd"))]
     assert sum(int(each.sum()) for each in written) == marked
+
+
+def test_a_map_holds_the_probability(found: ambiseg.ScanHypotheses, whole: Path) -> None:
+    for lesion, result in zip(found.document.lesions, found.lesions, strict=True):
+        made = pydicom.dcmread(whole / lesion.folder / "probability_map.dcm")
+        frames = np.frombuffer(made.FloatPixelData, "<f4").reshape(made.NumberOfFrames, SIDE, SIDE)
+        expected = found.scan.volume.filled(result.probability, result.box)  # [Z, Y, X], z to the head
+        heights = [
+            each.PlanePositionSequence[0].ImagePositionPatient[2] for each in made.PerFrameFunctionalGroupsSequence
+        ]
+        shown = np.zeros_like(expected)
+        shown[[round(height / 2) for height in heights]] = frames
+        assert np.abs(shown - expected).max() <= 0.5 / 255
+        assert np.array_equal(shown[shown > 0.5 / 255], expected[shown > 0.5 / 255])
+        (mapping,) = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+        assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
+        assert made.ContentQualification == "RESEARCH"
+
+
+def test_dcmqi_reads_a_map_where_it_lies(found: ambiseg.ScanHypotheses, whole: Path, tmp_path: Path) -> None:
+    run("paramap2itkimage", "--inputDICOM", whole / "lesion_02" / "probability_map.dcm", "--outputDirectory", tmp_path)
+    (file,) = tmp_path.glob("*.nrrd")
+    read = sitk.ReadImage(file)
+    ours = sitk.ReadImage(whole / "lesion_02" / "probability.nii.gz")
+    same = sitk.Resample(ours, read, sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert np.allclose(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(same), atol=0.5 / 255)
+    assert sitk.GetArrayFromImage(read).max() > 0.5
 
 
 def test_a_report_needs_its_seg(found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
