@@ -171,7 +171,8 @@ class Multiplier(nn.Module):
     """The Lagrange multiplier of a constraint that should be 0 or less (GECO, Rezende and Viola 2018, algorithm 1).
 
     In training its logarithm changes in each step by `rate` times the moving average of the constraint, each cut to -1 and 1:
-    a single bad batch does not count more than a good one. Average and logarithm are buffers: a resumed run continues with them, and all processes have the same.
+    a single bad batch does not count more than a good one. Average and logarithm are buffers: a resumed run continues with
+    them, and all processes have the same.
     """
 
     average: Tensor
