@@ -7,6 +7,7 @@ from ambiseg.preprocessing.errors import UsageError
 
 from ..core.method import Method
 from ..core.randomness import gumbel, normal, uniform
+from ..methods.ccdm import CCDM
 from ..methods.ensemble import Ensemble
 from ..methods.gated import Gated
 from ..methods.latent_unet import LatentUNet
@@ -37,9 +38,13 @@ class Graph(nn.Module):
     def __init__(self, method: Method, window: Window):
         super().__init__()
         if not isinstance(method, DRAWN + FINITE):
+            why = (
+                "each of its draws takes many passes of its network"
+                if isinstance(method, CCDM)
+                else "its randomness sits inside its layers and cannot be an input"
+            )
             raise UsageError(
-                f"The method {method.name} has no ONNX form, as its randomness sits inside its layers and cannot be an input: "
-                "export a model of another method."
+                f"The method {method.name} has no ONNX form, as {why}: export a model of another method."
             )
         self.method, self.window = method, window
         self.register_buffer("atoms", _atoms(method), persistent=False)

@@ -32,6 +32,7 @@ OWN = tuple(
         "gated": "gated:Gated",
         "mose": "mose:MoSE",
         "ssn": "ssn:SSN",
+        "ccdm": "ccdm:CCDM",
         "dropout": "dropout:DropoutUNet",
         "ensemble": "ensemble:Ensemble",
         "mheads": "mheads:MHeads",

@@ -36,6 +36,7 @@ ENTRIES = (
     Entry("mose", "mose"),
     Entry("ssn", "ssn"),
     Entry("ssn-diagonal", "ssn", {"covariance": "diagonal"}),
+    Entry("ccdm", "ccdm"),
     Entry("image2image-vae", "image2image-vae"),
     Entry("probunet", "probunet"),
     Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),

@@ -162,6 +162,8 @@ def test_what_has_no_form_or_no_package_is_said(
 ) -> None:
     with pytest.raises(UsageError, match="method dropout has no ONNX form"):
         export_onnx(trained(made_run("dropout")), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="ccdm has no ONNX form, as each of its draws takes many passes"):
+        export_onnx(trained(made_run("ccdm", {"blocks": 1})), tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"pip install 'ambiseg\[onnx\]'"):
         export_onnx(trained(made_run("probunet")), tmp_path / "m.onnx")
