@@ -103,9 +103,11 @@ def predict(
     at: Sequence[Point] = (),
     points: Path | str | None = None,
     roi: Path | str | None = None,
+    structures: Sequence[str] = (),
     voxel: bool = False,
     lung_mask: Path | str | None = None,
     candidates: int = 5,
+    min_score: float | None = None,
     series: str | None = None,
     probabilities: Path | str | None = None,
     top: int = 8,
@@ -127,12 +129,15 @@ def predict(
             image, or a SimpleITK image.
         model: what `load_model` returned, or its `model` argument.
         at: the lesions' places (x, y, z) in mm (RAS).
-        points: a file of places: CSV with columns x,y,z (and name, scan) or LUNA16's; or points of 3D Slicer (.mrk.json,
-            .fcsv).
-        roi: a mask file on the scan's grid; each connected piece is a lesion.
+        points: a file of places: CSV with columns x,y,z (and name, scan) or LUNA16's; points of 3D Slicer (.mrk.json,
+            .fcsv); or MONAI's detections (.json).
+        roi: a mask on the scan's grid, a DICOM SEG or RTSTRUCT; each connected piece is a lesion.
+        structures: which labels of the mask, or which structures: numbers, or names with wildcards. Empty: all labels, or the
+            only structure.
         voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
         lung_mask: a mask file on the scan's grid to search in; None: the lungs are found.
         candidates: the largest number of lesions of a search.
+        min_score: leave out what the search or MONAI scores lower, 0 to 1; None: what the search does by itself.
         series: which series of a DICOM folder: its number in the list, or its UID.
         probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
         top: the number of hypotheses to keep.
@@ -174,7 +179,9 @@ def predict(
         raise UsageError(f"candidates = {candidates}: expected at least 1.")
     trained = _loaded(model, device)
     named = [(float(x), float(y), float(z)) for x, y, z in at]
-    places = Places(named, _path(points), _path(roi), voxel, _path(lung_mask), candidates)
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise UsageError(f"min_score = {min_score}: expected a number from 0 to 1.")
+    places = Places(named, _path(points), _path(roi), tuple(structures), voxel, _path(lung_mask), candidates, min_score)
     request = Request(
         places,
         Ranking(top, draws, depth_mm, seed, fast, tuple(diameters_mm), tuple(volumes_mm3)),

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..terminal.console import console, emit_json, out
+from ..terminal.chosen_model import load_chosen
+from ..terminal.console import Meter, console, emit_json, out, progress, warn
+from ..terminal.options import Device, point
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,18 +18,45 @@ if TYPE_CHECKING:
 def growth(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Two or more folders of `ambiseg predict`, the earliest scan first.", metavar="PREDICTION"),
+        typer.Argument(
+            help="Two or more folders of `ambiseg predict`, or scans of one patient, the earliest first.",
+            metavar="PREDICTION_OR_SCAN",
+        ),
     ],
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The lesion's place X,Y,Z in mm (RAS) in each scan, in their order. Default: each scan is searched.",
+            metavar="X,Y,Z",
+            show_default=False,
+        ),
+    ] = None,
+    voxel: Annotated[
+        bool, typer.Option("--voxel", help="--at are voxel indices i,j,k of the file, from 0, instead of mm.")
+    ] = False,
     days: Annotated[
-        list[float],
-        typer.Option(help="Days from the first scan to each later one; once for each.", show_default=False),
-    ],
+        list[float] | None,
+        typer.Option(
+            help="Days from the first scan to each later one; once for each. Default: by the dates of DICOM scans.",
+            show_default=False,
+        ),
+    ] = None,
     lesion: Annotated[
         list[int] | None,
         typer.Option(
             help="Number of the lesion in each prediction, in their order. Default: the only one.", show_default=False
         ),
     ] = None,
+    different_patients: Annotated[
+        bool, typer.Option("--different-patients", help="Compare DICOM scans whose PatientIDs differ.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="For scans: a run folder or a model's name. Default: as `ambiseg predict`.", show_default=False
+        ),
+    ] = None,
+    device: Device = "auto",
     growth: Annotated[float, typer.Option(help="Share of the earlier volume that counts as growth.")] = 0.25,
     doubling: Annotated[float, typer.Option(help="Volume doubling time that is asked about, in days.")] = 400,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")] = Path("growth"),
@@ -38,15 +67,35 @@ def growth(
     The change is stated under two assumptions, between which the truth lies: the readers of the scans are independent, or a
     reader keeps his or her rank from small to large.
     """
-    from ambiseg.models.growth.course import course, write_growth
+    from ambiseg.models.growth.course import check_days, check_question, course, write_growth
+    from ambiseg.models.growth.time_points import time_points
+    from ambiseg.preprocessing.errors import PartialError
 
-    found = course(predictions, days, lesion or (), growth=growth, doubling=doubling)
+    check_question(len(predictions), lesion or (), growth, doubling)
+    if days:
+        check_days(len(predictions), days)
+    with progress() as display:
+        times = time_points(
+            predictions,
+            days or (),
+            output,
+            lambda: load_chosen(model, device),
+            at=tuple(map(point, at or ())),
+            voxel=voxel,
+            different_patients=different_patients,
+            on_scan=Meter(display, "Predicting", "scans"),
+        )
+    found = course(times.folders, times.days, lesion or (), growth=growth, doubling=doubling)
     write_growth(output, found)
     if as_json:
         emit_json(found.document.model_dump(mode="json", by_alias=True))
     else:
         _show(found.document)
     console.print(f"Written: {output}/growth.json, growth.csv and growth.png")
+    for missing in times.missing:
+        warn(missing)
+    if times.missing:
+        raise PartialError(f"{output} lacks what the warnings above name; all masks and numbers are there.")
 
 
 def _show(document: "GrowthDocument") -> None:

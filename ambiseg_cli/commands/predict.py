@@ -8,6 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
+from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
 from ..terminal.options import Device, point
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from ambiseg.models.prediction.predict_scan import Prediction
     from ambiseg.models.prediction.stopwatch import Stopwatch
     from ambiseg.models.results.batches import Batch
-    from ambiseg.models.runs.trained import Trained
 
 
 class Format(StrEnum):
@@ -39,14 +39,24 @@ At = Annotated[
 Points = Annotated[
     Path | None,
     typer.Option(
-        help="File of places: CSV with columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ; or points of 3D "
-        "Slicer (.mrk.json, .fcsv).",
+        help="File of places: CSV with columns x,y,z (and name, scan), or LUNA16's coordX,coordY,coordZ; points of 3D "
+        "Slicer (.mrk.json, .fcsv); or MONAI's detections (.json).",
         show_default=False,
     ),
 ]
 Roi = Annotated[
     Path | None,
-    typer.Option(help="Mask on the scan's grid. Each connected piece is a lesion.", show_default=False),
+    typer.Option(
+        help="Mask on the scan's grid, or DICOM SEG or RTSTRUCT. Each connected piece is a lesion.", show_default=False
+    ),
+]
+Structures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--structure",
+        help="Which labels or structures of --roi: a number, a name, or a pattern such as 'Nodule*'; repeatable.",
+        show_default="all labels of a mask, the only structure of DICOM",
+    ),
 ]
 Voxel = Annotated[
     bool, typer.Option("--voxel", help="--at and --points are voxel indices i,j,k of the file, from 0, instead of mm.")
@@ -57,6 +67,15 @@ LungMask = Annotated[
 ]
 Candidates = Annotated[
     int, typer.Option(help="Largest number of lesions if no place is given and the lungs are searched.", min=1, max=50)
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        help="Leave out what the search, or MONAI, scores lower.",
+        min=0,
+        max=1,
+        show_default="LEAST for the search, nothing of MONAI's",
+    ),
 ]
 Series = Annotated[
     str | None,
@@ -127,9 +146,11 @@ def predict(
     at: At = None,
     points: Points = None,
     roi: Roi = None,
+    structures: Structures = None,
     voxel: Voxel = False,
     lung_mask: LungMask = None,
     candidates: Candidates = 5,
+    min_score: MinScore = None,
     series: Series = None,
     probabilities: Probabilities = None,
     model: Model = None,
@@ -175,12 +196,22 @@ def predict(
         if cases is None:
             check_folder(folder, overwrite)
         named = tuple(map(point, at or ()))
-        places = Places(named, points, roi, voxel, lung_mask, candidates, of_many=cases is not None)
+        places = Places(
+            named,
+            points,
+            roi,
+            tuple(structures or ()),
+            voxel,
+            lung_mask,
+            candidates,
+            min_score,
+            of_many=cases is not None,
+        )
         ranking = Ranking(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
         request = Request(places, ranking, probabilities, series, tuple(each.value for each in formats or ()))
-        trained = _load(model, device, calibrated=not uncalibrated)
+        trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
@@ -203,20 +234,6 @@ def predict(
         _report_batch(found, folder, as_json)
     else:
         _report(prediction, folder, watch, as_json, verbose)
-
-
-def _load(model: str | None, device: str, *, calibrated: bool) -> "Trained":
-    """Load the model, and say which one it is."""
-    from ambiseg.models.bundle.find import find_model
-    from ambiseg.models.bundle.installed import is_shipped
-    from ambiseg.models.runs.hardware import resolve_device
-    from ambiseg.models.runs.trained import load_trained
-
-    chosen = find_model(model)
-    trained = load_trained(chosen, resolve_device(device), calibrated=calibrated, keep_memory=True)
-    origin = ", which comes with ambiseg (see `ambiseg model list`)" if is_shipped(chosen) else ""
-    console.print(f"Model {trained.name} ({trained.record.method}) on {trained.device}{origin}")
-    return trained
 
 
 def _report(prediction: "Prediction", folder: Path, watch: "Stopwatch", as_json: bool, verbose: bool) -> None:

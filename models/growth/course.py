@@ -115,7 +115,8 @@ def course(
         InputError: a prediction or lesion is missing.
         DataError: a file is damaged.
     """
-    _check(folders, days, lesions, growth, doubling)
+    check_question(len(folders), lesions, growth, doubling)
+    check_days(len(folders), days)
     numbers: Sequence[int | None] = lesions or [None] * len(folders)
     observed = tuple(observe(folder, number) for folder, number in zip(folders, numbers, strict=True))
     times = (0.0, *map(float, days))
@@ -133,25 +134,28 @@ def course(
     return Course(observed, times, document)
 
 
-def _check(
-    folders: Sequence[Path], days: Sequence[float], lesions: Sequence[int], growth: float, doubling: float
-) -> None:
-    if len(folders) < 2:
-        raise UsageError(f"Expected two predictions or more, got {len(folders)}.")
-    if len(days) != len(folders) - 1:
+def check_question(count: int, lesions: Sequence[int], growth: float, doubling: float) -> None:
+    """Raise `UsageError` unless `course` can be asked this of so many predictions (see there)."""
+    if count < 2:
+        raise UsageError(f"Expected at least two predictions or scans, got {count}.")
+    if lesions and len(lesions) != count:
+        raise UsageError(f"`lesion`: expected one number for each prediction ({count}), got {len(lesions)}.")
+    if not 0 < growth < 1 or not 0 < doubling < math.inf:
         raise UsageError(
-            f"`days`: expected one number for each prediction after the first ({len(folders) - 1}), got {len(days)}: the days "
+            f"Expected a `growth` between 0 and 1 and a `doubling` above 0, got {growth:g} and {doubling:g}."
+        )
+
+
+def check_days(count: int, days: Sequence[float]) -> None:
+    """Raise `UsageError` unless there is a number of days for each of `count` predictions but the first, ascending."""
+    if len(days) != count - 1:
+        raise UsageError(
+            f"`days`: expected one number for each prediction after the first ({count - 1}), got {len(days)}: the days "
             "since the first scan."
         )
     if any(late <= early for early, late in zip((0, *days), days, strict=False)) or not all(map(math.isfinite, days)):
         raise UsageError(
             f"`days`: expected ascending numbers above 0, the earliest scan first, got {', '.join(f'{day:g}' for day in days)}."
-        )
-    if lesions and len(lesions) != len(folders):
-        raise UsageError(f"`lesion`: expected one number for each prediction ({len(folders)}), got {len(lesions)}.")
-    if not 0 < growth < 1 or not 0 < doubling < math.inf:
-        raise UsageError(
-            f"Expected a `growth` between 0 and 1 and a `doubling` above 0, got {growth:g} and {doubling:g}."
         )
 
 

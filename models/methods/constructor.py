@@ -36,7 +36,7 @@ def options_model(method: type[Method]) -> type[BaseModel]:
         TypeError: a parameter other than `channels` and `classes` has no type or no default.
 
     Example:
-        >>> from .mheads import MHeads
+        >>> from .baselines.mheads import MHeads
         >>> options_model(MHeads)().heads
         16
     """

@@ -33,10 +33,10 @@ OWN = tuple(
         "mose": "mose:MoSE",
         "ssn": "ssn:SSN",
         "ccdm": "ccdm:CCDM",
-        "dropout": "dropout:DropoutUNet",
-        "ensemble": "ensemble:Ensemble",
-        "mheads": "mheads:MHeads",
-        "image2image-vae": "image2image_vae:Image2ImageVAE",
+        "dropout": "baselines.dropout:DropoutUNet",
+        "ensemble": "baselines.ensemble:Ensemble",
+        "mheads": "baselines.mheads:MHeads",
+        "image2image-vae": "baselines.image2image_vae:Image2ImageVAE",
     }.items()
 )
 

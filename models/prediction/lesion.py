@@ -1,5 +1,6 @@
 """A lesion's place in a scan: a point, a piece of a mask, or a whole scan that shows little more than the lesion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.scans.point_files import Point
+from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.volumes.volume import Volume
 
 CROP_LIKE = 1.5  # a scan at most this many training crops wide, high and deep is taken to be one lesion's crop
@@ -18,7 +20,7 @@ TINY = 1e-6  # rounding of lengths
 MOST_PIECES = 100  # of a mask
 WAYS = (
     "`at` (X,Y,Z in mm, RAS; the file's voxel i,j,k with `voxel`), `points` (a CSV file with columns x,y,z) or `roi` "
-    "(a mask file)"
+    "(a mask, a DICOM SEG or RTSTRUCT)"
 )
 
 
@@ -28,7 +30,7 @@ class Lesion:
 
     Attributes:
         centre_mm: x, y, z in mm (RAS), as the user or the search gave it.
-        name: its name in the table of points; may be empty.
+        name: its name in the table of points, or that of its structure; may be empty.
         roi: [n, 3], voxel indices (z, y, x) of the mask drawn around it; None if only a point was given.
         whole: the scan is this lesion's crop, so that everything in it belongs to the lesion.
         score: how much a place that a search found looks like a lesion, 0 to 1; None if the user gave the place.
@@ -68,27 +70,24 @@ def bounds(volume: Volume) -> str:
     return ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in ranges)
 
 
-def roi_lesions(mask: Volume, name: str) -> list[Lesion]:
-    """One lesion per connected piece (26 neighbours) of each label of a mask on the scan's own grid."""
+def region_lesions(regions: Sequence[Region], volume: Volume, name: str) -> list[Lesion]:
+    """One lesion per connected piece (26 neighbours) of each region of the file `name`."""
     from scipy import ndimage
 
-    values = np.unique(mask.array)
-    if len(values) == 1 and values[0] == 0:
-        raise InputError(f"{name} is empty: expected a mask with at least one voxel in each lesion.")
-    if len(values) > 256:
-        raise DataError(
-            f"{name} has {len(values)} different values: expected a mask with 0 outside the lesions and whole numbers inside."
-        )
     lesions = []
-    for value in values[values != 0]:
-        pieces, _ = ndimage.label(mask.array == value, np.ones((3, 3, 3)))
+    for region in regions:
+        low = region.voxels.min(0)
+        mask = np.zeros(region.voxels.max(0) - low + 1, bool)
+        mask[tuple((region.voxels - low).T)] = True
+        pieces, _ = ndimage.label(mask, np.ones((3, 3, 3)))
         for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-            voxels = np.argwhere(pieces[box] == number) + [side.start for side in box]
+            voxels = np.argwhere(pieces[box] == number) + [side.start for side in box] + low
             z, y, x = voxels.mean(0)
-            lesions.append(Lesion(mask.world((z, y, x)), roi=voxels))
+            lesions.append(Lesion(volume.world((z, y, x)), region.name, roi=voxels))
     if len(lesions) > MOST_PIECES:
         raise DataError(
-            f"{name} has {len(lesions)} separate pieces: expected one per lesion, {MOST_PIECES} at most. Remove the specks."
+            f"{name} has {len(lesions)} separate pieces: expected one per lesion, {MOST_PIECES} at most. Remove the specks, or "
+            "choose among the labels with `structures`."
         )
     return lesions
 

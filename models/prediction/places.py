@@ -7,15 +7,17 @@ from typing import Literal
 
 from ambiseg.preprocessing.errors import InputError, NothingFound, UsageError
 from ambiseg.preprocessing.scans.point_files import Point, read_points
+from ambiseg.preprocessing.scans.regions import read_regions
 from ambiseg.preprocessing.scans.scan import Scan, read_mask
 from ambiseg.preprocessing.volumes.grid import check_same_grid
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..runs.trained import Trained
-from .lesion import WAYS, Lesion, at_point, centre, is_crop, roi_lesions
+from .lesion import WAYS, Lesion, at_point, centre, is_crop, region_lesions
 
 FoundBy = Literal["given", "crop", "search"]
 
+LEAST_SCORE = 0.0  # of what a search proposes (docs/decisions/0011)
 SPARE = 3  # places found for each that is wanted, as several may be of the same lesion
 
 
@@ -28,19 +30,25 @@ class Places:
     Args:
         at: points (x, y, z) in mm (RAS).
         points: a CSV table of points (see `read_points`).
-        roi: a mask on the scan's grid; each connected piece is a lesion.
+        roi: a mask on the scan's grid, a DICOM SEG or RTSTRUCT; each connected piece is a lesion.
+        structures: which labels of the mask, or which structures (see `read_regions`); empty: all labels, or the only
+            structure.
         voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
         lung_mask: a mask on the scan's grid to search in; None: the lungs are found.
         candidates: the largest number of lesions that a search gives.
+        min_score: leave out what a search, or another program's list of detections, scores lower; None: `LEAST_SCORE` for a
+            search, nothing for detections.
         of_many: the table lists the points of many scans, so that only the rows with this scan's name count.
     """
 
     at: Sequence[Point] = ()
     points: Path | None = None
     roi: Path | None = None
+    structures: Sequence[str] = ()
     voxel: bool = False
     lung_mask: Path | None = None
     candidates: int = 5
+    min_score: float | None = None
     of_many: bool = False
 
 
@@ -74,13 +82,17 @@ def named_lesions(scan: Scan, places: Places) -> list[Lesion]:
     named = [(point, "") for point in places.at]
     if places.points is not None:
         names = (scan.name, scan.dicom.series_uid) if scan.dicom else (scan.name,)
-        named += read_points(places.points, names, voxels=places.voxel, of_many=places.of_many)
+        least = places.min_score or 0.0
+        named += read_points(places.points, names, voxels=places.voxel, of_many=places.of_many, min_score=least)
     if places.voxel:
         affine = scan.grid.affine
         named = [(tuple((affine @ [*point, 1.0])[:3].tolist()), name) for point, name in named]
     lesions = [at_point(scan.volume, point, name) for point, name in named]
     if places.roi is not None:
-        lesions += roi_lesions(_mask_of(scan, places.roi), places.roi.name)
+        regions = read_regions(places.roi, scan, places.structures)
+        lesions += region_lesions(regions, scan.volume, places.roi.name)
+    elif places.structures:
+        raise UsageError("`structures` chooses among the labels or structures of `roi`, which is not given.")
     return lesions
 
 
@@ -101,4 +113,11 @@ def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callabl
     found = search(trained, scan.volume, lungs=lungs, limit=limit, on_progress=on_progress)
     if not found:
         raise NothingFound(f"Nothing in the lungs looks like a lesion: say where to look with {WAYS}.")
-    return found
+    least = LEAST_SCORE if places.min_score is None else places.min_score
+    likely = [lesion for lesion in found if lesion.score is None or lesion.score >= least]
+    if not likely:
+        raise NothingFound(
+            f"Nothing in the lungs looks enough like a lesion (the best place scores {found[0].score:g}, `min_score` is "
+            f"{least:g}): lower `min_score`, or say where to look with {WAYS}."
+        )
+    return likely

@@ -147,6 +147,7 @@ def _check_request(request: Request) -> None:
     single = {
         "`at`": bool(places.at),
         "`roi`": places.roi is not None,
+        "`structures`": bool(places.structures),
         "`lung_mask`": places.lung_mask is not None,
         "`probabilities`": request.probabilities is not None,
         "`series`": request.series is not None,
@@ -165,7 +166,7 @@ def _key(trained: Trained, request: Request) -> str:
     points = None if places.points is None else hashlib.sha256(read_table(places.points)).hexdigest()
     asked = {
         **about(trained, request.ranking).plain(),
-        "places": [points, places.voxel, places.candidates],
+        "places": [points, places.voxel, places.candidates, places.min_score],
         "formats": list(request.formats),
     }
     return hashlib.sha256(json_text(asked).encode()).hexdigest()

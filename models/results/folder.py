@@ -98,9 +98,26 @@ def predict_to_folder(
         with watch("reading"):
             scan = held.enter_context(open_scan(path, series=request.series))
             scan = replace(scan, name=name or scan.name)
-        check_formats(scan, request.formats)
-        make_folder(folder.parent)
-        held.enter_context(only_writer(folder, patience))
+        return predict_open_scan(
+            trained, scan, folder, request, patience=patience, watch=watch, on_search=on_search, on_lesion=on_lesion
+        )
+
+
+def predict_open_scan(
+    trained: Trained,
+    scan: Scan,
+    folder: Path,
+    request: Request = Request(),
+    *,
+    patience: float = 0.0,
+    watch: Stopwatch | None = None,
+    on_search: Progress = silent,
+    on_lesion: Progress = silent,
+) -> Prediction:
+    """As `predict_to_folder`, for a scan that is open, and a folder that `check_folder` allows."""
+    check_formats(scan, request.formats)
+    make_folder(folder.parent)
+    with only_writer(folder, patience):
         prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
         return write_prediction(folder, scan, prediction, trained, formats=request.formats, watch=watch)
 

@@ -126,7 +126,7 @@ def variants(method: type[Method], options: Options | None = None) -> Mapping[st
         name of the choice.
 
     Example:
-        >>> from ..methods.mheads import MHeads
+        >>> from ..methods.baselines.mheads import MHeads
         >>> variants(MHeads, {"heads": 2})
         {'': {'heads': 2}, 'learned': {'heads': 2, 'gate': 'learned'}}
     """

@@ -1,4 +1,4 @@
-"""Tables of points, as users and LUNA16 write them, and lists of points of 3D Slicer."""
+"""Tables of points, as users and LUNA16 write them, lists of points of 3D Slicer, and detections of MONAI."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from ..counted import counted
 from ..documents import shown
 from ..errors import DataError, InputError, NothingFound
 from ..tables import Row, Table, parse_table
+from .detections import detected_points, is_detections
 from .slicer_points import NamedPoint, Point, is_slicer, slicer_points
 
 OWN_COLUMNS = {"x", "y", "z"}
@@ -14,8 +15,10 @@ LUNA_COLUMNS = {"coordx", "coordy", "coordz"}  # as all names of columns in lowe
 LUNA_EXTRAS = {"seriesuid", "diameter_mm", "class", "probability"}
 
 
-def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_many: bool = False) -> list[NamedPoint]:
-    """The points of a file: a CSV table with one per row, or a list that 3D Slicer saved (.mrk.json, .fcsv).
+def read_points(
+    path: Path, scan: Sequence[str], *, voxels: bool = False, of_many: bool = False, min_score: float = 0.0
+) -> list[NamedPoint]:
+    """The points of a file: a CSV table with one per row, a list of 3D Slicer (.mrk.json, .fcsv), or detections of MONAI.
 
     A table has the columns x, y, z (and name, scan) as they are, or LUNA16's.
 
@@ -25,8 +28,9 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
     Args:
         path: the table or list.
         scan: the scan's names. If a column (`scan`, `seriesuid`) names scans, only the rows with one of these names count.
-        voxels: read x, y, z as voxel indices; LUNA16's tables and lists of 3D Slicer are refused.
+        voxels: read x, y, z as voxel indices; LUNA16's tables, lists of 3D Slicer and detections are refused.
         of_many: the table lists the points of many scans. Otherwise a table of a single scan needs no matching name.
+        min_score: leave out detections, and rows of LUNA16's tables with a `probability`, that score lower.
 
     Returns:
         The points, in mm (RAS) unless they are `voxels`, each with its name (may be empty).
@@ -37,6 +41,9 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
         DataError: for a table with other columns, or with anything but numbers in them.
     """
     content = read_table(path)
+    if is_detections(content):
+        _check_mm(path.name, "a list of detections", voxels)
+        return detected_points(content, path.name, scan, min_score=min_score, of_many=of_many)
     if is_slicer(content):
         return _of_slicer(content, path.name, voxels=voxels, of_many=of_many)
     table = parse_table(content, Path(path.name), "column names, then one point per row").lowered()
@@ -48,7 +55,10 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
         return [(_point(table, row, "x", "y", "z"), row.get("name", "")) for row in own]
     if not voxels and LUNA_COLUMNS <= columns <= LUNA_COLUMNS | LUNA_EXTRAS:
         own = _of_scan(table, scan, "seriesuid", of_many)
-        places = (_point(table, row, "coordx", "coordy", "coordz") for row in own)
+        scored = [row for row in own if "probability" not in columns or table.number(row, "probability") >= min_score]
+        if not scored:
+            raise NothingFound(f"{path.name} has no point of this scan with a probability of {min_score:g} or more.")
+        places = (_point(table, row, "coordx", "coordy", "coordz") for row in scored)
         return [((-left, -back, head), "") for left, back, head in places]
     raise DataError(
         f"{path.name} has the columns {shown(', '.join(sorted(columns)))}: expected x, y, z (and name, scan), or, in mm, "
@@ -57,13 +67,17 @@ def read_points(path: Path, scan: Sequence[str], *, voxels: bool = False, of_man
 
 
 def _of_slicer(content: bytes, name: str, *, voxels: bool, of_many: bool) -> list[NamedPoint]:
-    if voxels:
-        raise DataError(f"{name} is a list of 3D Slicer, whose points are in mm: leave out `voxel`.")
+    _check_mm(name, "a list of 3D Slicer", voxels)
     if of_many:
         raise DataError(
             f"{name} is a list of 3D Slicer, which does not say which scan its points belong to: give a table."
         )
     return slicer_points(content, name)
+
+
+def _check_mm(name: str, kind: str, voxels: bool) -> None:
+    if voxels:
+        raise DataError(f"{name} is {kind}, whose places are in mm: leave out `voxel`.")
 
 
 def read_table(path: Path) -> bytes:

@@ -36,6 +36,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models models.core",
     "models.nets models.metrics",
     "models.methods",
+    "models.methods.baselines",
     "models.runs models.runs.presets",
     "models.lesions",
     "models.training models.prediction models.evaluation",

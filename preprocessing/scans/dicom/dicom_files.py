@@ -280,6 +280,19 @@ def _read_until(path: Path, names: Sequence[str], last: Callable[[BaseTag], bool
         return read_partial(file, stop, force=_is_bare(file), specific_tags=tags), reached
 
 
+def check_whole(path: Path) -> None:
+    """Raise `DataError` where a file ends within the value of an element, which pydicom passes over."""
+    with readable(path), path.open("rb") as file:
+        size = path.stat().st_size
+
+        def ends_early(tag: BaseTag, _: str | None, length: int) -> bool:
+            if length != 0xFFFFFFFF and file.tell() + length > size:
+                raise DataError(f"{path.name} is cut short or damaged: get it again.")
+            return False
+
+        read_partial(file, ends_early, force=_is_bare(file))
+
+
 def _is_bare(file: BinaryIO) -> bool:
     """Whether an open file, at its beginning, is DICOM without the preamble."""
     head = file.read(PREAMBLE + 4)

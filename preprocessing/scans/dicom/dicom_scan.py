@@ -3,18 +3,23 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 from ...errors import DataError
 from ...volumes.grid import Grid
 from ...volumes.volume import Volume
-from .dicom_files import FileIdentity, SeriesIndex
+from .dicom_elements import elements_of
+from .dicom_files import FileIdentity, SeriesIndex, read_header
 from .dicom_pixels import read_hounsfield, read_rescaled
 from .series import fitting_slices, series_grid, stack
 from .series_images import Image
 from .slices import Slice
 from .study import check_classic, choose_series, image_series
 from .suspects import cannot_be_read, check_other_series, check_unread
+
+DATES = ("AcquisitionDate", "SeriesDate", "StudyDate")  # of the scan, the first that is given
+WRITTEN = ("%Y%m%d", "%Y.%m.%d")  # how DICOM writes a date, now and before 1993
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,41 @@ class DicomScan:
     slices: Sequence[Slice]
     series_uid: str
     modality: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Whose scan it is, and of which day. It is read when scans are compared, and no result keeps it.
+
+    Attributes:
+        patient: The PatientID, "" where there is none.
+        day: The day of the scan, None where no date is given or none can be read.
+    """
+
+    patient: str
+    day: date | None
+
+
+def examination(dicom: DicomScan) -> Examination:
+    """Whose scan it is and of which day, from the header of its first slice.
+
+    Raises:
+        AmbisegError: The file is gone or damaged.
+    """
+    path = dicom.slices[0].path
+    names = ("PatientID", *DATES)
+    elements = elements_of(read_header(path, names), path, names)
+    days = (_day(elements.text(name)) for name in DATES)
+    return Examination(elements.text("PatientID"), next((day for day in days if day is not None), None))
+
+
+def _day(text: str) -> date | None:
+    for form in WRITTEN:
+        try:
+            return datetime.strptime(text, form).date()
+        except ValueError:
+            continue
+    return None
 
 
 def read_dicom(

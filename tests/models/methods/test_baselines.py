@@ -11,7 +11,7 @@ from ambiseg.models.core.batch import Batch
 from ambiseg.models.core.method import Method
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
-from ambiseg.models.methods.dropout import dropout
+from ambiseg.models.methods.baselines.dropout import dropout
 from ambiseg.models.methods.registry import build, check_options
 from ambiseg.models.nets.pixels import cross_entropy, pairwise_cross_entropy
 from ambiseg.models.runs.trained import Trained

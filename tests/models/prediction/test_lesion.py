@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ambiseg.models.prediction.lesion import at_point, centre, is_crop, roi_lesions
+from ambiseg.models.prediction.lesion import at_point, centre, is_crop, region_lesions
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.scans.point_files import read_points
+from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.volumes.volume import Volume
 
 AFFINE = np.array([[-0.5, 0, 0, 50.0], [0, -0.5, 0, 60], [0, 0, 2, -30], [0, 0, 0, 1]])
@@ -77,20 +78,14 @@ def test_each_piece_of_each_label_of_a_mask_is_a_lesion() -> None:
     mask[12, 22, 32] = 1  # touches by a corner: the same lesion
     mask[25, 100, 100] = 1
     mask[25, 100, 101] = 2
-    first, second, third = roi_lesions(Volume(mask, AFFINE), "roi")
+    regions = [Region("", np.argwhere(mask == 1)), Region("b", np.argwhere(mask == 2))]
+    first, second, third = region_lesions(regions, SCAN, "roi")
+    assert [first.name, second.name, third.name] == ["", "", "b"]
     assert first.roi is not None
     assert len(first.roi) == 9
     assert first.centre_mm == pytest.approx(SCAN.world(tuple(np.argwhere(mask[:20]).mean(0))))
     assert second.centre_mm == pytest.approx(SCAN.world((25, 100, 100)))
     assert third.centre_mm == pytest.approx(SCAN.world((25, 100, 101)))
-
-
-def test_masks_that_cannot_be_used() -> None:
-    empty = np.zeros(SCAN.array.shape, np.uint8)
-    with pytest.raises(InputError, match="roi is empty"):
-        roi_lesions(Volume(empty, AFFINE), "roi")
-    with pytest.raises(DataError, match="expected a mask"):
-        roi_lesions(Volume(np.arange(empty.size).reshape(empty.shape), AFFINE), "roi")
 
 
 def test_a_scan_as_small_as_a_crop_is_its_own_lesion() -> None:

@@ -87,7 +87,7 @@ def test_a_list_says_neither_voxels_nor_scans(tmp_path: Path) -> None:
     file = tmp_path / "F.mrk.json"
     file.write_bytes(markups({"position": [1, 2, 3]}))
     assert is_slicer(file.read_bytes())
-    with pytest.raises(AmbisegError, match="points are in mm: leave out `voxel`"):
+    with pytest.raises(AmbisegError, match="places are in mm: leave out `voxel`"):
         read_points(file, ("scan",), voxels=True)
     with pytest.raises(AmbisegError, match="does not say which scan"):
         read_points(file, ("scan",), of_many=True)

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..core.batch import Batch, Loss
-from ..core.bounds import MOST_PARTS
-from ..core.method import Method
-from ..core.predictive import FinitePredictive
-from ..nets.pixels import pairwise_cross_entropy
-from ..nets.unet import UNet
-from .shared_options import KOHL, Convs, Norm, Widths
+from ...core.batch import Batch, Loss
+from ...core.bounds import MOST_PARTS
+from ...core.method import Method
+from ...core.predictive import FinitePredictive
+from ...nets.pixels import pairwise_cross_entropy
+from ...nets.unet import UNet
+from ..shared_options import KOHL, Convs, Norm, Widths
 
 
 class Ensemble(Method):

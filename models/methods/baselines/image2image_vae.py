@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from .probunet import ProbUNet
-from .shared_options import KOHL, LATENT_DIM, Beta, Convs, Norm, Widths
+from ..probunet import ProbUNet
+from ..shared_options import KOHL, LATENT_DIM, Beta, Convs, Norm, Widths
 
 
 class Image2ImageVAE(ProbUNet):
