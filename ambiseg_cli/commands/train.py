@@ -77,7 +77,7 @@ def train(
 
     where, rank = resolve_device(device), launched_rank()
     console.quiet = console.quiet or bool(rank)  # of several processes only the first one prints
-    flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
+    flags: dict[str, object] = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
     flags |= {"teacher.model": teacher, "teacher.draws": teacher_draws}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
     if resume is not None:

@@ -43,9 +43,7 @@ class Graph(nn.Module):
                 if isinstance(method, CCDM)
                 else "its randomness sits inside its layers and cannot be an input"
             )
-            raise UsageError(
-                f"The method {method.name} has no ONNX form, as {why}: export a model of another method."
-            )
+            raise UsageError(f"The method {method.name} has no ONNX form, as {why}: export a model of another method.")
         self.method, self.window = method, window
         self.register_buffer("atoms", _atoms(method), persistent=False)
 

@@ -92,7 +92,7 @@ def kept_shares(steps: int) -> tuple[float, ...]:
 
     Example:
         >>> [round(share, 3) for share in kept_shares(4)]
-        [1.0, 0.847, 0.493, 0.144, 0.0]
+        [1.0, 0.847, 0.494, 0.144, 0.0]
     """
     cosines = [math.cos((step / steps + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2 for step in range(steps + 1)]
     shares = [1.0]

@@ -218,10 +218,9 @@ def _drawn(
     extra = (centre_crop(store.class_probabilities(rows), size),) if teacher.record.data.probabilities else ()
     labels, _ = harden(teacher.predictive(images, *extra).sample(draws, generator))
     masks: NDArray[np.uint8] = labels.cpu().numpy()
-    ignored = (centre_crop(store.masks(rows), size) == IGNORE) | ~store.present[rows][..., None, None]
-    masks[np.broadcast_to(ignored.all(1, keepdims=True), masks.shape) & store.present[rows].any(1)[:, None, None, None]] = (
-        IGNORE
-    )
+    present: NDArray[np.bool_] = np.asarray(store.present)[rows][..., None, None]
+    ignored = ((centre_crop(store.masks(rows), size) == IGNORE) | ~present).all(1) & present.any(1)
+    masks[np.broadcast_to(ignored[:, None], masks.shape)] = IGNORE
     return masks
 
 
@@ -292,4 +291,6 @@ def _check_data(teacher: Trained, config: TrainConfig, store: Store) -> None:
             f"and the stored crops, of {min(store.size)}, to be at least that."
         )
     if config.teacher.readers and store.manifest.flips:
-        raise UsageError(f"The masks of {store.path} are made by flips and cannot be mixed: leave teacher.readers at 0.")
+        raise UsageError(
+            f"The masks of {store.path} are made by flips and cannot be mixed: leave teacher.readers at 0."
+        )

@@ -216,9 +216,11 @@ def test_a_teacher_that_sees_too_little_has_gone_or_has_changed_is_refused(
     known_truth: Store, teacher: Path, tmp_path: Path
 ) -> None:
     small = make_teacher(tmp_path / "small", known_truth, "data.crop=16")
-    with pytest.raises(UsageError, match="sees crops of 16 pixels: expected data.crop, which is 24, to be at most that"):
+    with pytest.raises(
+        UsageError, match=r"sees crops of 16 pixels: expected data\.crop, which is 24, to be at most that"
+    ):
         make_student(tmp_path / "student", known_truth, small)
-    with pytest.raises(InputError, match="The teacher cannot be used. No run at"):
+    with pytest.raises(InputError, match=r"The teacher cannot be used\. No run at"):
         make_student(tmp_path / "student", known_truth, tmp_path / "nowhere")
     run = make_student(tmp_path / "student", known_truth, teacher)
     other = Bright(1, 2)
