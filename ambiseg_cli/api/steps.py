@@ -259,7 +259,12 @@ def train(
         given |= {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         training = resumed_training(Path(resume), None if data is None else _opened(data), where, given)
     else:
-        named: dict[str, object] = {"steps": steps, "batch": batch, "optimiser.learning_rate": learning_rate, "seed": seed}
+        named: dict[str, object] = {
+            "steps": steps,
+            "batch": batch,
+            "optimiser.learning_rate": learning_rate,
+            "seed": seed,
+        }
         named |= {"teacher.model": None if teacher is None else str(teacher), "teacher.draws": teacher_draws}
         made = make_config(
             method or DEFAULT_METHOD,

@@ -22,6 +22,7 @@ from ambiseg.preprocessing.files import whole_file
 from ..core.predictive import FinitePredictive
 from ..core.randomness import generator_for
 from ..methods.ssn import GaussianLogits
+from ..nets.latent_maps import MapPredictive
 from ..nets.latents import Noise
 from ..runs.trained import Trained
 from .onnx_graph import Graph, random_inputs
@@ -165,7 +166,7 @@ def expected(trained: Trained, inputs: Mapping[str, NDArray]) -> list[NDArray[np
         possible = (predictive.log_probabilities > -torch.inf).any(0)
         index = possible.nonzero().squeeze(1).expand(len(predictive.log_probabilities), -1)
         return [predictive.log_probabilities[:, possible].numpy(), predictive.decode(index).numpy()]
-    if isinstance(predictive, GaussianLogits):
+    if isinstance(predictive, GaussianLogits | MapPredictive):
         return [predictive.drawn(torch.from_numpy(inputs["normal"])).numpy()]
     noise = {name: torch.from_numpy(inputs[name]) for name in ("normal", "gumbel") if name in inputs}
     return [predictive.decode(predictive.prior.draw(Noise(noise["normal"], noise.get("gumbel")))).numpy()]

@@ -11,16 +11,19 @@ from ..methods.baselines.ensemble import Ensemble
 from ..methods.baselines.mheads import MHeads
 from ..methods.ccdm import CCDM
 from ..methods.gated import Gated
+from ..methods.hpu import HPU
 from ..methods.latent_unet import LatentUNet
 from ..methods.modal import Modal
 from ..methods.mose import MoSE
+from ..methods.phiseg import PHiSeg
 from ..methods.refine import Refine
 from ..methods.ssn import SSN
 from ..nets.latents import LatentShape, Noise
 from ..runs.normalise import Window, normalise, with_probabilities
 from ..runs.trained import Trained
 
-DRAWN = (LatentUNet, Refine, SSN)
+MAPPED = (PHiSeg, HPU)
+DRAWN = (LatentUNet, Refine, SSN, *MAPPED)
 FINITE = (Gated, MoSE, Modal, MHeads, Ensemble)
 
 
@@ -63,7 +66,7 @@ class Graph(nn.Module):
         inputs = with_probabilities(normalise(image, self.window), probabilities)
         if normal is None:
             return self._support(inputs)
-        if isinstance(self.method, SSN):
+        if isinstance(self.method, (SSN, *MAPPED)):
             return self.method(inputs).drawn(normal)
         predictive = self.method(inputs)
         return predictive.decode(predictive.prior.draw(Noise(normal, gumbel)))
@@ -99,6 +102,9 @@ def random_inputs(trained: Trained, size: int, batch: int, draws: int, generator
         inputs["probabilities"] = (planes / planes.sum(1, keepdim=True) * 255).to(torch.uint8)
     if isinstance(trained.method, SSN):
         numbers = trained.method.rank + trained.method.classes * size**2
+        inputs["normal"] = normal((batch, draws, numbers), generator, like)
+    if isinstance(trained.method, MAPPED):
+        numbers = trained.method.shape_for(image).numbers
         inputs["normal"] = normal((batch, draws, numbers), generator, like)
     shape = latent_shape(trained.method)
     if shape is not None:

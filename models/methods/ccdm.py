@@ -11,14 +11,14 @@ from pydantic import Field
 from torch import Tensor
 
 from ..core.batch import Batch, Loss
-from ..core.bounds import MOST_CONVS, MOST_LEVELS, MOST_PARTS
+from ..core.bounds import MOST_LEVELS, MOST_PARTS
 from ..core.method import Method
 from ..core.predictive import SampledPredictive
 from ..core.randomness import uniform
 from ..nets.denoiser import Denoiser
 from ..nets.latents import full_precision
 from ..nets.pixels import counted, one_hot, pairwise_cross_entropy
-from .shared_options import Widths
+from .shared_options import Blocks, Widths
 
 OFFSET = 0.008  # of the cosine schedule
 MOST_NOISE = 0.999  # that one step adds
@@ -49,7 +49,7 @@ class CCDM(Method):
             int, Field(ge=0, le=MOST_PARTS, description="steps of a draw, evenly spaced among the T; 0: all")
         ] = 0,
         widths: Widths = (32, 32, 64, 96, 128),
-        blocks: Annotated[int, Field(ge=1, le=MOST_CONVS, description="residual blocks per level")] = 2,
+        blocks: Blocks = 2,
         attention: Annotated[int, Field(ge=0, le=MOST_LEVELS, description="lowest levels with self-attention")] = 2,
     ):
         super().__init__()

@@ -32,6 +32,8 @@ OWN = tuple(
         "gated": "gated:Gated",
         "mose": "mose:MoSE",
         "ssn": "ssn:SSN",
+        "phiseg": "phiseg:PHiSeg",
+        "hpu": "hpu:HPU",
         "ccdm": "ccdm:CCDM",
         "dropout": "baselines.dropout:DropoutUNet",
         "ensemble": "baselines.ensemble:Ensemble",

@@ -7,9 +7,9 @@ one code for a whole mask. All of it is computed in float32.
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..core.collective import of_all_processes, of_first_process, over_processes
 from ..core.randomness import TINY, gumbel, normal
 from .latents import full_precision
 
@@ -99,11 +99,11 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _initialise(self, outputs: Tensor, generator: torch.Generator) -> None:
         """Codes drawn from the normal distribution that has the mean and the standard deviation of the outputs."""
-        count = _over_processes(outputs.new_full((), len(outputs)))
-        mean = _over_processes(outputs.sum(0)) / count
-        deviation = (_over_processes((outputs - mean).square().sum(0)) / count).sqrt()
+        count = over_processes(outputs.new_full((), len(outputs)))
+        mean = over_processes(outputs.sum(0)) / count
+        deviation = (over_processes((outputs - mean).square().sum(0)) / count).sqrt()
         codes = mean + deviation * normal(self.codes.shape, generator, outputs)
-        self.codes.copy_(_of_first_process(codes))
+        self.codes.copy_(of_first_process(codes))
         self.counts.copy_((count / len(codes)).expand(len(codes)))
         self.sums.copy_(self.codes * self.counts[:, None])
         self.initialised.fill_(True)
@@ -111,8 +111,8 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _follow(self, outputs: Tensor, index: Tensor) -> None:
         """Move the averages; a code that got no output keeps its vector."""
-        counts = _over_processes(torch.zeros_like(self.counts).index_add_(0, index, torch.ones_like(outputs[:, 0])))
-        sums = _over_processes(torch.zeros_like(self.sums).index_add_(0, index, outputs))
+        counts = over_processes(torch.zeros_like(self.counts).index_add_(0, index, torch.ones_like(outputs[:, 0])))
+        sums = over_processes(torch.zeros_like(self.sums).index_add_(0, index, outputs))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         means = self.sums / self.counts.clamp_min(TINY)[:, None]
@@ -123,42 +123,15 @@ class Codebook(nn.Module):
         """Put some codes that are out of use on outputs, drawn with odds in proportion to their squared `distances` from the
         nearest code (as k-means++ does), at most one for RECYCLED_FOR outputs, so that the next batch sees where they are.
         """
-        outputs, distances = _of_all_processes(outputs), _of_all_processes(distances)
+        outputs, distances = of_all_processes(outputs), of_all_processes(distances)
         count = min(-(-len(outputs) // RECYCLED_FOR), len(self.codes))
         keys = 2 * distances.clamp_min(TINY).log() + gumbel(distances.shape, generator, distances)
         picked = keys.topk(count).indices
         far = distances[picked].square() > FAR * (outputs - outputs.mean(0)).square().sum(1).mean()
-        drawn, far = _of_first_process(outputs[picked]), _of_first_process(far)
+        drawn, far = of_first_process(outputs[picked]), of_first_process(far)
         least = self.counts.topk(count, largest=False).indices
         share = self.counts.new_tensor(len(outputs) / len(self.codes))
         unused = far & (self.counts[least] < RECYCLED_SHARE * share)
         self.codes[least] = torch.where(unused[:, None], drawn, self.codes[least])
         self.sums[least] = torch.where(unused[:, None], drawn * share, self.sums[least])
         self.counts[least] = torch.where(unused, share, self.counts[least])
-
-
-def _several_processes() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _over_processes(tensor: Tensor) -> Tensor:
-    """The sum over all processes, so that they keep one codebook."""
-    if _several_processes():
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def _of_all_processes(tensor: Tensor) -> Tensor:
-    """The rows of all processes, which have equally many."""
-    if not _several_processes():
-        return tensor
-    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
-
-
-def _of_first_process(tensor: Tensor) -> Tensor:
-    """The first process's tensor, on all of them: their random numbers differ."""
-    if _several_processes():
-        dist.broadcast(tensor, 0)
-    return tensor

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from ambiseg.preprocessing.store.store import IGNORE
 
+from ..core.randomness import gumbel
+
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
     """Cross-entropy, summed over the pixels that count. It is computed in float32 whatever the type of the logits.
@@ -22,7 +24,36 @@ def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
         >>> round(loss.item() / 12, 4)
         0.6931
     """
-    return F.cross_entropy(logits.float(), mask, reduction="none", ignore_index=IGNORE).sum((1, 2))
+    return surprise(logits, mask).sum((1, 2))
+
+
+def surprise(logits: Tensor, mask: Tensor) -> Tensor:
+    """As `cross_entropy`, but of every pixel [B, H, W]; 0 where it does not count."""
+    return F.cross_entropy(logits.float(), mask, reduction="none", ignore_index=IGNORE)
+
+
+@torch.no_grad()
+def hard_pixels(surprise: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """A share of the pixels of a batch, drawn without replacement with odds in proportion to their cross-entropy (Kohl et
+    al. 2019): the largest sums of its log and a Gumbel number.
+
+    Args:
+        surprise: cross-entropy of each pixel [B, H, W], 0 where it does not count; such a pixel is drawn last.
+        share: of the pixels of all images, rounded down, but one pixel at least.
+        generator: the source of randomness.
+
+    Returns:
+        [B, H, W] bool.
+
+    Example:
+        >>> values = torch.tensor([[[0.0, 1e-6, 3.0, 2.0]]])
+        >>> hard_pixels(values, 0.5, torch.Generator().manual_seed(0)).tolist()
+        [[[False, False, True, True]]]
+    """
+    scores = surprise.log() + gumbel(surprise.shape, generator, surprise)
+    chosen = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    chosen[scores.flatten().topk(max(1, int(share * scores.numel()))).indices] = True
+    return chosen.view_as(scores)
 
 
 def mean_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:

@@ -70,14 +70,25 @@ class ResidualBlock(nn.Sequential):
         super().__init__(Entry(inputs, outputs, identity=inputs == outputs), Tail(outputs, convs, norm))
 
 
-class ResidualEncoder(nn.Module):
-    """Blocks of the given `widths`, each but the first after halving the resolution; [B, C, H, W] to all their outputs."""
+def residual_stage(inputs: int, outputs: int, convs: int, norm: bool, blocks: int) -> nn.Sequential:
+    """`blocks` residual blocks one after the other."""
+    first = ResidualBlock(inputs, outputs, convs, norm)
+    others = [ResidualBlock(outputs, outputs, convs, norm) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *others) if others else first
 
-    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+
+class ResidualEncoder(nn.Module):
+    """`blocks` residual blocks at each level of the given `widths`, each level but the first after halving the resolution;
+    [B, C, H, W] to the outputs of all levels.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool, blocks: int = 1):
         super().__init__()
         inputs = [channels, *widths[:-1]]
-        self.blocks = nn.ModuleList(ResidualBlock(i, o, convs, norm) for i, o in zip(inputs, widths, strict=True))
-        _initialise(self)
+        self.blocks = nn.ModuleList(
+            residual_stage(i, o, convs, norm, blocks) for i, o in zip(inputs, widths, strict=True)
+        )
+        initialise_residual(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of every level, finest first; an odd size rounds up, and a single pixel stays one."""
@@ -104,7 +115,7 @@ class CodeDecoder(nn.Module):
         self.from_below = nn.ModuleList(Entry(i, o) for i, o in pairwise(outputs))
         self.tails = nn.ModuleList(Tail(width, convs, norm) for width in outputs)
         self.logits = nn.Conv2d(outputs[-1], classes, 1)
-        _initialise(self)
+        initialise_residual(self)
 
     def prepare(self, levels: Sequence[Tensor]) -> list[Parts]:
         """What does not depend on the code, for the encoder's levels (finest first); coarsest first."""
@@ -118,7 +129,7 @@ class CodeDecoder(nn.Module):
         return self.logits(features).unflatten(0, codes.shape[:2])
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise_residual(module: nn.Module) -> None:
     """He initialisation; shortcuts keep the variance, and the last convolution of each block starts small, so that the sum of
     many blocks does not grow with their number.
     """

@@ -9,18 +9,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...core.batch import Batch, Loss
-from ...core.bounds import Levels
 from ...core.method import Method
 from ...core.predictive import SampledPredictive
 from ...core.randomness import kept
 from ...nets.pixels import pairwise_cross_entropy
 from ...nets.unet import UNet, halved, joined
-from ..shared_options import KOHL, Convs, Norm
+from ..shared_options import KOHL, Convs, Norm, TwoLevels
 
 INNERMOST = 3  # encoder blocks, and decoder blocks, whose inputs are dropped at most
 DRAWS_A_CHUNK = 4  # fixed: the masks of a chunk are drawn together
 
-TwoLevels = Annotated[Levels, Field(min_length=2, description="channels of each level")]
 Drop = Callable[[Tensor], Tensor]
 
 

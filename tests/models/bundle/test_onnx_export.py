@@ -44,6 +44,8 @@ RARE = [
     ("generalized", {"family": "mixture-low-rank", "injection": "early"}),
     ("mheads", {"heads": 3, "gate": "learned"}),
     ("ssn", {"covariance": "diagonal"}),
+    ("phiseg", {"latents": 2}),
+    ("hpu", {"latents": 2, "blocks": 1}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4, "latent": "vae"}),
 ]

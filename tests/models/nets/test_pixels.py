@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ambiseg.models.core.randomness import generator_for
-from ambiseg.models.nets.pixels import cross_entropy, mean_cross_entropy, one_hot
+from ambiseg.models.nets.pixels import cross_entropy, hard_pixels, mean_cross_entropy, one_hot, surprise
 from ambiseg.preprocessing.store.store import IGNORE
 
 
@@ -23,6 +23,35 @@ def test_an_ignored_pixel_has_no_gradient() -> None:
     cross_entropy(logits, mask).sum().backward()
     assert (logits.grad.abs().sum(1) > 0).sum() == 8
     assert logits.grad[0, :, 1, 1].abs().sum() == 0
+
+
+def test_hard_pixels_are_drawn_without_replacement_in_proportion_to_their_cross_entropy() -> None:
+    costs = torch.tensor([0.0, 0.5, 1.0, 2.5])
+    drawn, generator = torch.zeros(4), generator_for(0)
+    for _ in range(3000):
+        chosen = hard_pixels(costs.view(1, 2, 2), 0.5, generator).flatten()
+        assert chosen.sum() == 2
+        drawn += chosen
+    odds = costs / costs.sum()
+    wanted = [
+        sum(odds[first] * (1 if first == pixel else odds[pixel] / (1 - odds[first])) for first in (1, 2, 3)).item()
+        for pixel in range(4)
+    ]
+    assert (drawn / 3000).tolist() == pytest.approx(wanted, abs=0.04)
+
+
+def test_the_hardest_pixels_are_likely_and_ignored_ones_are_last() -> None:
+    logits = torch.randn(2, 2, 6, 6, generator=generator_for(0)) * 3
+    mask = torch.zeros(2, 6, 6, dtype=torch.long)
+    mask[0, :3] = IGNORE
+    costs = surprise(logits, mask)
+    assert torch.allclose(costs.sum((1, 2)), cross_entropy(logits, mask))
+    chosen = hard_pixels(costs, 54 / 72, generator_for(1))
+    assert torch.equal(chosen, mask != IGNORE)
+    few = hard_pixels(costs, 0.2, generator_for(1))
+    assert few.sum() == 14
+    assert costs[few].mean() > 1.5 * costs[mask != IGNORE].mean()
+    assert hard_pixels(costs, 1e-9, generator_for(1)).sum() == 1
 
 
 def test_one_hot_planes_are_zero_where_pixels_are_ignored() -> None:
