@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ambiseg.models.prediction.document import Document
 from ambiseg.models.prediction.inference import LesionHypotheses
-from ambiseg.models.prediction.predict_scan import Prediction
-from ambiseg.models.results.folder import check_folder, check_formats, write_prediction
+from ambiseg.models.prediction.predict_scan import Exports, Prediction
+from ambiseg.models.results.exports import check_exports
+from ambiseg.models.results.folder import check_folder, write_prediction
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.scans.scan import Scan
@@ -83,12 +84,15 @@ class ScanHypotheses:
         result = self._lesion(lesion)
         return self._image(result.probability, result)
 
-    def save(self, folder: Path | str, *, formats: Sequence[str] = (), overwrite: bool = False) -> Sequence[str]:
+    def save(
+        self, folder: Path | str, *, formats: Sequence[str] = (), seg: str = "all", overwrite: bool = False
+    ) -> Sequence[str]:
         """Write the folder that `ambiseg predict` writes, whole or not at all.
 
         Args:
             folder: the folder to write. An earlier prediction there is replaced.
-            formats: formats to write in addition to NIfTI: "dicom-seg", "seg-nrrd".
+            formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+            seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
             overwrite: replace an earlier prediction even if it also holds other files.
 
         Returns:
@@ -98,8 +102,9 @@ class ScanHypotheses:
             UsageError: if the folder may not be replaced, or a format does not suit the scan.
         """
         check_folder(Path(folder), overwrite)
-        check_formats(self.scan, formats)
-        return write_prediction(Path(folder), self.scan, self.prediction, self.trained, formats=formats).missing
+        exports = Exports(tuple(formats), seg)
+        check_exports(self.scan, exports)
+        return write_prediction(Path(folder), self.scan, self.prediction, self.trained, exports).missing
 
     def _lesion(self, number: int) -> LesionHypotheses:
         if not 1 <= number <= len(self.lesions):

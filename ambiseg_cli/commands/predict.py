@@ -22,7 +22,15 @@ class Format(StrEnum):
     """Formats in addition to NIfTI."""
 
     DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
     SEG_NRRD = "seg-nrrd"
+
+
+class SegWay(StrEnum):
+    """How many DICOM SEGs a lesion's hypotheses make."""
+
+    ALL = "all"
+    EACH = "each"
 
 
 Scan = Annotated[
@@ -125,6 +133,13 @@ Formats = Annotated[
     list[Format] | None,
     typer.Option("--format", help="Also write the masks in this format; repeatable.", show_default=False),
 ]
+Seg = Annotated[
+    SegWay,
+    typer.Option(
+        help="How dicom-seg holds a lesion's hypotheses: all in one object, or each in its own, for viewers that do not show "
+        "segments which overlap.",
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="<scan>-hypotheses")
 ]
@@ -167,6 +182,7 @@ def predict(
     diameters_mm: Diameters = None,
     volumes_mm3: Volumes = None,
     formats: Formats = None,
+    seg: Seg = SegWay.ALL,
     device: Device = "auto",
     output: Output = None,
     overwrite: Overwrite = False,
@@ -185,7 +201,7 @@ def predict(
         from ambiseg.models.metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3
         from ambiseg.models.prediction.inference import Ranking
         from ambiseg.models.prediction.places import Places
-        from ambiseg.models.prediction.predict_scan import Request
+        from ambiseg.models.prediction.predict_scan import Exports, Request
         from ambiseg.models.results.batches import predict_cases
         from ambiseg.models.results.folder import check_folder, predict_to_folder
         from ambiseg.preprocessing.names import scan_name
@@ -210,7 +226,8 @@ def predict(
         ranking = Ranking(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
-        request = Request(places, ranking, probabilities, series, tuple(each.value for each in formats or ()))
+        exports = Exports(tuple(each.value for each in formats or ()), seg.value)
+        request = Request(places, ranking, probabilities, series, exports)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:
         if cases is not None:

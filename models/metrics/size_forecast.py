@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.size import Size
 from .volume_scores import INTERVALS, crps, weighted_quantiles
@@ -124,9 +124,14 @@ def forecast_sizes(
     extent = EXTENTS[flat]
     numbers: dict[Measure, NDArray[np.float64]] = {extent: np.array([getattr(size, extent) for size in sizes])}
     axes = np.array([(size.long_axis_mm, size.short_axis_mm) for size in sizes]).reshape(-1, 2)
-    numbers["mean_diameter_mm"] = np.round(axes.mean(1), 1)
+    numbers["mean_diameter_mm"] = mean_diameter(*axes.T)
     numbers["long_axis_mm"], numbers["short_axis_mm"] = axes.T
     return SizeForecast(numbers, weights, cut)
+
+
+def mean_diameter(long_axis_mm: ArrayLike, short_axis_mm: ArrayLike) -> NDArray[np.float64]:
+    """The mean diameter in mm, to a tenth, of masks with these axes."""
+    return np.asarray(np.round((np.asarray(long_axis_mm) + np.asarray(short_axis_mm)) / 2, 1))
 
 
 def thresholds(

@@ -21,6 +21,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Exports:
+    """What is written in addition to the usual files.
+
+    Args:
+        formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+        seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
+    """
+
+    formats: Sequence[str] = ()
+    seg: str = "all"
+
+
+@dataclass(frozen=True)
 class Request:
     """What to predict.
 
@@ -29,14 +42,14 @@ class Request:
         ranking: how hypotheses are made.
         probabilities: a file with another segmenter's class probabilities of the scan (see `read_class_probabilities`).
         series: which series of a DICOM folder: its number in the list of series, or its UID.
-        formats: formats to write in addition to NIfTI: "dicom-seg", "seg-nrrd".
+        exports: what is written in addition to the usual files.
     """
 
     places: Places = field(default_factory=Places)
     ranking: Ranking = field(default_factory=Ranking)
     probabilities: Path | None = None
     series: str | None = None
-    formats: Sequence[str] = ()
+    exports: Exports = Exports()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -86,7 +86,7 @@ def predict_cases(
         trained: the model.
         cases: the scans.
         folder: the folder to write, with one folder per case.
-        request: where to look, how hypotheses are made, and in which formats they are written.
+        request: where to look, how hypotheses are made, and what is written.
         overwrite: predict all cases again, whatever the folder holds of another model or request.
         minutes: how long a case may take; one that takes longer is stopped and has failed.
         on_progress: called with the number of cases done and their total.
@@ -167,7 +167,7 @@ def _key(trained: Trained, request: Request) -> str:
     asked = {
         **about(trained, request.ranking).plain(),
         "places": [points, places.voxel, places.candidates, places.min_score],
-        "formats": list(request.formats),
+        "exports": asdict(request.exports),
     }
     return hashlib.sha256(json_text(asked).encode()).hexdigest()
 

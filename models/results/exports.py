@@ -1,45 +1,77 @@
-"""Hypotheses as segments, in formats that PACS and 3D Slicer read."""
+"""What a prediction's folder holds in addition to NIfTI, on request: formats that PACS and 3D Slicer read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from ambiseg.preprocessing.exports.segments import Segment, SegSeries
+from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.exports.segments import NewSeries, Segment
 from ambiseg.preprocessing.scans.scan import Scan
 
 from ..figures.drawing import percent
 from ..prediction.document import LesionEntry
 from ..prediction.inference import LesionHypotheses
-from ..prediction.predict_scan import Prediction
+from ..prediction.predict_scan import Exports, Prediction
+
+SEGS = ("all", "each")  # one SEG for all hypotheses of a lesion, or one for each
 
 
-def write_dicom(folder: Path, scan: Scan, prediction: Prediction) -> None:
-    """For each lesion `hypotheses.dcm` (one segment per hypothesis) and `probability.dcm` (fractional), in one new series."""
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        files: The patterns of its files in a prediction's folder.
+        write: Writes it.
+        dicom: Whether it is DICOM.
+        needs: Formats that it refers to, which are written with it and before it.
+    """
+
+    files: Sequence[str]
+    write: Callable[[Path, Scan, Prediction, Exports], None]
+    dicom: bool = True
+    needs: Sequence[str] = ()
+
+
+def write_dicom(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """SEGs in one new series: for each lesion its hypotheses, one segment each, and `probability.dcm` (fractional).
+
+    The hypotheses are in `hypotheses.dcm`, or each in its own `hyp_01.dcm`, ...
+    """
     from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
 
     document = prediction.document
-    made_by = {"model": document.model.name, "version": version("ambiseg")}
-    series = SegSeries.new()
-    instance = 0
+    series, instance = NewSeries.of("SEG"), 0
     for lesion, result in _pairs(prediction):
-        for name, segments in (
-            ("hypotheses", _masks(document.classes, lesion, result)),
-            ("probability", _marginal(lesion, result)),
-        ):
+        masks = list(_masks(document.classes, lesion, result))
+        files = {"hypotheses": masks} if exports.seg == "all" else _each(masks, lesion)
+        for name, segments in (files | {"probability": [_marginal(lesion, result)]}).items():
             instance += 1
             write_dicom_seg(
                 folder / lesion.folder / f"{name}.dcm",
                 scan,
-                list(segments),
+                segments,
                 fractional=name == "probability",
                 series=series,
                 instance=instance,
                 lesion=lesion.number,
-                **made_by,
+                model=document.model.name,
+                version=version("ambiseg"),
             )
 
 
-def write_nrrd(folder: Path, scan: Scan, prediction: Prediction) -> None:
+def _each(masks: Sequence[Segment], lesion: LesionEntry) -> dict[str, list[Segment]]:
+    """The segments of each hypothesis, by the name of its file."""
+    classes = len(masks) // len(lesion.hypotheses)
+    return {
+        f"hyp_{entry.rank:02d}": list(masks[index * classes : (index + 1) * classes])
+        for index, entry in enumerate(lesion.hypotheses)
+    }
+
+
+def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
     """For each lesion `hypotheses.seg.nrrd`, with one segment per hypothesis."""
     from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
 
@@ -48,12 +80,69 @@ def write_nrrd(folder: Path, scan: Scan, prediction: Prediction) -> None:
         write_seg_nrrd(folder / lesion.folder / "hypotheses.seg.nrrd", scan, segments)
 
 
+def write_report(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """The structured report `measurements.dcm` of all lesions, which refers to the SEGs in the folder."""
+    from ambiseg.preprocessing.exports.dicom_sr import read_seg_series, write_dicom_sr
+
+    from .measurements import measured
+
+    groups = list(measured(prediction.document, folder, each=exports.seg == "each"))
+    segs = [group.seg for group in groups if group.seg is not None]
+    if not all(seg.is_file() for seg in segs):
+        raise UsageError("It refers to the SEG, which could not be made either.")
+    write_dicom_sr(
+        folder / "measurements.dcm",
+        scan,
+        groups,
+        series=NewSeries.of("SR"),
+        tracked=read_seg_series(segs[0]),
+        model=prediction.document.model.name,
+        version=version("ambiseg"),
+    )
+
+
+FORMATS: Mapping[str, Format] = {
+    "dicom-seg": Format(("**/hypotheses.dcm", "**/hyp_*.dcm", "**/probability.dcm"), write_dicom),
+    "dicom-sr": Format(("measurements.dcm",), write_report, needs=("dicom-seg",)),
+    "seg-nrrd": Format(("**/hypotheses.seg.nrrd",), write_nrrd, dicom=False),
+}
+
+
+def wanted(exports: Exports) -> list[str]:
+    """The formats to write, in order, with those that they need."""
+    asked = {*exports.formats, *(needed for name in exports.formats for needed in FORMATS[name].needs)}
+    return [name for name in FORMATS if name in asked]
+
+
+def check_exports(scan: Scan, exports: Exports) -> None:
+    """Raise `UsageError` for an export that does not exist, or that does not suit the scan."""
+    unknown = [each for each in exports.formats if each not in FORMATS]
+    if unknown:
+        raise UsageError(f"There is no format {unknown[0]!r}: expected {', '.join(FORMATS)}.")
+    if exports.seg not in SEGS:
+        raise UsageError(f"`seg` is {exports.seg!r}: expected {' or '.join(SEGS)}.")
+    dicom = [each for each in exports.formats if FORMATS[each].dicom]
+    if dicom and scan.dicom is None:
+        raise UsageError(
+            f"The format {dicom[0]} refers to the scan's DICOM images, but the scan is not DICOM: leave out this format."
+        )
+    if dicom and scan.dicom is not None and not all(each.path.is_file() for each in scan.dicom.slices):
+        raise UsageError(
+            f"The format {dicom[0]} needs the scan's files, but they are gone (a zip is unpacked only while it is predicted): "
+            "unpack the zip first, or use the command `ambiseg predict`."
+        )
+    if "dicom-sr" in exports.formats and len(scan.volume.array) == 1:
+        raise UsageError("The format dicom-sr states volumes, but the scan is a single slice: leave out this format.")
+    if "seg-nrrd" in exports.formats and find_spec("slicerio") is None:
+        raise UsageError("The format seg-nrrd needs slicerio: run `pip install 'ambiseg[slicer]'`.")
+
+
 def _pairs(prediction: Prediction) -> Iterator[tuple[LesionEntry, LesionHypotheses]]:
     return zip(prediction.document.lesions, prediction.lesions, strict=True)
 
 
 def _masks(names: Sequence[str], lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment]:
-    """One segment per hypothesis and, if there are several, per foreground class."""
+    """One segment per hypothesis and, if there are several, per foreground class, in order of rank."""
     for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):
         for label, name in enumerate(names[1:], start=1):
             which = f", {name}" if len(names) > 2 else ""
@@ -62,11 +151,12 @@ def _masks(names: Sequence[str], lesion: LesionEntry, result: LesionHypotheses) 
                 f"Hypothesis {entry.rank} of {len(lesion.hypotheses)}{which}, probability {entry.probability:.4f}",
                 result.box,
                 mask == label,
+                colour=(entry.rank - 1) * (len(names) - 1) + label - 1,
             )
 
 
-def _marginal(lesion: LesionEntry, result: LesionHypotheses) -> Iterator[Segment]:
-    yield Segment(
+def _marginal(lesion: LesionEntry, result: LesionHypotheses) -> Segment:
+    return Segment(
         f"{_called(lesion)} probability",
         "Probability that a voxel is lesion, the mean over the model's draws",
         result.box,

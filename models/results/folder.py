@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from ambiseg.preprocessing.documents import json_text
@@ -22,18 +21,17 @@ from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ..prediction.cautions import in_hounsfield
 from ..prediction.content import MAPS, masks_table
 from ..prediction.document import LesionEntry
-from ..prediction.predict_scan import Prediction, Progress, Request, predict_scan, silent
+from ..prediction.predict_scan import Exports, Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch
 from ..runs.trained import Trained
-from .exports import write_dicom, write_nrrd
+from .exports import FORMATS, check_exports, wanted
 from .prediction_page import write_report
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
-FORMATS = ("dicom-seg", "seg-nrrd")  # in addition to NIfTI
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|probability)\.dcm"
-    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|lesions\.csv|run\.json|report\.html"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability)\.dcm"
+    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
 )
 
 
@@ -75,7 +73,7 @@ def predict_to_folder(
         trained: the model.
         path: the scan: a file, a DICOM folder, or a zip of one of these.
         folder: the folder to write.
-        request: where to look, how hypotheses are made, and in which formats they are written.
+        request: where to look, how hypotheses are made, and what is written.
         name: the scan's name in tables of points; None: that of its file or folder.
         overwrite: replace an earlier prediction even if it also holds other files.
         patience: how long to wait, in seconds, for another process that writes the same folder.
@@ -115,29 +113,11 @@ def predict_open_scan(
     on_lesion: Progress = silent,
 ) -> Prediction:
     """As `predict_to_folder`, for a scan that is open, and a folder that `check_folder` allows."""
-    check_formats(scan, request.formats)
+    check_exports(scan, request.exports)
     make_folder(folder.parent)
     with only_writer(folder, patience):
         prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
-        return write_prediction(folder, scan, prediction, trained, formats=request.formats, watch=watch)
-
-
-def check_formats(scan: Scan, formats: Sequence[str]) -> None:
-    """Raise `UsageError` for a format that does not exist, or that does not suit the scan."""
-    unknown = [each for each in formats if each not in FORMATS]
-    if unknown:
-        raise UsageError(f"There is no format {unknown[0]!r}: expected {' or '.join(FORMATS)}.")
-    if "dicom-seg" in formats and scan.dicom is None:
-        raise UsageError(
-            "The format dicom-seg refers to the scan's DICOM images, but the scan is not DICOM: leave out this format."
-        )
-    if "dicom-seg" in formats and scan.dicom is not None and not all(each.path.is_file() for each in scan.dicom.slices):
-        raise UsageError(
-            "The format dicom-seg needs the scan's files, but they are gone (a zip is unpacked only while it is predicted): "
-            "unpack the zip first, or use the command `ambiseg predict`."
-        )
-    if "seg-nrrd" in formats and find_spec("slicerio") is None:
-        raise UsageError("The format seg-nrrd needs slicerio: run `pip install 'ambiseg[slicer]'`.")
+        return write_prediction(folder, scan, prediction, trained, request.exports, watch=watch)
 
 
 def write_prediction(
@@ -145,8 +125,8 @@ def write_prediction(
     scan: Scan,
     prediction: Prediction,
     trained: Trained,
+    exports: Exports = Exports(),
     *,
-    formats: Sequence[str] = (),
     watch: Stopwatch | None = None,
 ) -> Prediction:
     """Write a prediction, whole or not at all, and return it with what is missing.
@@ -161,22 +141,22 @@ def write_prediction(
             _write_masks(aside, scan, prediction)
             write_numbers(aside, prediction.document)
             prediction = _write_pictures(aside, scan, prediction, unit)
-            prediction = _with(aside, prediction, _exports(aside, scan, prediction, formats))
+            prediction = _with(aside, prediction, list(_exports(aside, scan, prediction, exports)))
         with watch("report"):
             page = partial(
                 write_report, aside / "report.html", scan.volume, prediction.lesions, prediction.document, unit
             )
-            prediction = _with(aside, prediction, [Extra("report.html", "report.html", page)])
-        write_run(aside, prediction, trained, formats, watch)
+            prediction = _with(aside, prediction, [Extra("report.html", ["report.html"], page)])
+        write_run(aside, prediction, trained, wanted(exports), watch)
     return prediction
 
 
 @dataclass(frozen=True)
 class Extra:
-    """What is made from masks and numbers: its name in messages, the pattern of its `files`, and how to `make` it."""
+    """What is made from masks and numbers: its name in messages, the patterns of its `files`, and how to `make` it."""
 
     what: str
-    files: str
+    files: Sequence[str]
     make: Callable[[], None]
 
 
@@ -194,8 +174,9 @@ def _made(folder: Path, extra: Extra) -> str | None:
     except (ResourceError, Interrupted):  # if this cannot be written here, neither can the rest
         raise
     except Exception as error:  # a bug in a picture must not cost the masks
-        for file in folder.glob(extra.files):
-            file.unlink()
+        for pattern in extra.files:
+            for file in folder.glob(pattern):
+                file.unlink()
         return f"{extra.what} could not be made: {_reason(error)}"
     return None
 
@@ -239,7 +220,7 @@ def _pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str) -> It
     for lesion, result in zip(prediction.document.lesions, prediction.lesions, strict=True):
         if lesion.preview is not None:
             draw = partial(save_preview, folder / lesion.preview, result, scan.volume, unit)
-            yield Extra(lesion.preview, lesion.preview, draw)
+            yield Extra(lesion.preview, [lesion.preview], draw)
 
 
 def _as_drawn(folder: Path, lesion: LesionEntry) -> LesionEntry:
@@ -247,10 +228,7 @@ def _as_drawn(folder: Path, lesion: LesionEntry) -> LesionEntry:
     return lesion if there else lesion.model_copy(update={"preview": None})
 
 
-def _exports(folder: Path, scan: Scan, prediction: Prediction, formats: Sequence[str]) -> list[Extra]:
+def _exports(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> Iterator[Extra]:
     """The formats that are wanted in addition to NIfTI."""
-    ways = {
-        "dicom-seg": Extra("dicom-seg", "**/*.dcm", partial(write_dicom, folder, scan, prediction)),
-        "seg-nrrd": Extra("seg-nrrd", "**/*.seg.nrrd", partial(write_nrrd, folder, scan, prediction)),
-    }
-    return [extra for name, extra in ways.items() if name in formats]
+    for name in wanted(exports):
+        yield Extra(name, FORMATS[name].files, partial(FORMATS[name].write, folder, scan, prediction, exports))

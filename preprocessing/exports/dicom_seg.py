@@ -16,20 +16,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from ..errors import DataError, UsageError
-from ..files import whole_file
+from ..errors import DataError
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
-from .dicom_source import copy_identity, read_source, thumbnails
-from .segments import CATEGORY, COLOURS, LESION, RESEARCH_ONLY, Placed, Segment, SegSeries, in_file_order, plain
+from .dicom_source import NO_SERIAL, dicom_of, read_source, save_derived, thumbnails, tracking_uid
+from .segments import CATEGORY, COLOURS, LEARNED, LESION, NewSeries, Placed, Segment, in_file_order, plain
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
-LEARNED = ("123110", "DCM", "Artificial Intelligence")  # PS3.16 CID 7162
 LEVELS = 255  # what a fractional segment stores for a probability of 1
-NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 
 
 def write_dicom_seg(
@@ -38,7 +35,7 @@ def write_dicom_seg(
     segments: Sequence[Segment],
     *,
     fractional: bool = False,
-    series: SegSeries,
+    series: NewSeries,
     instance: int,
     model: str,
     version: str,
@@ -64,17 +61,15 @@ def write_dicom_seg(
         UsageError: The scan was not read from DICOM.
         DataError: No SEG can be derived from its files.
     """
-    if scan.dicom is None:
-        raise UsageError(
-            f"{scan.name} is no DICOM series, which a DICOM SEG must belong to: leave out dicom-seg of `formats`, "
-            "or give the folder of DICOM files."
-        )
+    dicom = dicom_of(scan, "dicom-seg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on values of the source that break DICOM's rules, and may name the patient
         placed = [_stored(in_file_order(each, scan.grid), fractional) for each in segments]
+        source = read_source(dicom)
         seg = _skeleton(
-            scan.dicom,
+            dicom,
             scan.grid,
+            source,
             placed,
             segment_descriptions=describe(segments, series, model, version, lesion),
             segmentation_type="FRACTIONAL" if fractional else "BINARY",
@@ -82,13 +77,13 @@ def write_dicom_seg(
             series_instance_uid=series.uid,
             series_number=series.number,
             series_description=plain(series.description, 64),
+            content_description=plain(series.description, 64),
             instance_number=instance,
             manufacturer_model_name=plain(model, 64),
             software_versions=plain(version, 64),
         )
-        _fill(seg, scan.dicom, scan.grid, placed)
-        with whole_file(path) as aside:
-            seg.save_as(aside, enforce_file_format=True)
+        _fill(seg, dicom, scan.grid, placed)
+        save_derived(path, source, seg)
 
 
 def _stored(own: tuple[tuple[slice, slice, slice], NDArray], fractional: bool) -> Placed:
@@ -98,21 +93,19 @@ def _stored(own: tuple[tuple[slice, slice, slice], NDArray], fractional: bool) -
     return box, mask.astype(bool, copy=False)
 
 
-def _skeleton(dicom: DicomScan, grid: Grid, placed: Sequence[Placed], **about: Any) -> "Segmentation":
+def _skeleton(dicom: DicomScan, grid: Grid, source: Dataset, placed: Sequence[Placed], **about: Any) -> "Segmentation":
     """The whole object, but each of its frames is a single pixel."""
     from highdicom.seg import Segmentation
 
-    source = read_source(dicom)
     slices, marked = _marked(placed, len(dicom.slices))
     try:
-        seg = Segmentation(
+        return Segmentation(
             source_images=thumbnails(dicom, grid, source, slices),
             pixel_array=marked[:, None, None, :],
             omit_empty_frames=bool(marked.any()),
             fractional_type="PROBABILITY",
             max_fractional_value=LEVELS,
             sop_instance_uid=generate_uid(prefix=None),
-            content_description=RESEARCH_ONLY,
             content_qualification="RESEARCH",
             manufacturer="ambiseg",
             device_serial_number=NO_SERIAL,
@@ -123,8 +116,6 @@ def _skeleton(dicom: DicomScan, grid: Grid, placed: Sequence[Placed], **about: A
             f"The series holds images of a kind ({source.SOPClassUID.name}) from which no DICOM SEG is derived: "
             "leave out dicom-seg of `formats`."
         ) from error
-    copy_identity(source, seg)
-    return seg
 
 
 def _marked(placed: Sequence[Placed], slices: int) -> tuple[list[int], NDArray[np.bool_]]:
@@ -184,7 +175,7 @@ def _packed(frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
 
 
 def describe(
-    segments: Sequence[Segment], series: SegSeries, model: str, version: str, lesion: int
+    segments: Sequence[Segment], series: NewSeries, model: str, version: str, lesion: int
 ) -> list["SegmentDescription"]:
     """The segments' descriptions (PS3.3 C.8.20.4). All segments of one `lesion` in one `series` are tracked as one."""
     from highdicom import AlgorithmIdentificationSequence
@@ -197,6 +188,7 @@ def describe(
     )
     found = []
     for number, segment in enumerate(segments, 1):
+        colour = number - 1 if segment.colour is None else segment.colour
         each = SegmentDescription(
             segment_number=number,
             segment_label=plain(segment.label, 64),
@@ -205,8 +197,8 @@ def describe(
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=f"lesion {lesion}",
-            tracking_uid=generate_uid(entropy_srcs=[series.uid, f"lesion {lesion}"]),
-            display_color=CIELabColor.from_string(COLOURS[(number - 1) % len(COLOURS)]),
+            tracking_uid=tracking_uid(series.uid, lesion),
+            display_color=CIELabColor.from_string(COLOURS[colour % len(COLOURS)]),
         )
         each.SegmentDescription = plain(segment.description, 1024)
         found.append(each)

@@ -1,6 +1,7 @@
 """The parts of a DICOM series that an object derived from it takes over: patient, study, places; nothing more."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
@@ -10,17 +11,42 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import generate_uid
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
+from ..files import whole_file
 from ..scans.dicom.dicom_elements import Elements, elements_of
 from ..scans.dicom.dicom_files import read_header
 from ..scans.dicom.dicom_scan import DicomScan
+from ..scans.scan import Scan
 from ..volumes.grid import Grid
 
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
+NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
+
+def dicom_of(scan: Scan, what: str) -> DicomScan:
+    """The DICOM series of a scan; raises UsageError where it came as another file. `what` needs it, such as "dicom-seg"."""
+    if scan.dicom is None:
+        raise UsageError(
+            f"{scan.name} is no DICOM series, which the format {what} belongs to: leave out {what} of `formats`, or give the "
+            "folder of DICOM files."
+        )
+    return scan.dicom
+
+
+def save_derived(path: Path, source: Dataset, derived: Dataset) -> None:
+    """Write an object with the identity of its source, whole or not at all."""
+    copy_identity(source, derived)
+    with whole_file(path) as aside:
+        derived.save_as(aside, enforce_file_format=True)
+
+
+def tracking_uid(seg_series: str, lesion: int) -> str:
+    """The UID under which a lesion is tracked in the SEGs of a series, and in all that refers to them."""
+    return str(generate_uid(entropy_srcs=[seg_series, f"lesion {lesion}"]))
 
 
 def read_source(dicom: DicomScan) -> Dataset:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:  # training machines have no nibabel
 COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#ff8fab", "#43aa8b")  # of hypotheses
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
 LESION = ("52988006", "SCT", "Lesion")  # CID 7159
-RESEARCH_ONLY = "ambiseg hypotheses, research only"
-SERIES_NUMBER = 9000  # above what scanners count up to
+LEARNED = ("123110", "DCM", "Artificial Intelligence")  # CID 7162
+SERIES = {  # by modality: its number, above what scanners count up to, and what a PACS shows as its description
+    "SEG": (9000, "AI: possible lesion outlines - research only"),
+    "SR": (9001, "AI: lesion sizes and probabilities - research only"),
+}
 
 
 Box = tuple[slice, slice, slice]
@@ -30,28 +33,40 @@ class Segment:
         description: May be a sentence.
         box: The slices (z, y, x) of the volume's array.
         mask: [Z, Y, X] of the box's shape: bool, or float32 from 0 to 1 for a fractional segment.
+        colour: Which of `COLOURS` it has, from 0; they repeat. None: by its place among the segments of its file.
     """
 
     label: str
     description: str
     box: tuple[slice, slice, slice]
     mask: NDArray
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
-class SegSeries:
-    """The new DICOM series of one prediction, which all of its SEGs share."""
+class NewSeries:
+    """A new DICOM series of one prediction. All of its objects of one kind share it.
+
+    Attributes:
+        uid: The SeriesInstanceUID.
+        number: The SeriesNumber.
+        description: The SeriesDescription, which says "research only".
+
+    Example:
+        >>> NewSeries.of("SEG").description
+        'AI: possible lesion outlines - research only'
+    """
 
     uid: str
-    number: int = SERIES_NUMBER
-    description: str = RESEARCH_ONLY
+    number: int
+    description: str
 
     @classmethod
-    def new(cls) -> "SegSeries":
-        """A series with a new UID (2.25 and a random UUID) at every call."""
+    def of(cls, modality: str) -> "NewSeries":
+        """A series of a modality with a new UID (2.25 and a random UUID) at every call."""
         from pydicom.uid import generate_uid
 
-        return cls(generate_uid(prefix=None))
+        return cls(generate_uid(prefix=None), *SERIES[modality])
 
 
 def in_file_order(segment: Segment, grid: "Grid") -> Placed:

@@ -21,7 +21,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
-from ambiseg.preprocessing.exports.segments import Segment, SegSeries
+from ambiseg.preprocessing.exports.segments import NewSeries, Segment
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, scans
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
 from ambiseg.preprocessing.scans.scan import open_scan
@@ -148,7 +148,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     masks = rng.random((3, 10, 40, 40)) < np.array([0.3, 0.5, 0.0]).reshape(3, 1, 1, 1)
     probability = masks.mean(0, dtype=np.float32)
     hypotheses = [Segment(f"Hypothesis {rank}, 30 %", f"Rank {rank}", box, mask) for rank, mask in enumerate(masks, 1)]
-    about = {"series": SegSeries.new(), "lesion": 1, "model": "probunet-001", "version": "0.5.0"}
+    about = {"series": NewSeries.of("SEG"), "lesion": 1, "model": "probunet-001", "version": "0.5.0"}
     with open_scan(folder / "source") as scan:
         write_dicom_seg(folder / "segs" / "hypotheses.dcm", scan, hypotheses, instance=1, **about)
         marginal = [Segment("Probability of lesion", "", box, probability)]

@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import ambiseg
+from ambiseg.models.results.exports import FORMATS
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import ResourceError, UsageError
 
@@ -47,6 +49,13 @@ def failing(error: Exception, *leaves: str) -> Callable[..., None]:
     return make
 
 
+def break_maker(monkeypatch: pytest.MonkeyPatch, maker: str, broken: Callable[..., None]) -> None:
+    if maker == "write_nrrd":
+        monkeypatch.setitem(FORMATS, "seg-nrrd", replace(FORMATS["seg-nrrd"], write=broken))
+    else:
+        monkeypatch.setattr(f"ambiseg.models.results.folder.{maker}", broken)
+
+
 @pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize(("error", "reason"), ERRORS, ids=lambda value: type(value).__name__)
 def test_each_costs_itself_alone(
@@ -58,7 +67,7 @@ def test_each_costs_itself_alone(
     reason: str,
 ) -> None:
     leaves = ("lesion_01/hypotheses.seg.nrrd",) if maker == "write_nrrd" else ()
-    monkeypatch.setattr(f"ambiseg.models.results.folder.{maker}", failing(error, *leaves))
+    break_maker(monkeypatch, maker, failing(error, *leaves))
     missing = found.save(tmp_path / "out", formats=["seg-nrrd"])
     expected = ["lesion_01/preview.png", "lesion_02/preview.png"] if maker == "save_preview" else [MAKERS[maker]]
     assert [said.split(" could not be made: ")[0] for said in missing] == expected
@@ -95,7 +104,7 @@ def test_a_full_disk_is_no_fault_of_a_picture(
     full = failing(
         OSError(errno.ENOSPC, "No space left on device"), *(["lesion_01/a"] if maker == "write_nrrd" else [])
     )
-    monkeypatch.setattr(f"ambiseg.models.results.folder.{maker}", full)
+    break_maker(monkeypatch, maker, full)
     with pytest.raises(ResourceError, match="No room left on the disk"):
         found.save(tmp_path / "out", formats=["seg-nrrd"])
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,6 @@
 """DICOM SEGs: the voxels come back, the headers contain what they must and no more, validators and viewers' readers agree."""
 
 import logging
-import shutil
-import subprocess
 import tarfile
 import tracemalloc
 import warnings
@@ -27,7 +25,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, Seg
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
 from ambiseg.preprocessing.exports.dicom_source import copy_identity, read_source
-from ambiseg.preprocessing.exports.segments import COLOURS, Segment, SegSeries, in_file_order
+from ambiseg.preprocessing.exports.segments import COLOURS, NewSeries, Segment, in_file_order
 from ambiseg.preprocessing.lidc.annotations import ScanRecord
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
 from ambiseg.preprocessing.scans.dicom.dicom_elements import text_of
@@ -36,6 +34,7 @@ from ambiseg.preprocessing.scans.dicom.series import series_grid
 from ambiseg.preprocessing.scans.dicom.series_images import read_slices
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
+from tests.integration.dicom_tools import judged, needs_dciodvfy
 
 WriteSeries = Callable[..., list[Path]]
 SHAPE = (22, 27)  # rows, columns: a frame is no whole number of bytes
@@ -133,7 +132,7 @@ def test_masks_come_back(
     scan = _oriented(tmp_path / "scan", write_series, record, orientation)
     segments = _segments(scan.volume.array.shape)
     path = tmp_path / "hypotheses.dcm"
-    write_dicom_seg(path, scan, segments, series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, segments, series=NewSeries.of("SEG"), **ABOUT)
     expected = np.stack([_whole(each, scan) for each in segments])
     assert np.array_equal(_by_pydicom(path, scan), expected)
     assert scan.dicom is not None
@@ -152,7 +151,7 @@ def test_marked_voxels_lie_where_they_lay(
     scan = _oriented(tmp_path / "scan", write_series, record, orientation)
     segment = _segments(scan.volume.array.shape)[0]
     path = tmp_path / "hypotheses.dcm"
-    write_dicom_seg(path, scan, [segment], series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, [segment], series=NewSeries.of("SEG"), **ABOUT)
     volume = hd.seg.segread(path).get_volume(combine_segments=True, allow_missing_positions=True)
     marked = np.argwhere(np.asarray(volume.array) > 0)
     theirs = (marked @ volume.affine[:3, :3].T + volume.affine[:3, 3]) * [-1, -1, 1]  # LPS to RAS
@@ -176,7 +175,7 @@ def test_probabilities_come_back(
     segment = _segments(scan.volume.array.shape, 1, fractional=True)[0]
     segment.mask[0] = 0.001  # below half a step: no frame
     path = tmp_path / "probability.dcm"
-    write_dicom_seg(path, scan, [segment], fractional=True, series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, [segment], fractional=True, series=NewSeries.of("SEG"), **ABOUT)
     expected = _whole(segment, scan)
     assert np.array_equal(_by_pydicom(path, scan)[0], np.rint(expected * 255))
     assert scan.dicom is not None
@@ -199,7 +198,7 @@ def test_a_single_slice_and_masks_apart(tmp_path: Path, record: ScanRecord, writ
     box = (slice(0, 1), slice(0, SHAPE[0]), slice(0, SHAPE[1]))
     path = tmp_path / "seg.dcm"
     write_dicom_seg(
-        path, scan, [Segment("a", "", box, left), Segment("b", "", box, right)], series=SegSeries.new(), **ABOUT
+        path, scan, [Segment("a", "", box, left), Segment("b", "", box, right)], series=NewSeries.of("SEG"), **ABOUT
     )
     assert np.array_equal(_by_pydicom(path, scan)[:, 0], [left[0], right[0]])
     assert pydicom.dcmread(path).SegmentsOverlap == "NO"
@@ -208,7 +207,7 @@ def test_a_single_slice_and_masks_apart(tmp_path: Path, record: ScanRecord, writ
 def test_an_empty_hypothesis_is_listed_and_has_no_frame(tmp_path: Path, record: ScanRecord) -> None:
     scan = _phantom(tmp_path / "scan", record)
     path = tmp_path / "seg.dcm"
-    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
     seg = pydicom.dcmread(path)
     of = [
         each.SegmentIdentificationSequence[0].ReferencedSegmentNumber for each in seg.PerFrameFunctionalGroupsSequence
@@ -221,7 +220,7 @@ def test_when_all_are_empty_each_has_one_empty_frame(tmp_path: Path, record: Sca
     scan = _phantom(tmp_path / "scan", record)
     empty = [replace(each, mask=np.zeros_like(each.mask)) for each in _segments(scan.volume.array.shape)]
     path = tmp_path / "seg.dcm"
-    write_dicom_seg(path, scan, empty, series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, empty, series=NewSeries.of("SEG"), **ABOUT)
     seg = pydicom.dcmread(path)
     assert (seg.NumberOfFrames, seg.SegmentsOverlap) == (3, "NO")
     assert not any(seg.PixelData)
@@ -230,7 +229,10 @@ def test_when_all_are_empty_each_has_one_empty_frame(tmp_path: Path, record: Sca
 def test_patient_study_and_place_are_the_sources_and_the_rest_is_new(tmp_path: Path, record: ScanRecord) -> None:
     scan = _phantom(tmp_path / "scan", record)
     source = pydicom.dcmread(sorted((tmp_path / "scan").iterdir())[0])
-    series, paths = SegSeries.new(), [tmp_path / "hypotheses.dcm", tmp_path / "probability.dcm", tmp_path / "other.dcm"]
+    series, paths = (
+        NewSeries.of("SEG"),
+        [tmp_path / "hypotheses.dcm", tmp_path / "probability.dcm", tmp_path / "other.dcm"],
+    )
     segments = _segments(scan.volume.array.shape)
     write_dicom_seg(paths[0], scan, segments, series=series, **ABOUT)
     write_dicom_seg(paths[1], scan, segments[:1], fractional=True, series=series, **ABOUT | {"instance": 2})
@@ -240,7 +242,7 @@ def test_patient_study_and_place_are_the_sources_and_the_rest_is_new(tmp_path: P
         for name in ("PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "FrameOfReferenceUID"):
             assert seg[name].value == source[name].value
         assert (seg.SeriesInstanceUID, seg.SeriesNumber) == (series.uid, series.number)
-        assert seg.SeriesDescription == seg.ContentDescription == "ambiseg hypotheses, research only"
+        assert seg.SeriesDescription == seg.ContentDescription == "AI: possible lesion outlines - research only"
         assert seg.ContentQualification == "RESEARCH"
         assert "PatientIdentityRemoved" not in seg
         assert "ImageComments" not in seg
@@ -256,7 +258,7 @@ def test_patient_study_and_place_are_the_sources_and_the_rest_is_new(tmp_path: P
     instances = [seg.SOPInstanceUID for seg in (hypotheses, probability, other)]
     assert len({*instances, source.SOPInstanceUID}) == 4
     assert series.uid != source.SeriesInstanceUID
-    assert SegSeries.new().uid != series.uid
+    assert NewSeries.of("SEG").uid != series.uid
     tracked = [{each.TrackingUID for each in seg.SegmentSequence} for seg in (hypotheses, probability, other)]
     assert tracked[0] == tracked[1]
     assert len(tracked[0]) == 1
@@ -269,7 +271,7 @@ def test_what_the_segments_are_called(tmp_path: Path, record: ScanRecord) -> Non
     segments[2] = replace(segments[2], label="Größe \\ " + "x" * 80)
     path = tmp_path / "seg.dcm"
     write_dicom_seg(
-        path, scan, segments, series=SegSeries.new(), instance=1, lesion=1, model="modèle" * 20, version="0.5.0"
+        path, scan, segments, series=NewSeries.of("SEG"), instance=1, lesion=1, model="modèle" * 20, version="0.5.0"
     )
     seg = pydicom.dcmread(path)
     first, _, third = seg.SegmentSequence[:3]
@@ -296,7 +298,7 @@ def test_what_slicer_needs_to_lay_a_seg_over_its_series(tmp_path: Path, record: 
     """One orientation and spacing for all frames, a place for each, segments counted from 1, source images named."""
     scan = _phantom(tmp_path / "scan", record)
     path = tmp_path / "seg.dcm"
-    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
     seg = pydicom.dcmread(path)
     shared = seg.SharedFunctionalGroupsSequence[0]
     measures = shared.PixelMeasuresSequence[0]
@@ -342,7 +344,7 @@ def test_poor_headers_are_linked_all_the_same(
     scan = _open(tmp_path / "scan")
     path = tmp_path / "seg.dcm"
     with caplog.at_level(logging.WARNING):
-        write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
     assert [each for each in caplog.records if not each.name.startswith("pydicom")] == []
     assert capfd.readouterr() == ("", "")
     with warnings.catch_warnings():
@@ -373,7 +375,7 @@ def test_names_in_any_script_stay(
     paths = write_series(tmp_path / "scan", record, HEIGHTS, SHAPE, edit)
     scan = _open(tmp_path / "scan")
     path = tmp_path / "seg.dcm"
-    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+    write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
     source, seg = pydicom.dcmread(paths[0]), pydicom.dcmread(path)
     assert seg.PatientName == source.PatientName == name
     assert seg.SpecificCharacterSet == source.SpecificCharacterSet == texts
@@ -481,7 +483,7 @@ def test_a_seg_has_the_names_bytes_and_can_be_read(
         scan = _open(tmp_path / "scan")
         box = (slice(0, 3), slice(0, 4), slice(0, 5))
         segments = [Segment("Hypothesis 1, 30 %", "Rank 1", box, np.ones((3, 4, 5), bool))]
-        write_dicom_seg(tmp_path / "seg.dcm", scan, segments, series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(tmp_path / "seg.dcm", scan, segments, series=NewSeries.of("SEG"), **ABOUT)
         assert _raw(tmp_path / "seg.dcm", "PatientName") == name + b" " * (len(name) % 2)
         assert np.array_equal(_by_pydicom(tmp_path / "seg.dcm", scan), np.ones((1, 3, 4, 5)))
         assert hd.seg.segread(tmp_path / "seg.dcm").get_segment_description(1).segment_label == "Hypothesis 1, 30 %"
@@ -495,7 +497,7 @@ def test_a_series_without_a_frame_of_reference_is_given_one(
     frames = []
     for number in (1, 2):
         path = tmp_path / f"{number}.dcm"
-        write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(path, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
         frames.append(pydicom.dcmread(path).FrameOfReferenceUID)
     assert frames[0] == frames[1]
 
@@ -513,7 +515,7 @@ def test_no_study_is_refused_and_what_stood_there_stays(
     target.parent.mkdir()
     target.write_text("before")
     with pytest.raises(DataError, match=r"000000.dcm has no StudyInstanceUID"):
-        write_dicom_seg(target, scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(target, scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT)
     assert [each.read_text() for each in target.parent.iterdir()] == ["before"]
 
 
@@ -524,13 +526,17 @@ def test_one_instance_twice_is_refused(tmp_path: Path, record: ScanRecord, write
     write_series(tmp_path / "scan", record, HEIGHTS, SHAPE, edit)
     scan = _open(tmp_path / "scan")
     with pytest.raises(DataError, match="Two images of the series have one SOPInstanceUID"):
-        write_dicom_seg(tmp_path / "seg.dcm", scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(
+            tmp_path / "seg.dcm", scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT
+        )
 
 
 def test_what_is_no_dicom_is_refused(tmp_path: Path, record: ScanRecord) -> None:
     scan = replace(_phantom(tmp_path / "scan", record), dicom=None)
-    with pytest.raises(UsageError, match=r"^scan is no DICOM series, which a DICOM SEG must belong to: leave out"):
-        write_dicom_seg(tmp_path / "seg.dcm", scan, _segments(scan.volume.array.shape), series=SegSeries.new(), **ABOUT)
+    with pytest.raises(UsageError, match=r"^scan is no DICOM series, which the format dicom-seg belongs to: leave out"):
+        write_dicom_seg(
+            tmp_path / "seg.dcm", scan, _segments(scan.volume.array.shape), series=NewSeries.of("SEG"), **ABOUT
+        )
 
 
 def test_a_large_scan_costs_little_memory(tmp_path: Path, record: ScanRecord, write_series: WriteSeries) -> None:
@@ -548,7 +554,9 @@ def test_a_large_scan_costs_little_memory(tmp_path: Path, record: ScanRecord, wr
     probability = [Segment("Probability", "", box, np.full(ball.shape, 0.5, np.float32))]
     for segments, fractional in ((hypotheses, False), (probability, True)):
         tracemalloc.start()
-        write_dicom_seg(tmp_path / "seg.dcm", scan, segments, fractional=fractional, series=SegSeries.new(), **ABOUT)
+        write_dicom_seg(
+            tmp_path / "seg.dcm", scan, segments, fractional=fractional, series=NewSeries.of("SEG"), **ABOUT
+        )
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 120e6
@@ -565,19 +573,6 @@ def test_a_box_turned_to_the_files_order_is_a_view(
     assert np.array_equal(_whole(segment, scan).transpose(2, 1, 0)[box], mask)
 
 
-def _validated(path: Path) -> list[str]:
-    """What dciodvfy finds wrong, but for what the source lacks for a DICOMDIR or has as its patient's name."""
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert "Segmentation" in lines
-    of_the_source = ("DICOMDIR", "Patient's Name")
-    found = [line for line in lines if line.startswith(("Error", "Warning"))]
-    return [line for line in found if not any(each in line for each in of_the_source)]
-
-
-needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
-
-
 @needs_dciodvfy
 def test_a_validator_finds_nothing_wrong(tmp_path: Path, record: ScanRecord) -> None:
     scan = _phantom(tmp_path / "scan", record)
@@ -585,8 +580,8 @@ def test_a_validator_finds_nothing_wrong(tmp_path: Path, record: ScanRecord) -> 
     empty = [replace(each, mask=np.zeros_like(each.mask)) for each in segments]
     path = tmp_path / "seg.dcm"
     for chosen, fractional in ((segments, False), (segments[:1], False), (segments[:1], True), (empty, False)):
-        write_dicom_seg(path, scan, chosen, fractional=fractional, series=SegSeries.new(), **ABOUT)
-        assert _validated(path) == []
+        write_dicom_seg(path, scan, chosen, fractional=fractional, series=NewSeries.of("SEG"), **ABOUT)
+        assert judged(path) == ("Segmentation", [])
 
 
 @pytest.mark.real
@@ -599,11 +594,11 @@ def test_a_real_scan(tmp_path: Path, real_data: Path) -> None:
     masks = np.random.default_rng(0).random((3, 20, 64, 64))
     hypotheses = [Segment(f"Hypothesis {rank}, 30 %", "", box, mask < 0.4) for rank, mask in enumerate(masks, 1)]
     probability = [Segment("Probability of lesion", "", box, masks.mean(0, dtype=np.float32))]
-    series, path = SegSeries(generate_uid(prefix=None), 9001, "tested"), tmp_path / "seg.dcm"
+    series, path = NewSeries(generate_uid(prefix=None), 9001, "tested"), tmp_path / "seg.dcm"
     write_dicom_seg(path, scan, hypotheses, series=series, **ABOUT)
-    assert _validated(path) == []
+    assert judged(path) == ("Segmentation", [])
     assert np.array_equal(_by_pydicom(path, scan), np.stack([_whole(each, scan) for each in hypotheses]))
     assert pydicom.dcmread(path).PatientID == "LIDC-IDRI-0001"
     write_dicom_seg(path, scan, probability, fractional=True, series=series, **ABOUT)
-    assert _validated(path) == []
+    assert judged(path) == ("Segmentation", [])
     assert np.array_equal(_by_pydicom(path, scan)[0], np.rint(_whole(probability[0], scan) * 255))
