@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..core.batch import Batch, Loss
-from ..core.bounds import MOST_CONVS, MOST_LEVELS
+from ..core.bounds import MOST_LEVELS
 from ..core.collective import over_processes
 from ..core.method import Method
 from ..core.randomness import normal
@@ -27,7 +27,7 @@ from ..nets.latent_maps import (
 from ..nets.pixels import counted, hard_pixels, one_hot, surprise
 from ..nets.residual import ResidualEncoder, initialise_residual, residual_stage
 from ..nets.unet import joined
-from .shared_options import LATENT_DIM, Convs, TwoLevels
+from .shared_options import LATENT_DIM, Blocks, Convs, TwoLevels
 
 LOG_MULTIPLIER = (-10.0, 10.0)  # bounds
 
@@ -73,7 +73,7 @@ class HPU(Method):
         decay: Annotated[float, Field(ge=0, lt=1, description="decay of the moving average of the constraint")] = 0.99,
         widths: TwoLevels = (24, 48, 96, 192, 192, 192, 192, 192),
         convs: Convs = 3,
-        blocks: Annotated[int, Field(ge=1, le=MOST_CONVS, description="residual blocks per level")] = 3,
+        blocks: Blocks = 3,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
