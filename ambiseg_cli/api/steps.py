@@ -206,6 +206,8 @@ def train(
     steps: int | None = None,
     batch: int | None = None,
     learning_rate: float | None = None,
+    teacher: Path | str | None = None,
+    teacher_draws: int | None = None,
     seed: int | None = None,
     device: str = "auto",
     resume: Path | str | None = None,
@@ -224,6 +226,8 @@ def train(
         steps: the number of training steps.
         batch: the number of images per step.
         learning_rate: Adam's learning rate.
+        teacher: a run folder or the name of a model whose draws are learned from in the place of the readers' masks.
+        teacher_draws: the number of masks that the teacher draws for each training crop, once; None: 16.
         seed: the seed of weights, batches and draws. The same seed gives the same weights on the same device.
         device: "auto", "cpu", "cuda" or "cuda:N".
         resume: a run folder to continue. Only `data`, `device` and `observe` may be given with it.
@@ -251,10 +255,17 @@ def train(
     if resume is not None:
         given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
         given["settings"] = settings
+        given |= {"teacher": teacher, "teacher_draws": teacher_draws}
         given |= {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         training = resumed_training(Path(resume), None if data is None else _opened(data), where, given)
     else:
-        named = {"steps": steps, "batch": batch, "optimiser.learning_rate": learning_rate, "seed": seed}
+        named: dict[str, object] = {
+            "steps": steps,
+            "batch": batch,
+            "optimiser.learning_rate": learning_rate,
+            "seed": seed,
+        }
+        named |= {"teacher.model": None if teacher is None else str(teacher), "teacher.draws": teacher_draws}
         made = make_config(
             method or DEFAULT_METHOD,
             preset or default_preset(where),

@@ -1,17 +1,19 @@
 """Training runs about to start: a new one, or one that is continued. `ambiseg.train` and the commands train through them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ambiseg.models.bundle.find import find_model
 from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run, new_run_path
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.distributed import launched_rank
 from ambiseg.models.training.loop import Observer, check_data, train
 from ambiseg.models.training.stepper import check_hardware
+from ambiseg.models.training.teacher import taught_masks, with_teacher
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.store import Store
 
@@ -25,6 +27,14 @@ class Training:
     run: Run
     store: Store
     device: torch.device
+
+    def prepare(self, on_progress: Callable[[int, int], None]) -> None:
+        """Draw the masks of the run's teacher, if it has one and they are not drawn yet; `go` would do it without a word.
+
+        on_progress: called with (crops done, crops in all).
+        """
+        if launched_rank() is None:
+            taught_masks(self.run, self.store, self.device, on_progress)
 
     def go(self, observe: Observer) -> bool:
         """Train to the end. Returns False if training stopped early because there was no improvement."""
@@ -48,10 +58,14 @@ def new_training(config: TrainConfig, store: Store, device: torch.device, output
         output: the folder to create; None: `runs/<method>-<number>`.
 
     Raises:
-        UsageError: before a folder is created, if the device or the data cannot serve these settings.
-        InputError: if the data has no crops to train or validate on.
+        UsageError: before a folder is created, if the device, the data or the teacher cannot serve these settings.
+        InputError: if the data has no crops to train or validate on, or there is no such teacher.
+        DataError: if the teacher reads other data.
     """
     rank = launched_rank()
+    if config.teacher.model:
+        named = config.teacher.model_copy(update={"model": str(find_model(config.teacher.model))})
+        config = with_teacher(config.model_copy(update={"teacher": named}), store)
     check_data(config, store)
     check_hardware(config.hardware, device)
     if rank is not None and output is None:

@@ -1,5 +1,6 @@
 """`ambiseg train`: start a training run, or continue one."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ..terminal.console import console, emit_json, out
+from ..terminal.console import Meter, console, emit_json, out, progress
 from ..terminal.options import Device
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-O", help="An option of the method, e.g. family=full; repeatable."),
 ]
+Teacher = Annotated[
+    str | None,
+    typer.Option(help="Learn from the draws of this run or model in the place of the readers.", show_default="none"),
+]
 
 
 def train(
@@ -52,6 +57,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Number of training steps.")] = None,
     batch: Annotated[int | None, typer.Option(help="Number of images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    teacher: Teacher = None,
+    teacher_draws: Annotated[
+        int | None, typer.Option(help="Masks that the teacher draws for each training crop.", show_default="16")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and draws.")] = None,
     device: Device = "auto",
     resume: Annotated[Path | None, typer.Option(help="Continue this run folder; its settings are kept.")] = None,
@@ -68,11 +77,13 @@ def train(
 
     where, rank = resolve_device(device), launched_rank()
     console.quiet = console.quiet or bool(rank)  # of several processes only the first one prints
-    flags = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
+    flags: dict[str, object] = {"steps": steps, "batch": batch, "seed": seed, "optimiser.learning_rate": learning_rate}
+    flags |= {"teacher.model": teacher, "teacher.draws": teacher_draws}
     asked = [*(settings or []), *(f"options.{text}" for text in option or [])]
     if resume is not None:
         given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
         given["settings"] = settings
+        given |= {"teacher": teacher, "teacher_draws": teacher_draws}
         given |= {"option": option, "steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
         training = resumed_training(resume, None if data is None else Store.open(data), where, given)
     else:
@@ -103,8 +114,12 @@ def watched(training: "Training") -> tuple[bool, dict[str, float]]:
         f"Training {run.record.method} on {store.path} ({counted(len(store.rows('train')), 'crop')}), "
         f"device {training.device}."
     )
-    with TrainDisplay(run) as display:
+    with ExitStack() as shown:
         try:
+            if run.record.config.teacher.model:
+                with progress() as bar:
+                    training.prepare(Meter(bar, f"masks of {Path(run.record.config.teacher.model).name}", "crop"))
+            display = shown.enter_context(TrainDisplay(run))
             return training.go(display.observe), display.best
         except KeyboardInterrupt:
             raise Interrupted(f"Stopped; nothing is lost. Continue with: ambiseg train --resume {run.path}") from None

@@ -119,7 +119,13 @@ def halved(content: bytes) -> tuple[bytes, bool]:
 def _write(folder: Path, facts: Facts, weights: bytes) -> None:
     """Write a model's files into an empty folder."""
     record, calibration = facts.trained.record, facts.trained.calibration
-    nowhere = record.model_copy(update={"data": record.data.model_copy(update={"path": ""})})
+    teacher = record.config.teacher.model_copy(update={"model": Path(record.config.teacher.model).name})
+    nowhere = record.model_copy(
+        update={
+            "config": record.config.model_copy(update={"teacher": teacher}),
+            "data": record.data.model_copy(update={"path": ""}),
+        }
+    )
     texts = {
         RECORD: json_text(nowhere),
         METADATA: json_text(metadata_of(facts)),

@@ -1,6 +1,7 @@
 """The model card, README.md: what a model is, its data, its training, how good it is, and its limits."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ambiseg.preprocessing.counted import counted
@@ -96,6 +97,10 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
         "options": options,
         "steps": f"{config.steps:,} of {counted(config.batch, 'image')}, {counted(config.data.readers, 'reader')} drawn "
         "for each",
+        "teacher": f"{config.teacher.draws} masks per crop, drawn by {Path(config.teacher.model).name} (weights "
+        f"{config.teacher.weights[:12]}), {config.teacher.readers:.0%} of the masks from readers"
+        if config.teacher.model
+        else "none: the masks are readers'",
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
         "averaged weights": f"decay {optimiser.ema:g} per step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",

@@ -9,6 +9,7 @@ from ..core.method import Method
 from ..core.randomness import gumbel, normal, uniform
 from ..methods.baselines.ensemble import Ensemble
 from ..methods.baselines.mheads import MHeads
+from ..methods.ccdm import CCDM
 from ..methods.gated import Gated
 from ..methods.hpu import HPU
 from ..methods.latent_unet import LatentUNet
@@ -40,10 +41,12 @@ class Graph(nn.Module):
     def __init__(self, method: Method, window: Window):
         super().__init__()
         if not isinstance(method, DRAWN + FINITE):
-            raise UsageError(
-                f"The method {method.name} has no ONNX form, as its randomness sits inside its layers and cannot be an input: "
-                "export a model of another method."
+            why = (
+                "each of its draws takes many passes of its network"
+                if isinstance(method, CCDM)
+                else "its randomness sits inside its layers and cannot be an input"
             )
+            raise UsageError(f"The method {method.name} has no ONNX form, as {why}: export a model of another method.")
         self.method, self.window = method, window
         self.register_buffer("atoms", _atoms(method), persistent=False)
 

@@ -49,27 +49,7 @@ def check_data(trained: Trained, store: Store) -> None:
     Raises:
         DataError: Channels, classes, class probabilities or the unit of intensity differ.
     """
-    data = trained.record.data
-    if store.channels != data.channels:
-        raise DataError(
-            f"The model reads {data.channels} channels, but the images of {store.path} have {store.channels}: "
-            "evaluate on data like the model's own."
-        )
-    if store.class_names != data.class_names:
-        raise DataError(
-            f"The model knows the classes {', '.join(data.class_names)}, but {store.path} has {', '.join(store.class_names)}: "
-            "evaluate on data like the model's own."
-        )
-    if data.probabilities and not store.manifest.has_class_probabilities:
-        raise DataError(
-            f"The model reads the class probabilities of another segmenter, but {store.path} holds none: make the dataset "
-            "with them."
-        )
-    if store.intensity.unit != data.intensity.unit:
-        raise DataError(
-            f"The model reads intensities in {data.intensity.unit}, but {store.path} holds "
-            f"{store.intensity.unit}: evaluate on data like the model's own."
-        )
+    trained.record.data.check_reads(store, "evaluate on data like the model's own")
 
 
 def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..core.batch import Batch, Loss
-from ..core.bounds import MOST_CONVS, MOST_LEVELS
+from ..core.bounds import MOST_LEVELS
 from ..core.collective import over_processes
 from ..core.method import Method
 from ..core.randomness import normal
@@ -27,7 +27,7 @@ from ..nets.latent_maps import (
 from ..nets.pixels import counted, hard_pixels, one_hot, surprise
 from ..nets.residual import ResidualEncoder, initialise_residual, residual_stage
 from ..nets.unet import joined
-from .shared_options import LATENT_DIM, Convs, TwoLevels
+from .shared_options import LATENT_DIM, Blocks, Convs, TwoLevels
 
 LOG_MULTIPLIER = (-10.0, 10.0)  # bounds
 
@@ -73,7 +73,7 @@ class HPU(Method):
         decay: Annotated[float, Field(ge=0, lt=1, description="decay of the moving average of the constraint")] = 0.99,
         widths: TwoLevels = (24, 48, 96, 192, 192, 192, 192, 192),
         convs: Convs = 3,
-        blocks: Annotated[int, Field(ge=1, le=MOST_CONVS, description="residual blocks per level")] = 3,
+        blocks: Blocks = 3,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
@@ -170,8 +170,9 @@ class MapUNet(nn.Module):
 class Multiplier(nn.Module):
     """The Lagrange multiplier of a constraint that should be 0 or less (GECO, Rezende and Viola 2018, algorithm 1).
 
-    In training its logarithm changes in each step by `rate` times the moving average of the constraint, which is cut to -1
-    and 1. Average and logarithm are buffers: a resumed run continues with them, and all processes have the same.
+    In training its logarithm changes in each step by `rate` times the moving average of the constraint, each cut to -1 and 1:
+    a single bad batch does not count more than a good one. Average and logarithm are buffers: a resumed run continues with
+    them, and all processes have the same.
     """
 
     average: Tensor
@@ -195,5 +196,5 @@ class Multiplier(nn.Module):
         """Take the step that a constraint [] asks for, its mean over all processes."""
         total, processes = over_processes(torch.stack((constraint.float(), constraint.new_ones(()))))
         self.seen += 1
-        self.average.lerp_(total / processes, (1 / self.seen).clamp_min(1 - self.decay))
-        self.log.add_(self.rate * self.average.clamp(-1, 1)).clamp_(*LOG_MULTIPLIER)
+        self.average.lerp_((total / processes).clamp(-1, 1), (1 / self.seen).clamp_min(1 - self.decay))
+        self.log.add_(self.rate * self.average).clamp_(*LOG_MULTIPLIER)

@@ -34,6 +34,7 @@ OWN = tuple(
         "ssn": "ssn:SSN",
         "phiseg": "phiseg:PHiSeg",
         "hpu": "hpu:HPU",
+        "ccdm": "ccdm:CCDM",
         "dropout": "baselines.dropout:DropoutUNet",
         "ensemble": "baselines.ensemble:Ensemble",
         "mheads": "baselines.mheads:MHeads",

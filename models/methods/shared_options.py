@@ -19,6 +19,7 @@ BHAT = "Bhat et al., Generalized Probabilistic U-Net for medical image segmentat
 Widths = Annotated[Levels, Field(min_length=1, description="channels of each level")]
 TwoLevels = Annotated[Levels, Field(min_length=2, description="channels of each level")]
 Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per block")]
+Blocks = Annotated[int, Field(ge=1, le=MOST_CONVS, description="residual blocks per level")]
 Norm = Annotated[bool, Field(description="one BatchNorm per block")]
 
 # Latent distributions: fields of options that one method requires and another leaves to its paper

@@ -53,6 +53,16 @@ class AugmentSettings(Section):
     offset: float = Field(0.0, ge=0, description="standard deviation of an intensity offset (image in 0..1)")
 
 
+class TeacherSettings(Section):
+    """A trained model whose draws are learned from in the place of the readers' masks."""
+
+    model: str = Field("", description="folder of the teacher; empty: learn from the readers")
+    weights: str = Field("", description="SHA-256 of its weights; filled in when a run is started")
+    draws: int = Field(16, ge=1, le=MOST_PARTS, description="masks that it draws, once, for each training crop")
+    readers: float = Field(0.0, ge=0, lt=1, description="share of the masks that still are readers'")
+    other_data: bool = Field(False, description="accept a teacher that learned from another data set")
+
+
 class OptimiserSettings(Section):
     """Adam and its schedule."""
 
@@ -101,6 +111,7 @@ class TrainConfig(Section):
     batch: int = Field(32, ge=1, description="images per step, over all processes")
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataSettings = DataSettings()
+    teacher: TeacherSettings = TeacherSettings()
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     validation: ValidationSettings = ValidationSettings()

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store.intensity import Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
 
@@ -55,6 +56,36 @@ class DataRecord(BaseModel):
     def inputs(self) -> int:
         """Channels that a network reads: those of the image, and one per class where there are probabilities."""
         return self.channels + (len(self.class_names) if self.probabilities else 0)
+
+    def check_reads(self, store: Store, remedy: str, model: str = "The model") -> None:
+        """Check that a model of these data can read a store.
+
+        Args:
+            store: the other data.
+            remedy: what to do if it cannot, the end of a sentence.
+            model: how the message calls it.
+
+        Raises:
+            DataError: channels, classes, class probabilities or the unit of intensity differ.
+        """
+        if store.channels != self.channels:
+            raise DataError(
+                f"{model} reads {self.channels} channels, but the images of {store.path} have {store.channels}: {remedy}."
+            )
+        if store.class_names != self.class_names:
+            raise DataError(
+                f"{model} knows the classes {', '.join(self.class_names)}, but {store.path} has "
+                f"{', '.join(store.class_names)}: {remedy}."
+            )
+        if self.probabilities and not store.manifest.has_class_probabilities:
+            raise DataError(
+                f"{model} reads the class probabilities of another segmenter, but {store.path} holds none: make the dataset "
+                "with them."
+            )
+        if store.intensity.unit != self.unit:
+            raise DataError(
+                f"{model} reads intensities in {self.unit}, but {store.path} holds {store.intensity.unit}: {remedy}."
+            )
 
     @classmethod
     def of(cls, store: Store) -> "DataRecord":

@@ -25,6 +25,7 @@ from .interrupt import stop_requests
 from .progress_figure import draw_progress
 from .schedule import span_of
 from .stepper import Stepper, Terms
+from .teacher import TaughtMasks, taught_masks
 from .validation import Validation
 
 LOG_EVERY = 25  # steps; reading the losses makes the host wait for the device, so it is done rarely
@@ -66,7 +67,7 @@ def train(
     observe: Observer = lambda progress: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train a run from where it stands to its end.
+    """Train a run from where it stands to its end. The masks of its teacher, if it has one, are drawn first.
 
     Args:
         run: the run folder, new or begun.
@@ -94,7 +95,8 @@ def train(
         if processes.first:
             held.enter_context(only_writer(run.checkpoint))
             clear_leftovers(run.path)
-        loop = Loop(run, store, device, processes, observe)
+        taught = taught_masks(run, store, device, alone=processes.world == 1)
+        loop = Loop(run, store, device, processes, observe, taught)
         ended = loop.go(lambda: stop() or enough())
         if ended is None:
             raise KeyboardInterrupt if stop() or not enough() else BudgetSpent
@@ -122,10 +124,18 @@ def check_data(config: TrainConfig, store: Store) -> None:
 class Loop:
     """One call of `train`: what its steps lead to."""
 
-    def __init__(self, run: Run, store: Store, device: torch.device, processes: Processes, observe: Observer):
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        device: torch.device,
+        processes: Processes,
+        observe: Observer,
+        taught: TaughtMasks | None = None,
+    ):
         self.run, self.device, self.processes, self.observe = run, device, processes, observe
         self.config = run.record.config
-        self.stepper = Stepper(run.record, store, device, processes)
+        self.stepper = Stepper(run.record, store, device, processes, taught)
         self.state = self.stepper.state
         if run.checkpoint.is_file():
             self.state.load(run.checkpoint, device)

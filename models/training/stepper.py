@@ -27,6 +27,7 @@ from .crop_source import Share, crop_source
 from .distributed import Processes
 from .graphs import NetworkGraphs, check_graphs
 from .schedule import Span, learning_rate, placed, span_of
+from .teacher import TaughtMasks, TaughtSource
 
 Terms = Mapping[str, Tensor]
 
@@ -45,7 +46,14 @@ class Stepper:
         spans: the stages of the method, laid out over the steps of the run.
     """
 
-    def __init__(self, record: RunRecord, store: Store, device: torch.device, processes: Processes):
+    def __init__(
+        self,
+        record: RunRecord,
+        store: Store,
+        device: torch.device,
+        processes: Processes,
+        taught: TaughtMasks | None = None,
+    ):
         self.window, self.device, self.processes = record.window, device, processes
         self.config = config = record.config
         self.precision = check_hardware(config.hardware, device)
@@ -55,7 +63,8 @@ class Stepper:
             torch.backends.cudnn.benchmark = True  # shapes stay the same, so the search for fast algorithms pays off
         processes.check_batch(config.batch)
         share = Share(config.batch, config.seed, processes.rank, processes.world)
-        self.source = crop_source(store, device, config.data.memory, share)
+        source = crop_source(store, device, config.data.memory, share)
+        self.source = source if taught is None else TaughtSource(source, taught, share)
         self.state = initial_state(config, store, device)
         method = self.state.method
         _check_normalisation(method, config.batch // processes.world)

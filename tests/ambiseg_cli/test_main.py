@@ -77,6 +77,26 @@ def test_train_then_resume_then_list(
     assert "A resumed run keeps its settings: leave out --seed" in err
 
 
+def test_a_student_learns_from_a_teacher(
+    ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", known_truth.path)
+    assert ambiseg("train", "-m", "probunet", *data, *TINY, "-o", "old")[0] == 0
+    taught = ("--teacher", "old", "--teacher-draws", "3")
+    code, out, err = ambiseg("train", "-m", "mheads", *data, *TINY, *taught, "-o", "new")
+    assert (code, out) == (0, "new\n"), err
+    assert json.loads(Path("new/run.json").read_text())["config"]["teacher"]["model"] == "old"
+    assert json.loads(Path("new/teacher/masks.json").read_text())["draws"] == 3
+    code, _, err = ambiseg("train", "--resume", "new", *taught)
+    assert (code, "leave out --teacher, --teacher-draws" in err) == (2, True)
+    code, _, err = ambiseg("train", "-m", "mheads", *data, "--set", "data.crop=24", "--teacher", "old", "-o", "no")
+    assert code == 2
+    assert "The teacher sees crops of 16 pixels" in err
+    assert "No model 'nothing'" in ambiseg("train", *data, "--teacher", "nothing")[2]
+    assert not Path("no").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

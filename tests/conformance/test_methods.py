@@ -36,6 +36,7 @@ NARROW = {
     "draws": 4,
     "rank": 3,
     "blocks": 1,
+    "noise_steps": 4,
 }
 STORED = {"segmenter": "stored"}  # an option of methods that read the class probabilities of another segmenter
 

@@ -114,6 +114,11 @@ def _store_and_run(folder: Path, method: str = "probunet") -> None:
     sound.untrained(folder / "run", method, of_scans=False)
 
 
+def _store_and_teacher(folder: Path) -> None:
+    sound.store(folder, crops=40)
+    sound.untrained(folder / "teacher", of_scans=False)
+
+
 def _cohort(folder: Path) -> None:
     from ambiseg.preprocessing.phantom import write_phantom
 
@@ -144,6 +149,7 @@ GROWTH = words("growth one two --days 90 -o out")
 AUDIT = words("audit t.csv -o out.csv")
 RESUME = words("train --resume run")
 TRAIN = [*words("train -d store -m probunet --preset demo --device cpu -o run"), *NARROW]
+TAUGHT = [*TRAIN, *words("--teacher teacher --teacher-draws 2 --set teacher.other_data=true")]
 GALLERY = words("gallery run -d store --images 2 -o out.png --overwrite")
 
 WRITINGS: Sequence[Writing] = (
@@ -158,6 +164,7 @@ WRITINGS: Sequence[Writing] = (
     Writing("preprocess lidc", _cohort, LIDC, "out", whole=True),
     Writing("phantom", lambda folder: None, words("phantom --patients 1 --slices nodules -o out"), "out"),
     Writing("train", sound.store, TRAIN, "run", again=_resumed, steps=True),
+    Writing("train with a teacher", _store_and_teacher, TAUGHT, "run", again=_resumed, steps=True),
     Writing("train --resume", sound.stopped_run, RESUME, "run", steps=True),
     Writing("evaluate", _store_and_run, EVALUATE, "out"),
     Writing("evaluate again", over(_store_and_run, *EVALUATE, "--seed", "1"), EVALUATE, "out"),

@@ -39,6 +39,7 @@ ENTRIES = (
     Entry("phiseg", "phiseg"),
     Entry("phiseg-one-map", "phiseg", {"latents": 1}),
     Entry("hpu", "hpu"),
+    Entry("ccdm", "ccdm"),
     Entry("image2image-vae", "image2image-vae"),
     Entry("probunet", "probunet"),
     Entry("probunet-fixed-prior", "probunet", {"prior": "fixed"}),

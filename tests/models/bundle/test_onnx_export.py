@@ -12,10 +12,11 @@ import torch
 
 from ambiseg.models.bundle import onnx_export as export
 from ambiseg.models.bundle.onnx_export import TOLERANCE, expected, export_onnx
-from ambiseg.models.bundle.onnx_graph import random_inputs
+from ambiseg.models.bundle.onnx_graph import Graph, random_inputs
 from ambiseg.models.core.predictive import FinitePredictive
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.modal import Modal
+from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError, UsageError
 
@@ -164,6 +165,8 @@ def test_what_has_no_form_or_no_package_is_said(
 ) -> None:
     with pytest.raises(UsageError, match="method dropout has no ONNX form"):
         export_onnx(trained(made_run("dropout")), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="ccdm has no ONNX form, as each of its draws takes many passes"):
+        Graph(build("ccdm", 1, 2, {"widths": [4], "blocks": 1}), "crop")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"pip install 'ambiseg\[onnx\]'"):
         export_onnx(trained(made_run("probunet")), tmp_path / "m.onnx")
