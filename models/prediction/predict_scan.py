@@ -26,7 +26,7 @@ class Exports:
 
     Args:
         formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
-            "seg-nrrd".
+            "dicom-sc", "seg-nrrd".
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
     """
 

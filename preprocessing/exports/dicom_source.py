@@ -23,7 +23,7 @@ from ..volumes.grid import Grid
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
-TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
+TEXTS, PLACES = ("SpecificCharacterSet",), ("PositionReferenceIndicator",)
 NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
@@ -73,7 +73,7 @@ def read_source(dicom: DicomScan) -> Dataset:
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")
     first = dicom.slices[0].elements
-    source = read_header(first.path, [*TEXTS, *PATIENT, *STUDY, *LOSSY])
+    source = read_header(first.path, [*TEXTS, *PLACES, *PATIENT, *STUDY, *LOSSY])
     elements_of(source, first.path, STUDY).needed("StudyInstanceUID")
     source.SOPClassUID = first.needed("SOPClassUID")
     source.FrameOfReferenceUID = first.text("FrameOfReferenceUID") or generate_uid(
@@ -88,7 +88,8 @@ def copy_identity(source: Dataset, derived: Dataset) -> None:
     The bytes are the source's. pydicom writes them so only in a data set that counts as read from a file which is encoded as
     the new one: explicit, little endian.
     """
-    for name in (*TEXTS, *PATIENT, *STUDY, *LOSSY):
+    places = PLACES if "FrameOfReferenceUID" in derived else ()
+    for name in (*TEXTS, *places, *PATIENT, *STUDY, *LOSSY):
         element = source.get_item(name, keep_deferred=True)
         if element is not None and element.value:
             derived[element.tag] = _as_it_stands(element)

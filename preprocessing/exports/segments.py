@@ -18,6 +18,7 @@ SERIES = {  # by kind of object: its number, above what scanners count up to, an
     "SEG": (9000, "AI: possible lesion outlines - research only"),
     "SR": (9001, "AI: lesion sizes and probabilities - research only"),
     "PM": (9002, "AI: probability of lesion per voxel - research only"),
+    "SC": (9003, "AI: lesion outlines and sizes, pictures - research only"),
 }
 
 
