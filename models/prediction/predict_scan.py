@@ -28,10 +28,12 @@ class Exports:
         formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
             "dicom-sc", "seg-nrrd".
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
+        layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
     """
 
     formats: Sequence[str] = ()
     seg: str = "all"
+    layout: str = "plain"
 
 
 @dataclass(frozen=True)

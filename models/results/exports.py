@@ -16,6 +16,7 @@ from ..prediction.document import LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..prediction.predict_scan import Exports, Prediction
 
+LAYOUTS = ("plain", "bids")
 SEGS = ("all", "each")  # one SEG for all hypotheses of a lesion, or one for each
 
 
@@ -163,6 +164,8 @@ def check_exports(scan: Scan, exports: Exports) -> None:
         raise UsageError(f"There is no format {unknown[0]!r}: expected {', '.join(FORMATS)}.")
     if exports.seg not in SEGS:
         raise UsageError(f"`seg` is {exports.seg!r}: expected {' or '.join(SEGS)}.")
+    if exports.layout not in LAYOUTS:
+        raise UsageError(f"`layout` is {exports.layout!r}: expected {' or '.join(LAYOUTS)}.")
     dicom = [each for each in exports.formats if FORMATS[each].dicom]
     if dicom and scan.dicom is None:
         raise UsageError(
