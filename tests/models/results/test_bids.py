@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +58,14 @@ def test_the_data_set_is_described_and_the_rest_is_ignored(found: ambiseg.ScanHy
     others = [file for file in (tmp_path / "out").iterdir() if file.name not in known]
     assert others
     assert all(any(file.match(pattern) for pattern in ignored) for file in others)
+
+
+@pytest.mark.skipif(shutil.which("bids-validator-deno") is None, reason="needs bids-validator-deno")
+def test_the_validator_of_bids_finds_no_error(found: ambiseg.ScanHypotheses, tmp_path: Path) -> None:
+    found.save(tmp_path / "out", layout="bids")
+    done = subprocess.run(["bids-validator-deno", tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[ERROR]" not in done.stdout
 
 
 def test_a_folder_is_replaced_whatever_its_layout(found: ambiseg.ScanHypotheses, tmp_path: Path) -> None:
