@@ -91,7 +91,8 @@ class ScanHypotheses:
 
         Args:
             folder: the folder to write. An earlier prediction there is replaced.
-            formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+            formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
+            "dicom-sc", "seg-nrrd".
             seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
             overwrite: replace an earlier prediction even if it also holds other files.
 

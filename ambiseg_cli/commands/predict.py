@@ -23,6 +23,8 @@ class Format(StrEnum):
 
     DICOM_SEG = "dicom-seg"
     DICOM_SR = "dicom-sr"
+    DICOM_PM = "dicom-pm"
+    DICOM_SC = "dicom-sc"
     SEG_NRRD = "seg-nrrd"
 
 

@@ -170,8 +170,9 @@ class MapUNet(nn.Module):
 class Multiplier(nn.Module):
     """The Lagrange multiplier of a constraint that should be 0 or less (GECO, Rezende and Viola 2018, algorithm 1).
 
-    In training its logarithm changes in each step by `rate` times the moving average of the constraint, which is cut to -1
-    and 1. Average and logarithm are buffers: a resumed run continues with them, and all processes have the same.
+    In training its logarithm changes in each step by `rate` times the moving average of the constraint, each cut to -1 and 1:
+    a single bad batch does not count more than a good one. Average and logarithm are buffers: a resumed run continues with
+    them, and all processes have the same.
     """
 
     average: Tensor
@@ -195,5 +196,5 @@ class Multiplier(nn.Module):
         """Take the step that a constraint [] asks for, its mean over all processes."""
         total, processes = over_processes(torch.stack((constraint.float(), constraint.new_ones(()))))
         self.seen += 1
-        self.average.lerp_(total / processes, (1 / self.seen).clamp_min(1 - self.decay))
-        self.log.add_(self.rate * self.average.clamp(-1, 1)).clamp_(*LOG_MULTIPLIER)
+        self.average.lerp_((total / processes).clamp(-1, 1), (1 / self.seen).clamp_min(1 - self.decay))
+        self.log.add_(self.rate * self.average).clamp_(*LOG_MULTIPLIER)

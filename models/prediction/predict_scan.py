@@ -25,7 +25,8 @@ class Exports:
     """What is written in addition to the usual files.
 
     Args:
-        formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+        formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
+            "dicom-sc", "seg-nrrd".
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
     """
 

@@ -30,7 +30,7 @@ from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability)\.dcm"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
 )
 

@@ -1,6 +1,8 @@
 """The hierarchical Probabilistic U-Net: its conditioning, its loss against a direct formula, and the multiplier."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +113,8 @@ def test_the_multiplier_rises_while_the_constraint_is_broken_and_falls_afterward
     assert torch.tensor(seen[-4:]).diff().lt(0).all()
     average, wanted, log = 0.0, [1.0], torch.zeros(())
     for step, constraint in enumerate((0.5, 3.0, 3.0, -0.9, -0.9, -0.9, -0.9, -0.9, -0.9), 1):
-        average += max(0.5, 1 / step) * (constraint - average)
-        log = log + 0.1 * min(max(average, -1), 1)
+        average += max(0.5, 1 / step) * (min(constraint, 1) - average)
+        log = log + 0.1 * average
         wanted.append(log.exp().item())
     assert seen == pytest.approx(wanted, rel=1e-5)
 
@@ -147,3 +149,46 @@ def test_a_stored_multiplier_goes_on(tmp_path: Path) -> None:
         assert torch.equal(other.loss(batch, generator_for(step)).total, same.loss(batch, generator_for(step)).total)
     assert torch.equal(other.multiplier.log, same.multiplier.log)
     assert other.multiplier.seen.item() == 5
+
+
+def test_divergences_are_in_float32_whatever_the_nets_compute_in() -> None:
+    method, batch = make().train(), Batch(images(), masks())
+    with torch.autocast("cpu", torch.bfloat16):
+        levels = method.prior.encoder(images())
+        maps, z, features = method.prior.decoded(levels, drawn_at(noise(method)))
+        loss = method.loss(batch, generator_for(0))
+    assert features.dtype == torch.bfloat16
+    assert all(one.dtype == torch.float32 for latent in maps for one in (latent.loc, latent.scale))
+    assert all(one.dtype == torch.float32 for one in (*z, loss.total, *loss.terms.values()))
+    loss.total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
+
+
+SHARE = """
+import sys
+import torch
+import torch.distributed as dist
+from ambiseg.models.methods.hpu import Multiplier
+
+dist.init_process_group("gloo")
+multiplier = Multiplier(0.1, 0.5)
+for constraints in ((0.2, 0.6), (-0.5, 0.1), (3.0, -2.0)):
+    multiplier.follow(torch.tensor(constraints[dist.get_rank()]))
+torch.save(multiplier.state_dict(), f"{sys.argv[1]}/{dist.get_rank()}.pt")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_keep_one_multiplier(tmp_path: Path) -> None:
+    (tmp_path / "share.py").write_text(SHARE)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launcher, "share.py", str(tmp_path)], check=True, timeout=120, cwd=tmp_path)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    alone = Multiplier(0.1, 0.5)
+    for mean in (0.4, -0.2, 0.5):
+        alone.follow(torch.tensor(mean))
+    for name, value in alone.state_dict().items():
+        assert torch.equal(first[name], second[name])
+        assert torch.allclose(first[name], value)

@@ -114,3 +114,14 @@ def test_the_loss_is_the_weighted_bound(beta: float, coarse: float) -> None:
     assert found.terms["cross_entropy"] == pytest.approx(cross_entropy(method.likelihood(z, SIZE)[-1], flat).mean())
     wrong, _ = method.prior.maps(method.prior.encoder(pairs), drawn_at(maps))
     assert differ(wrong[1], p[1])
+
+
+def test_divergences_are_in_float32_whatever_the_nets_compute_in() -> None:
+    method = make().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        maps, z = method.prior.maps(method.prior.encoder(images()), drawn_at(noise(method)))
+        loss = method.loss(Batch(images(), masks()), generator_for(0))
+    assert all(one.dtype == torch.float32 for latent in maps for one in (latent.loc, latent.scale))
+    assert all(one.dtype == torch.float32 for one in (*z, loss.total, *loss.terms.values()))
+    loss.total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
