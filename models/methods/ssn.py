@@ -106,7 +106,7 @@ class SSN(Method):
             [B, n, K, H, W].
         """
         logits = self.forward(image)
-        chances = points.new_full((len(image), len(points)), -math.log(len(points)))
+        chances = points.new_full((image.shape[0], len(points)), -math.log(len(points)))
         return chances, lambda index: logits.shifted(points[index])
 
     def _surprise(self, logits: "GaussianLogits", masks: Tensor, generator: torch.Generator) -> Tensor:
