@@ -15,8 +15,8 @@ from .preview import save_preview
 from .three_planes import data_url, outlined, three_planes
 from .viewer import words
 from .viewer.lesion_card import Card, card
-from .viewer.size_plot import size_plot
 from .viewer.lesion_summary import Summary, summary
+from .viewer.size_plot import size_plot
 from .viewer.voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
