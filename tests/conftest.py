@@ -15,7 +15,8 @@ from ambiseg.models.core.batch import Batch, Loss
 from ambiseg.models.core.method import Method
 from ambiseg.models.core.predictive import SampledPredictive
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
-from ambiseg.models.methods.registry import build
+from ambiseg.models.methods.constructor import options_model
+from ambiseg.models.methods.registry import build, find_method
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
@@ -227,7 +228,9 @@ def made_run(tmp_path: Path) -> Callable[..., Path]:
         probabilities: bool = False,
         data: Store | None = None,
     ) -> Path:
-        narrow = [f"options.{key}={json.dumps(value)}" for key, value in {**NARROW, **(options or {})}.items()]
+        known = options_model(find_method(method)).model_fields
+        chosen = {key: value for key, value in NARROW.items() if key in known} | (options or {})
+        narrow = [f"options.{key}={json.dumps(value)}" for key, value in chosen.items()]
         config = make_config(method, "known-truth", None, ["data.crop=16", *narrow, *settings])
         about = DataRecord(
             path=str(tmp_path / "somewhere" / "store"),

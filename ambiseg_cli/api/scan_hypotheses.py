@@ -85,14 +85,22 @@ class ScanHypotheses:
         return self._image(result.probability, result)
 
     def save(
-        self, folder: Path | str, *, formats: Sequence[str] = (), seg: str = "all", overwrite: bool = False
+        self,
+        folder: Path | str,
+        *,
+        formats: Sequence[str] = (),
+        seg: str = "all",
+        layout: str = "plain",
+        overwrite: bool = False,
     ) -> Sequence[str]:
         """Write the folder that `ambiseg predict` writes, whole or not at all.
 
         Args:
             folder: the folder to write. An earlier prediction there is replaced.
-            formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+            formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
+            "dicom-sc", "seg-nrrd".
             seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
+            layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
             overwrite: replace an earlier prediction even if it also holds other files.
 
         Returns:
@@ -102,7 +110,7 @@ class ScanHypotheses:
             UsageError: if the folder may not be replaced, or a format does not suit the scan.
         """
         check_folder(Path(folder), overwrite)
-        exports = Exports(tuple(formats), seg)
+        exports = Exports(tuple(formats), seg, layout)
         check_exports(self.scan, exports)
         return write_prediction(Path(folder), self.scan, self.prediction, self.trained, exports).missing
 

@@ -23,6 +23,8 @@ class Format(StrEnum):
 
     DICOM_SEG = "dicom-seg"
     DICOM_SR = "dicom-sr"
+    DICOM_PM = "dicom-pm"
+    DICOM_SC = "dicom-sc"
     SEG_NRRD = "seg-nrrd"
 
 
@@ -31,6 +33,13 @@ class SegWay(StrEnum):
 
     ALL = "all"
     EACH = "each"
+
+
+class Layout(StrEnum):
+    """How files are named."""
+
+    PLAIN = "plain"
+    BIDS = "bids"
 
 
 Scan = Annotated[
@@ -140,6 +149,10 @@ Seg = Annotated[
         "segments which overlap.",
     ),
 ]
+Names = Annotated[
+    Layout,
+    typer.Option("--layout", help="How masks and maps are named: plainly, or as BIDS derivatives."),
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="<scan>-hypotheses")
 ]
@@ -183,6 +196,7 @@ def predict(
     volumes_mm3: Volumes = None,
     formats: Formats = None,
     seg: Seg = SegWay.ALL,
+    layout: Names = Layout.PLAIN,
     device: Device = "auto",
     output: Output = None,
     overwrite: Overwrite = False,
@@ -226,7 +240,7 @@ def predict(
         ranking = Ranking(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
-        exports = Exports(tuple(each.value for each in formats or ()), seg.value)
+        exports = Exports(tuple(each.value for each in formats or ()), seg.value, layout.value)
         request = Request(places, ranking, probabilities, series, exports)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:

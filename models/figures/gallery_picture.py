@@ -102,7 +102,7 @@ def make_gallery(
         note=f"{trained.method.name} on {store.manifest.name}, {split}. Above a column: the mask's number of {len(total)}, "
         f"its mean\nprobability over {counted(len(rows), 'image')}. "
         f"Blank: less than {100 * BLANK:.2f} % probable for the image.",
-        images=_shown(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
+        images=grey_levels(centre_crop(store.images(chosen)[:, 0], trained.record.crop), store.intensity.unit),
         readers=tuple(
             centre_crop(read, trained.record.crop)[present]
             for read, present in zip(store.masks(chosen), store.present[chosen], strict=True)
@@ -143,7 +143,7 @@ def _drawn(
     return np.concatenate(masks), np.concatenate(probabilities)
 
 
-def _shown(images: NDArray, unit: str) -> NDArray[np.float64]:
+def grey_levels(images: NDArray, unit: str) -> NDArray[np.float64]:
     """Images [I, H, W] scaled so that black is 0 and white 1: the lung window for HU, else almost the images' own range."""
     low, high = LUNG_WINDOW if unit == "HU" else np.percentile(images, (0.5, 99.5))
     return ((images.astype(np.float64) - low) / max(high - low, 1e-6)).clip(0, 1)

@@ -5,8 +5,7 @@ masks with a lesion, and a classifier. In the last stage the prior is trained by
 is finite, so probabilities are explicit.
 """
 
-import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +41,7 @@ from .shared_options import (
     Norm,
     Widths,
 )
+from .ssn import SSN
 
 CERTAIN = 12.0  # logit by which background leads in the empty mask
 SCORED = 15  # masks per image, approximately, whose energy is scored
@@ -51,7 +51,9 @@ class Gated(Method):
     """p(y|x) = gate(x) for the empty mask, and (1 - gate(x)) times a latent U-Net's p(y|x, lesion) for the others.
 
     The support of the latter has about `masks` masks: each component of the prior at the same standard normal points of low
-    discrepancy, which are part of the model. In data without empty masks the gate learns that there are none.
+    discrepancy, which are part of the model. With shapes "ssn" it is a Gaussian over all logits (Monteiro et al. 2020) at
+    such points; the options of the latent variable and of the energy then mean nothing. In data without empty masks the
+    gate learns that there are none.
     """
 
     name = "gated"
@@ -66,6 +68,12 @@ class Gated(Method):
         channels: int,
         classes: int,
         *,
+        shapes: Annotated[
+            Literal["latent", "ssn"],
+            Field(
+                description="where shapes come from: a latent variable, or a low-rank Gaussian over all logits (ssn)"
+            ),
+        ] = "latent",
         family: LatentFamily = "mixture-full",
         widths: Widths = (32, 64, 128, 512),
         convs: Convs = 3,
@@ -99,15 +107,21 @@ class Gated(Method):
         ] = 0.2,
     ):
         super().__init__()
-        self.score, self.shape_readers = score, shape_readers
+        self.shape_readers, self.score = shape_readers, score if shapes == "latent" else 0.0
         self.channels, self.classes = channels, classes
-        latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
-        options = LatentOptions(beta, kl_draws)
-        self.shapes = LatentUNet(channels, classes, net=NetShape(widths, convs, norm), latent=latent, options=options)
+        self.shapes: LatentUNet | SSN
+        if shapes == "latent":
+            latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
+            options = LatentOptions(beta, kl_draws)
+            net = NetShape(widths, convs, norm)
+            self.shapes = LatentUNet(channels, classes, net=net, latent=latent, options=options)
+            count, size = components if latent.mixture else 1, latent.noise_size
+        else:
+            self.shapes = SSN(channels, classes, rank=rank, widths=widths, convs=convs, norm=norm)
+            count, size = 1, rank
         self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views)
-        count = components if latent.mixture else 1
         self.points: Tensor
-        self.register_buffer("points", normal_points(max(1, masks // count), latent.noise_size))
+        self.register_buffer("points", normal_points(max(1, masks // count), size))
         self.support = 1 + count * len(self.points)
         self.nothing: Tensor
         certain = torch.tensor([CERTAIN, *[0.0] * (classes - 1)])
@@ -115,13 +129,11 @@ class Gated(Method):
 
     def forward(self, image: Tensor) -> GatedPredictive:
         """The predictive distribution for images [B, C, H, W]; number 0 is the empty mask."""
-        prior, odds = self.shapes.prior_of(image), self.gate(image)
-        shapes = prior.logits.log_softmax(1).repeat_interleave(len(self.points), 1) - math.log(len(self.points))
-        z, decode = prior.points(self.points), self.shapes.decoder(image)
+        odds = self.gate(image)
+        shapes, decode = self.shapes.support(image, self.points)
 
         def decoded(index: Tensor) -> Tensor:
-            place = (index - 1).clamp_min(0).unsqueeze(2).expand(-1, -1, z.shape[2])
-            logits = decode(z.gather(1, place))
+            logits = decode((index - 1).clamp_min(0))
             return torch.where((index == 0)[:, :, None, None, None], self.nothing.to(logits.dtype), logits)
 
         empty, marked = F.logsigmoid(odds).unsqueeze(1), F.logsigmoid(-odds).unsqueeze(1)
@@ -130,8 +142,8 @@ class Gated(Method):
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'. The energy is a term, too."""
         gate, shapes = self.gate_loss(batch, generator), self.shape_loss(batch, generator)
-        energy = self.score_loss(batch, generator)
-        return Loss(gate.total + shapes.total, {**gate.terms, **shapes.terms, **energy.terms})
+        energy = self.score_loss(batch, generator).terms if isinstance(self.shapes, LatentUNet) else {}
+        return Loss(gate.total + shapes.total, {**gate.terms, **shapes.terms, **energy})
 
     def gate_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """-log of the probability that the gate gave to what readers did: marked nothing, or something."""
@@ -141,20 +153,20 @@ class Gated(Method):
         return Loss(surprise, {"gate": surprise.detach()})
 
     def shape_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """As of `LatentUNet`, but an empty mask counts 0: what the gate answers for teaches the shapes nothing.
+        """As of `LatentUNet` or `SSN`, but an empty mask counts 0: what the gate answers for teaches the shapes nothing.
 
         It is the mean over all readers of the batch, estimated by some of those who marked something.
         """
         marked = _marked(batch.mask)
         count = min(self.shape_readers, marked.shape[1])
         chosen = present_readers(marked | ~marked.any(1, keepdim=True), count, generator)
-        shown = Batch(batch.image, chosen_masks(batch.mask, chosen, ()))
-        surprise, divergence, by_dimension = self.shapes.bound(shown, generator)
+        shown = Batch(batch.image, chosen_masks(batch.mask, chosen, ()), batch.progress)
         share = marked.float().mean(1).repeat_interleave(count)
-        return self.shapes.weighted((surprise * share).mean(), (divergence * share).mean(), by_dimension)
+        return self.shapes.shared_loss(shown, share, generator)
 
     def score_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Energy score of masks drawn from the prior, mean over the masks with a lesion; it moves the prior alone."""
+        assert isinstance(self.shapes, LatentUNet)
         prior = self.shapes.prior_of(batch.image)
         components = prior.logits.softmax(1)
         draws = max(2, round(SCORED / components.shape[1]))
@@ -172,6 +184,7 @@ class Gated(Method):
 
     def _frozen(self, image: Tensor, z: Tensor) -> Tensor:
         """Logits [B, S, K, H, W] as prediction has them, with gradients for z [B, S, D] and for no weight."""
+        assert isinstance(self.shapes, LatentUNet)
         unet, head = self.shapes.unet, self.shapes.head
         assert isinstance(head, Combine)  # as z comes late
         with torch.no_grad(), evaluating(unet):
@@ -186,10 +199,12 @@ class Gated(Method):
         """
         shapes = Player("shapes", list(self.shapes.parameters()), self.shape_loss)
         gate = Player("gate", list(self.gate.parameters()), self.gate_loss)
+        if not self.score:
+            return (Stage("train", (shapes, gate)),)
+        assert isinstance(self.shapes, LatentUNet)
         assert self.shapes.prior is not None  # as it is learned
         prior = Player("prior", list(self.shapes.prior.parameters()), self.score_loss, learning_rate=0.5)
-        stages = Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior, gate), share=self.score)
-        return stages if self.score else stages[:1]
+        return Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior, gate), share=self.score)
 
 
 def normal_points(count: int, dim: int) -> Tensor:

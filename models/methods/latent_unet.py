@@ -4,6 +4,7 @@ One class serves the Probabilistic U-Net (Kohl et al. 2018), its generalisation 
 2022) and the ablations of the former: the options say which.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -96,6 +97,22 @@ class LatentUNet(Method):
         terms = {"cross_entropy": surprise.detach(), "kl": divergence.detach()}
         terms |= {f"kl_dim_{number}": value for number, value in enumerate(by_dimension)}
         return Loss(surprise + risen * self.beta * divergence, terms)
+
+    def shared_loss(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Loss:
+        """As `loss`, but each mask counts by its share [B * M]."""
+        surprise, divergence, by_dimension = self.bound(batch, generator)
+        return self.weighted((surprise * share).mean(), (divergence * share).mean(), by_dimension)
+
+    def support(self, image: Tensor, points: Tensor) -> tuple[Tensor, Decode]:
+        """The masks at standard normal points [P, noise] of each component of the prior.
+
+        Returns:
+            Their log-probabilities [B, N], and a function from their indices [B, n] to class logits [B, n, K, H, W].
+        """
+        prior, decode = self.prior_of(image), self.decoder(image)
+        z = prior.points(points)
+        chances = prior.logits.log_softmax(1).repeat_interleave(len(points), 1) - math.log(len(points))
+        return chances, lambda index: decode(z.gather(1, index.unsqueeze(2).expand(-1, -1, z.shape[2])))
 
     def decoder(self, image: Tensor) -> Decode:
         """The function from draws z [B, S, D] to logits [B, S, K, H, W] for these images."""

@@ -1,7 +1,7 @@
 """Stochastic Segmentation Networks (Monteiro et al. 2020): a low-rank Gaussian over the logits of all pixels together."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -83,9 +83,13 @@ class SSN(Method):
         """-log of the mean over draws of p(y | logits), mean over images and readers (Monteiro et al. 2020, eq. 6). The draws
         come in pairs on both sides of the mean. During the warm-up it is the mean's cross-entropy.
         """
+        return self.shared_loss(batch, torch.ones((), device=batch.image.device), generator)
+
+    def shared_loss(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Loss:
+        """As `loss`, but each mask counts by its share [B * M]."""
         logits = self.forward(batch.image)
-        mean = pairwise_cross_entropy(logits.mean.unsqueeze(1), batch.mask).mean()
-        surprise = self._surprise(logits, batch.mask, generator)
+        mean = (pairwise_cross_entropy(logits.mean.unsqueeze(1), batch.mask).flatten() * share).mean()
+        surprise = (self._surprise(logits, batch.mask, generator).flatten() * share).mean()
         terms = {
             "surprise": surprise.detach(),
             "mean": mean.detach(),
@@ -94,12 +98,24 @@ class SSN(Method):
         }
         return Loss(mean if batch.progress < self.warmup else surprise, terms)
 
+    def support(self, image: Tensor, points: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The masks at standard normal points [N, r] of what all pixels share, without what varies in each pixel alone.
+
+        Returns:
+            Their log-probabilities [B, N], all alike, and a function from their indices [B, n] to class logits
+            [B, n, K, H, W].
+        """
+        logits = self.forward(image)
+        chances = points.new_full((image.shape[0], len(points)), -math.log(len(points)))
+        return chances, lambda index: logits.shifted(points[index])
+
     def _surprise(self, logits: "GaussianLogits", masks: Tensor, generator: torch.Generator) -> Tensor:
+        """-log of the mean over draws of p(y | logits), of each image and reader [B, M]."""
         noise = logits.noise(self.draws // 2, generator)
         offset = logits.offsets(noise)
         drawn = logits.mean.unsqueeze(1) + torch.cat((offset, -offset), 1)
         each = pairwise_cross_entropy(drawn, masks)
-        return (math.log(self.draws) - (-each).logsumexp(1)).mean()
+        return math.log(self.draws) - (-each).logsumexp(1)
 
 
 def _small(layer: nn.Conv2d) -> nn.Conv2d:
@@ -143,10 +159,16 @@ class GaussianLogits(SampledPredictive):
         """By how much draws [B, S, K, H, W] differ from the mean."""
         with full_precision(self.mean):
             own = self.deviation.unsqueeze(1) * noise.own
-            if not self.factors.shape[1]:
-                return own
-            shared = noise.shared.expand(self.mean.shape[0], -1, -1) @ self.factors.flatten(2)
-            return own + shared.unflatten(2, self.mean.shape[1:])
+            return own + self._moved(noise.shared) if self.factors.shape[1] else own
+
+    def shifted(self, shared: Tensor) -> Tensor:
+        """Logits [B, S, K, H, W] at numbers that all pixels share [B, S, r]; nothing varies in a pixel alone."""
+        with full_precision(self.mean):
+            return self.mean.unsqueeze(1) + self._moved(shared)
+
+    def _moved(self, shared: Tensor) -> Tensor:
+        moved = shared.expand(self.mean.shape[0], -1, -1) @ self.factors.flatten(2)
+        return moved.unflatten(2, self.mean.shape[1:])
 
     def drawn(self, normals: Tensor) -> Tensor:
         """Logits [B, S, K, H, W] of draws at standard normal numbers [B, S, r + K H W], those shared by all pixels first."""

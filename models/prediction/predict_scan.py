@@ -25,12 +25,15 @@ class Exports:
     """What is written in addition to the usual files.
 
     Args:
-        formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "seg-nrrd".
+        formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
+            "dicom-sc", "seg-nrrd".
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
+        layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
     """
 
     formats: Sequence[str] = ()
     seg: str = "all"
+    layout: str = "plain"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from ambiseg.preprocessing.exports.segments import NewSeries, Segment
 from ambiseg.preprocessing.scans.scan import Scan
 
 from ..figures.drawing import percent
+from ..prediction.cautions import in_hounsfield
 from ..prediction.document import LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..prediction.predict_scan import Exports, Prediction
 
+LAYOUTS = ("plain", "bids")
 SEGS = ("all", "each")  # one SEG for all hypotheses of a lesion, or one for each
 
 
@@ -71,6 +73,45 @@ def _each(masks: Sequence[Segment], lesion: LesionEntry) -> dict[str, list[Segme
     }
 
 
+def write_map(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """For each lesion `probability_map.dcm`, a parametric map of the probability, in one new series."""
+    from ambiseg.preprocessing.exports.dicom_pm import write_dicom_pm
+
+    series = NewSeries.of("PM")
+    for instance, (lesion, result) in enumerate(_pairs(prediction), 1):
+        write_dicom_pm(
+            folder / lesion.folder / "probability_map.dcm",
+            scan,
+            _marginal(lesion, result),
+            series=series,
+            instance=instance,
+            model=prediction.document.model.name,
+            version=version("ambiseg"),
+        )
+
+
+def write_capture(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """For each lesion `key_image.dcm`, a secondary capture with the outlines and the table, in one new series."""
+    from ambiseg.preprocessing.exports.dicom_sc import write_dicom_sc
+
+    from .key_image import draw_key_image, shown_slice
+
+    series, document = NewSeries.of("SC"), prediction.document
+    unit = "HU" if in_hounsfield(scan) else "relative"
+    for instance, (lesion, result) in enumerate(_pairs(prediction), 1):
+        write_dicom_sc(
+            folder / lesion.folder / "key_image.dcm",
+            scan,
+            draw_key_image(document, lesion, result, scan.volume, unit),
+            (shown_slice(result), *result.box[1:]),
+            title=f"{_called(lesion)}, possible outlines",
+            series=series,
+            instance=instance,
+            model=document.model.name,
+            version=version("ambiseg"),
+        )
+
+
 def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
     """For each lesion `hypotheses.seg.nrrd`, with one segment per hypothesis."""
     from ambiseg.preprocessing.exports.seg_nrrd import write_seg_nrrd
@@ -104,6 +145,8 @@ def write_report(folder: Path, scan: Scan, prediction: Prediction, exports: Expo
 FORMATS: Mapping[str, Format] = {
     "dicom-seg": Format(("**/hypotheses.dcm", "**/hyp_*.dcm", "**/probability.dcm"), write_dicom),
     "dicom-sr": Format(("measurements.dcm",), write_report, needs=("dicom-seg",)),
+    "dicom-pm": Format(("**/probability_map.dcm",), write_map),
+    "dicom-sc": Format(("**/key_image.dcm",), write_capture),
     "seg-nrrd": Format(("**/hypotheses.seg.nrrd",), write_nrrd, dicom=False),
 }
 
@@ -121,6 +164,8 @@ def check_exports(scan: Scan, exports: Exports) -> None:
         raise UsageError(f"There is no format {unknown[0]!r}: expected {', '.join(FORMATS)}.")
     if exports.seg not in SEGS:
         raise UsageError(f"`seg` is {exports.seg!r}: expected {' or '.join(SEGS)}.")
+    if exports.layout not in LAYOUTS:
+        raise UsageError(f"`layout` is {exports.layout!r}: expected {' or '.join(LAYOUTS)}.")
     dicom = [each for each in exports.formats if FORMATS[each].dicom]
     if dicom and scan.dicom is None:
         raise UsageError(

@@ -24,13 +24,15 @@ from ..prediction.document import LesionEntry
 from ..prediction.predict_scan import Exports, Prediction, Progress, Request, predict_scan, silent
 from ..prediction.stopwatch import Stopwatch
 from ..runs.trained import Trained
+from .bids import FILES as BIDS
+from .bids import as_bids, write_dataset
 from .exports import FORMATS, check_exports, wanted
 from .prediction_page import write_report
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability)\.dcm"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
 )
 
@@ -46,7 +48,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     held = [file.as_posix() for file in inside if not any(map(is_leftover, file.parts))]
     if held and INDEX not in held:
         raise UsageError(f"{folder} exists and is not an earlier prediction: choose another folder.")
-    others = [name for name in held if not OURS.fullmatch(name)]
+    others = [name for name in held if not OURS.fullmatch(name) and not BIDS.fullmatch(name)]
     if others and not overwrite:
         raise UsageError(
             f"{folder} is an earlier prediction that also holds {others[0]}, which would be lost: choose another folder, or "
@@ -136,8 +138,12 @@ def write_prediction(
     """
     watch = watch or Stopwatch()
     unit = "HU" if in_hounsfield(scan) else "relative"
+    if exports.layout == "bids":
+        prediction = replace(prediction, document=as_bids(prediction.document, scan.name))
     with whole_folder(folder) as aside:
         with watch("writing"):
+            if exports.layout == "bids":
+                write_dataset(aside, prediction.document)
             _write_masks(aside, scan, prediction)
             write_numbers(aside, prediction.document)
             prediction = _write_pictures(aside, scan, prediction, unit)
@@ -191,7 +197,8 @@ def _reason(error: Exception) -> str:
 
 def _write_masks(folder: Path, scan: Scan, prediction: Prediction) -> None:
     for lesion, result in zip(prediction.document.lesions, prediction.lesions, strict=True):
-        (folder / lesion.folder).mkdir(exist_ok=True)
+        for place in (folder / lesion.folder, (folder / lesion.probability).parent):
+            place.mkdir(parents=True, exist_ok=True)
         if lesion.sizes is not None:
             (folder / lesion.sizes).write_text(masks_table(result.size), encoding="utf-8")
         for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):

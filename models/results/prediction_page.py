@@ -1,6 +1,5 @@
 """The report of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from ..prediction.document import Document, LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..report.template import render
 from .preview import save_preview
+from .three_planes import data_url, outlined, three_planes
 from .viewer import words
 from .viewer.lesion_card import Card, card
+from .viewer.lesion_summary import Summary, summary
 from .viewer.size_plot import size_plot
 from .viewer.voxels import voxels
 
@@ -42,22 +43,25 @@ def write_report(
         document: the content of hypotheses.json, for all figures.
         unit: "HU" for the windows of CT, "relative" for windows from the scan's own values.
     """
-    cards = []
+    cards, summaries = [], []
     for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
         picture = _picture(path.parent, lesion, result, volume, unit)
         live = voxels(result, volume, document.classes, unit) if number < LIVE else None
         cards.append(card(lesion, picture, live, size_plot(result.size, lesion)))
+        planes = data_url(three_planes(result, volume, unit))
+        summaries.append(summary(lesion, outlined(result), planes))
     with whole_file(path) as aside:
-        aside.write_text(_page(cards, document, unit), encoding="utf-8")
+        aside.write_text(_page(cards, summaries, document, unit), encoding="utf-8")
 
 
-def _page(cards: Sequence[Card], document: Document, unit: str) -> str:
+def _page(cards: Sequence[Card], summaries: Sequence[Summary], document: Document, unit: str) -> str:
     return render(
         "prediction.html",
         package=words.__package__,
         styles=["viewer.css"],
         scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
         cards=cards,
+        summaries=summaries,
         live=LIVE,
         found_by=document.found_by,
         warnings=document.warnings,
@@ -81,4 +85,4 @@ def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume
         with scratch_folder() as aside:
             save_preview(aside / "preview.png", result, volume, unit)
             png = (aside / "preview.png").read_bytes()
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return data_url(png)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
@@ -59,11 +60,15 @@ class Trained:
         Returns:
             A distribution over masks [H, W] for each image.
         """
+        predictive: Predictive = self.method(self.network_input(images, probabilities))
+        return predictive
+
+    def network_input(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Tensor:
+        """What the networks see of images and probabilities, as `predictive` takes them."""
         arrays = (images,) if probabilities is None else (images, probabilities)
         image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
-        inputs = with_probabilities(normalise(image, self.record.window), *others)
-        predictive: Predictive = self.method(inputs.to(memory_format=torch.channels_last))
-        return predictive
+        inputs: Tensor = with_probabilities(normalise(image, self.record.window), *others)
+        return inputs.to(memory_format=torch.channels_last)
 
 
 def load_trained(path: Path, device: torch.device, *, calibrated: bool = True, keep_memory: bool = False) -> Trained:

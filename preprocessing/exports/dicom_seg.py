@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from ..errors import DataError
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
-from .dicom_source import NO_SERIAL, dicom_of, read_source, save_derived, thumbnails, tracking_uid
+from .dicom_frames import frame_of, marked_slices, source_of
+from .dicom_source import NO_SERIAL, derivable, dicom_of, read_source, save_derived, thumbnails, tracking_uid
 from .segments import CATEGORY, COLOURS, LEARNED, LESION, NewSeries, Placed, Segment, in_file_order, plain
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def _skeleton(dicom: DicomScan, grid: Grid, source: Dataset, placed: Sequence[Pl
     """The whole object, but each of its frames is a single pixel."""
     from highdicom.seg import Segmentation
 
-    slices, marked = _marked(placed, len(dicom.slices))
-    try:
+    slices, marked = marked_slices(placed, len(dicom.slices))
+    with derivable(source, "dicom-seg"):
         return Segmentation(
             source_images=thumbnails(dicom, grid, source, slices),
             pixel_array=marked[:, None, None, :],
@@ -111,26 +111,6 @@ def _skeleton(dicom: DicomScan, grid: Grid, source: Dataset, placed: Sequence[Pl
             device_serial_number=NO_SERIAL,
             **about,
         )
-    except KeyError as error:
-        raise DataError(
-            f"The series holds images of a kind ({source.SOPClassUID.name}) from which no DICOM SEG is derived: "
-            "leave out dicom-seg of `formats`."
-        ) from error
-
-
-def _marked(placed: Sequence[Placed], slices: int) -> tuple[list[int], NDArray[np.bool_]]:
-    """The slices on which any segment marks something, and which of the segments do [slices, segments].
-
-    When none does it is the middle slice of the first box, as a SEG has at least one frame.
-    """
-    marked = np.zeros((slices, len(placed)), bool)
-    for number, (box, values) in enumerate(placed):
-        marked[box[2], number] = values.any((0, 1))
-    found = [int(k) for k in np.flatnonzero(marked.any(1))]
-    if not found:
-        along = placed[0][0][2]
-        found = [(along.start + along.stop) // 2]
-    return found, marked[found]
 
 
 def _fill(seg: "Segmentation", dicom: DicomScan, grid: Grid, placed: Sequence[Placed]) -> None:
@@ -138,7 +118,7 @@ def _fill(seg: "Segmentation", dicom: DicomScan, grid: Grid, placed: Sequence[Pl
     columns, rows, _ = grid.shape
     place = {each.sop_uid: k for k, each in enumerate(dicom.slices)}
     frames = [_segment_and_source(item) for item in seg.PerFrameFunctionalGroupsSequence]
-    pixels = (_frame(placed[segment], place[uid], (rows, columns)) for segment, uid in frames)
+    pixels = (frame_of(placed[segment], place[uid], (rows, columns)) for segment, uid in frames)
     seg.Rows, seg.Columns = rows, columns
     seg.PixelData = b"".join(_packed(pixels) if seg.BitsAllocated == 1 else (frame.tobytes() for frame in pixels))
     if len(seg.PixelData) % 2:
@@ -149,22 +129,12 @@ def _fill(seg: "Segmentation", dicom: DicomScan, grid: Grid, placed: Sequence[Pl
 
 def _segment_and_source(item: Dataset) -> tuple[int, str]:
     """The segment of a frame, from 0, and the UID of the image under it."""
-    source = item.DerivationImageSequence[0].SourceImageSequence[0]
-    return item.FrameContentSequence[0].DimensionIndexValues[0] - 1, source.ReferencedSOPInstanceUID
-
-
-def _frame(placed: Placed, k: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Slice k of a segment, [rows, columns]."""
-    (i, j, along), values = placed
-    frame = np.zeros(shape, np.uint8)
-    if along.start <= k < along.stop:
-        frame[j, i] = values[:, :, k - along.start].T
-    return frame
+    return item.FrameContentSequence[0].DimensionIndexValues[0] - 1, source_of(item)
 
 
 def _overlap(placed: Sequence[Placed], slices: Iterable[int], shape: tuple[int, int]) -> bool:
     """Whether two segments mark one voxel."""
-    return any(np.sum([_frame(each, k, shape) > 0 for each in placed], 0).max() > 1 for k in slices)
+    return any(np.sum([frame_of(each, k, shape) > 0 for each in placed], 0).max() > 1 for k in slices)
 
 
 def _packed(frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:

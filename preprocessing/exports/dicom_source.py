@@ -1,6 +1,7 @@
 """The parts of a DICOM series that an object derived from it takes over: patient, study, places; nothing more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..volumes.grid import Grid
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
-TEXTS = ("SpecificCharacterSet", "PositionReferenceIndicator")
+TEXTS, PLACES = ("SpecificCharacterSet",), ("PositionReferenceIndicator",)
 NO_SERIAL = "none"  # a program has no DeviceSerialNumber, but the attribute must have a value
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
@@ -35,6 +36,18 @@ def dicom_of(scan: Scan, what: str) -> DicomScan:
             "folder of DICOM files."
         )
     return scan.dicom
+
+
+@contextmanager
+def derivable(source: Dataset, what: str) -> Iterator[None]:
+    """Raise DataError where highdicom knows no object of the format `what` that is derived from such images."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(
+            f"The series holds images of a kind ({source.SOPClassUID.name}) from which no {what} is derived: leave out "
+            f"{what} of `formats`."
+        ) from error
 
 
 def save_derived(path: Path, source: Dataset, derived: Dataset) -> None:
@@ -60,7 +73,7 @@ def read_source(dicom: DicomScan) -> Dataset:
     if len({each.sop_uid for each in dicom.slices}) < len(dicom.slices):
         raise DataError("Two images of the series have one SOPInstanceUID: expected one each; get the series again.")
     first = dicom.slices[0].elements
-    source = read_header(first.path, [*TEXTS, *PATIENT, *STUDY, *LOSSY])
+    source = read_header(first.path, [*TEXTS, *PLACES, *PATIENT, *STUDY, *LOSSY])
     elements_of(source, first.path, STUDY).needed("StudyInstanceUID")
     source.SOPClassUID = first.needed("SOPClassUID")
     source.FrameOfReferenceUID = first.text("FrameOfReferenceUID") or generate_uid(
@@ -75,7 +88,8 @@ def copy_identity(source: Dataset, derived: Dataset) -> None:
     The bytes are the source's. pydicom writes them so only in a data set that counts as read from a file which is encoded as
     the new one: explicit, little endian.
     """
-    for name in (*TEXTS, *PATIENT, *STUDY, *LOSSY):
+    places = PLACES if "FrameOfReferenceUID" in derived else ()
+    for name in (*TEXTS, *places, *PATIENT, *STUDY, *LOSSY):
         element = source.get_item(name, keep_deferred=True)
         if element is not None and element.value:
             derived[element.tag] = _as_it_stands(element)

@@ -14,9 +14,11 @@ COLOURS = ("#4cc9f0", "#f9c74f", "#f94144", "#90be6d", "#f3722c", "#b388eb", "#f
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")  # DICOM PS3.16 CID 7150
 LESION = ("52988006", "SCT", "Lesion")  # CID 7159
 LEARNED = ("123110", "DCM", "Artificial Intelligence")  # CID 7162
-SERIES = {  # by modality: its number, above what scanners count up to, and what a PACS shows as its description
+SERIES = {  # by kind of object: its number, above what scanners count up to, and what a PACS shows as its description
     "SEG": (9000, "AI: possible lesion outlines - research only"),
     "SR": (9001, "AI: lesion sizes and probabilities - research only"),
+    "PM": (9002, "AI: probability of lesion per voxel - research only"),
+    "SC": (9003, "AI: lesion outlines and sizes, pictures - research only"),
 }
 
 
@@ -62,11 +64,11 @@ class NewSeries:
     description: str
 
     @classmethod
-    def of(cls, modality: str) -> "NewSeries":
-        """A series of a modality with a new UID (2.25 and a random UUID) at every call."""
+    def of(cls, kind: str) -> "NewSeries":
+        """A series of a kind of object (a key of `SERIES`) with a new UID (2.25 and a random UUID) at every call."""
         from pydicom.uid import generate_uid
 
-        return cls(generate_uid(prefix=None), *SERIES[modality])
+        return cls(generate_uid(prefix=None), *SERIES[kind])
 
 
 def in_file_order(segment: Segment, grid: "Grid") -> Placed:

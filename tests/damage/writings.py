@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import torch
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from ambiseg.preprocessing.errors import PartialError
 
@@ -81,6 +84,11 @@ def _zipped_scan(folder: Path) -> None:
     sound.scan_zip(sound.scan_nii, folder)
 
 
+def _series(folder: Path) -> None:
+    sound.untrained(folder / "run")
+    sound.dicom(folder)
+
+
 def _scans(folder: Path) -> None:
     sound.untrained(folder / "run")
     (folder / "scans").mkdir()
@@ -136,6 +144,7 @@ def _resumed(arguments: Arguments) -> Arguments:
 
 
 PREDICT = words("predict scan.nii.gz --model run --at=6,8,2 --voxel --draws 8 --top 2 -o out")
+OBJECTS = words("--format dicom-sr --format dicom-pm --format dicom-sc --layout bids")
 BATCH = words("predict scans --model run --points points.csv --voxel --draws 8 --top 1 -o out")
 NIFTI = words("preprocess nifti cases --size 16 --workers 1 -o out")
 PACKED = words("preprocess packed pack.npz -o out")
@@ -156,6 +165,7 @@ WRITINGS: Sequence[Writing] = (
     Writing("predict", _scan, PREDICT, "out", whole=True),
     Writing("predict again", over(_scan, *PREDICT, "--seed", "1"), PREDICT, "out", whole=True),
     Writing("predict a zip", _zipped_scan, ["predict", "scan.zip", *PREDICT[2:]], "out", whole=True),
+    Writing("predict a series to DICOM", _series, ["predict", "scan", *PREDICT[2:], *OBJECTS], "out", whole=True),
     Writing("predict a batch", _scans, BATCH, "out", steps=True),
     Writing("preprocess nifti", _cases, NIFTI, "out", whole=True, quick=True),
     Writing("preprocess nifti again", over(_cases, *NIFTI, "--seed", "1"), NIFTI, "out", whole=True, quick=True),
@@ -190,13 +200,20 @@ def told(file: Path) -> object:
     try:
         if file.suffix == ".pt":  # the same tensors may lie in another order
             return _plain(torch.load(file, weights_only=True))
+        if file.suffix == ".dcm":
+            return _undated(pydicom.dcmread(file))
         if file.suffix == ".json":
             return _timeless(json.loads(content))
         if file.suffix == ".jsonl":
             return [_timeless(json.loads(line)) for line in content.splitlines()]
-    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError):
+    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError, InvalidDicomError):
         pass  # half-written, so it equals nothing that was left alone
     return content
+
+
+def _undated(dataset: Dataset) -> list[tuple[int, object]]:
+    """All elements, at any depth, but UIDs, dates and times, which are new each time."""
+    return [(each.tag, each.value) for each in dataset.iterall() if each.VR not in ("UI", "DA", "TM", "DT", "SQ")]
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,4 @@
-"""A PACS takes the SEGs and gives them back: Orthanc, by C-STORE, DICOMweb and its REST interface."""
+"""A PACS takes all kinds of objects and gives them back: Orthanc, by C-STORE, DICOMweb and its REST interface."""
 
 import json
 import shutil
@@ -20,7 +20,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from ambiseg.preprocessing.exports.dicom_pm import write_dicom_pm
+from ambiseg.preprocessing.exports.dicom_sc import write_dicom_sc
 from ambiseg.preprocessing.exports.dicom_seg import write_dicom_seg
+from ambiseg.preprocessing.exports.dicom_sr import Measured, Number, write_dicom_sr
 from ambiseg.preprocessing.exports.segments import NewSeries, Segment
 from ambiseg.preprocessing.lidc.annotations import ScanRecord, scans
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
@@ -126,11 +129,11 @@ def _wait(pacs: Pacs, process: subprocess.Popen, log: Path) -> None:
 
 @dataclass(frozen=True)
 class Study:
-    """A series of the phantom in `source`, and its SEGs in `segs`."""
+    """A series of the phantom in `source`, and the objects derived from it in `objects`."""
 
     record: ScanRecord
     source: Path
-    segs: Path
+    objects: Path
     masks: np.ndarray
     probability: np.ndarray
 
@@ -148,33 +151,55 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     masks = rng.random((3, 10, 40, 40)) < np.array([0.3, 0.5, 0.0]).reshape(3, 1, 1, 1)
     probability = masks.mean(0, dtype=np.float32)
     hypotheses = [Segment(f"Hypothesis {rank}, 30 %", f"Rank {rank}", box, mask) for rank, mask in enumerate(masks, 1)]
-    about = {"series": NewSeries.of("SEG"), "lesion": 1, "model": "probunet-001", "version": "0.5.0"}
+    made_by = {"model": "probunet-001", "version": "0.5.0"}
+    about = {"series": NewSeries.of("SEG"), "lesion": 1, **made_by}
+    objects = folder / "objects"
     with open_scan(folder / "source") as scan:
-        write_dicom_seg(folder / "segs" / "hypotheses.dcm", scan, hypotheses, instance=1, **about)
+        write_dicom_seg(objects / "hypotheses.dcm", scan, hypotheses, instance=1, **about)
         marginal = [Segment("Probability of lesion", "", box, probability)]
-        write_dicom_seg(folder / "segs" / "probability.dcm", scan, marginal, fractional=True, instance=2, **about)
-    return Study(record, folder / "source", folder / "segs", masks, probability)
+        write_dicom_seg(objects / "probability.dcm", scan, marginal, fractional=True, instance=2, **about)
+        write_dicom_pm(objects / "map.dcm", scan, marginal[0], series=NewSeries.of("PM"), instance=1, **made_by)
+        picture = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        shown = (slice(6, 7), *box[1:])
+        write_dicom_sc(
+            objects / "sc.dcm", scan, picture, shown, title="Test", series=NewSeries.of("SC"), instance=1, **made_by
+        )
+        volume = Number(("118565006", "SCT", "Volume"), 12.5, ("mm3", "UCUM", "cubic millimeter"))
+        groups = [
+            Measured(1, "Lesion 1", [volume]),
+            Measured(1, "Hypothesis 1", [volume], seg=objects / "hypotheses.dcm"),
+        ]
+        write_dicom_sr(
+            objects / "sr.dcm", scan, groups, series=NewSeries.of("SR"), tracked=about["series"].uid, **made_by
+        )
+    return Study(record, folder / "source", objects, masks, probability)
 
 
 @pytest.fixture(scope="module")
 def stored(pacs: Pacs, study: Study) -> dict[str, Dataset]:
-    """The SEGs as they were written, by SOPInstanceUID, after everything was stored."""
+    """The objects as they were written, by SOPInstanceUID, after everything was stored."""
     assert pacs.store(study.source) == SLICES
-    assert pacs.store(study.segs) == 2
-    return {seg.SOPInstanceUID: seg for seg in map(pydicom.dcmread, sorted(study.segs.iterdir()))}
+    assert pacs.store(study.objects) == 5
+    return {each.SOPInstanceUID: each for each in map(pydicom.dcmread, sorted(study.objects.iterdir()))}
 
 
 def test_they_sit_in_the_study_of_their_source(pacs: Pacs, study: Study, stored: dict[str, Dataset]) -> None:
     counts = pacs.json("/statistics")
-    assert (counts["CountPatients"], counts["CountStudies"], counts["CountSeries"]) == (1, 1, 2)
-    assert counts["CountInstances"] == SLICES + 2
-    found = pacs.json(f"/dicom-web/studies/{study.record.study_uid}/series?Modality=SEG&includefield=00201209")
-    (series,) = found
-    (uid,) = {seg.SeriesInstanceUID for seg in stored.values()}
-    assert series["0020000E"]["Value"] == [uid]
-    instances = pacs.json(f"/dicom-web/studies/{study.record.study_uid}/series/{uid}/instances")
-    assert {each["00080018"]["Value"][0] for each in instances} == set(stored)
-    assert {each["00100020"]["Value"][0] for each in instances} == {study.record.patient}
+    assert (counts["CountPatients"], counts["CountStudies"], counts["CountSeries"]) == (1, 1, 5)
+    assert counts["CountInstances"] == SLICES + 5
+    for modality, count in {"SEG": 1, "SR": 1, "OT": 2}.items():
+        found = pacs.json(
+            f"/dicom-web/studies/{study.record.study_uid}/series?Modality={modality}&includefield=0008103E"
+        )
+        expected = {each.SeriesInstanceUID for each in stored.values() if each.Modality == modality}
+        assert {series["0020000E"]["Value"][0] for series in found} == expected
+        assert len(expected) == count
+        assert all("research only" in series["0008103E"]["Value"][0] for series in found)
+    for uid in {each.SeriesInstanceUID for each in stored.values()}:
+        instances = pacs.json(f"/dicom-web/studies/{study.record.study_uid}/series/{uid}/instances")
+        expected = {key for key, each in stored.items() if each.SeriesInstanceUID == uid}
+        assert {each["00080018"]["Value"][0] for each in instances} == expected
+        assert {each["00100020"]["Value"][0] for each in instances} == {study.record.patient}
 
 
 def test_dicomweb_gives_back_what_was_stored(pacs: Pacs, study: Study, stored: dict[str, Dataset]) -> None:
@@ -196,7 +221,7 @@ def test_the_stored_file_is_the_one_that_was_sent(pacs: Pacs, stored: dict[str, 
 
 def test_frames_are_served_one_by_one(pacs: Pacs, study: Study, stored: dict[str, Dataset]) -> None:
     """As a viewer in a browser asks for them; those of the fractional SEG are whole bytes."""
-    seg = next(seg for seg in stored.values() if seg.SegmentationType == "FRACTIONAL")
+    seg = next(seg for seg in stored.values() if seg.get("SegmentationType") == "FRACTIONAL")
     key = next(key for key in pacs.json("/instances") if _uid(pacs, key) == seg.SOPInstanceUID)
     assert len(pacs.json(f"/instances/{key}/frames")) == seg.NumberOfFrames == 10
     frames = [np.frombuffer(pacs.get(f"/instances/{key}/frames/{n}/raw", "*/*")[0], np.uint8) for n in range(10)]
@@ -213,8 +238,6 @@ def _uid(pacs: Pacs, key: str) -> str:
 
 
 def _same(back: Dataset, sent: Dataset) -> None:
-    for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"):
-        assert back[name].value == sent[name].value
-    assert back.PixelData == sent.PixelData
-    assert back.SegmentSequence == sent.SegmentSequence
-    assert back.PerFrameFunctionalGroupsSequence == sent.PerFrameFunctionalGroupsSequence
+    for element in sent:
+        assert back[element.tag] == element, element.keyword
+    assert len(back) == len(sent)

@@ -30,10 +30,13 @@ POINTS = [
 @pytest.mark.parametrize(
     ("name", "points"),
     [
-        ("lidc-gated", POINTS),
+        ("lidc-gated", POINTS[::2]),
         ("lidc-mixture", POINTS[::3]),
         ("lidc-codes", POINTS[::3]),
-        *(pytest.param(name, POINTS, marks=pytest.mark.exhaustive) for name in ("lidc-mixture", "lidc-codes")),
+        *(
+            pytest.param(name, POINTS, marks=pytest.mark.exhaustive)
+            for name in ("lidc-gated", "lidc-mixture", "lidc-codes")
+        ),
     ],
 )
 def test_everything_is_made_at_every_place(

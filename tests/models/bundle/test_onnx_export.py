@@ -44,6 +44,7 @@ RARE = [
     ("generalized", {"family": "mixture-low-rank", "injection": "early"}),
     ("mheads", {"heads": 3, "gate": "learned"}),
     ("ssn", {"covariance": "diagonal"}),
+    ("gated", {"gate_width": 4, "masks": 6, "shapes": "ssn", "rank": 2}),
     ("phiseg", {"latents": 2}),
     ("hpu", {"latents": 2, "blocks": 1}),
     ("refine", {"refiner_width": 4, "discriminator_width": 4}),

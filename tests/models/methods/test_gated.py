@@ -202,3 +202,21 @@ def test_learns_how_often_readers_mark_nothing(train_narrow: Callable[..., Train
     ).modes
     assert max(float(abs(group.model[0] - group.truth[0])) for group in groups.values()) < 0.1
     assert max(float(abs(group.model - group.truth).max()) for group in groups.values()) < 0.2
+
+
+def test_shapes_can_be_a_gaussian_over_all_logits() -> None:
+    """Each mask is the mean plus its factors at a point, all with a lesion are equally probable, and there is no energy."""
+    method = make(shapes="ssn", rank=2, masks=12)
+    assert method.support == 13
+    assert [stage.name for stage in method.stages()] == ["train"]
+    found = method(images())
+    chance = method.gate(images()).sigmoid()
+    assert torch.allclose(found.log_probabilities[:, 1:].exp(), ((1 - chance) / 12)[:, None].expand(-1, 12), atol=1e-6)
+    gaussian = method.shapes(images())
+    wanted = gaussian.mean[1] + (method.points[4][:, None, None, None] * gaussian.factors[1]).sum(0)
+    assert torch.allclose(found.decode(torch.tensor([[0, 1], [5, 2]]))[1, 0], wanted, atol=1e-5)
+    batch, some = Batch(images(), masks()), masks()
+    assert set(method.loss(batch, generator_for(0)).terms) == {"gate", "surprise", "mean", "deviation", "factor"}
+    assert method.shape_loss(batch, generator_for(0)).total > 0
+    some[:] = 0
+    assert total(method, Batch(images(), some)) == 0.0

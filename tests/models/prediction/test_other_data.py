@@ -46,7 +46,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.parametrize("method", methods())
 def test_the_whole_way(method: str, store: Store, tmp_path: Path) -> None:
-    settings = ["data.crop=20", "data.readers=3", "options.widths=[8,12]", "options.convs=1", "steps=60", "batch=6"]
+    settings = ["data.crop=20", "data.readers=3", "options.widths=[8,12]", "steps=60", "batch=6"]
+    settings += ["options.noise_steps=6" if method == "ccdm" else "options.convs=1"]
     settings += ["validation.every=30", "optimiser.warmup=0", "optimiser.learning_rate=5e-3", "augment.rotate_deg=20"]
     config = make_config(method, "small", None, settings)
     record = RunRecord(version="test", torch=torch.__version__, device="cpu", config=config, data=DataRecord.of(store))

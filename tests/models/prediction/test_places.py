@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.prediction.places import Places, find_lesions, named_lesions
 from ambiseg.models.runs.trained import Trained
-from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.errors import DataError, InputError, NothingFound, UsageError
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
 from ambiseg.preprocessing.volumes.grid import grid_from
 from ambiseg.preprocessing.volumes.volume import Volume
@@ -147,3 +147,20 @@ def test_what_cannot_be_searched(threshold_model: Make, found: list, tmp_path: P
     with pytest.raises(DataError, match=r"other.nii is not on the grid of the scan"):
         find_lesions(threshold_model(64, 0.5), scan(), Places(lung_mask=other))
     assert not found
+
+
+@pytest.mark.usefixtures("found")
+def test_a_place_with_a_low_score_is_not_proposed(threshold_model: Make) -> None:
+    lesions, found_by = find_lesions(threshold_model(), scan(), Places(min_score=0.7))
+    assert (len(lesions), found_by) == (1, "search")
+    with pytest.raises(
+        NothingFound, match=r"the best place scores 0.7, `min_score` is 0.8\): lower `min_score`, or say where"
+    ):
+        find_lesions(threshold_model(), scan(), Places(min_score=0.8))
+
+
+def test_structures_belong_to_a_region() -> None:
+    with pytest.raises(
+        UsageError, match=r"`structures` chooses among the labels or structures of `roi`, which is not given"
+    ):
+        named_lesions(scan(), Places(structures=["1"]))

@@ -13,12 +13,14 @@ from highdicom.sr import MeasurementReport, MeasurementsAndQualitativeEvaluation
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import UID, EnhancedSRStorage, ParametricMapStorage, SecondaryCaptureImageStorage, SegmentationStorage
 
 import ambiseg
 from ambiseg.commands.predict import Format
 from ambiseg.models.results.exports import FORMATS
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.lidc.annotations import scans
 from ambiseg.preprocessing.phantom.images import slice_dataset, write_slice
 from tests.integration.dicom_tools import judged, needs_dciodvfy, run
@@ -26,7 +28,12 @@ from tests.integration.dicom_tools import judged, needs_dciodvfy, run
 SLICES, SIDE, SPACING_MM = 16, 48, 1.0
 CENTRES = ((8, 16, 16), (7, 32, 34))  # of the lesions: slice from below, row, column
 NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
-KINDS = {"SEG": "Segmentation", "SR": "EnhancedSR"}  # as dciodvfy calls them
+KINDS = {  # as dciodvfy calls them
+    SegmentationStorage: "Segmentation",
+    EnhancedSRStorage: "EnhancedSR",
+    ParametricMapStorage: "ParametricMap",
+    SecondaryCaptureImageStorage: "SCImage",
+}
 RANK = Code("RANK", "99AMBISEG", "Rank by probability")
 TEXTS = ["ISO 2022 IR 6", "ISO 2022 IR 87"]
 
@@ -64,7 +71,7 @@ def apart(found: ambiseg.ScanHypotheses, tmp_path_factory: pytest.TempPathFactor
 def whole(found: ambiseg.ScanHypotheses, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prediction with an object of each kind."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    assert found.save(folder, formats=["dicom-sr"]) == []
+    assert found.save(folder, formats=["dicom-sr", "dicom-pm", "dicom-sc"]) == []
     return folder
 
 
@@ -100,10 +107,10 @@ def test_all_name_their_patient_and_say_what_they_are_for(source: Path, whole: P
 
 def test_objects_of_one_kind_are_one_series(whole: Path) -> None:
     found = list(objects(whole).values())
-    numbers: dict[str, list[int]] = {}
+    numbers: dict[UID, list[int]] = {}
     for each in found:
-        numbers.setdefault(each.Modality, []).append(each.InstanceNumber)
-    series = {(each.Modality, each.SeriesInstanceUID, each.SeriesNumber) for each in found}
+        numbers.setdefault(each.SOPClassUID, []).append(each.InstanceNumber)
+    series = {(each.SOPClassUID, each.SeriesInstanceUID, each.SeriesNumber) for each in found}
     assert {kind for kind, *_ in series} == set(KINDS)
     assert len(series) == len({number for *_, number in series}) == len(KINDS)
     assert all(sorted(each) == list(range(1, len(each) + 1)) for each in numbers.values())
@@ -112,7 +119,7 @@ def test_objects_of_one_kind_are_one_series(whole: Path) -> None:
 @needs_dciodvfy
 def test_a_validator_finds_nothing_wrong(whole: Path) -> None:
     for place, each in objects(whole).items():
-        assert judged(whole / place) == (KINDS[each.Modality], []), place
+        assert judged(whole / place) == (KINDS[each.SOPClassUID], []), place
 
 
 def report(folder: Path) -> tuple[Dataset, MeasurementReport]:
@@ -209,6 +216,53 @@ def test_dcmqi_reads_the_segments(whole: Path, tmp_path: Path) -> None:
     marked = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8)).sum()
     written = [sitk.GetArrayFromImage(sitk.ReadImage(file)) > 0 for file in sorted(tmp_path.glob("*.nrrd"))]
     assert sum(int(each.sum()) for each in written) == marked
+
+
+def test_a_map_holds_the_probability(found: ambiseg.ScanHypotheses, whole: Path) -> None:
+    for lesion, result in zip(found.document.lesions, found.lesions, strict=True):
+        made = pydicom.dcmread(whole / lesion.folder / "probability_map.dcm")
+        frames = np.frombuffer(made.FloatPixelData, "<f4").reshape(made.NumberOfFrames, SIDE, SIDE)
+        expected = found.scan.volume.filled(result.probability, result.box)  # [Z, Y, X], z to the head
+        heights = [
+            each.PlanePositionSequence[0].ImagePositionPatient[2] for each in made.PerFrameFunctionalGroupsSequence
+        ]
+        shown = np.zeros_like(expected)
+        shown[[round(height / 2) for height in heights]] = frames
+        assert np.abs(shown - expected).max() <= 0.5 / 255
+        assert np.array_equal(shown[shown > 0.5 / 255], expected[shown > 0.5 / 255])
+        (mapping,) = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+        assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
+        assert made.ContentQualification == "RESEARCH"
+
+
+def test_dcmqi_reads_a_map_where_it_lies(found: ambiseg.ScanHypotheses, whole: Path, tmp_path: Path) -> None:
+    run("paramap2itkimage", "--inputDICOM", whole / "lesion_02" / "probability_map.dcm", "--outputDirectory", tmp_path)
+    (file,) = tmp_path.glob("*.nrrd")
+    read = sitk.ReadImage(file)
+    ours = sitk.ReadImage(whole / "lesion_02" / "probability.nii.gz")
+    same = sitk.Resample(ours, read, sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert np.allclose(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(same), atol=0.5 / 255)
+    assert sitk.GetArrayFromImage(read).max() > 0.5
+
+
+def test_a_picture_shows_the_outlines_and_names_nobody(
+    found: ambiseg.ScanHypotheses, source: Path, whole: Path
+) -> None:
+    for lesion, (k, *_) in zip(found.document.lesions, CENTRES, strict=True):
+        picture = pydicom.dcmread(whole / lesion.folder / "key_image.dcm")
+        pixels = picture.pixel_array.astype(int)
+        assert (pixels.shape, picture.PhotometricInterpretation, picture.BurnedInAnnotation) == (
+            (1024, 1024, 3),
+            "RGB",
+            "NO",
+        )
+        for colour in COLOURS[: len(lesion.hypotheses)]:
+            near = np.abs(pixels - list(bytes.fromhex(colour[1:]))).max(-1) < 20
+            assert near[640:].sum() > 100, "the table"
+        assert "research only" in picture.ImageComments
+        (image,) = picture.SourceImageSequence
+        place = pydicom.dcmread(source / f"{SLICES - k:03d}.dcm")
+        assert image.ReferencedSOPInstanceUID == place.SOPInstanceUID
 
 
 def test_a_report_needs_its_seg(found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_what_only_cuda_has_is_refused(known_truth: Store, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_networks_train_as_others_do(known_truth: Store, tmp_path: Path) -> None:

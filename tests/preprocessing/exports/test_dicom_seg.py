@@ -450,6 +450,7 @@ def test_names_are_byte_for_byte_the_sources(
         fresh.file_meta = FileMetaDataset()
         fresh.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         fresh.SOPClassUID, fresh.SOPInstanceUID = SegmentationStorage, "1.2.3"
+        fresh.FrameOfReferenceUID = "1.2.3"
         fresh.ContentDescription = "ambiseg hypotheses, research only"
         header = read_slices([path])[0]
         copy_identity(read_source(DicomScan([header], "1.2.3", "CT")), fresh)

@@ -324,11 +324,11 @@ def test_zoom_stays_within_the_region(opened):
 
 def test_another_lesion_is_chosen(opened):
     page = opened("two")
-    assert page.locator("article:visible h2").all_inner_texts() == ["Lesion 1"]
+    assert page.locator("article.lesion:visible h2").all_inner_texts() == ["Lesion 1"]
     first = page.locator("#at").inner_text()
     page.locator(".choose button", has_text="apex").click()
     page.wait_for_selector("#views[data-ready='1']", state="attached")
-    assert page.locator("article:visible h2").all_inner_texts() == ["apex"]
+    assert page.locator("article.lesion:visible h2").all_inner_texts() == ["apex"]
     assert page.locator("#at").inner_text() != first
     settle(page)
     assert near(seen(page), COLOURS[0]).sum() > 20
@@ -343,7 +343,7 @@ def test_a_lesion_without_voxels_has_its_picture(opened, monkeypatch):
     monkeypatch.setattr("ambiseg.models.results.prediction_page.LIVE", 1)
     page = opened("two")
     press(page, "n", "1", "ArrowUp", "w", "r")
-    assert page.locator("article:visible h2").all_inner_texts() == ["apex"]
+    assert page.locator("article.lesion:visible h2").all_inner_texts() == ["apex"]
     assert page.locator(".still img:visible").count() == 1
     assert page.locator("canvas:visible").count() == 0
     page.locator(".choose button").first.click()
@@ -385,7 +385,7 @@ def test_without_scripts_there_are_pictures_and_figures(browser, made, tmp_path,
     page = browser.new_page(java_script_enabled=False)
     page.goto(path.as_uri())
     lesions = len(made(kind).results)
-    assert page.locator("article:visible").count() == page.locator(".still img:visible").count() == lesions
+    assert page.locator("article.lesion:visible").count() == page.locator(".still img:visible").count() == lesions
     assert page.locator("text=agreement with 1").first.is_visible()
     assert page.locator("canvas:visible").count() == 0
     page.close()
@@ -402,3 +402,35 @@ def test_without_webgl_there_are_pictures_and_a_sentence(driver, made, tmp_path)
     assert page.locator("canvas:visible").count() == 0
     assert page.locator(".hypothesis:enabled").count() == 0
     plain.close()
+
+
+@pytest.mark.parametrize("kind", ["block", "two", "flat"])
+def test_axe_finds_nothing_serious_in_light_or_dark(opened, kind):
+    """Deque's axe-core: WCAG 2.1 A and AA and best practices."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    page = opened(kind)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = axe.Axe().run(page).response
+        assert len(found["passes"]) > 20
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_summary_comes_first_and_nothing_is_wider_than_the_page(opened, width):
+    page = opened("two", width=width)
+    summary, views = (page.locator(name).bounding_box() for name in (".sheets", "#views"))
+    assert summary["y"] + summary["height"] <= views["y"]
+    assert page.locator(".sheet").count() == 2
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_on_paper_the_summary_has_the_first_page(opened):
+    page = opened("block")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.locator(".viewer").is_hidden()
+    assert page.locator(".sheet").is_visible()
+    assert page.locator(".desk").evaluate("desk => getComputedStyle(desk).breakBefore") == "page"
+    tall = page.locator(".sheets").bounding_box()
+    assert tall["y"] + tall["height"] < 1123  # an A4 page in CSS pixels

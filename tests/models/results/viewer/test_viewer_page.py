@@ -249,7 +249,7 @@ def test_of_many_lesions_only_some_have_voxels(made, tmp_path, monkeypatch):
     text = made("two").write(tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="voxels-0"' in text
     assert 'id="voxels-1"' not in text
-    assert text.count('src="data:image/png;base64,') == 2
+    assert text.count('src="data:image/png;base64,') == 4  # for each a summary and a picture
     assert "this page only holds the voxels of the first 1 lesion." in " ".join(text.split())
 
 

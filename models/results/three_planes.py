@@ -1,0 +1,122 @@
+"""A small picture of a lesion for its summary: the most probable outlines on three planes, with orientation and scale."""
+
+import base64
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ambiseg.preprocessing.exports.segments import COLOURS
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+from ambiseg.preprocessing.volumes.volume import Volume
+
+from ..figures.drawing import Step, field_of_view, legible, outline, scale_bar, show_image
+from ..prediction.inference import LesionHypotheses
+from ..prediction.neighbourhood import Box, within
+from .viewer.region import likeliest_voxel, region
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 3  # outlines
+MARGIN_MM, SIDE_MM = 8.0, 24.0  # around what is marked; the smallest field of view
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One of the planes: how it is cut from voxels [Z, Y, X], so that the head or the front is up, and its edges' letters."""
+
+    name: str
+    axis: int
+    upright: bool
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+    def cut(self, values: NDArray, at: int) -> NDArray:
+        """The plane [rows, columns] of values [..., Z, Y, X] at an index of its axis."""
+        found = values.take(at, axis=values.ndim - 3 + self.axis)
+        return found[..., ::-1, :] if self.upright else found
+
+
+PLANES = (
+    Plane("Axial", 0, False, "R", "L", "A", "P"),
+    Plane("Coronal", 1, True, "R", "L", "H", "F"),
+    Plane("Sagittal", 2, True, "A", "P", "H", "F"),
+)
+
+
+def outlined(result: LesionHypotheses) -> list[int]:
+    """The most probable hypotheses that mark anything, by their index: at most three."""
+    marking = (result.hypotheses.masks > 0).any((1, 2, 3))
+    return np.flatnonzero(marking)[:SHOWN].tolist()
+
+
+def three_planes(result: LesionHypotheses, volume: Volume, unit: str) -> bytes:
+    """A PNG of a lesion's most probable outlines on the planes through its most marked voxel; one plane of a single slice.
+
+    Args:
+        result: the hypotheses.
+        volume: the scan.
+        unit: "HU" for the lung window, else a window from the scan's own values.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    box = region(result, volume)
+    values = volume.array[box]
+    window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(values, (0.5, 99.5)))
+    planes = PLANES if len(volume.array) > 1 else PLANES[:1]
+    figure = Figure(figsize=(2.6 * len(planes), 2.8), dpi=140, facecolor="white")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(planes), squeeze=False)[0]
+    figure.subplots_adjust(0.005, 0.005, 0.995, 0.92, 0.03)
+    for panel, (plane, image, masks, step) in zip(panels, _cuts(result, volume, box, planes), strict=True):
+        _draw(panel, plane, image, masks, step, window)
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of outlines that have no line in a plane
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def data_url(png: bytes) -> str:
+    """A PNG as the address of an image on a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _cuts(
+    result: LesionHypotheses, volume: Volume, box: Box, planes: tuple[Plane, ...]
+) -> Iterator[tuple[Plane, NDArray, NDArray[np.uint8], Step]]:
+    masks = within(result.hypotheses.masks[outlined(result)], result.box, box)
+    for plane in planes:
+        have, want = result.box[plane.axis], box[plane.axis]
+        at = min(max(likeliest_voxel(result)[plane.axis] + have.start - want.start, 0), want.stop - want.start - 1)
+        rows, columns = (step for axis, step in enumerate(volume.spacing_mm) if axis != plane.axis)
+        yield plane, plane.cut(volume.array[box], at), plane.cut(masks, at), (rows, columns)
+
+
+def _draw(
+    panel: "Axes", plane: Plane, image: NDArray, masks: NDArray[np.uint8], step: Step, window: tuple[float, float]
+) -> None:
+    marked = (masks > 0).any(0)
+    if not marked.any():
+        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
+    field = field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)
+    show_image(panel, image, step, field, window)
+    for index in reversed(range(len(masks))):
+        outline(panel, masks[index], step, COLOURS[index], 1.6)
+    scale_bar(panel, field)
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+    panel.set_title(plane.name, fontsize=9, loc="left", pad=3)
+    letters = {(0.03, 0.5): plane.left, (0.97, 0.5): plane.right, (0.5, 0.96): plane.top, (0.5, 0.04): plane.bottom}
+    for (x, y), letter in letters.items():
+        legible(
+            panel.text(x, y, letter, transform=panel.transAxes, color="white", fontsize=8, ha="center", va="center")
+        )
