@@ -91,7 +91,7 @@ MinScore = Annotated[
         help="Leave out what the search, or MONAI, scores lower.",
         min=0,
         max=1,
-        show_default="LEAST for the search, nothing of MONAI's",
+        show_default="0.1 for the search, none for MONAI's",
     ),
 ]
 Series = Annotated[
