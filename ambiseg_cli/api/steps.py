@@ -137,7 +137,7 @@ def predict(
         voxel: `at` and `points` are voxel indices (i, j, k) of the file, from 0, instead of mm.
         lung_mask: a mask file on the scan's grid to search in; None: the lungs are found.
         candidates: the largest number of lesions of a search.
-        min_score: leave out what the search or MONAI scores lower, 0 to 1; None: what the search does by itself.
+        min_score: leave out what the search or MONAI scores lower, 0 to 1; None: .1 for the search, nothing of MONAI's.
         series: which series of a DICOM folder: its number in the list, or its UID.
         probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
         top: the number of hypotheses to keep.

@@ -13,7 +13,7 @@ from ..terminal.console import Meter, console, emit_json, failures_table, progre
 from ..terminal.options import Device, point
 
 if TYPE_CHECKING:
-    from ambiseg.models.prediction.predict_scan import Prediction
+    from ambiseg.models.prediction.predict_scan import Exports, Prediction
     from ambiseg.models.prediction.stopwatch import Stopwatch
     from ambiseg.models.results.batches import Batch
 
@@ -91,7 +91,7 @@ MinScore = Annotated[
         help="Leave out what the search, or MONAI, scores lower.",
         min=0,
         max=1,
-        show_default="LEAST for the search, nothing of MONAI's",
+        show_default="0.1 for the search, none for MONAI's",
     ),
 ]
 Series = Annotated[
@@ -140,7 +140,11 @@ Volumes = Annotated[
 ]
 Formats = Annotated[
     list[Format] | None,
-    typer.Option("--format", help="Also write the masks in this format; repeatable.", show_default=False),
+    typer.Option(
+        "--format",
+        help="Also write this format, for a PACS or 3D Slicer; repeatable. dicom-sr also writes dicom-seg.",
+        show_default=False,
+    ),
 ]
 Seg = Annotated[
     SegWay,
@@ -241,6 +245,7 @@ def predict(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
         exports = Exports(tuple(each.value for each in formats or ()), seg.value, layout.value)
+        _say_added(exports)
         request = Request(places, ranking, probabilities, series, exports)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:
@@ -265,6 +270,15 @@ def predict(
         _report_batch(found, folder, as_json)
     else:
         _report(prediction, folder, watch, as_json, verbose)
+
+
+def _say_added(exports: "Exports") -> None:
+    """Name the formats that are written because others refer to them."""
+    from ambiseg.models.results.exports import wanted
+
+    for added in wanted(exports):
+        if added not in exports.formats:
+            console.print(f"{added} is written too, because another format refers to it")
 
 
 def _report(prediction: "Prediction", folder: Path, watch: "Stopwatch", as_json: bool, verbose: bool) -> None:

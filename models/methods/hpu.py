@@ -1,7 +1,7 @@
 """The Hierarchical Probabilistic U-Net (Kohl et al. 2019): latent maps inside a residual decoder, trained with GECO."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
@@ -27,7 +27,7 @@ from ..nets.latent_maps import (
 from ..nets.pixels import counted, hard_pixels, one_hot, surprise
 from ..nets.residual import ResidualEncoder, initialise_residual, residual_stage
 from ..nets.unet import joined
-from .shared_options import LATENT_DIM, Blocks, Convs, TwoLevels
+from .shared_options import LATENT_DIM, Blocks, Convs, Norm, TwoLevels
 
 LOG_MULTIPLIER = (-10.0, 10.0)  # bounds
 
@@ -74,13 +74,15 @@ class HPU(Method):
         widths: TwoLevels = (24, 48, 96, 192, 192, 192, 192, 192),
         convs: Convs = 3,
         blocks: Blocks = 3,
+        norm: Norm = False,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
         self.levels, self.latents, self.latent_dim = len(widths), min(latents, len(widths) - 1), latent_dim
         self.kappa, self.hard_share = kappa, hard_share
-        self.prior = MapUNet(channels, widths, self.latents, latent_dim, convs, blocks)
-        self.posterior = MapUNet(channels + classes, widths, self.latents, latent_dim, convs, blocks, truncated=True)
+        shape = BlockShape(convs, norm, blocks)
+        self.prior = MapUNet(channels, widths, self.latents, latent_dim, shape)
+        self.posterior = MapUNet(channels + classes, widths, self.latents, latent_dim, shape, truncated=True)
         self.logits = nn.Conv2d(widths[0], classes, 1)
         self.multiplier = Multiplier(rate, decay)
 
@@ -126,8 +128,20 @@ class HPU(Method):
         return Loss(total, {name: value.detach() for name, value in terms.items()})
 
 
+class BlockShape(NamedTuple):
+    """Residual blocks of a level: 3x3 convolutions of each, BatchNorm in each, and how many."""
+
+    convs: int
+    norm: bool
+    blocks: int
+
+
 class MapUNet(nn.Module):
-    """A residual U-Net with a latent map at each of its coarsest decoder levels. A `truncated` one ends at the last of them."""
+    """A residual U-Net with a latent map at each of its coarsest decoder levels. A `truncated` one ends at the last of them.
+
+    One channel among many would be heard only if z were large, and a prior on a large scale learns slowly. So z joins the
+    features multiplied by a gain: at the start it says as much to the next convolution as all of them together.
+    """
 
     def __init__(
         self,
@@ -135,21 +149,21 @@ class MapUNet(nn.Module):
         widths: Sequence[int],
         latents: int,
         dim: int,
-        convs: int,
-        blocks: int,
+        shape: BlockShape,
         *,
         truncated: bool = False,
     ):
         super().__init__()
         coarse = list(reversed(widths))
         inputs = [width + (dim if number < latents else 0) for number, width in enumerate(coarse)]
-        self.encoder = ResidualEncoder(channels, widths, convs, False, blocks)
+        self.encoder = ResidualEncoder(channels, widths, *shape)
         self.stages = nn.ModuleList(
-            residual_stage(inputs[number] + coarse[number + 1], coarse[number + 1], convs, False, blocks)
+            residual_stage(inputs[number] + coarse[number + 1], coarse[number + 1], *shape)
             for number in range(latents - 1 if truncated else len(widths) - 1)
         )
         initialise_residual(self)
         self.heads = nn.ModuleList(MapHead(width, dim) for width in coarse[:latents])
+        self.gains = [(width / dim) ** 0.5 for width in coarse[:latents]]
 
     def decoded(self, levels: Sequence[Tensor], take: Take) -> tuple[list[LatentMap], list[Tensor], Tensor]:
         """The latent maps, the z that are taken from them, both coarsest first, and the last features, for the encoder's
@@ -161,7 +175,7 @@ class MapUNet(nn.Module):
             if number < len(self.heads):
                 found.append(self.heads[number](features))
                 chosen.append(take(number, found[-1]))
-                features = torch.cat((features, chosen[-1].to(features.dtype)), 1)
+                features = torch.cat((features, self.gains[number] * chosen[-1].to(features.dtype)), 1)
             if number < len(self.stages):
                 features = self.stages[number](joined(features, levels[-2 - number]))
         return found, chosen, features

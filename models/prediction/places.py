@@ -17,7 +17,7 @@ from .lesion import WAYS, Lesion, at_point, centre, is_crop, region_lesions
 
 FoundBy = Literal["given", "crop", "search"]
 
-LEAST_SCORE = 0.0  # of what a search proposes (docs/decisions/0011)
+LEAST_SCORE = 0.1  # of what a search proposes: below it are vessels (docs/decisions/0011)
 SPARE = 3  # places found for each that is wanted, as several may be of the same lesion
 
 

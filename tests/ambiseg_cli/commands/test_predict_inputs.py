@@ -84,8 +84,9 @@ def test_a_resampled_and_rotated_grid_gives_the_same_hypotheses_in_world_space(a
 
 def test_masks_of_a_dicom_folder_overlay_the_lesion_for_simpleitk_and_nibabel(ambiseg: Command) -> None:
     save_dicom("series")
-    code, *_ = ambiseg("predict", "series", *POINT, "--format", "dicom-seg", "--format", "seg-nrrd")
+    code, _, err = ambiseg("predict", "series", *POINT, "--format", "dicom-sr", "--format", "seg-nrrd")
     assert code == 0
+    assert "dicom-seg is written too" in err
     folder = Path("series-hypotheses")
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames("series"))
@@ -204,6 +205,7 @@ def test_scans_without_a_row_in_the_table_are_left_out(ambiseg: Command) -> None
     [
         (["empty"], 3, "holds no scan"),
         (["scan.nii", "--format", "dicom-seg"], 2, "the scan is not DICOM"),
+        (["scan.nii", "--format", "dicom-sc"], 2, "the scan is not DICOM"),
         (["scan.nii", "--format", "pdf"], 2, "pdf"),
         (["scan.nii", "--series", "2"], 2, "--series"),
         (["scan.nii", "--lung-mask", "scan.nii"], 2, "--lung-mask says where to search, but places are given too"),

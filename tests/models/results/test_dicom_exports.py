@@ -1,6 +1,7 @@
 """The DICOM objects of a prediction: what each says about the lesions, whose it is, and that it is research only."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -263,6 +264,44 @@ def test_a_picture_shows_the_outlines_and_names_nobody(
         (image,) = picture.SourceImageSequence
         place = pydicom.dcmread(source / f"{SLICES - k:03d}.dcm")
         assert image.ReferencedSOPInstanceUID == place.SOPInstanceUID
+
+
+def test_a_single_slice_has_all_but_a_report_of_volumes(
+    source: Path, tmp_path: Path, threshold_model: Callable[..., Trained]
+) -> None:
+    k, row, column = CENTRES[0]
+    shutil.copytree(
+        source, tmp_path / "scan", ignore=lambda _, names: [name for name in names if name != f"{SLICES - k:03d}.dcm"]
+    )
+    model = threshold_model(crop=32, spacing_mm=1.0)
+    found = ambiseg.predict(tmp_path / "scan", model, at=[(column, row, 0)], voxel=True, draws=16)
+    with pytest.raises(UsageError, match="dicom-sr states volumes, but the scan is a single slice"):
+        found.save(tmp_path / "out", formats=["dicom-sr"])
+    assert found.save(tmp_path / "out", formats=["dicom-seg", "dicom-pm", "dicom-sc"]) == []
+    assert list(objects(tmp_path / "out")) == [
+        "hypotheses.dcm",
+        "key_image.dcm",
+        "probability.dcm",
+        "probability_map.dcm",
+    ]
+
+
+def test_with_several_classes_each_segment_has_its_group(
+    source: Path, tmp_path: Path, threshold_model: Callable[..., Trained]
+) -> None:
+    model = threshold_model(crop=32, spacing_mm=1.0, classes=("background", "core", "rim"))
+    k, row, column = CENTRES[0]
+    found = ambiseg.predict(source, model, at=[(column, row, k)], voxel=True, draws=16)
+    for seg in ("all", "each"):
+        assert found.save(tmp_path / seg, formats=["dicom-sr"], seg=seg) == []
+        groups = report(tmp_path / seg)[1].get_volumetric_roi_measurement_groups()
+        segs = {each.SOPInstanceUID: each for each in objects(tmp_path / seg).values() if each.Modality == "SEG"}
+        assert len(groups) == 2 * len(found.document.lesions[0].hypotheses)
+        for group in groups:
+            (segment,) = (item for item in group[0].ContentSequence if item.name == codes.DCM.ReferencedSegment)
+            numbers = segment.referenced_segment_numbers
+            described = segs[segment.referenced_sop_instance_uid].SegmentSequence[numbers[0] - 1]
+            assert group.tracking_identifier.removesuffix(", no lesion") == described.SegmentLabel
 
 
 def test_a_report_needs_its_seg(found: ambiseg.ScanHypotheses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
