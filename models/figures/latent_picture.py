@@ -206,7 +206,7 @@ def _iou(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def _field(view: LatentView) -> Field:
-    marked = (view.masks % IGNORE).any(0) | view.rebuilt.any(0) | view.grid.any((0, 1))
+    marked: NDArray[np.bool_] = np.asarray((view.masks % IGNORE).any(0) | view.rebuilt.any(0) | view.grid.any((0, 1)))
     return field_of_view(marked, PIXEL, margin=0.5 + MARGIN * max(marked.shape))
 
 

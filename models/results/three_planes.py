@@ -104,7 +104,7 @@ def _cuts(
 def _draw(
     panel: "Axes", plane: Plane, image: NDArray, masks: NDArray[np.uint8], step: Step, window: tuple[float, float]
 ) -> None:
-    marked = (masks > 0).any(0)
+    marked: NDArray[np.bool_] = np.asarray((masks > 0).any(0))
     if not marked.any():
         marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
     field = field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)

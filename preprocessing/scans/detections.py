@@ -83,9 +83,9 @@ def detected_points(
 def _entries(content: bytes, name: str) -> list[object]:
     """The entries of a file, whatever lists they stand in."""
     value = parse_json(content, Any, name, EXPECTED)
-    if isinstance(value, dict) and not {"box", "pred_box"} & set(value):
-        value = [entry for entries in value.values() if isinstance(entries, list) for entry in entries]
     entries: list[object] = value if isinstance(value, list) else [value]
+    if isinstance(value, dict) and not {"box", "pred_box"} & set(value):
+        entries = [entry for listed in value.values() if isinstance(listed, list) for entry in listed]
     if not entries:
         raise DataError(f"{name} holds no detections: {EXPECTED}.")
     return entries

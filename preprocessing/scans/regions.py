@@ -112,7 +112,8 @@ def _label_names(path: Path) -> dict[int, str]:
     """The names of a NIfTI file's labels, as TotalSegmentator writes them into its header."""
     if not has_suffix(path, NIFTI):
         return {}
-    extensions = nib.load(path).header.extensions
+    header = nib.load(path).header
+    extensions = header.extensions if isinstance(header, nib.Nifti1Header) else ()
     texts = [extension.get_content() for extension in extensions if extension.get_code() == 0]
     found = [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in texts]
     return {int(number): name.strip() for text in found for number, name in LABEL.findall(text)}
