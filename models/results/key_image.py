@@ -154,4 +154,4 @@ def _size(sizes: SizesEntry) -> str:
     for spread, name, unit in named:
         median, low, high = (words.number(spread, which) for which in ("median", "low_90", "high_90"))
         said.append(f"{name} {median} {unit} ({low} to {high})")
-    return f"If marked (90 % interval): {', '.join(said)}"
+    return f"If marked (90 %): {', '.join(said)}"
