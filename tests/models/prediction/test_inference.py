@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predict_volume
-from ambiseg.models.prediction.lesion import Lesion, at_point, centre, roi_lesions
+from ambiseg.models.prediction.lesion import Lesion, at_point, centre, region_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
 from ambiseg.preprocessing.volumes.resample import PlaneGrid
 from ambiseg.preprocessing.volumes.volume import Volume
@@ -108,7 +109,7 @@ def test_a_region_keeps_all_that_it_touches(threshold_model: Make) -> None:
     volume = phantom(extra=other)
     region = (distances(volume, other) < 2.5) | (distances(volume, CENTRE) < 2.5)
     region[:, 36, 51] |= (np.arange(32) >= 16) & (np.arange(32) <= 26)  # a line that ties the two balls together
-    (lesion,) = roi_lesions(Volume(region.astype(np.uint8), AFFINE), "roi")
+    (lesion,) = region_lesions([Region("", np.argwhere(region))], Volume(region, AFFINE), "roi")
     (result,) = predict_volume(threshold_model(), volume, [lesion], Ranking(depth_mm=2, draws=60))
     masks = whole(result, volume).any(0)
     assert masks[distances(volume, other) < 3].all()

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from ambiseg.models.core.size import cut_off
 from ambiseg.models.prediction.draws import SEARCH_MM, Draws
 from ambiseg.models.prediction.inference import Ranking, predict_volume
-from ambiseg.models.prediction.lesion import Lesion, at_point, roi_lesions
+from ambiseg.models.prediction.lesion import Lesion, at_point, region_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood
 from ambiseg.models.prediction.settle import ROUNDS, STEPS, Ask, Field, Sight, look_around, look_once, settled
 from ambiseg.models.runs.trained import Trained
+from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
@@ -237,7 +238,7 @@ def test_a_mask_wider_than_the_crop_is_held_by_it(threshold_model: Make) -> None
     volume = bright(scan((0.6, 0.6, 4.0), np.eye(3), (9, 120, 120)), 5)
     mask = np.zeros(volume.array.shape, np.uint8)
     mask[4, 40:80, 40:80] = 1
-    (lesion,) = roi_lesions(Volume(mask, volume.affine), "roi")
+    (lesion,) = region_lesions([Region("", np.argwhere(mask))], volume, "roi")
     (result,) = predict_volume(threshold_model(32, None), volume, [lesion], Ranking(draws=10))
     assert result.box[1].start <= 40
     assert result.box[1].stop >= 80
