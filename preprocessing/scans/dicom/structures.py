@@ -24,7 +24,6 @@ from .dicom_elements import text_of
 from .dicom_files import check_whole, read_dataset, readable
 
 ON_GRID = 0.05  # how far from the scan's voxels those of a SEG may lie, as a share of a voxel
-BETWEEN = 0.5  # how far from a slice an outline may lie, in slices
 LEAN = 0.1  # by how much the points of an outline may lie above one another, in slices
 HALF = 0.5  # from which value a fractional SEG marks a voxel
 LPS = np.diag([-1.0, -1, 1, 1])  # to RAS
@@ -121,6 +120,10 @@ class StructureSet(Structures):
                     "closed outlines (CLOSED_PLANAR); choose another structure."
                 )
             points = np.array(contour.ContourData, float).reshape(-1, 3) * [-1, -1, 1]
+            if not len(points) or not np.isfinite(points).all():
+                raise DataError(
+                    f"{self.called} is damaged: expected three numbers for each corner of an outline; get it again."
+                )
             places = np.linalg.solve(volume.affine, np.c_[points, np.ones(len(points))].T)[2::-1].T
             if np.ptp(places[:, 0]) > LEAN and len(volume.array) > 1:
                 raise DataError(
@@ -198,10 +201,10 @@ def _filled(outlines: Sequence[NDArray[np.float64]], at: int, shape: Sequence[in
     from matplotlib.path import Path as Outline
 
     corners = np.concatenate(outlines)
-    low = np.floor(corners.min(0)).astype(int)
-    high = np.ceil(corners.max(0)).astype(int) + 1
-    if (high - low > np.multiply(shape, 2)).any():  # nothing that was drawn on this scan
-        return np.array([[at, *low]], float)
+    low = (
+        np.floor(corners.min(0)).clip(min=-1).astype(int)
+    )  # a voxel beyond the scan on each side tells that it is left
+    high = (np.ceil(corners.max(0)).clip(max=shape) + 1).astype(int)
     places = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1).reshape(-1, 2)
     inside = np.zeros(len(places), bool)
     for outline in outlines:

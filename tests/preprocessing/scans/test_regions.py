@@ -250,3 +250,10 @@ def test_a_file_that_is_cut_anywhere_is_refused_in_one_sentence(scan: Scan) -> N
             path.write_bytes(whole[:length])
             with pytest.raises(AmbisegError):
                 read_regions(path, scan)
+
+
+@pytest.mark.parametrize("reach", [3, 10_000])
+def test_an_outline_that_leaves_the_scan_is_refused_in_bounded_time(scan: Scan, reach: int) -> None:
+    wide = corners((slice(50, SHAPE[0] + reach), slice(20, SHAPE[1] + reach)), 8)
+    with pytest.raises(DataError, match=r"rt.dcm has one outside the scan"):
+        read_regions(save_rtstruct({"one": [wide]}), scan)
