@@ -159,7 +159,8 @@ def draw(panel: "Axes", name: str, seen: Sequence[Seen]) -> None:
             panel.barh(row, width, left=left, height=0.8, color=colour, edgecolor="white", linewidth=0.6)
             if width > 0.08:
                 words = f"{sizes[index] * one.voxel_mm3:.0f}" if sizes[index] else "none"
-                panel.text(left + width / 2, row, words, ha="center", va="center", fontsize=6, color=INK)
+                ink = "white" if colour == BLUE else INK
+                panel.text(left + width / 2, row, words, ha="center", va="center", fontsize=6, color=ink)
             left += width
     plain(panel, grid="x")
     panel.set(xlim=(0, 1), yticks=[])
