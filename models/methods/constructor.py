@@ -17,7 +17,7 @@ from ..core.bounds import MOST_CLASSES, MOST_INPUTS, MOST_NUMBERS, MOST_TENSORS
 from ..core.method import Method
 
 GIVEN = ("channels", "classes")  # parameters of a constructor that follow from the data
-DRAWING = {Tensor.normal_, Tensor.uniform_}
+DRAWING = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 Options = Mapping[str, object]
 
@@ -138,4 +138,7 @@ class _NothingDrawn(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
-        return args[0] if func in DRAWING else func(*args, **kwargs or {})
+        given = kwargs or {}
+        if func in DRAWING:  # those of `nn.init` come with their tensor by its name
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
