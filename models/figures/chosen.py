@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.store.lesion_rows import pixel_mm
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
@@ -18,6 +17,7 @@ from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.evaluation import Case, Evaluation
 from ..metrics.outcomes import Outcome
 from ..runs.trained import Trained
+from .drawing import grey_levels
 
 SHOWN = 3  # cases of each kind
 
@@ -118,7 +118,5 @@ def case_name(case: Case) -> str:
 
 def _shown(image: NDArray, unit: str) -> NDArray[np.float64]:
     """An image [C, H, W] as greys [H, W] in 0..1 (the lung window for HU), or as colours [H, W, 3] of three channels."""
-    values = image.astype(np.float64)
-    low, high = LUNG_WINDOW if unit == "HU" else np.percentile(values, (0.5, 99.5))
-    scaled = ((values - low) / max(high - low, 1e-6)).clip(0, 1)
+    scaled = grey_levels(image, unit)
     return np.moveaxis(scaled, 0, -1) if len(image) == 3 else scaled[0]

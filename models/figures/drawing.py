@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
+
 from .style import INK
 
 if TYPE_CHECKING:
@@ -45,6 +47,29 @@ def field_of_view(
     y = min(max(y, half - step[0] / 2), height - step[0] / 2 - half)
     x = min(max(x, half - step[1] / 2), width - step[1] / 2 - half)
     return x - half, x + half, y + half, y - half
+
+
+def field_about(marked: NDArray[np.bool_], step: Step, *, margin: float, least: float) -> Field:
+    """As `field_of_view`; where nothing is marked, about the plane's middle."""
+    if not marked.any():
+        marked = np.zeros_like(marked)
+        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
+    return field_of_view(marked, step, margin=margin, least=least)
+
+
+def grey_window(values: NDArray, unit: str) -> tuple[float, float]:
+    """The values that are shown black and white: the lung window for "HU", else almost the values' own range."""
+    if unit == "HU":
+        return LUNG_WINDOW
+    low, high = np.percentile(values, (0.5, 99.5))
+    return float(low), float(high)
+
+
+def grey_levels(images: NDArray, unit: str) -> NDArray[np.float64]:
+    """Images scaled so that black is 0 and white 1, by the `grey_window` of all of them together."""
+    values = images.astype(np.float64)
+    low, high = grey_window(values, unit)
+    return np.asarray(((values - low) / max(high - low, 1e-6)).clip(0, 1))
 
 
 def extent(shape: tuple[int, ...], step: Step) -> Field:
@@ -84,12 +109,20 @@ def show_map(
     bar.set_frame_on(False)
 
 
-def scale_bar(panel: "Axes", field: Field) -> None:
-    """A bar of 10 mm in the lower left corner of a field of view in mm."""
+def scale_bar(panel: "Axes", field: Field, *, inset: float = 0.06, width: float = 2.5, size: float = 8) -> None:
+    """A bar of 10 mm in the lower left corner of a field of view in mm.
+
+    Args:
+        panel: where it is drawn.
+        field: the field of view.
+        inset: how far the bar lies from both sides, as a share of them.
+        width: of the bar in points.
+        size: of its letters in points.
+    """
     left, right, bottom, top = field
-    x, y = left + 0.06 * (right - left), bottom - 0.06 * (bottom - top)
-    panel.plot([x, x + 10], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
-    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=8, va="bottom"))
+    x, y = left + inset * (right - left), bottom - inset * (bottom - top)
+    panel.plot([x, x + 10], [y, y], color="white", linewidth=width, solid_capstyle="butt")
+    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=size, va="bottom"))
 
 
 def legible(text: "Text") -> None:

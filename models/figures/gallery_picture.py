@@ -17,14 +17,13 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import whole_file
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.predictive import FinitePredictive, harden
 from ..evaluation.rows import check_data, chosen_rows
 from ..runs.trained import Trained
-from .drawing import Field, field_of_view, legible, outline, share, show_image
+from .drawing import Field, field_of_view, grey_levels, legible, outline, share, show_image
 from .style import INK, PALE
 
 BLANK = 1e-4  # a less probable cell stays blank, as in the paper
@@ -141,12 +140,6 @@ def _drawn(
         masks += [torch.cat([harden(predictive.decode(one))[0] for one in index.split(1, 1)], 1).cpu().numpy()]
         probabilities += [predictive.log_probabilities.gather(1, index).double().exp().cpu().numpy()]
     return np.concatenate(masks), np.concatenate(probabilities)
-
-
-def grey_levels(images: NDArray, unit: str) -> NDArray[np.float64]:
-    """Images [I, H, W] scaled so that black is 0 and white 1: the lung window for HU, else almost the images' own range."""
-    low, high = LUNG_WINDOW if unit == "HU" else np.percentile(images, (0.5, 99.5))
-    return ((images.astype(np.float64) - low) / max(high - low, 1e-6)).clip(0, 1)
 
 
 def save_gallery(path: Path, gallery: Gallery) -> None:

@@ -24,8 +24,8 @@ from ..evaluation.rows import check_data, chosen_rows
 from ..methods.gated import Gated
 from ..methods.latent_unet import LatentUNet
 from ..runs.trained import Trained
-from .drawing import Field, field_of_view, legible, outline, show_image
-from .gallery_picture import DIM, MARGIN, PIXEL, grey_levels
+from .drawing import Field, field_of_view, grey_levels, legible, outline, show_image
+from .gallery_picture import DIM, MARGIN, PIXEL
 from .numbers import true_minus
 from .style import INK, PALE, name_axes, new_figure
 

@@ -4,6 +4,7 @@ Beside them, notes: what was done to fit the scan to the model, where nothing is
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ambiseg.preprocessing.scans.scan import Scan
 from ambiseg.preprocessing.volumes.volume import Volume
@@ -80,6 +81,11 @@ def in_hounsfield(scan: Scan) -> bool:
         return scan.dicom.modality == "CT"
     low, high = scan.volume.range
     return low <= LUNG_HU and high >= TISSUE_HU
+
+
+def shown_unit(scan: Scan) -> Literal["HU", "relative"]:
+    """The unit of the values that pictures and pages show."""
+    return "HU" if in_hounsfield(scan) else "relative"
 
 
 def _of_modality(trained: Trained, scan: Scan) -> str | None:

@@ -8,9 +8,7 @@ from typing import Literal
 from ambiseg.preprocessing.errors import InputError, NothingFound, UsageError
 from ambiseg.preprocessing.scans.point_files import Point, read_points
 from ambiseg.preprocessing.scans.regions import read_regions
-from ambiseg.preprocessing.scans.scan import Scan, read_mask
-from ambiseg.preprocessing.volumes.grid import check_same_grid
-from ambiseg.preprocessing.volumes.volume import Volume
+from ambiseg.preprocessing.scans.scan import Scan, read_own_mask
 
 from ..runs.trained import Trained
 from .lesion import WAYS, Lesion, at_point, centre, is_crop, region_lesions
@@ -96,19 +94,12 @@ def named_lesions(scan: Scan, places: Places) -> list[Lesion]:
     return lesions
 
 
-def _mask_of(scan: Scan, path: Path) -> Volume:
-    """A mask in a file, which must lie on the scan's own grid."""
-    mask = read_mask(path)
-    check_same_grid(path.name, mask, "the scan", scan.volume)
-    return mask
-
-
 def _searched(trained: Trained, scan: Scan, places: Places, on_progress: Callable[[int, int], None]) -> list[Lesion]:
     from .search import search
 
     lungs = None
     if places.lung_mask is not None:
-        lungs = _mask_of(scan, places.lung_mask).array != 0
+        lungs = read_own_mask(places.lung_mask, scan).array != 0
     limit = SPARE * places.candidates
     found = search(trained, scan.volume, lungs=lungs, limit=limit, on_progress=on_progress)
     if not found:

@@ -11,7 +11,7 @@ from ambiseg.preprocessing.exports.segments import NewSeries, Segment
 from ambiseg.preprocessing.scans.scan import Scan
 
 from ..figures.drawing import percent
-from ..prediction.cautions import in_hounsfield
+from ..prediction.cautions import shown_unit
 from ..prediction.document import LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..prediction.predict_scan import Exports, Prediction
@@ -97,12 +97,11 @@ def write_capture(folder: Path, scan: Scan, prediction: Prediction, exports: Exp
     from .key_image import draw_key_image, shown_slice
 
     series, document = NewSeries.of("SC"), prediction.document
-    unit = "HU" if in_hounsfield(scan) else "relative"
     for instance, (lesion, result) in enumerate(_pairs(prediction), 1):
         write_dicom_sc(
             folder / lesion.folder / "key_image.dcm",
             scan,
-            draw_key_image(document, lesion, result, scan.volume, unit),
+            draw_key_image(document, lesion, result, scan.volume, shown_unit(scan)),
             (shown_slice(result), *result.box[1:]),
             title=f"{_called(lesion)}, possible outlines",
             series=series,

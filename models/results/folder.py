@@ -18,7 +18,7 @@ from ambiseg.preprocessing.files import check_place, disk_errors, is_leftover, m
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_on_grid
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
-from ..prediction.cautions import in_hounsfield
+from ..prediction.cautions import shown_unit
 from ..prediction.content import MAPS, masks_table
 from ..prediction.document import LesionEntry
 from ..prediction.predict_scan import Exports, Prediction, Progress, Request, predict_scan, silent
@@ -137,7 +137,7 @@ def write_prediction(
     missing. If the disk is full, nothing is written.
     """
     watch = watch or Stopwatch()
-    unit = "HU" if in_hounsfield(scan) else "relative"
+    unit = shown_unit(scan)
     if exports.layout == "bids":
         prediction = replace(prediction, document=as_bids(prediction.document, scan.name))
     with whole_folder(folder) as aside:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..figures.drawing import Field, Step, extent, field_of_view, legible, outline, percent, show_image
+from ..figures.drawing import Field, Step, extent, field_about, grey_window, outline, percent, scale_bar, show_image
 from ..prediction.document import Document, LesionEntry, SizesEntry
 from ..prediction.inference import LesionHypotheses
 from .viewer import words
@@ -81,10 +80,8 @@ def _panels(figure: "Figure", result: LesionHypotheses, volume: Volume, number: 
     step = volume.spacing_mm[1:]
     near = whole[result.box[1:]]
     marked = (result.hypotheses.masks[:, number] > 0).any(0) | (result.probability[number] > 0.1)
-    if not marked.any():
-        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
-    field = field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)
-    window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(whole, (0.5, 99.5)))
+    field = field_about(marked, step, margin=MARGIN_MM, least=SIDE_MM)
+    window = grey_window(whole, unit)
     for left, image, shown in ((0.02, whole, extent(whole.shape, step)), (0.505, near, field)):
         panel = figure.add_axes((left, 0.435, 0.475, 0.475), facecolor="black")
         show_image(panel, image, step, shown, window)
@@ -92,7 +89,7 @@ def _panels(figure: "Figure", result: LesionHypotheses, volume: Volume, number: 
         panel.spines[:].set_visible(False)
     _frame(figure.axes[0], field, (result.box[1].start * step[0], result.box[2].start * step[1]))
     _outlines(figure.axes[1], result, number, step)
-    _scale_bar(figure.axes[1], field)
+    scale_bar(figure.axes[1], field, inset=0.05, width=4, size=NOTE)
 
 
 def _frame(panel: "Axes", field: Field, corner_mm: Step) -> None:
@@ -109,13 +106,6 @@ def _outlines(panel: "Axes", result: LesionHypotheses, number: int, step: Step) 
     masks = result.hypotheses.masks[:SHOWN, number]
     for index in reversed(range(len(masks))):
         outline(panel, masks[index], step, COLOURS[index], 3.2 if index == 0 else 2.0)
-
-
-def _scale_bar(panel: "Axes", field: Field) -> None:
-    left, right, bottom, top = field
-    x, y = left + 0.05 * (right - left), bottom - 0.05 * (bottom - top)
-    panel.plot([x, x + 10], [y, y], color="white", linewidth=4, solid_capstyle="butt")
-    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=NOTE, va="bottom"))
 
 
 def _table(figure: "Figure", lesion: LesionEntry) -> None:

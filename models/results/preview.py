@@ -9,12 +9,22 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses, source_words
 from ..core.size import measure
-from ..figures.drawing import Field, Step, field_of_view, legible, outline, percent, scale_bar, show_image, show_map
+from ..figures.drawing import (
+    Field,
+    Step,
+    field_about,
+    grey_window,
+    legible,
+    outline,
+    percent,
+    scale_bar,
+    show_image,
+    show_map,
+)
 from ..figures.style import INK, PALE
 from ..prediction.inference import LesionHypotheses
 from .viewer.region import best_slice
@@ -39,7 +49,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     step = volume.spacing_mm[1:]
     field = _field(result, number, step)
     scan = volume.array[result.box][number]
-    window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(scan, (0.5, 99.5)))
+    window = grey_window(scan, unit)
     shown = min(len(found.masks), SHOWN)
     rows = 1 + -(-shown // COLUMNS)
     figure = Figure(figsize=(3.1 * COLUMNS, 3.45 * rows + 0.75), dpi=110, facecolor="white")
@@ -67,9 +77,7 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
 def _field(result: LesionHypotheses, number: int, step: Step) -> Field:
     """A square in mm of the plane about everything that is marked in the slice, or about its middle."""
     marked = (result.hypotheses.masks[:, number] > 0).any(0) | (result.probability[number] > 0.1)
-    if not marked.any():
-        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
-    return field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)
+    return field_about(marked, step, margin=MARGIN_MM, least=SIDE_MM)
 
 
 def _overview(panel: "Axes", found: Hypotheses, number: int, step: Step, field: Field, shown: int) -> None:

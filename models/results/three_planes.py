@@ -1,8 +1,6 @@
 """A small picture of a lesion for its summary: the most probable outlines on three planes, with orientation and scale."""
 
 import base64
-import io
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 from ambiseg.preprocessing.volumes.volume import Volume
 
-from ..figures.drawing import Step, field_of_view, legible, outline, scale_bar, show_image
+from ..figures.drawing import Step, field_about, grey_window, legible, outline, scale_bar, show_image
+from ..figures.style import png
 from ..prediction.inference import LesionHypotheses
 from ..prediction.neighbourhood import Box, within
 from .viewer.region import likeliest_voxel, region
@@ -65,29 +63,23 @@ def three_planes(result: LesionHypotheses, volume: Volume, unit: str) -> bytes:
         volume: the scan.
         unit: "HU" for the lung window, else a window from the scan's own values.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     box = region(result, volume)
     values = volume.array[box]
-    window = LUNG_WINDOW if unit == "HU" else tuple(np.percentile(values, (0.5, 99.5)))
+    window = grey_window(values, unit)
     planes = PLANES if len(volume.array) > 1 else PLANES[:1]
     figure = Figure(figsize=(2.6 * len(planes), 2.8), dpi=140, facecolor="white")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(planes), squeeze=False)[0]
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.92, 0.03)
     for panel, (plane, image, masks, step) in zip(panels, _cuts(result, volume, box, planes), strict=True):
         _draw(panel, plane, image, masks, step, window)
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of outlines that have no line in a plane
-        figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return png(figure)
 
 
-def data_url(png: bytes) -> str:
+def data_url(picture: bytes) -> str:
     """A PNG as the address of an image on a page."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 def _cuts(
@@ -105,9 +97,7 @@ def _draw(
     panel: "Axes", plane: Plane, image: NDArray, masks: NDArray[np.uint8], step: Step, window: tuple[float, float]
 ) -> None:
     marked: NDArray[np.bool_] = np.asarray((masks > 0).any(0))
-    if not marked.any():
-        marked[marked.shape[0] // 2, marked.shape[1] // 2] = True
-    field = field_of_view(marked, step, margin=MARGIN_MM, least=SIDE_MM)
+    field = field_about(marked, step, margin=MARGIN_MM, least=SIDE_MM)
     show_image(panel, image, step, field, window)
     for index in reversed(range(len(masks))):
         outline(panel, masks[index], step, COLOURS[index], 1.6)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
 from .dicom_frames import frame_of, marked_slices, source_of
-from .dicom_source import NO_SERIAL, derivable, dicom_of, read_source, save_derived, thumbnails
+from .dicom_source import derivable, dicom_of, origin, read_source, save_derived, thumbnails
 from .segments import NewSeries, Placed, Segment, in_file_order, plain
 
 if TYPE_CHECKING:
@@ -68,15 +67,7 @@ def write_dicom_pm(
             made = ParametricMap(
                 source_images=thumbnails(dicom, scan.grid, source, slices),
                 pixel_array=np.zeros((len(slices), 1, 1), np.float32),
-                series_instance_uid=series.uid,
-                series_number=series.number,
-                series_description=plain(series.description, 64),
-                sop_instance_uid=generate_uid(prefix=None),
-                instance_number=instance,
-                manufacturer="ambiseg",
-                manufacturer_model_name=plain(model, 64),
-                software_versions=plain(version, 64),
-                device_serial_number=NO_SERIAL,
+                **origin(series, instance, model, version),
                 contains_recognizable_visual_features=False,
                 real_world_value_mappings=[mapping],
                 voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],

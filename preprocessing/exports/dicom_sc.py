@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
-from .dicom_source import NO_SERIAL, dicom_of, read_source, save_derived, thumbnails
+from .dicom_source import dicom_of, origin, read_source, save_derived, study_of
 from .segments import Box, NewSeries, Segment, in_file_order, plain
 
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")  # PS3.16 CID 7202
@@ -57,16 +56,8 @@ def write_dicom_sc(
             bits_allocated=8,
             coordinate_system="PATIENT",
             patient_orientation=("L", "P"),
-            study_instance_uid=thumbnails(dicom, scan.grid, source, [0])[0].StudyInstanceUID,
-            series_instance_uid=series.uid,
-            series_number=series.number,
-            series_description=plain(series.description, 64),
-            sop_instance_uid=generate_uid(prefix=None),
-            instance_number=instance,
-            manufacturer="ambiseg",
-            manufacturer_model_name=plain(model, 64),
-            software_versions=plain(version, 64),
-            device_serial_number=NO_SERIAL,
+            study_instance_uid=study_of(dicom),
+            **origin(series, instance, model, version),
         )
         made.Laterality = ""  # it must be there, and is not known
         made.BurnedInAnnotation = "NO"  # of the patient's identity

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
 from .dicom_frames import frame_of, marked_slices, source_of
-from .dicom_source import NO_SERIAL, derivable, dicom_of, read_source, save_derived, thumbnails, tracking_uid
+from .dicom_source import derivable, dicom_of, origin, read_source, save_derived, thumbnails, tracking_uid
 from .segments import CATEGORY, COLOURS, LEARNED, LESION, NewSeries, Placed, Segment, in_file_order, plain
 
 if TYPE_CHECKING:
@@ -74,13 +73,8 @@ def write_dicom_seg(
             segment_descriptions=describe(segments, series, model, version, lesion),
             segmentation_type="FRACTIONAL" if fractional else "BINARY",
             content_label="PROBABILITY" if fractional else "HYPOTHESES",
-            series_instance_uid=series.uid,
-            series_number=series.number,
-            series_description=plain(series.description, 64),
             content_description=plain(series.description, 64),
-            instance_number=instance,
-            manufacturer_model_name=plain(model, 64),
-            software_versions=plain(version, 64),
+            **origin(series, instance, model, version),
         )
         _fill(seg, dicom, scan.grid, placed)
         save_derived(path, source, seg)
@@ -105,10 +99,7 @@ def _skeleton(dicom: DicomScan, grid: Grid, source: Dataset, placed: Sequence[Pl
             omit_empty_frames=bool(marked.any()),
             fractional_type="PROBABILITY",
             max_fractional_value=LEVELS,
-            sop_instance_uid=generate_uid(prefix=None),
             content_qualification="RESEARCH",
-            manufacturer="ambiseg",
-            device_serial_number=NO_SERIAL,
             **about,
         )
 

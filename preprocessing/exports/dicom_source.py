@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
@@ -19,6 +20,7 @@ from ..scans.dicom.dicom_files import read_header
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
 from ..volumes.grid import Grid
+from .segments import NewSeries, plain
 
 # Copied as they stand, byte for byte, even where they break DICOM's rules: another value would be another patient or study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
@@ -107,6 +109,40 @@ def _as_it_stands(element: RawDataElement | DataElement) -> RawDataElement | Dat
     return element._replace(VR=kind, value=value, length=len(value), is_implicit_VR=False, is_little_endian=True)
 
 
+class Origin(TypedDict):
+    """Where a derived object comes from, in highdicom's words: its series and the program that made it."""
+
+    series_instance_uid: str
+    series_number: int
+    series_description: str
+    sop_instance_uid: str
+    instance_number: int
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+
+
+def origin(series: NewSeries, instance: int, model: str, version: str) -> Origin:
+    """The origin of an object with a new UID: number `instance` of a series, made by a model in a version of the program."""
+    return {
+        "series_instance_uid": series.uid,
+        "series_number": series.number,
+        "series_description": plain(series.description, 64),
+        "sop_instance_uid": generate_uid(prefix=None),
+        "instance_number": instance,
+        "manufacturer": "ambiseg",
+        "manufacturer_model_name": plain(model, 64),
+        "software_versions": plain(version, 64),
+        "device_serial_number": NO_SERIAL,
+    }
+
+
+def study_of(dicom: DicomScan) -> str:
+    """The StudyInstanceUID of a scan."""
+    return dicom.slices[0].elements.text("StudyInstanceUID")
+
+
 def thumbnails(dicom: DicomScan, grid: Grid, source: Dataset, slices: Iterable[int]) -> list[Dataset]:
     """Some slices of a scan as sources for highdicom: their UIDs and places, a single pixel, and nobody's name."""
     first = dicom.slices[0]
@@ -118,7 +154,7 @@ def thumbnails(dicom: DicomScan, grid: Grid, source: Dataset, slices: Iterable[i
         for name in (*PATIENT, *STUDY):
             setattr(image, name, "")
         image.SOPClassUID, image.FrameOfReferenceUID = source.SOPClassUID, source.FrameOfReferenceUID
-        image.StudyInstanceUID = first.elements.text("StudyInstanceUID")
+        image.StudyInstanceUID = study_of(dicom)
         image.SeriesInstanceUID, image.SOPInstanceUID = dicom.series_uid, dicom.slices[k].sop_uid
         image.ImagePositionPatient = list(dicom.slices[k].position_mm)
         image.ImageOrientationPatient, image.PixelSpacing = list(first.orientation), list(first.spacing_mm)

@@ -17,7 +17,7 @@ from pydicom.uid import SegmentationStorage, generate_uid
 
 from ..scans.dicom.dicom_scan import DicomScan
 from ..scans.scan import Scan
-from .dicom_source import NO_SERIAL, dicom_of, read_source, save_derived, thumbnails, tracking_uid
+from .dicom_source import dicom_of, origin, read_source, save_derived, study_of, tracking_uid
 from .segments import CATEGORY, LEARNED, LESION, NewSeries, plain
 
 if TYPE_CHECKING:
@@ -119,21 +119,13 @@ def write_dicom_sr(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on values of the source that break DICOM's rules, and may name the patient
         source = read_source(dicom)
-        study = thumbnails(dicom, scan.grid, source, [0])[0].StudyInstanceUID
+        study = study_of(dicom)
         segs = {group.seg: _seg(group.seg) for group in groups if group.seg is not None}
         content = _report(dicom, groups, segs, tracked, plain(model, 64), plain(version, 64))
         report = EnhancedSR(
             evidence=[_evidence(seg, study) for seg in segs.values()],
             content=content[0],
-            series_instance_uid=series.uid,
-            series_number=series.number,
-            series_description=plain(series.description, 64),
-            sop_instance_uid=generate_uid(prefix=None),
-            instance_number=1,
-            manufacturer="ambiseg",
-            manufacturer_model_name=plain(model, 64),
-            software_versions=plain(version, 64),
-            device_serial_number=NO_SERIAL,
+            **origin(series, 1, model, version),
             is_complete=True,
         )
         report.CodingSchemeIdentificationSequence = [_own_scheme(version)]

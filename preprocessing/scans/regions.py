@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from ..documents import shown
 from ..errors import DataError, InputError, UsageError
 from ..names import ITK, NIFTI, has_suffix
-from ..volumes.grid import check_same_grid
 from .dicom.dicom_files import identify
 from .dicom.structures import read_structures, structure_voxels
-from .scan import Scan, read_mask
+from .scan import Scan, read_own_mask
 
 MOST_LABELS = 255
 LISTED = 20  # names of structures that a message repeats
@@ -71,8 +70,7 @@ def _of_dicom(path: Path, scan: Scan, structures: Sequence[str]) -> Iterator[Reg
 
 
 def _of_mask(path: Path, scan: Scan, structures: Sequence[str]) -> Iterator[Region]:
-    mask = read_mask(path)
-    check_same_grid(path.name, mask, "the scan", scan.volume)
+    mask = read_own_mask(path, scan)
     values = np.unique(mask.array)
     marked = [int(value) for value in values if value]
     if not marked:

@@ -14,7 +14,7 @@ from ..archive import unpacked
 from ..errors import DataError, InputError, UsageError
 from ..lfs import check_no_pointer, pointers_among
 from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
-from ..volumes.grid import Grid, grid_from, grid_of, times
+from ..volumes.grid import Grid, check_same_grid, grid_from, grid_of, times
 from ..volumes.values import mask_labels, usable_values
 from ..volumes.volume import Volume
 from .cases import check_pulled, find_studies, is_image
@@ -103,6 +103,13 @@ def read_mask(path: Path) -> Volume:
             "numbers inside; resample masks by nearest neighbour."
         )
     return Volume(labels, stored.affine)
+
+
+def read_own_mask(path: Path, scan: Scan) -> Volume:
+    """As `read_mask`, of a mask that must lie on the scan's own grid. Raises `DataError` if it does not."""
+    mask = read_mask(path)
+    check_same_grid(path.name, mask, "the scan", scan.volume)
+    return mask
 
 
 def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
