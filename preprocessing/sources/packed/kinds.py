@@ -72,8 +72,7 @@ def _split_of(path: Path) -> str | None:
 
 def _file_pack(inputs: Sequence[Path], settings: PackSettings, name: str, splits: Mapping[Path, str]) -> Pack:
     files = {file: splits.get(top) for top in inputs for file in ([top] if top.is_file() else _files(top))}
-    for folder, split in splits.items():
-        files |= dict.fromkeys(_files(folder) if folder.is_dir() else [], split)
+    files |= {file: split for top, split in splits.items() if top.is_dir() for file in _files(top)}
     if not files:
         raise InputError(
             f"No packed crops in {inputs[0]}: expected npz, pickle or HDF5 files, or folders images/ and mask-0/, mask-1/, "

@@ -72,7 +72,7 @@ class _Type:
     order: str = "="
 
     def dtype(self) -> np.dtype[np.generic]:
-        return np.dtype(self.name).newbyteorder("=" if self.order == "|" else self.order)
+        return np.dtype(self.order + self.name.lstrip("<>|="))
 
 
 @dataclass(frozen=True)
