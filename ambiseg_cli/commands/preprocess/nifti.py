@@ -9,7 +9,9 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
+from ...terminal.option_names import spoken
 from ...terminal.options import (
+    AllowDuplicates,
     ClassNames,
     ReportAsJson,
     SplitFile,
@@ -68,6 +70,7 @@ def nifti(
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
+    allow_duplicates: AllowDuplicates = False,
     workers: Workers = None,
     as_json: ReportAsJson = False,
 ) -> None:
@@ -88,9 +91,12 @@ def nifti(
             seed=seed,
             sizes=sizes,
             split_file=split_file,
+            allow_duplicates=allow_duplicates,
             workers=workers,
             on_progress=Meter(display, "Cropping", "cases"),
         )
+    for note in report.notes:
+        console.print(f"Note: {spoken(note)}")
     if report.failures:
         console.print(failures_table(report.failures))
     if as_json:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ...counted import counted
-from ...store.duplicates import Duplicates
 from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
+from ..duplicates import Duplicates
 from .crop_values import SourceReport, write_crops
 from .pack import Pack, PackSettings
 from .split_choice import SplitChoice, choose_split

@@ -254,7 +254,7 @@ def test_an_image_under_two_patients_in_different_splits_is_refused(tmp_path: Pa
     images[1] = images[2]  # both in train
     splits = np.array(["train", "train", "train", "test", "val"])
     np.savez(tmp_path / "p.npz", images=images, masks=masks, split=splits, patient=np.array(list("abcde")))
-    pair = "1 image lies under two patients in different splits: case p-00000 of patient a (train) is case p-00003 of patient d"
+    pair = "under two patients in different splits: case p-00000 of patient a (train) and case p-00003 of patient d"
     with pytest.raises(DataError, match=re.escape(pair)):
         imported(tmp_path / "p.npz", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..counted import counted
 from ..errors import DataError
-from .store_crop import Crop
+from ..store.store_crop import Crop
 
 SHOWN = 3  # pairs in a message
 
@@ -41,18 +41,19 @@ class Duplicates:
         """What was found, in words; empty where nothing was."""
         if not self.pairs:
             return ""
-        more = f" and {len(self.pairs) - SHOWN:,} more" if len(self.pairs) > SHOWN else ""
+        named = list(dict.fromkeys(self.pairs))
+        more = f" and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
         found = counted(len(self.pairs), "image lies", "images lie")
-        return f"{found} under two patients in different splits: {'; '.join(self.pairs[:SHOWN])}{more}."
+        return f"{found} under two patients in different splits: {'; '.join(named[:SHOWN])}{more}."
 
     def _look_at(self, crop: Crop) -> None:
         if crop.image.min() == crop.image.max():
-            return  # an empty image says nothing of whose it is
+            return  # an empty image says nothing about its patient
         key = hashlib.blake2b(crop.image.tobytes(), digest_size=16).digest()  # all images of a store are of one shape
         split = crop.split or self.by_patient.get(crop.patient, "")
         case, patient, side = self._seen.setdefault(key, (crop.case, crop.patient, split))
         if patient != crop.patient and side != split:
-            self.pairs.append(f"{_named(case, patient, side)} is {_named(crop.case, crop.patient, split)}")
+            self.pairs.append(f"{_named(case, patient, side)} and {_named(crop.case, crop.patient, split)}")
 
 
 def _named(case: str, patient: str, split: str) -> str:
