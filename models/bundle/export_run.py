@@ -79,7 +79,7 @@ def export_model(
     """
     run = find_model(run)
     if (run / SUMS).is_file():
-        changes = {"name": name, "version": version, "authors": authors, "description": description}
+        changes: dict[str, object] = {"name": name, "version": version, "authors": authors, "description": description}
         changes |= {"licence": licence, "half": half, "patients": not patients}
         return _packed(run, output, [f"`{what}`" for what, given in changes.items() if given], overwrite)
     said = Said(
