@@ -14,8 +14,8 @@ class Intensity:
 
     Attributes:
         unit: "HU" for Hounsfield units of a CT, "relative" for grey values without a unit.
-        low: The smallest value.
-        high: The largest value.
+        low: The smallest value that the images use; single values that stray lie below it (see `usual_range`).
+        high: The largest value that they use.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -23,6 +23,27 @@ class Intensity:
     unit: Unit
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a data set's images.
+
+    Attributes:
+        name: What it shows, as "red" or "FLAIR"; empty where nobody says.
+        low: The smallest value that it uses.
+        high: The largest value that it uses.
+        least: Its smallest value of all.
+        most: Its largest value of all.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    low: float
+    high: float
+    least: float
+    most: float
 
 
 HOUNSFIELD = Intensity("HU", -1024, 3071)

@@ -3,7 +3,7 @@
     images   [N, H, W] or [N, C, H, W]
     masks    [N, R, H, W]  one mask per reader: bool or class labels
     patient, case (or names), lesion, slice   [N], optional
-    present  [N, R] bool, optional: which readers read which image
+    present  [N, R] bool, optional: which readers read which image; a mask of NaN alone is an absent reader's too
 
 Other arrays [N] of text or numbers go into the store's index under their own names.
 """
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError
+from ...store.hounsfield import check_hu
 from ...store.store_crop import Crop
 from ...store.store_index import COLUMNS
-from .crop_values import image_values, label_values
+from .crop_values import image_values, label_values, without_absent
 from .pack import Pack, PackSettings, broken_npz, load_npz
 
 OWN = {"images", "masks", "patient", "case", "names", "lesion", "slice", "present", *COLUMNS}
@@ -85,6 +86,8 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
     present = _array(path, "present").astype(bool) if given else np.ones(masks.shape[:2], bool)
     if present.shape != masks.shape[:2]:
         raise DataError(f"{path}: present has shape {list(present.shape)}, expected {list(masks.shape[:2])}.")
+    masks, read = without_absent(masks, str(path))
+    present &= read
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         case = str(columns["case"][row])
         yield Crop(
@@ -113,6 +116,8 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
         raise DataError(f"{path}: expected images of finite numbers, got {images.dtype}; correct the file.")
     if settings.intensity == "hu" and images.dtype == np.uint8:
         raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
+    if settings.intensity == "hu":
+        check_hu(str(path), images)
 
 
 def _others(columns: Columns, row: int) -> dict[str, object]:

@@ -172,6 +172,49 @@ def test_hounsfield_units_are_rounded_and_clipped(tmp_path: Path) -> None:
     assert store.intensity.unit == "HU"
 
 
+def test_one_hot_pixel_changes_no_other_image(tmp_path: Path) -> None:
+    images, masks = made(8, 2)
+    values = images.astype(np.float32)
+    np.savez(tmp_path / "cold.npz", images=values, masks=masks)
+    hot = values.copy()
+    hot[3, 1, 1] = 1e6
+    np.savez(tmp_path / "hot.npz", images=hot, masks=masks)
+    cold, store = (imported(tmp_path / name, tmp_path / f"{name}-out") for name in ("cold.npz", "hot.npz"))
+    assert store.intensity == cold.intensity
+    assert (store.intensity.low, store.intensity.high) == (values.min(), values.max())
+    assert store.images(np.array([3])).max() == 1e6  # stored as it is
+    assert store.manifest.channels[0].most == 1e6
+    card = (tmp_path / "hot.npz-out" / "README.md").read_text()
+    assert f"values of the images: {values.min():g} to {values.max():g} (some lie far outside" in card
+    assert "far outside" not in (tmp_path / "cold.npz-out" / "README.md").read_text()
+
+
+def test_each_channel_has_a_range_of_its_own(tmp_path: Path) -> None:
+    plain, masks = made(6, 2)
+    images = np.stack([plain / 255, plain * 20.0], 1).astype(np.float32)
+    np.savez(tmp_path / "two.npz", images=images, masks=masks)
+    store = imported(tmp_path / "two.npz", tmp_path / "out")
+    assert [(each.low, each.high) for each in store.manifest.channels] == [
+        (images[:, channel].min(), images[:, channel].max()) for channel in (0, 1)
+    ]
+    assert f"values of channel 2: {images[:, 1].min():g} to" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_mask_of_nan_is_an_absent_reader(tmp_path: Path) -> None:
+    images, masks = made(4, 3)
+    drawn = masks.astype(np.float32)
+    drawn[0, 1], drawn[2] = np.nan, np.nan
+    drawn[2, 0] = masks[2, 0]
+    np.savez(tmp_path / "nan.npz", images=images, masks=drawn)
+    store = imported(tmp_path / "nan.npz", tmp_path / "out")
+    assert store.present.tolist() == [[True, False, True], [True] * 3, [True, False, False], [True] * 3]
+    np.testing.assert_array_equal(store.masks(np.array([1, 3])), masks[[1, 3]])
+    drawn[3, 0, 2, 2] = np.nan
+    np.savez(tmp_path / "partly.npz", images=images, masks=drawn)
+    with pytest.raises(DataError, match=r"mask 0 of crop 3 holds labels and values that are no numbers \(NaN\)"):
+        imported(tmp_path / "partly.npz", tmp_path / "none")
+
+
 def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> None:
     images, masks = made(3, 2)
     masks[1] = False
