@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from ..volumes.hounsfield import HU_RANGE
+
 Unit = Literal["HU", "relative"]
 
 
@@ -46,6 +48,6 @@ class Channel:
     most: float
 
 
-HOUNSFIELD = Intensity("HU", -1024, 3071)
+HOUNSFIELD = Intensity("HU", *HU_RANGE)
 BYTES = Intensity("relative", 0, 255)
 LUNG_WINDOW = (-1000.0, 400.0)  # HU: air to dense tissue, the usual range for lung nodules

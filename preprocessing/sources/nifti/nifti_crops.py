@@ -12,10 +12,10 @@ from scipy import ndimage
 from ...errors import DataError
 from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
 from ...scans.formats.nifti_volume import read_grid, read_volume
-from ...store.hounsfield import check_hu
 from ...store.intensity import HOUNSFIELD
 from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
+from ...volumes.hounsfield import check_hu
 from ...volumes.planes import crop_image, crop_labels
 from ...volumes.resample import PlaneGrid
 from ...volumes.volume import Volume

@@ -6,7 +6,7 @@ from typing import Literal
 from ...counted import counted
 from ...errors import AmbisegError, DataError
 from ...scans.formats.nifti_volume import read_volume
-from ...store.hounsfield import looks_like_hu
+from ...volumes.hounsfield import looks_like_hu
 from ...workers import spread
 from ..packed.crop_values import Unit
 from .nifti_cases import NiftiCase

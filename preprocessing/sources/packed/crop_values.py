@@ -60,23 +60,18 @@ def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
     return mask.astype(np.uint8)
 
 
-def without_absent(masks: NDArray, name: str) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Masks [N, R, H, W] with 0 in place of masks of NaN alone, and which are others [N, R]: a mask of NaN is no reading.
+def mask_values(masks: NDArray, classes: int, name: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Readers' masks [R, H, W] as class labels, and which readers there are [R]: a mask of NaN alone is an absent reader's.
 
-    Raises `DataError`, which calls the masks' file `name`, where a mask has both NaN and labels.
+    Raises `DataError`, which calls the masks `name`, when they hold anything else (see `label_values`).
     """
     if masks.dtype.kind != "f":
-        return masks, np.ones(masks.shape[:2], bool)
-    unknown = np.isnan(masks)
-    read = ~unknown.all((2, 3))
-    partly = unknown.any((2, 3)) & read
-    if partly.any():
-        crop, reader = np.argwhere(partly)[0]
-        raise DataError(
-            f"{name}: mask {reader} of crop {crop} holds labels and values that are no numbers (NaN): expected labels in "
-            "every pixel, or NaN in every pixel for a reader who did not read the crop."
-        )
-    return np.where(unknown, 0, masks).astype(masks.dtype), read
+        return label_values(masks, classes, name), np.ones(len(masks), bool)
+    missing = np.isnan(masks)
+    absent = missing.all((1, 2))
+    if missing[~absent].any():
+        raise DataError(f"{name} is NaN in some pixels: expected labels, or NaN in all pixels for an absent reader.")
+    return label_values(np.where(missing, 0, masks), classes, name), ~absent
 
 
 def write_crops(output: Path, info: StoreInfo, splits: Mapping[str, str], crops: Iterable[Crop]) -> int:

@@ -3,6 +3,7 @@
     images   [N, H, W] or [N, C, H, W]
     masks    [N, R, H, W]  one mask per reader: bool or class labels
     patient, case (or names), lesion, slice   [N], optional
+    split    [N], optional: train, val or test
     present  [N, R] bool, optional: which readers read which image; a mask of NaN alone is an absent reader's too
 
 Other arrays [N] of text or numbers go into the store's index under their own names.
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 from ...archive import BROKEN_ARRAY
 from ...counted import counted
 from ...errors import DataError
-from ...store.hounsfield import check_hu
 from ...store.store_crop import Crop
 from ...store.store_index import COLUMNS
-from .crop_values import image_values, label_values, without_absent
-from .pack import Pack, PackSettings, broken_npz, load_npz
+from ...volumes.hounsfield import check_hu
+from .crop_values import image_values, mask_values
+from .pack import Pack, PackSettings, broken_npz, check_values, load_npz, name_within
 
 OWN = {"images", "masks", "patient", "case", "names", "lesion", "slice", "present", *COLUMNS}
 
@@ -31,16 +32,20 @@ Columns = Mapping[str, NDArray]
 def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all files, in their order; without a key `patient`, each image is a patient of its own."""
     columns = {path: _columns(path) for path in paths}
+    if len({"split" in found for found in columns.values()}) > 1:
+        raise DataError("Some of the npz files have a key split and others none: give it to all or to none.")
     alone = sum(len(found["case"]) for found in columns.values() if "patient" not in found)
 
     def crops() -> Iterator[Crop]:
         for path in paths:
             yield from _crops(path, columns[path], settings)
 
+    splits = [str(split) for found in columns.values() for split in found.get("split", ())]
     return Pack(
         name=name,
         source="packed crops (npz)",
         patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
+        splits=splits,
         crops=crops,
         notes=[f"No key patient for {counted(alone, 'image')}: each counts as a patient of its own in the split."]
         * bool(alone),
@@ -52,11 +57,14 @@ def _columns(path: Path) -> dict[str, NDArray]:
     count = len(_array(path, "images"))
     with load_npz(path) as opened:
         names = [name for name in opened.files if name not in ("images", "masks", "present")]
-    columns = {name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUb"}
+    columns = {
+        name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUbS"
+    }
+    columns |= {name: np.char.decode(array, "utf-8") for name, array in columns.items() if array.dtype.kind == "S"}
     for name, array in columns.items():
         if len(array) != count:
             raise DataError(f"{path}: {name} has {len(array)} entries for {count} images; correct the file.")
-    numbers = np.array([f"{path.stem}-{number:05d}" for number in range(count)])
+    numbers = np.array([f"{name_within(path)}-{number:05d}" for number in range(count)])
     return {"case": columns.get("names", numbers), **columns}
 
 
@@ -86,16 +94,15 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
     present = _array(path, "present").astype(bool) if given else np.ones(masks.shape[:2], bool)
     if present.shape != masks.shape[:2]:
         raise DataError(f"{path}: present has shape {list(present.shape)}, expected {list(masks.shape[:2])}.")
-    masks, read = without_absent(masks, str(path))
-    present &= read
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         case = str(columns["case"][row])
+        labels, drawn = mask_values(mask, len(settings.class_names), f"A mask of {case} in {path}")
         yield Crop(
             image=image_values(image, settings.intensity),
-            masks=label_values(mask, len(settings.class_names), f"A mask of {case} in {path}"),
+            masks=labels,
             patient=_patient(columns, row),
             case=case,
-            present=present[row],
+            present=present[row] & drawn,
             lesion=str(columns["lesion"][row]) if "lesion" in columns else "",
             slice=int(columns["slice"][row]) if "slice" in columns else 0,
             provenance=_others(columns, row),
@@ -112,10 +119,7 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
             f"{path}: images {list(images.shape)} and masks {list(masks.shape)} do not fit; expected images [N, H, W] or "
             "[N, C, H, W] and masks [N, R, H, W]."
         )
-    if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
-        raise DataError(f"{path}: expected images of finite numbers, got {images.dtype}; correct the file.")
-    if settings.intensity == "hu" and images.dtype == np.uint8:
-        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
+    check_values(images, str(path), settings)
     if settings.intensity == "hu":
         check_hu(str(path), images)
 

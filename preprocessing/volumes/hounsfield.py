@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..volumes.usual_range import usual_range
-from .intensity import HOUNSFIELD
+from .usual_range import usual_range
 
+HU_RANGE = (-1024, 3071)  # what scanners give in 12 bits, and stores keep
 AIR_HU = -200.0  # a CT has voxels below it: the air about or in the body, or at least fat with noise
 WIDEST_HU = 16_384.0  # above it not even metal lies, nor below its negative the filling of a field of view
 FEW_CLIPPED = 0.1  # share of voxels outside the range of HU, without the filling, up to which an image looks like a CT
@@ -47,11 +47,11 @@ def _harm(values: NDArray[Any]) -> str | None:
     """What rounding and clipping to whole HU would do to an image, where that is too much."""
     clipped = _clipped(values)
     if clipped > MOST_CLIPPED:
-        return f"{clipped:.0%} of its voxels lie outside {HOUNSFIELD.low:g} to {HOUNSFIELD.high:g} and would be clipped"
+        return f"{clipped:.0%} of its voxels lie outside {HU_RANGE[0]} to {HU_RANGE[1]} and would be clipped"
     if values.dtype.kind != "f":
         return None
     before = len(np.unique(values))
-    after = len(np.unique(np.rint(values).clip(HOUNSFIELD.low, HOUNSFIELD.high)))
+    after = len(np.unique(np.rint(values).clip(*HU_RANGE)))
     if after < FEW and after * TIMES <= before:
         return f"of its {before:,} different values, {after:,} would be left when they are rounded to whole numbers"
     return None
@@ -59,7 +59,7 @@ def _harm(values: NDArray[Any]) -> str | None:
 
 def _clipped(values: NDArray[Any]) -> float:
     """The share of voxels outside the range of HU. A value with which a scanner fills what it does not see is no loss."""
-    outside = (values < HOUNSFIELD.low) | (values > HOUNSFIELD.high)
+    outside = (values < HU_RANGE[0]) | (values > HU_RANGE[1])
     least = values.min()
-    filling = int((values == least).sum()) if least < HOUNSFIELD.low else 0
+    filling = int((values == least).sum()) if least < HU_RANGE[0] else 0
     return float(outside.sum() - filling) / max(values.size - filling, 1)
