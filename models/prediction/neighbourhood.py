@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_probabilities
-from ambiseg.preprocessing.store.intensity import Intensity
+from ambiseg.preprocessing.store.intensity import BYTES, Intensity
 from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
 from ambiseg.preprocessing.volumes.usual_range import usual_range
@@ -65,7 +65,7 @@ class Neighbourhood:
             if scaled_over is not None:
                 wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
                 seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
-            low, high = np.array([usual_range(plane) for plane in seen], np.float32).T[..., None, None]
+            low, high = np.array([_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
             crops = intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
         return crops[:, None]
@@ -128,8 +128,17 @@ def _from(part: list[slice], box: Box) -> list[slice]:
 
 def in_range(volume: Volume, intensity: Intensity) -> bool:
     """Whether the values that the scan uses lie within the range of the training set and fill at least half of it."""
-    low, high = volume.used
+    low, high = volume.range if intensity == BYTES else volume.used
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
+
+
+def _ends(plane: NDArray, intensity: Intensity) -> tuple[float, float]:
+    """The values of a slice that become the ends of the training range.
+
+    Bytes were scaled by their extremes when the data were packed. Of other values those that stray do not count, as in
+    training.
+    """
+    return (float(plane.min()), float(plane.max())) if intensity == BYTES else usual_range(plane)
 
 
 def centre_index(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:
