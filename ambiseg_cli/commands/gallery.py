@@ -1,4 +1,4 @@
-"""`ambiseg gallery`: what the parts of a run stand for: codes, heads or members, or the latent variable."""
+"""`ambiseg gallery`: what the parts of a model stand for: codes, heads or members, or the latent variable."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..terminal.console import Meter, console, progress
-from ..terminal.options import Data, Device, Run
+from ..terminal.options import Data, Device, Model
 
 
 class Kind(StrEnum):
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 def gallery(
-    run: Run = None,
+    model: Model = None,
     data: Data = None,
     kind: Annotated[
         Kind,
@@ -36,26 +36,31 @@ def gallery(
     device: Device = "auto",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="PNG file to write. Default: RUN/gallery.png.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="PNG file to write. Default: RUN/gallery.png, or NAME-gallery.png of a model with a name.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it exists.")] = False,
 ) -> None:
-    """Draw a picture of what a run's codes, heads or members stand for, or its latent variable: one row per image."""
+    """Draw a picture of what a model's codes, heads or members stand for, or its latent variable: one row per image."""
+    from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.figures.gallery_picture import make_gallery, save_gallery
     from ambiseg.models.figures.latent_picture import draw_latent, draw_reconstructions, latent_views
     from ambiseg.models.figures.style import png
     from ambiseg.models.runs.hardware import resolve_device
-    from ambiseg.models.runs.run_folder import newest_run
     from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.errors import UsageError
     from ambiseg.preprocessing.files import whole_file
 
-    run = run or newest_run()
-    path = output or run / "gallery.png"
+    place = find_model(model)
+    path = output or results_of(place, "gallery.png")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists: choose another `output`, or replace it with `overwrite`.")
-    trained = load_trained(run, resolve_device(device), keep_memory=True)
+    trained = load_trained(place, resolve_device(device), keep_memory=True)
     store = data_for(trained.record, data)
     with progress() as display:
         meter = Meter(display, "Reading", "images")
