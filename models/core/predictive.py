@@ -143,7 +143,7 @@ class FinitePredictive(Predictive):
     Args:
         log_probabilities: of the masks [B, N] in nats, not necessarily normalised; -inf: impossible.
         decode: a function from indices [B, n] of masks to class logits [B, n, K, H, W].
-        run: how many masks a run has. Runs fill the end of the N masks; those before the first are single.
+        run: the length of a run. Runs fill the end of the N masks; those before the first are single.
         kept: the places [m] in a run of the m masks that it keeps, given m; by default the first m.
 
     Example:

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from ambiseg.models.figures.galleries.crops import crops
 from ambiseg.models.figures.galleries.draws_picture import COUNTED, draws_views
 from ambiseg.models.figures.galleries.ranking_picture import (
-    PARTS,
     Ranked,
+    by_place,
     correlations,
     draw_ranking,
     ranked_masks,
@@ -73,8 +73,8 @@ def test_stated_entropy_is_that_of_the_calibration_net(known_truth: Store, tmp_p
 def test_a_ranking_is_spearmans_of_density_and_mean_iou(known_truth: Store, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stated, agreement = rng.random(20), rng.random(20).round(1)
-    assert Ranked(stated, agreement).correlation == pytest.approx(spearmanr(stated, agreement).statistic)
-    assert np.isnan(Ranked(stated, np.ones(20)).correlation)
+    assert Ranked(stated, agreement, np.ones(1)).correlation == pytest.approx(spearmanr(stated, agreement).statistic)
+    assert np.isnan(Ranked(stated, np.ones(20), np.ones(1)).correlation)
     trained = load(tmp_path, known_truth, "probunet", NARROW)
     found = ranked_masks(trained, known_truth, "val", images=3)
     assert len(found) == 3
@@ -93,8 +93,10 @@ def test_equal_masks_of_a_support_count_once(known_truth: Store, tmp_path: Path)
     assert draw_ranking([one], "", "") is not None
 
 
-def test_the_picture_shows_a_perfect_ranking() -> None:
-    found = [Ranked(np.arange(16.0), np.arange(16) / 20) for _ in range(3)]
+def test_the_picture_shows_both_rankings() -> None:
+    """Masks ranked as the readers would; hypotheses whose order by density is the opposite of that by probability."""
+    hits, density = np.array([0.75, 0.25]), np.array([-3.0, -1.0])
+    found = [Ranked(np.arange(16.0), np.arange(16) / 20, hits, density) for _ in range(3)]
     figure = draw_ranking(found, "title", "note")
     assert said(found).startswith(
         "Rank correlation with the mean IoU to the readers: median 1.00, middle half 1.00 to 1.00, 3"
@@ -102,8 +104,17 @@ def test_the_picture_shows_a_perfect_ranking() -> None:
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights[-1] == 3
     assert sum(heights) == 3
-    line = next(line for line in figure.axes[1].lines if len(line.get_xdata()) == PARTS)
-    assert (np.diff(line.get_ydata()) > 0).all()
+    shown = [[bar.get_height() for bar in bars][:3] for bars in figure.axes[1].containers]
+    assert shown == [[0.75, 0.25, 0], [0.25, 0.75, 0]]
+    assert by_place([hits, np.ones(1)])[:2].tolist() == [0.875, 0.125]
+
+
+def test_the_density_of_a_hypothesis_is_that_of_its_draw(known_truth: Store, tmp_path: Path) -> None:
+    trained = load(tmp_path, known_truth, "generalized", NARROW | {"latent_dim": 2})
+    for one in ranked_masks(trained, known_truth, "val", images=2):
+        assert one.density is not None
+        assert set(one.density) <= set(one.stated)
+        assert len(one.density) == len(one.hits)
 
 
 @pytest.mark.parametrize(
