@@ -88,6 +88,11 @@ def database_path() -> Path:
     return path
 
 
+def patients_by_series() -> dict[str, str]:
+    """The patient of each of the 1018 scans, by its series UID."""
+    return dict(_query("SELECT series_instance_uid, patient_id FROM scans"))
+
+
 def scans() -> list[ScanRecord]:
     """All 1018 scans of LIDC-IDRI, by their id in the database."""
     heights = defaultdict(list)

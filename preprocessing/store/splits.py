@@ -14,13 +14,18 @@ from ..tables import read_table
 SPLITS = ("train", "val", "test")
 LIDC_SPLIT = (722, 144, 144)  # patients, Kohl et al. 2018, section 4.1
 USUAL_SPLIT = (70, 10, 20)  # percent, for data without a published split
+_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, int] = LIDC_SPLIT) -> dict[str, str]:
     """Assign each patient to train, val or test by a seeded shuffle, in proportion to `sizes`.
 
     The sizes are met exactly when they add up to the patients. Independent of the patients' order; three or more
-    patients leave no split empty.
+    patients leave no split empty whose size is not 0.
 
     >>> sorted(split_patients(["a", "b", "c", "d"], seed=0, sizes=(2, 1, 1)).values())
     ['test', 'train', 'train', 'val']
@@ -29,10 +34,19 @@ def split_patients(patients: Sequence[str], seed: int, sizes: tuple[int, int, in
     order = np.random.default_rng(seed).permutation(len(unique))
     _, val, test = (round(len(unique) * size / sum(sizes)) for size in sizes)
     if len(unique) >= 3:
-        val, test = max(val, 1), max(test, 1)
+        val, test = (max(val, 1) if sizes[1] else 0), (max(test, 1) if sizes[2] else 0)
     train = len(unique) - val - test
     names = ["train"] * train + ["val"] * val + ["test"] * test
     return {unique[patient]: name for patient, name in zip(order, names, strict=True)}
+
+
+def split_name(text: str) -> str | None:
+    """The split that a name stands for, in whatever case: "Training" is train; None for any other name.
+
+    >>> split_name("Training"), split_name("validation"), split_name("fold-1")
+    ('train', 'val', None)
+    """
+    return _NAMES.get(text.strip().lower())
 
 
 def assign_splits(

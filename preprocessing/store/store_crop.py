@@ -36,6 +36,7 @@ class Crop:
         mask_probabilities: [R], where the truth is known. The masks are then all that can be drawn, not readers'.
         class_probabilities: [K, H, W], 0 to 1: another segmenter's class probabilities.
         provenance: Further columns of the index.
+        split: The crop's split, where a split that came with the data divides patients; else the patient's split counts.
     """
 
     image: NDArray[Any]
@@ -50,6 +51,7 @@ class Crop:
     mask_probabilities: NDArray[np.float64] | None = None
     class_probabilities: NDArray[Any] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
+    split: str | None = None
 
     @property
     def readers(self) -> NDArray[np.bool_]:

@@ -56,7 +56,7 @@ class IndexRow(Mapping[str, str]):
 
     @property
     def patient(self) -> str:
-        """The crop's patient. All crops of a patient have one split."""
+        """The crop's patient. All crops of a patient have one split, unless a split that came with the data divides them."""
         return self.cells["patient"]
 
     @property

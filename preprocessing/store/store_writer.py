@@ -70,7 +70,7 @@ class StoreWriter:
             raise DataError(
                 f"Case {crop.case} has no value for {self.info.group!r}, by which modes are grouped: give one."
             )
-        if crop.patient not in self._splits:
+        if crop.split is None and crop.patient not in self._splits:
             raise DataError(f"Patient of case {crop.case} has no split; add it to the split file.")
 
     def _row(self, crop: Crop) -> dict[str, object]:
@@ -78,7 +78,7 @@ class StoreWriter:
         known = crop.mask_probabilities
         return {
             "row": len(self.rows),
-            "split": self._splits[crop.patient],
+            "split": crop.split or self._splits[crop.patient],
             "patient": crop.patient,
             "case": crop.case,
             "lesion": crop.lesion,

@@ -18,8 +18,8 @@ from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
 from ambiseg.preprocessing.scans.scan import open_scan, read_mask
 from ambiseg.preprocessing.sources.nifti.nifti_cases import find_cases
 from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings, case_crops
+from ambiseg.preprocessing.sources.packed.kinds import open_pack
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
-from ambiseg.preprocessing.sources.packed.packed_store import open_pack
 from ambiseg.preprocessing.sources.papers.mnist import read_idx
 
 SCANS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")

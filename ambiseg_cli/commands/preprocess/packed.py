@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ...terminal.console import Meter, progress, report_store
-from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, SplitShares, split_sizes
+from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, split_sizes
 from ...terminal.options import class_names as parse_classes
 
 
@@ -23,9 +23,10 @@ def packed(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="A folder of npz files, or npz files (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
-            "lesion, slice, present); or a folder with images/ and mask-0/, mask-1/, ... of PNG files, or one such folder "
-            "per lesion, as PATIENT/LESION/images/.",
+            help="Files, or folders of them: npz (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
+            "lesion, slice, split, present); Knegt's data_lidc.pickle; PHiSeg's or CCDM's data_lidc.hdf5; or a folder with "
+            "images/ and mask-0/, mask-1/, ... of PNG files, or one such folder per lesion, as PATIENT/LESION/images/. "
+            "Folders train, val and test may stand about these.",
         ),
     ],
     output: Annotated[
@@ -54,16 +55,26 @@ def packed(
             show_default=False,
         ),
     ] = None,
-    split: SplitShares = "70,10,20",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Shares of train, val and test, such as 70,10,20, by patient; own: the split that the data bring (npz key, "
+            "HDF5 groups, folders train, val, test); mose: MoSE's split by series, of pickles. Default: own where there is "
+            "one, else 70,10,20.",
+            show_default=False,
+        ),
+    ] = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
     as_json: ReportAsJson = False,
 ) -> None:
     """Import crops that are already cut, with any number of readers' masks, without changing them."""
+    from ambiseg.preprocessing.sources.packed.kinds import open_pack
     from ambiseg.preprocessing.sources.packed.pack import PackSettings
-    from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
+    from ambiseg.preprocessing.sources.packed.packed_store import write_packed
 
-    sizes = split_sizes(split)
+    sizes = split_sizes(split) if split and "," in split else split
     settings = PackSettings(parse_classes(class_names), intensity.value, patient_pattern)
     pack = open_pack(inputs, settings)
     with progress() as display:
@@ -73,7 +84,7 @@ def packed(
             settings,
             name=name,
             seed=seed,
-            sizes=sizes,
+            split=sizes,
             split_file=split_file,
             absent_when_empty=absent_when_empty,
             on_progress=Meter(display, "Importing", "crops"),

@@ -59,6 +59,20 @@ def label_values(mask: NDArray, classes: int, name: str) -> NDArray[np.uint8]:
     return mask.astype(np.uint8)
 
 
+def mask_values(masks: NDArray, classes: int, name: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Readers' masks [R, H, W] as class labels, and which readers there are [R]: a mask of NaN alone is an absent reader's.
+
+    Raises `DataError`, which calls the masks `name`, when they hold anything else (see `label_values`).
+    """
+    if masks.dtype.kind != "f":
+        return label_values(masks, classes, name), np.ones(len(masks), bool)
+    missing = np.isnan(masks)
+    absent = missing.all((1, 2))
+    if missing[~absent].any():
+        raise DataError(f"{name} is NaN in some pixels: expected labels, or NaN in all pixels for an absent reader.")
+    return label_values(np.where(missing, 0, masks), classes, name), ~absent
+
+
 def write_crops(output: Path, info: StoreInfo, splits: Mapping[str, str], crops: Iterable[Crop]) -> int:
     """Write the store `output` and return its number of rows; the range of a relative intensity becomes that of the images.
 

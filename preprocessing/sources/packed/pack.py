@@ -1,17 +1,19 @@
 """A pack: crops that somebody else cut, whatever files they lie in."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...archive import BROKEN_ARRAY
 from ...errors import DataError
 from ...names import has_suffix, is_hidden
+from ...store.splits import split_name
 from ...store.store_crop import Crop
 from .crop_values import Unit
 
@@ -30,7 +32,8 @@ class Pack:
     """Already cut crops. `patients` has the patient of each, in order; `crops()` reads them one after the other.
 
     `name` and `source` say what they are; `notes` what the user should know; `same_readers` whether mask r of all crops of a
-    lesion is one reader's.
+    lesion is one reader's. `splits` has the split of each crop where the data bring one, and `published` the splits of
+    papers, by name.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Pack:
     notes: Sequence[str] = ()
     attribution: str = ""
     same_readers: bool = False
+    splits: Sequence[str] = ()
+    published: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def natural(text: str) -> list[int | str]:
@@ -51,6 +56,23 @@ def named_files(folder: Path, suffix: str) -> list[Path]:
     """The files of a folder with a suffix, in whatever case, in their natural order; without the system's own."""
     found = (path for path in folder.iterdir() if has_suffix(path, suffix) and not is_hidden(path) and path.is_file())
     return sorted(found, key=lambda path: natural(path.name))
+
+
+def check_values(images: NDArray[Any], where: str, settings: PackSettings) -> None:
+    """Raise a `DataError` unless images are finite numbers that can have the unit of the settings."""
+    if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
+        raise DataError(f"{where}: expected images of finite numbers, got {images.dtype}; correct the file.")
+    if settings.intensity == "hu" and images.dtype == np.uint8:
+        raise DataError(f"{where}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
+
+
+def name_within(path: Path) -> str:
+    """A file's name without its suffix, after that of its folder where this is a split's: two splits may hold one name.
+
+    >>> name_within(Path("mine/crops.npz")), name_within(Path("mine/train/crops.npz"))
+    ('crops', 'train-crops')
+    """
+    return f"{path.parent.name}-{path.stem}" if split_name(path.parent.name) else path.stem
 
 
 @contextmanager

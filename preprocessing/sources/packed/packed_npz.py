@@ -3,7 +3,8 @@
     images   [N, H, W] or [N, C, H, W]
     masks    [N, R, H, W]  one mask per reader: bool or class labels
     patient, case (or names), lesion, slice   [N], optional
-    present  [N, R] bool, optional: which readers read which image
+    split    [N], optional: train, val or test
+    present  [N, R] bool, optional: which readers read which image; a mask of NaN alone is an absent reader's too
 
 Other arrays [N] of text or numbers go into the store's index under their own names.
 """
@@ -19,8 +20,8 @@ from ...counted import counted
 from ...errors import DataError
 from ...store.store_crop import Crop
 from ...store.store_index import COLUMNS
-from .crop_values import image_values, label_values
-from .pack import Pack, PackSettings, broken_npz, load_npz
+from .crop_values import image_values, mask_values
+from .pack import Pack, PackSettings, broken_npz, check_values, load_npz, name_within
 
 OWN = {"images", "masks", "patient", "case", "names", "lesion", "slice", "present", *COLUMNS}
 
@@ -30,16 +31,20 @@ Columns = Mapping[str, NDArray]
 def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all files, in their order; without a key `patient`, each image is a patient of its own."""
     columns = {path: _columns(path) for path in paths}
+    if len({"split" in found for found in columns.values()}) > 1:
+        raise DataError("Some of the npz files have a key split and others none: give it to all or to none.")
     alone = sum(len(found["case"]) for found in columns.values() if "patient" not in found)
 
     def crops() -> Iterator[Crop]:
         for path in paths:
             yield from _crops(path, columns[path], settings)
 
+    splits = [str(split) for found in columns.values() for split in found.get("split", ())]
     return Pack(
         name=name,
         source="packed crops (npz)",
         patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
+        splits=splits,
         crops=crops,
         notes=[f"No key patient for {counted(alone, 'image')}: each counts as a patient of its own in the split."]
         * bool(alone),
@@ -51,11 +56,14 @@ def _columns(path: Path) -> dict[str, NDArray]:
     count = len(_array(path, "images"))
     with load_npz(path) as opened:
         names = [name for name in opened.files if name not in ("images", "masks", "present")]
-    columns = {name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUb"}
+    columns = {
+        name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUbS"
+    }
+    columns |= {name: np.char.decode(array, "utf-8") for name, array in columns.items() if array.dtype.kind == "S"}
     for name, array in columns.items():
         if len(array) != count:
             raise DataError(f"{path}: {name} has {len(array)} entries for {count} images; correct the file.")
-    numbers = np.array([f"{path.stem}-{number:05d}" for number in range(count)])
+    numbers = np.array([f"{name_within(path)}-{number:05d}" for number in range(count)])
     return {"case": columns.get("names", numbers), **columns}
 
 
@@ -87,12 +95,13 @@ def _crops(path: Path, columns: Columns, settings: PackSettings) -> Iterator[Cro
         raise DataError(f"{path}: present has shape {list(present.shape)}, expected {list(masks.shape[:2])}.")
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         case = str(columns["case"][row])
+        labels, drawn = mask_values(mask, len(settings.class_names), f"A mask of {case} in {path}")
         yield Crop(
             image=image_values(image, settings.intensity),
-            masks=label_values(mask, len(settings.class_names), f"A mask of {case} in {path}"),
+            masks=labels,
             patient=_patient(columns, row),
             case=case,
-            present=present[row],
+            present=present[row] & drawn,
             lesion=str(columns["lesion"][row]) if "lesion" in columns else "",
             slice=int(columns["slice"][row]) if "slice" in columns else 0,
             provenance=_others(columns, row),
@@ -109,10 +118,7 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
             f"{path}: images {list(images.shape)} and masks {list(masks.shape)} do not fit; expected images [N, H, W] or "
             "[N, C, H, W] and masks [N, R, H, W]."
         )
-    if images.dtype.kind not in "iuf" or not np.isfinite(images).all():
-        raise DataError(f"{path}: expected images of finite numbers, got {images.dtype}; correct the file.")
-    if settings.intensity == "hu" and images.dtype == np.uint8:
-        raise DataError(f"{path}: images of bytes (uint8) hold no HU; leave out the `intensity` hu.")
+    check_values(images, str(path), settings)
 
 
 def _others(columns: Columns, row: int) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Crops in folders of PNG files: `images/` and `mask-0/`, `mask-1/`, ... with the same file names.
 
 Such folders may lie at the top, or one for every lesion below a folder for every patient
-(`PATIENT/nodule-0/images/slice-0.png`). A mask is white or 1 (or class labels) on 0. A reader whose file or folder is missing
+(`PATIENT/nodule-0/images/slice-0.png`), and all of it in folders
+`train`, `val` and `test`. A mask is white or 1 (or class labels) on 0. A reader whose file or folder is missing
 did not read the image. Patients come from `patients.csv` (columns file, patient) at the top, from a pattern that is
 searched in the file's path below the top, or from the patient's folder.
 """
@@ -9,7 +10,7 @@ searched in the file's path below the top, or from the patient's folder.
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,19 @@ class _Picture:
     top: Path
     file: Path
     masks: tuple[Path | None, ...]
+    splits: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def split(self) -> str | None:
+        """The split that a folder about the image names."""
+        return next((self.splits[folder] for folder in self.file.parents if folder in self.splits), None)
+
+    @property
+    def name(self) -> str:
+        """The patient's folder, or else the file's name, which two splits may share."""
+        if self.folders:
+            return self.folders[0]
+        return f"{self.split}-{self.file.stem}" if self.split else self.file.stem
 
     @property
     def place(self) -> Path:
@@ -42,15 +56,16 @@ class _Picture:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folders between the top and `images`: patient, lesion."""
-        return self.place.parts[:-2]
+        """The folders between the top, or a split's folder in it, and `images`: patient, lesion."""
+        folders = self.place.parts[:-2]
+        return folders[1:] if folders and self.top / folders[0] in self.splits else folders
 
 
-def png_pack(tops: Sequence[Path], settings: PackSettings, name: str) -> Pack:
-    """The crops of all folders in their natural order."""
+def png_pack(tops: Sequence[Path], settings: PackSettings, name: str, splits: Mapping[Path, str] | None = None) -> Pack:
+    """The crops of all folders in their natural order; `splits` has the folders that name a split, with its name."""
     if settings.intensity == "hu":
         raise UsageError("PNG files hold no numbers below 0, so no HU: leave out the `intensity` hu.")
-    pictures = _pictures(tops)
+    pictures = _pictures(tops, splits or {})
     patients, notes = _patients(pictures, settings.patient_pattern)
     missing = sum(mask is None for picture in pictures for mask in picture.masks)
     if missing:
@@ -60,7 +75,9 @@ def png_pack(tops: Sequence[Path], settings: PackSettings, name: str) -> Pack:
         for picture, patient in zip(pictures, patients, strict=True):
             yield _crop(picture, patient, len(settings.class_names))
 
-    return Pack(name=name, source="packed crops (PNG)", patients=patients, crops=crops, notes=notes)
+    found = [picture.split for picture in pictures]
+    kept = [split for split in found if split] if len(set(found)) > 1 and None not in found else []
+    return Pack(name=name, source="packed crops (PNG)", patients=patients, crops=crops, notes=notes, splits=kept)
 
 
 def image_folders(top: Path) -> list[Path]:
@@ -68,7 +85,7 @@ def image_folders(top: Path) -> list[Path]:
     return sorted((path for path in top.rglob("images") if path.is_dir()), key=lambda path: natural(path.as_posix()))
 
 
-def _pictures(tops: Sequence[Path]) -> list[_Picture]:
+def _pictures(tops: Sequence[Path], splits: Mapping[Path, str]) -> list[_Picture]:
     folders = [(top, images) for top in tops for images in image_folders(top)]
     readers = sorted({mask.name for _, images in folders for mask in images.parent.glob("mask-*")}, key=natural)
     if not readers:
@@ -77,7 +94,7 @@ def _pictures(tops: Sequence[Path]) -> list[_Picture]:
     for top, images in folders:
         drawn = [_by_name(images.parent / reader) for reader in readers]
         pictures += [
-            _Picture(top, file, tuple(masks.get(file.name.lower()) for masks in drawn))
+            _Picture(top, file, tuple(masks.get(file.name.lower()) for masks in drawn), splits)
             for file in named_files(images, PNG)
         ]
     if not pictures:
@@ -116,7 +133,7 @@ def _by_pattern(picture: _Picture, pattern: str) -> str:
 
 def _by_table(picture: _Picture, table: Mapping[str, str]) -> str:
     if not table:
-        return picture.folders[0] if picture.folders else picture.file.stem
+        return picture.name
     place = picture.place.as_posix()
     patient = table.get(place) or table.get(picture.file.name)
     if not patient:
@@ -141,7 +158,7 @@ def _crop(picture: _Picture, patient: str, classes: int) -> Crop:
         image=image_values(pixels, "relative"),
         masks=np.stack(masks),
         patient=patient,
-        case=picture.folders[0] if picture.folders else picture.file.stem,
+        case=picture.name,
         present=np.array([mask is not None for mask in picture.masks]),
         lesion="/".join(picture.folders[1:]),
         slice=int(numbers[-1]) if picture.folders and numbers else 0,

@@ -51,8 +51,8 @@ class _Facts:
 Facts = Mapping[Key, _Facts]
 
 
-def shard_pack(paths: Sequence[Path], settings: PackSettings) -> Pack:
-    """The crops of all shards, in their order."""
+def shard_pack(paths: Sequence[Path], settings: PackSettings, name: str = NAME) -> Pack:
+    """The crops of all shards, in their order; they are named `NAME` whatever the files are called."""
     if settings.intensity == "hu":
         raise UsageError(
             "These crops are scaled to 0..255 one by one, so that no HU are left: leave out the `intensity` hu."

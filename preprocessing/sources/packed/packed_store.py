@@ -1,48 +1,22 @@
-"""Crops that were cut by others, as a dataset store: shards of the repackaged LIDC-IDRI, npz files, folders of PNG files.
+"""Crops that were cut by others, as a dataset store.
 
-Nothing is resampled: the crops keep their pixels. See `packed_shards`, `packed_npz` and `packed_png` for the layouts.
+Nothing is resampled: the crops keep their pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from ...counted import counted
-from ...errors import InputError, UsageError
-from ...names import NPZ
 from ...store.intensity import BYTES, HOUNSFIELD
-from ...store.splits import USUAL_SPLIT, assign_splits
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from .crop_values import SourceReport, write_crops
-from .pack import Pack, PackSettings, load_npz, named_files
-from .packed_npz import npz_pack
-from .packed_png import image_folders, png_pack
-from .packed_shards import shard_pack
-
-
-def open_pack(inputs: Sequence[Path], settings: PackSettings) -> Pack:
-    """Find out which layout the inputs (folders, or npz files) have, and whose crops they hold; reads no image yet."""
-    missing = [path for path in inputs if not path.exists()]
-    if missing or not inputs:
-        raise InputError(f"No such file or folder: {missing[0] if missing else 'none given'}; expected packed crops.")
-    name = inputs[0].resolve().stem
-    pictured = [path for path in inputs if path.is_dir() and image_folders(path)]
-    if pictured:
-        if len(pictured) < len(inputs):
-            raise UsageError(
-                "Folders of PNG files and other inputs are given together: import them one after the other."
-            )
-        return png_pack(inputs, settings, name)
-    files = [file for path in inputs for file in (_npz_files(path) if path.is_dir() else [path])]
-    sharded = [_is_shard(file) for file in files]
-    if not any(sharded):
-        return npz_pack(files, settings, name)
-    if not all(sharded):
-        raise UsageError("Shards and plain npz files are given together: import them one after the other.")
-    return shard_pack(files, settings)
+from .pack import Pack, PackSettings
+from .split_choice import SplitChoice, choose_split
 
 
 def write_packed(
@@ -52,7 +26,7 @@ def write_packed(
     *,
     name: str | None = None,
     seed: int = 0,
-    sizes: tuple[int, int, int] = USUAL_SPLIT,
+    split: tuple[int, int, int] | str | None = None,
     split_file: Path | None = None,
     absent_when_empty: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
@@ -60,23 +34,26 @@ def write_packed(
     """Make a dataset store from a pack.
 
     Args:
-        pack: The crops (see `open_pack`).
+        pack: The crops (see `kinds.open_pack`).
         output: The store to make.
         settings: How the pack was opened.
         name: The data set's name; None: the pack's.
-        seed: By it patients are split, in the proportions `sizes`.
-        sizes: Proportions of train, val and test.
-        split_file: A CSV of patients and splits, used instead of `seed`.
+        seed: By it patients are split.
+        split: Shares of train, val and test; "own" for the split that the data bring, or the name of a paper's split.
+            None: the data's own where they bring one, else shares of 70, 10 and 20.
+        split_file: A CSV of patients and splits, used instead.
         absent_when_empty: Whether a reader with an empty mask counts as absent, not as one who saw no lesion. Crops
             without any reader are then left out.
         on_progress: Called as `on_progress(done, crops)` after each crop.
 
     Raises:
         InputError: There is no crop, or something other than a store stands at `output`.
+        UsageError: The data have no split of that name.
         DataError: A file of the pack or the split file is not as expected.
     """
     check_place(output)
-    splits = assign_splits(pack.patients, seed, sizes, split_file)
+    pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
+    chosen = choose_split(pack, split, seed, split_file)
     info = StoreInfo(
         name=name or pack.name,
         source=pack.source,
@@ -84,34 +61,22 @@ def write_packed(
         class_names=settings.class_names,
         settings={
             "seed": seed,
-            "split": split_file.name if split_file else "/".join(map(str, sizes)),
+            "split": chosen.text,
             "absent_when_empty": absent_when_empty,
         },
         attribution=pack.attribution,
         same_readers=pack.same_readers
         and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
-    crops = _reported(pack, on_progress)
-    rows = write_crops(output, info, splits, _readers_who_drew(crops) if absent_when_empty else crops)
+    crops = _placed(_reported(pack, on_progress), chosen)
+    rows = write_crops(output, info, chosen.by_patient, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
-    notes = [*pack.notes, *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out)]
+    notes = [
+        *pack.notes,
+        *chosen.notes,
+        *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
+    ]
     return SourceReport(output, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)
-
-
-def _npz_files(folder: Path) -> list[Path]:
-    files = named_files(folder, NPZ)
-    if not files:
-        raise InputError(
-            f"No packed crops in {folder}: expected npz files, or folders images/ and mask-0/, mask-1/, ..."
-        )
-    return files
-
-
-def _is_shard(path: Path) -> bool:
-    """Whether the images of an npz file are one compressed stream."""
-    with load_npz(path) as opened:
-        names = set(opened.files)
-        return {"images", "masks", "patient", "nodule", "slice"} <= names and opened["images"].ndim == 1
 
 
 def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:
@@ -119,6 +84,13 @@ def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Ite
         yield crop
         if on_progress is not None:
             on_progress(done, len(pack.patients))
+
+
+def _placed(crops: Iterator[Crop], chosen: SplitChoice) -> Iterator[Crop]:
+    """The crops with their patients' names trimmed, and the splits that the data gave them."""
+    splits = chosen.by_crop or repeat(None)
+    for crop, split in zip(crops, splits, strict=bool(chosen.by_crop)):
+        yield replace(crop, patient=crop.patient.strip(), split=split)
 
 
 def _readers_who_drew(crops: Iterator[Crop]) -> Iterator[Crop]:

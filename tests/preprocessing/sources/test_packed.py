@@ -18,8 +18,9 @@ from typer.testing import CliRunner, Result
 
 from ambiseg.commands.preprocess.packed import packed
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.sources.packed.kinds import open_pack
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
-from ambiseg.preprocessing.sources.packed.packed_store import open_pack, write_packed
+from ambiseg.preprocessing.sources.packed.packed_store import write_packed
 from ambiseg.preprocessing.store.lesion_rows import keeps_readers, lesions_of
 from ambiseg.preprocessing.store.store import Store
 
@@ -184,6 +185,101 @@ def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> No
     np.testing.assert_array_equal(store.images(np.arange(2))[:, 0], images[[0, 2]])
 
 
+def test_a_split_that_comes_with_an_npz_is_kept(tmp_path: Path) -> None:
+    images, masks = made(6, 2)
+    names = np.array(["Training", "training", "valid", "TEST", "test", "training"])
+    np.savez(
+        tmp_path / "p.npz", images=images, masks=masks, split=names, patient=np.array(["a", "b", "c", "d", "d ", "b"])
+    )
+    store = imported(tmp_path / "p.npz", tmp_path / "out")
+    assert [row.split for row in store.index] == ["train", "train", "val", "test", "test", "train"]
+    assert store.column("patient").tolist() == ["a", "b", "c", "d", "d", "b"]
+    assert store.manifest.settings["split"] == "own"
+    told = run(tmp_path / "p.npz", "-o", tmp_path / "told")
+    assert "own split is kept: train 3, val 1, test 2 crops" in " ".join(told.output.split())
+    other = run(tmp_path / "p.npz", "-o", tmp_path / "other", "--split", "2,1,1", "--seed", 3)
+    assert "2,1,1 by patient, seed 3, overrides it" in " ".join(other.output.split())
+    (tmp_path / "s.csv").write_text("patient,split\na,test\nb,train\nc,val\nd,val\n")
+    filed = run(tmp_path / "p.npz", "-o", tmp_path / "filed", "--split-file", tmp_path / "s.csv")
+    assert "the file s.csv overrides it" in " ".join(filed.output.split())
+    assert Store.open(tmp_path / "filed").index[0].split == "test"
+
+
+def test_a_split_without_val_gets_one_from_train(tmp_path: Path) -> None:
+    images, masks = made(20, 2)
+    np.savez(tmp_path / "p.npz", images=images, masks=masks, split=np.array(["train"] * 16 + ["test"] * 4))
+    pack = open_pack([tmp_path / "p.npz"], PackSettings())
+    report = write_packed(pack, tmp_path / "out", PackSettings())
+    splits = [row.split for row in Store.open(report.store).index]
+    assert [splits.count(split) for split in ("train", "val", "test")] == [14, 2, 4]
+    assert splits[16:] == ["test"] * 4
+    assert any("has no val: 2 patients of train, drawn with seed 0, go there" in note for note in report.notes)
+
+
+def test_a_split_of_other_names_is_refused_and_can_be_overridden(tmp_path: Path) -> None:
+    images, masks = made(4, 2)
+    np.savez(tmp_path / "p.npz", images=images, masks=masks, split=np.arange(4))
+    with pytest.raises(DataError, match="own split names '0': expected train, val, test"):
+        imported(tmp_path / "p.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(imported(tmp_path / "p.npz", tmp_path / "out", split=(2, 1, 1))) == 4
+
+
+def test_files_named_for_their_split_keep_it(tmp_path: Path) -> None:
+    images, masks = made(6, 2)
+    for name, part in (("my_train", slice(0, 3)), ("my_val", slice(3, 4)), ("my_test", slice(4, 6))):
+        np.savez(tmp_path / f"{name}.npz", images=images[part], masks=masks[part])
+    store = imported([tmp_path / f"my_{split}.npz" for split in ("val", "train", "test")], tmp_path / "out")
+    assert [row.split for row in store.index] == ["val"] + ["train"] * 3 + ["test"] * 2
+
+
+def test_a_mask_of_nan_is_an_absent_readers(tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    drawn = masks.astype(np.float32)
+    drawn[1, 0] = np.nan
+    np.savez(tmp_path / "p.npz", images=images, masks=drawn)
+    store = imported(tmp_path / "p.npz", tmp_path / "out")
+    assert store.present.tolist() == [[True, True], [False, True], [True, True]]
+    np.testing.assert_array_equal(store.masks(np.arange(3))[[0, 2]], masks[[0, 2]])
+    drawn[2, 1, 0, 0] = np.nan
+    np.savez(tmp_path / "p.npz", images=images, masks=drawn)
+    with pytest.raises(DataError, match="is NaN in some pixels: expected labels, or NaN in all pixels"):
+        imported(tmp_path / "p.npz", tmp_path / "out")
+
+
+def test_patients_as_bytes_are_names(tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    np.savez(tmp_path / "p.npz", images=images, masks=masks, patient=np.array([b"a", b"a ", b"b"]))
+    assert imported(tmp_path / "p.npz", tmp_path / "out").column("patient").tolist() == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_folders_named_for_their_split_are_no_patients(nested: bool, several: bool, tmp_path: Path) -> None:
+    images, masks = made(4, 2)
+    splits = ["Training", "val", "test", "test"]
+    for number, (split, image, mask) in enumerate(zip(splits, images, masks, strict=True)):
+        top = tmp_path / "in" / split / (f"p{number}/n0" if nested else "")
+        write_png(top / "images" / f"{number // 3}.png", image)
+        for reader in range(2):
+            write_png(top / f"mask-{reader}" / f"{number // 3}.png", mask[reader].astype(np.uint8))
+    inputs = [tmp_path / "in" / split for split in splits[:3]] if several else [tmp_path / "in"]
+    store = imported(inputs, tmp_path / "out")
+    held = {(row.patient, row.split) for row in store.index}
+    flat = {("train-0", "train"), ("val-0", "val"), ("test-0", "test"), ("test-1", "test")}
+    assert held == ({("p0", "train"), ("p1", "val"), ("p2", "test"), ("p3", "test")} if nested else flat)
+
+
+def test_npz_files_of_one_name_in_folders_of_splits_are_told_apart(tmp_path: Path) -> None:
+    images, masks = made(6, 2)
+    for split, part in (("train", slice(0, 3)), ("val", slice(3, 4)), ("test", slice(4, 6))):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        np.savez(tmp_path / "in" / split / "crops.npz", images=images[part], masks=masks[part])
+    store = imported(tmp_path / "in", tmp_path / "out")
+    assert sorted(row.split for row in store.index) == ["test"] * 2 + ["train"] * 3 + ["val"]
+    assert len(set(store.column("patient"))) == 6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -302,7 +398,7 @@ def test_inputs_that_are_no_packs(tmp_path: Path, flat: Path, shards: Path) -> N
         (["text.npz"], DataError, r"text\.npz is not a whole npz file"),
         (["other.npz"], DataError, "has no array images, only x"),
         (["flat", "other.npz"], UsageError, "Folders of PNG files and other inputs are given together"),
-        (["shards", "other.npz"], UsageError, "Shards and plain npz files are given together"),
+        (["shards", "other.npz"], UsageError, "several kinds are given together, plain npz files and shards"),
     ]:
         with pytest.raises(error, match=message):
             open_pack([tmp_path / name for name in inputs], PackSettings())
