@@ -110,7 +110,7 @@ def _ranked(trained: Trained, crop: Crop) -> Ranked:
         sides = both_sides(masks, weights / weights.sum(), crop.masks, draws=None, left_out=left_out)
         once, place = np.unique(masks, axis=0, return_inverse=True)
         agreement = pairwise_iou(once, crop.masks).mean(1)
-        return Ranked(np.bincount(place.ravel(), weights), agreement, sides.outcome.hits[:-1])
+        return Ranked(np.bincount(place.ravel(), weights).astype(np.float64), agreement, sides.outcome.hits[:-1])
     net = latent_net(trained)
     if net is None:
         raise UsageError(
