@@ -95,7 +95,7 @@ def _line(panel: "Axes", name: str, one: Course, place: int, lines: int) -> None
     colour, mark = COLOURS[place % len(COLOURS)], MARKS[place % len(MARKS)]
     x = np.array(DRAWS) * (1 + APART * (place - (lines - 1) / 2))
     means = np.array([each.mean for each in one.summaries])
-    label = true_minus(f"{name}: {means[DRAWS.index(16)]:.3f} at 16")
+    label = f"{name}: {true_minus(f'{means[DRAWS.index(16)]:.3f}')} at 16"
     panel.plot(x, means, color=colour, marker=mark, linewidth=1.4, markersize=5, label=label)
     for where, each in zip(x, one.summaries, strict=True):
         if not np.isnan(each.low):

@@ -94,8 +94,8 @@ def _figures(
             "ged-by-draws",
             "GED by the number of draws",
             "One line per run: what the V-statistic expects at that number of draws, from all masks of the evaluation, with "
-            "95 % intervals by patient. Points are moved sideways so that they do not hide each other. It falls with the number "
-            "of draws for every model, and faster for a model of diverse masks. Dashed: a perfect model, if readers are "
+            "95 % intervals by patient. Points are moved sideways so that they do not hide each other. It falls with the "
+            "number of draws for every model, and faster for a model of diverse masks. Dashed: a perfect model, if readers are "
             "independent given the image.",
             draw_ged_by_draws(found, note),
         )
