@@ -1,4 +1,4 @@
-"""`ambiseg gallery`: what the parts of a run stand for, what it draws, and whether it ranks its masks as readers would."""
+"""`ambiseg gallery`: what the parts of a model stand for, what it draws, and whether it ranks its masks as readers would."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..terminal.console import Meter, console, out, progress
-from ..terminal.options import Data, Device, Run
+from ..terminal.options import Data, Device, Model
 
 if TYPE_CHECKING:
     from ambiseg.models.runs.trained import Trained
@@ -28,7 +28,7 @@ IMAGES, RANKED = 6, 100  # by default: shown, and read for a ranking
 
 
 def gallery(
-    run: Run = None,
+    model: Model = None,
     data: Data = None,
     kind: Annotated[
         Kind,
@@ -53,26 +53,31 @@ def gallery(
     device: Device = "auto",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="PNG file to write. Default: RUN/gallery.png.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="PNG file to write. Default: RUN/gallery.png, or NAME-gallery.png of a model with a name.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it exists.")] = False,
 ) -> None:
-    """Draw a picture of what a run's codes, heads or members stand for, of its latent variable, its draws or its ranking."""
+    """Draw a picture of what a model's codes, heads or members stand for, of its latent variable, its draws or its ranking."""
+    from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.runs.hardware import resolve_device
-    from ambiseg.models.runs.run_folder import newest_run
     from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.errors import UsageError
     from ambiseg.preprocessing.files import whole_file
 
-    run = run or newest_run()
-    path = output or run / "gallery.png"
+    place = find_model(model)
+    path = output or results_of(place, "gallery.png")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists: choose another `output`, or replace it with `overwrite`.")
     number = images if images is not None else RANKED if kind == Kind.RANKING else IMAGES
     if min(number, atoms) < 1:
         raise UsageError(f"`images` and `atoms` must be at least 1, got {number} and {atoms}.")
-    trained = load_trained(run, resolve_device(device), keep_memory=True)
+    trained = load_trained(place, resolve_device(device), keep_memory=True)
     picture = _picture(kind, trained, data_for(trained.record, data), split, number, atoms)
     with whole_file(path) as aside:
         aside.write_bytes(picture)

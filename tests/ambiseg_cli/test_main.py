@@ -177,7 +177,7 @@ def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pyte
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", interrupted)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", interrupted)
     code, out, err = ambiseg("evaluate")
     assert (code, out) == (130, "")
     assert "Interrupted: nothing half-written was kept. Run the same command again." in err
@@ -211,7 +211,7 @@ def test_a_shortage_under_a_sentence_of_ours_is_what_is_said(ambiseg: Ambiseg, m
         except RuntimeError as error:
             raise DataError("checkpoint.pt is corrupt: delete it.") from error
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     code, _, err = ambiseg("evaluate")
     assert code == 6
     assert err.startswith("Error: Out of memory: use a smaller batch")
@@ -222,7 +222,7 @@ def test_the_end_of_a_file_is_no_wish_to_leave(ambiseg: Ambiseg, monkeypatch: py
     def fail(*arguments: object) -> None:
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     code, _, err = ambiseg("evaluate")
     assert (code, err.count("\n")) == (4, 1)
     assert "A file ends too early (Compressed file ended before" in err
@@ -260,7 +260,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     came, _, err = ambiseg("evaluate")
     assert came == code
     assert message in err

@@ -9,6 +9,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
+from ...terminal.option_names import spoken
 from ...terminal.options import (
     ClassNames,
     ReportAsJson,
@@ -32,6 +33,7 @@ class Slices(StrEnum):
 class Unit(StrEnum):
     """The unit of the images' values."""
 
+    auto = "auto"
     hu = "hu"
     relative = "relative"
 
@@ -63,8 +65,12 @@ def nifti(
     ] = False,
     class_names: ClassNames = "background,lesion",
     intensity: Annotated[
-        Unit, typer.Option("--intensity", help="Unit of the images' values: hu (CT), or relative grey values.")
-    ] = Unit.hu,
+        Unit,
+        typer.Option(
+            "--intensity",
+            help="Unit of the images' values: hu (CT), relative grey values, or judged from the images (auto).",
+        ),
+    ] = Unit.auto,
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
@@ -91,6 +97,8 @@ def nifti(
             workers=workers,
             on_progress=Meter(display, "Cropping", "cases"),
         )
+    for note in report.notes:
+        console.print(f"Note: {spoken(note)}")
     if report.failures:
         console.print(failures_table(report.failures))
     if as_json:
