@@ -102,6 +102,7 @@ def _facts(store: "Store") -> dict[str, Any]:
         "size": list(store.size),
         "channels": store.channels,
         "classes": list(store.class_names),
+        "channel_names": [channel.name for channel in manifest.channels if channel.name],
         "intensity": vars(store.intensity),
         "spacing_mm": store.spacing_mm,
         "scan_spacing_mm": scan_spacing(store),
@@ -135,9 +136,10 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The facts that take one line each, as text."""
     spacing, scans, intensity = facts["spacing_mm"], facts["scan_spacing_mm"], facts["intensity"]
     absent = facts["crops_with_absent_readers"]
+    named = f" ({', '.join(facts['channel_names'])})" if facts["channel_names"] else ""
     return {
         "source": facts["source"],
-        "size": f"{facts['size'][0]} x {facts['size'][1]} pixels, {counted(facts['channels'], 'channel')}",
+        "size": f"{facts['size'][0]} x {facts['size'][1]} pixels, {counted(facts['channels'], 'channel')}{named}",
         "spacing": f"{spacing:g} mm" if spacing else "as acquired",
         "scans' spacing": f"{scans[0]:.3f} to {scans[2]:.3f} mm, median {scans[1]:.3f}" if scans else "-",
         "intensity": f"{intensity['unit']}, {intensity['low']:g} to {intensity['high']:g}",

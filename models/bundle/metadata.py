@@ -92,7 +92,11 @@ def read_metadata(folder: Path, called: str | Path) -> Metadata:
 
 def image_text(data: DataRecord) -> str:
     """An image in words: channels, unit and range."""
-    channels = "one channel" if data.channels == 1 else f"{data.channels} channels"
+    channels = (
+        "one channel"
+        if data.channels == 1
+        else f"{data.channels} channels" + (f" ({', '.join(data.channel_names)})" if data.channel_names else "")
+    )
     unit = "CT in HU" if data.unit == "HU" else "values without a unit"
     return f"{unit} from {data.low:g} to {data.high:g}, {channels}"
 
@@ -129,7 +133,7 @@ def _format(data: DataRecord, crop: int) -> dict[str, Any]:
         }
 
     hounsfield = data.unit == "HU"
-    names = {str(channel): "image" for channel in range(data.channels)}
+    names = {str(channel): name for channel, name in enumerate(data.channel_names or ["image"] * data.channels)}
     image = planes("hounsfield" if hounsfield else "magnitude", data.channels, "float32", [data.low, data.high], names)
     image |= {"modality": "CT" if hounsfield else "n/a", "spacing_mm": data.spacing_mm}
     inputs = {"image": image}

@@ -10,6 +10,7 @@ from ..figures.numbers import decimals, interval
 from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
 from ..runs.config import TrainConfig
+from ..runs.normalise import window_text
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
 from .run_facts import Facts
 
@@ -104,7 +105,7 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
         "averaged weights": f"decay {optimiser.ema:g} per step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",
-        "intensity window": "each crop's own range" if window == "crop" else f"{window[0]:g} to {window[1]:g}",
+        "intensity window": window_text(window),
         "seed": str(config.seed),
     }
 

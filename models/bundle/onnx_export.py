@@ -126,6 +126,7 @@ def _properties(trained: Trained) -> dict[str, str]:
         "method": trained.record.method,
         "weights_sha256": trained.weights_hash,
         "classes": json.dumps(data.class_names),
+        "channels": json.dumps(data.channel_names),
         "unit": data.unit,
         "intensities": json.dumps([data.low, data.high]),
         "window": json.dumps(window),

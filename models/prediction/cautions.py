@@ -114,11 +114,11 @@ def _is_scaled(trained: Trained, scan: Scan) -> bool:
 
 
 def _scaling(trained: Trained, scan: Scan) -> str:
-    intensity, (low, high) = trained.record.data.intensity, scan.volume.range
+    intensity, (low, high) = trained.record.data.intensity, scan.volume.used
     return (
         f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
-        f"values range from {low:g} to {high:g}. Each slice was scaled to the model's range by its lowest and highest "
-        "value around the lesion."
+        f"values range from {low:g} to {high:g}. Each slice was scaled to the model's range by the "
+        "range that it uses around the lesion."
     )
 
 

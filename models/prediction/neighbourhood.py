@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_probabilities
-from ambiseg.preprocessing.store.intensity import Intensity
+from ambiseg.preprocessing.store.intensity import BYTES, Intensity
 from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
+from ambiseg.preprocessing.volumes.usual_range import usual_range
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.lesion_slices import Extent, LesionSlices
@@ -50,8 +51,8 @@ class Neighbourhood:
         """The slices as training crops [Z, 1, H, W] in the unit of the training set.
 
         HU are clipped to the training range, with air outside the scan. Relative values are used as they are if the scan has
-        the training range. Otherwise each slice is scaled, as in the training set: its lowest and highest value within the
-        square of `scaled_over` training pixels around the lesion (None: within the crop) become the ends of that range. A
+        the training range. Otherwise each slice is scaled, as in the training set: the range that it uses within the
+        square of `scaled_over` training pixels around the lesion (None: within the crop) becomes that range. A
         crop that is wider than this square is scaled over itself.
         """
         slices = volume.array[self.box[0]].astype(np.float32)
@@ -64,7 +65,7 @@ class Neighbourhood:
             if scaled_over is not None:
                 wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
                 seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
-            low, high = seen.min((1, 2))[:, None, None], seen.max((1, 2))[:, None, None]
+            low, high = np.array([_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
             share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
             crops = intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
         return crops[:, None]
@@ -126,9 +127,18 @@ def _from(part: list[slice], box: Box) -> list[slice]:
 
 
 def in_range(volume: Volume, intensity: Intensity) -> bool:
-    """Whether the scan's values lie within the range of the training set and fill at least half of it."""
-    low, high = volume.range
+    """Whether the values that the scan uses lie within the range of the training set and fill at least half of it."""
+    low, high = volume.range if intensity == BYTES else volume.used
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
+
+
+def _ends(plane: NDArray, intensity: Intensity) -> tuple[float, float]:
+    """The values of a slice that become the ends of the training range.
+
+    Bytes were scaled by their extremes when the data were packed. Of other values those that stray do not count, as in
+    training.
+    """
+    return (float(plane.min()), float(plane.max())) if intensity == BYTES else usual_range(plane)
 
 
 def centre_index(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:

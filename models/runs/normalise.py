@@ -1,17 +1,21 @@
 """From stored intensities to the inputs of networks."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Intensity
+from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Channel, Intensity
 
-Window = tuple[float, float] | Literal["crop"]
+Ends = tuple[float, float]
+Window = Ends | tuple[Ends, ...] | Literal["crop"]
 
 
-def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Window:
-    """The window of a run: as requested, or for "auto" the lung window for HU and the whole range of the data otherwise.
+def resolve_window(asked: Ends | str, intensity: Intensity, channels: Sequence[Channel] = ()) -> Window:
+    """The window of a run: as requested, or for "auto" the lung window for HU and the range that the data use otherwise.
+
+    Channels that use different ranges have a window each.
 
     Example:
         >>> resolve_window("auto", Intensity("HU", -1024, 3071))
@@ -21,19 +25,38 @@ def resolve_window(asked: tuple[float, float] | str, intensity: Intensity) -> Wi
         return asked
     if asked == "crop":
         return "crop"
-    return LUNG_WINDOW if intensity.unit == "HU" else (intensity.low, intensity.high)
+    if intensity.unit == "HU":
+        return LUNG_WINDOW
+    ends = tuple((channel.low, channel.high) for channel in channels)
+    return ends if len(set(ends)) > 1 else (intensity.low, intensity.high)
+
+
+def window_text(window: Window) -> str:
+    """A window in words.
+
+    >>> window_text((0.0, 1.0)), window_text(((0.0, 1.0), (0.0, 99.5)))
+    ('0 to 1', '0 to 1, 0 to 99.5 (by channel)')
+    """
+    if window == "crop":
+        return "each crop's own range"
+    if not isinstance(window[0], tuple):
+        return f"{window[0]:g} to {window[1]:g}"
+    return ", ".join(window_text(ends) for ends in window if isinstance(ends, tuple)) + " (by channel)"
 
 
 def normalise(images: Tensor, window: Window) -> Tensor:
     """Images [B, C, H, W] in the stored unit to float32 in [0, 1]: the ends of `window` become 0 and 1, the rest is clipped.
 
-    The window "crop" is each image's own minimum and maximum, over all of its channels.
+    There is one window for all channels, or one for each. The window "crop" is each image's own minimum and maximum, over
+    all of its channels.
     """
     images = images.float()
     if window == "crop":
         least, most = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         return (images - least) / (most - least).clamp_min(1e-6)
     low, high = window
+    if isinstance(low, tuple):
+        low, high = images.new_tensor(window).T[..., None, None]
     return ((images - low) / (high - low)).clamp(0, 1)
 
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from ambiseg.preprocessing.errors import DataError
-from ambiseg.preprocessing.store.intensity import Intensity, Unit
+from ambiseg.preprocessing.store.intensity import Channel, Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
@@ -31,6 +31,7 @@ class DataRecord(BaseModel):
         high: highest value of the images.
         scaled_over: side in pixels of the stored crops, over which relative values were scaled; None where an earlier
             version did not record it.
+        described: what each channel is, where the store says so.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,13 @@ class DataRecord(BaseModel):
     low: FiniteFloat
     high: FiniteFloat
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
+    described: tuple[Channel, ...] = ()
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The channels' names; empty unless all have one."""
+        names = tuple(channel.name for channel in self.described)
+        return names if all(names) else ()
 
     @property
     def intensity(self) -> Intensity:
@@ -71,6 +79,12 @@ class DataRecord(BaseModel):
         if store.channels != self.channels:
             raise DataError(
                 f"{model} reads {self.channels} channels, but the images of {store.path} have {store.channels}: {remedy}."
+            )
+        names = tuple(channel.name for channel in store.manifest.channels)
+        if self.channel_names and all(names) and names and names != self.channel_names:
+            raise DataError(
+                f"{model} reads the channels {', '.join(self.channel_names)}, but {store.path} has {', '.join(names)}: "
+                f"{remedy}."
             )
         if store.class_names != self.class_names:
             raise DataError(
@@ -99,6 +113,7 @@ class DataRecord(BaseModel):
             probabilities=store.manifest.has_class_probabilities,
             spacing_mm=store.spacing_mm,
             scaled_over=max(store.size),
+            described=store.manifest.channels,
             **vars(store.intensity),
         )
 
@@ -139,4 +154,4 @@ class RunRecord(BaseModel):
     @property
     def window(self) -> Window:
         """Intensities that become 0 and 1."""
-        return resolve_window(self.config.data.window, self.data.intensity)
+        return resolve_window(self.config.data.window, self.data.intensity, self.data.described)

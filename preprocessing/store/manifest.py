@@ -20,7 +20,7 @@ from pydantic import (
 from ..documents import checked, json_text, read_json
 from ..errors import DataError, InputError
 from .flips import Flip, check_flips
-from .intensity import Intensity
+from .intensity import Channel, Intensity
 
 SCHEMA = 1
 AGAIN = "make the dataset again with `ambiseg preprocess`"
@@ -79,6 +79,8 @@ class Manifest(BaseModel):
         flips: The flips that make the masks of each row from its one label map.
         same_readers: Whether mask r of all crops of a lesion is one reader's, so that it stacks into that reader's volume.
             None in stores written before this key.
+        channels: What each channel of the images is. Empty where the source does not say, and in stores written before this
+            key.
         deal: The game that draws new training images from the pool in every step; None: training sees the stored crops.
         bank_sha256: SHA-256 of the pool's file, where there is one.
         index_sha256: SHA-256 of index.csv.
@@ -104,6 +106,7 @@ class Manifest(BaseModel):
     group: str | None = None
     flips: Annotated[tuple[Flip, ...], Field(max_length=16)] = ()
     same_readers: bool | None = None
+    channels: Annotated[tuple[Channel, ...], Field(max_length=2**16)] = ()
     deal: str | None = None
     bank_sha256: Hash | None = None
     index_sha256: Hash
@@ -161,6 +164,12 @@ class Manifest(BaseModel):
             raise ValueError("`image_shape` and `masks_shape` of one height and width")
         if self.flips and (self.masks_shape[0] != 1 or not self.known_odds):
             raise ValueError("one label map per row, with known probabilities, where there are `flips`")
+        if self.channels and len(self.channels) != self.image_shape[0]:
+            raise ValueError(
+                f"`channels` as many as images have, {len(self.channels)} and {self.image_shape[0]} stand there"
+            )
+        if any(channel.low > channel.high for channel in self.channels):
+            raise ValueError("`low` not above `high` in all `channels`")
         if not set(self.scored or ()) <= set(self.class_names[1:]):
             raise ValueError("`scored` to name foreground classes")
         if (self.deal is None) != (self.bank_sha256 is None):

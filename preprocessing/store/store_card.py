@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from ..counted import counted
+from .intensity import Channel
 from .store import Store
 
 _UNITS = {"HU": "intensity in HU", "relative": "relative grey values"}
@@ -31,6 +32,7 @@ def dataset_card(store: Store) -> str:
         *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
         *(f"- {name}: {value}" for name, value in special_facts(store).items()),
+        *(f"- {text}" for text in channel_texts(store)),
         *_spacing_line(store),
         *_diameter_line(store),
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in manifest.counts.items()),
@@ -67,6 +69,27 @@ def special_facts(store: Store) -> dict[str, str]:
         "training images are drawn anew": manifest.deal,
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def channel_texts(store: Store) -> list[str]:
+    """The range of values that each channel uses; nothing where the source does not say."""
+    channels = store.manifest.channels
+    names = [channel.name or str(number) for number, channel in enumerate(channels, 1)]
+    whose = [f"channel {name}" for name in names] if len(channels) > 1 else ["the images"]
+    return [
+        f"values of {who}: {channel.low:g} to {channel.high:g}{_strays(channel)}"
+        for who, channel in zip(whose, channels, strict=False)
+    ]
+
+
+def _strays(channel: Channel) -> str:
+    """What lies outside the range that a channel uses."""
+    if channel.low <= channel.least and channel.most <= channel.high:
+        return ""
+    return (
+        f" (some lie far outside, {channel.least:g} to {channel.most:g} in all; the range ends at the last value no farther "
+        "beyond the quantiles at 0.5 % and 99.5 % than these are apart)"
+    )
 
 
 def split_counts(store: Store, split: str) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from ..counted import counted
 from ..errors import DataError
 from .flips import Flip, check_flips
-from .intensity import Intensity
+from .intensity import Channel, Intensity
 from .store import IGNORE
 from .store_index import PROBABILITIES_TOLERANCE
 
@@ -77,6 +77,7 @@ class StoreInfo:
         flips: Where given, rows hold one label map, and the flips make the masks from it.
         game: The game that draws new training images from the store's pool in every step.
         same_readers: Whether mask r of all crops of a lesion is one reader's.
+        channels: What each channel of the images is, where that is known.
     """
 
     name: str
@@ -92,6 +93,7 @@ class StoreInfo:
     flips: tuple[Flip, ...] = ()
     game: str | None = None
     same_readers: bool = False
+    channels: tuple[Channel, ...] = ()
 
 
 def check_info(info: StoreInfo) -> None:

@@ -157,6 +157,7 @@ class StoreWriter:
             group=info.group,
             flips=info.flips,
             same_readers=info.same_readers,
+            channels=info.channels,
             deal=info.game,
             bank_sha256=self._pool_hash(),
             index_sha256=sha256(self._folder / INDEX),

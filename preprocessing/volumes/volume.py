@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .usual_range import usual_range
 
 VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, with much room on either side
 
@@ -37,6 +38,11 @@ class Volume:
     def range(self) -> tuple[float, float]:
         """The least and the greatest value."""
         return float(self.array.min()), float(self.array.max())
+
+    @cached_property
+    def used(self) -> tuple[float, float]:
+        """The range that the values use: single ones that stray do not count."""
+        return usual_range(self.array)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

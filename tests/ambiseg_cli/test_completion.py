@@ -30,7 +30,7 @@ def completions(words: str, count: int, folder: Path) -> list[str]:
         ("ambiseg pre", 1, {"predict", "preprocess"}),
         ("ambiseg preprocess n", 2, {"nifti"}),
         ("ambiseg predict --lung", 2, {"--lung-mask"}),
-        ("ambiseg preprocess nifti x --intensity ", 5, {"hu", "relative"}),
+        ("ambiseg preprocess nifti x --intensity ", 5, {"auto", "hu", "relative"}),
     ],
 )
 def test_words_are_completed(words: str, count: int, offered: set[str], tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Slices(StrEnum):
 class Unit(StrEnum):
     """The unit of the images' values."""
 
+    auto = "auto"
     hu = "hu"
     relative = "relative"
 
@@ -65,8 +66,12 @@ def nifti(
     ] = False,
     class_names: ClassNames = "background,lesion",
     intensity: Annotated[
-        Unit, typer.Option("--intensity", help="Unit of the images' values: hu (CT), or relative grey values.")
-    ] = Unit.hu,
+        Unit,
+        typer.Option(
+            "--intensity",
+            help="Unit of the images' values: hu (CT), relative grey values, or judged from the images (auto).",
+        ),
+    ] = Unit.auto,
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
     split_file: SplitFile = None,

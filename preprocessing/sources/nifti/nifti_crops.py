@@ -15,11 +15,13 @@ from ...scans.formats.nifti_volume import read_grid, read_volume
 from ...store.intensity import HOUNSFIELD
 from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
+from ...volumes.hounsfield import check_hu
 from ...volumes.planes import crop_image, crop_labels
 from ...volumes.resample import PlaneGrid
 from ...volumes.volume import Volume
 from ..packed.crop_values import Unit, image_values, label_values
 from .nifti_cases import NiftiCase
+from .nifti_unit import Kind
 
 Slices = Literal["any-reader", "all"]
 
@@ -31,6 +33,7 @@ class NiftiSettings:
     A lesion is a connected part (voxels that touch, also by a corner) of what any reader marked; its crops have the centre
     of the box about it, and show all marks that lie in them. With `whole` a case is one crop per slice about the image's
     centre. `slices` "any-reader": the slices on which a reader marked the lesion; "all": every slice of the image.
+    `intensity` "auto": see `judged_unit`.
     """
 
     size: int = 128
@@ -38,7 +41,7 @@ class NiftiSettings:
     slices: Slices = "any-reader"
     whole: bool = False
     class_names: tuple[str, ...] = ("background", "lesion")
-    intensity: Unit = "hu"
+    intensity: Kind = "auto"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class _Place:
 def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
     """The crops of a case by lesion and slice; none where no reader marked anything and `slices` is not "all".
 
+    `settings.intensity` is a unit here, not "auto".
+
     Raises `InputError` or `DataError` when a file is missing, damaged, on another grid or holds other labels.
     """
     if case.image is None:
@@ -60,6 +65,8 @@ def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
     if not any(case.masks):
         raise DataError("There is no mask: expected at least one reader's.")
     volume = read_volume(case.image)
+    if settings.intensity == "hu":
+        check_hu(case.image.name, volume.array)
     classes = len(settings.class_names)
     masks = np.stack([_labels(mask, case.image, volume, classes) for mask in case.masks])
     stored = None
@@ -109,8 +116,9 @@ def _crop(
     grid = PlaneGrid(settings.size, place.centre, (y, x))
     fill = HOUNSFIELD.low if settings.intensity == "hu" else float(volume.array.min())
     solid = len(volume.array) > 1
+    unit: Unit = "hu" if settings.intensity == "hu" else "relative"
     return Crop(
-        image=image_values(crop_image(volume.array[number], grid, fill), settings.intensity)[None],
+        image=image_values(crop_image(volume.array[number], grid, fill), unit)[None],
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
         class_probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,

@@ -1,6 +1,7 @@
 """NIfTI files with any number of readers' masks, 2D or 3D, as a dataset store of crops about the lesions."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -14,9 +15,10 @@ from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...workers import spread
 from ..duplicates import Duplicates
-from ..packed.crop_values import SourceReport, Unit, write_crops
+from ..packed.crop_values import SourceReport, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import NiftiSettings, Slices, case_crops
+from .nifti_unit import NAMES, Kind, judged_unit
 
 
 def preprocess_nifti(
@@ -49,17 +51,20 @@ def preprocess_nifti(
     Raises:
         UsageError: A setting cannot be used.
         InputError: There are no cases, or none gave a crop.
-        DataError: The CSV, the folder or the split file is not as expected, or one image lies under two patients in
-            different splits.
+        DataError: The CSV, the folder or the split file is not as expected, only some images look like a CT, or one image
+            lies under two patients in different splits.
     """
     _check(settings)
     check_place(output)
     cases = find_cases(source)
     splits = assign_splits([case.patient for case in cases], seed, sizes, split_file)  # a failed case moves no other
+    asked = settings.intensity
+    unit, notes = judged_unit(cases, asked, workers)
+    settings = replace(settings, intensity=unit)
     info = StoreInfo(
         name=source.resolve().stem,
         source="NIfTI images with readers' masks",
-        intensity=HOUNSFIELD if settings.intensity == "hu" else BYTES,
+        intensity=HOUNSFIELD if unit == "hu" else BYTES,
         class_names=settings.class_names,
         spacing_mm=settings.spacing_mm,
         settings={
@@ -67,6 +72,7 @@ def preprocess_nifti(
             "spacing": "native" if settings.spacing_mm is None else f"{settings.spacing_mm:g} mm",
             "slices": settings.slices,
             "whole": settings.whole,
+            "intensity": NAMES[unit] + " (judged from the images)" * (asked == "auto"),
             "seed": seed,
             "split": split_file.name if split_file else "/".join(map(str, sizes)),
         },
@@ -90,8 +96,8 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
-    notes = [duplicates.text] * bool(duplicates.pairs)
-    return SourceReport(output, rows, counts, notes, failures, failures_file)
+    notes = [*notes, *[duplicates.text] * bool(duplicates.pairs)]
+    return SourceReport(output, rows, counts, notes, failures=failures, failures_file=failures_file)
 
 
 def _check(settings: NiftiSettings) -> None:
@@ -99,10 +105,10 @@ def _check(settings: NiftiSettings) -> None:
         raise UsageError(
             f"Crops of {settings.size} pixels of {settings.spacing_mm} mm are no crops: give values above 0."
         )
-    if settings.slices not in get_args(Slices) or settings.intensity not in get_args(Unit):
+    if settings.slices not in get_args(Slices) or settings.intensity not in get_args(Kind):
         raise UsageError(
             f"No choice {settings.slices!r}, {settings.intensity!r}: expected slices {' or '.join(get_args(Slices))} and "
-            f"intensity {' or '.join(get_args(Unit))}."
+            f"intensity {' or '.join(get_args(Kind))}."
         )
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
-from ...store.intensity import HOUNSFIELD, Intensity
+from ...store.intensity import BYTES, HOUNSFIELD, Channel, Intensity
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import write_store
+from ...volumes.usual_range import RangeOfMany
 from ...volumes.values import mask_labels
 
 Unit = Literal["hu", "relative"]
@@ -74,26 +75,42 @@ def mask_values(masks: NDArray, classes: int, name: str) -> tuple[NDArray[np.uin
 
 
 def write_crops(output: Path, info: StoreInfo, splits: Mapping[str, str], crops: Iterable[Crop]) -> int:
-    """Write the store `output` and return its number of rows; the range of a relative intensity becomes that of the images.
+    """Write the store `output` and return its number of rows.
+
+    The range of a relative intensity becomes that which the images use, without values that stray; the store keeps that of
+    each channel.
 
     Raises `InputError` when there are no crops, and `DataError` when they mix types of numbers.
     """
     kinds: dict[str, str] = {}
-    low, high = np.inf, -np.inf
+    ranges: list[RangeOfMany] = []
     with write_store(output, info, splits) as writer:
         for crop in crops:
             writer.add(crop)
-            low, high = min(low, float(crop.image.min())), max(high, float(crop.image.max()))
+            ranges = ranges or [RangeOfMany() for _ in crop.image]
+            for found, plane in zip(ranges, crop.image, strict=True):
+                found.add(plane)
             kinds.setdefault(crop.image.dtype.name, crop.case)
             if len(kinds) > 1:
                 cases = " and ".join(f"{kind} in case {case}" for kind, case in kinds.items())
                 raise DataError(f"The images have different types of numbers ({cases}): convert them to one.")
-        for kind in kinds:  # one, or none without any crop, which the writer refuses
-            writer.info = replace(info, intensity=_intensity(info.intensity.unit, kind, low, high))
+        if ranges:  # the writer refuses a store without any crop
+            channels = _channels(info, ranges, "uint8" in kinds)
+            writer.info = replace(info, channels=channels, intensity=_intensity(info, channels))
     return len(writer.rows)
 
 
-def _intensity(unit: str, kind: str, low: float, high: float) -> Intensity:
-    if unit == "HU":
-        return HOUNSFIELD
-    return Intensity("relative", 0, 255) if kind == "uint8" else Intensity("relative", low, max(high, low + 1e-6))
+def _channels(info: StoreInfo, ranges: Sequence[RangeOfMany], of_bytes: bool) -> tuple[Channel, ...]:
+    """The channels of a store: their names, the range that each uses (that of all HU or bytes), and its extremes."""
+    fixed = HOUNSFIELD if info.intensity.unit == "HU" else BYTES if of_bytes else None
+    names = [channel.name for channel in info.channels] or [""] * len(ranges)
+    used = [(fixed.low, fixed.high) if fixed else found.usual() for found in ranges]
+    return tuple(
+        Channel(name, low, max(high, low + 1e-6), found.low, found.high)
+        for name, (low, high), found in zip(names, used, ranges, strict=True)
+    )
+
+
+def _intensity(info: StoreInfo, channels: Sequence[Channel]) -> Intensity:
+    low, high = min(each.low for each in channels), max(each.high for each in channels)
+    return Intensity(info.intensity.unit, low, high)

@@ -20,6 +20,7 @@ from ...counted import counted
 from ...errors import DataError
 from ...store.store_crop import Crop
 from ...store.store_index import COLUMNS
+from ...volumes.hounsfield import check_hu
 from .crop_values import image_values, mask_values
 from .pack import Pack, PackSettings, broken_npz, check_values, load_npz, name_within
 
@@ -119,6 +120,8 @@ def _check(path: Path, images: NDArray, masks: NDArray, settings: PackSettings) 
             "[N, C, H, W] and masks [N, R, H, W]."
         )
     check_values(images, str(path), settings)
+    if settings.intensity == "hu":
+        check_hu(str(path), images)
 
 
 def _others(columns: Columns, row: int) -> dict[str, object]:

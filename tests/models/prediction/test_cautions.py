@@ -47,7 +47,7 @@ def test_what_is_as_it_should_be_is_a_note_and_no_warning(threshold_model: Make)
     for modality in (None, "CT"):
         assert cautions(relative, scan(CHEST, modality=modality)) == []
         (note,) = notes(relative, scan(CHEST, modality=modality))
-        assert "Each slice was scaled to the model's range by its lowest and highest" in note
+        assert "Each slice was scaled to the model's range by the range that it uses" in note
     assert notes(threshold_model(), scan(CHEST)) == []
 
 
@@ -56,7 +56,7 @@ def test_intensities_of_another_range_than_a_relative_model_saw(threshold_model:
     assert cautions(relative, scan(np.clip(CHEST, 0, 255))) == notes(relative, scan(np.clip(CHEST, 0, 255))) == []
     for other in (scan(CHEST + 1000), scan(CHEST + 1000, modality="MR")):
         (caution,) = cautions(relative, other)
-        assert "Each slice was scaled to the model's range by its lowest and highest" in caution
+        assert "Each slice was scaled to the model's range by the range that it uses" in caution
         assert "Is this the kind of scan that the model was trained on?" in caution
         assert notes(relative, other) == []
 

@@ -159,6 +159,50 @@ def test_two_dimensional_images_with_classes(tmp_path: Path) -> None:
     assert store.index[0]["z_mm"] == ""
 
 
+def graded(root: Path, name: str, image: NDArray[np.generic]) -> None:
+    save(root / name / "image.nii.gz", image)
+    save(root / name / "reader_1.nii.gz", LEFT)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1 / 1400, 1000), (6, -3), (60_000 / 1400, 1000)])
+def test_images_that_are_no_ct_are_told_from_one(tmp_path: Path, scale: float, shift: float) -> None:
+    """Floats in 0..1, values about zero, and 0..60,000: with HU, 2 values, clipped ones, or nearly one would be left."""
+    images = {name: ((scan() + shift) * scale).astype(np.float32) for name in "ab"}
+    images["a"][0, 0, 0] = 5  # also in the range 0..1 a few values may lie beyond
+    if shift < 0:
+        images = {name: image / np.float32(1000) for name, image in images.items()}
+    for name, image in images.items():
+        graded(tmp_path / "in", name, image)
+    report = preprocess_nifti(tmp_path / "in", tmp_path / "out", NiftiSettings(size=9))
+    store = Store.open(report.store)
+    assert store.intensity.unit == "relative"
+    np.testing.assert_allclose(store.images(np.array([0]))[0, 0], images["a"][1, 8:17, 6:15], rtol=1e-4)
+    assert "relative grey values, judged from 2 images: none looks like a CT" in report.notes[0]
+    assert "intensity = relative grey values (judged from the images)" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(InputError, match=r"case of .* none gave a crop|cases of .* none gave a crop"):
+        preprocess_nifti(tmp_path / "in", tmp_path / "hu", NiftiSettings(size=9, intensity="hu"))
+    assert not (tmp_path / "hu").exists()
+
+
+def test_a_ct_is_told_by_its_air_even_with_the_filling_of_its_field_of_view(tmp_path: Path) -> None:
+    filled = scan()
+    filled[:, :, :20] = -3024
+    graded(tmp_path / "in", "a", filled)
+    report = preprocess_nifti(tmp_path / "in", tmp_path / "out", NiftiSettings(size=9))
+    assert Store.open(report.store).intensity.unit == "HU"
+    assert report.notes[0].startswith("Intensity: HU, judged from 1 image")
+
+
+def test_a_ct_among_others_stops_the_import(tmp_path: Path) -> None:
+    graded(tmp_path / "in", "a", scan())
+    graded(tmp_path / "in", "b", np.random.default_rng(1).random((6, 40, 40)).astype(np.float32))
+    with pytest.raises(DataError, match=r"1 of 2 images look like a CT in HU \(case a first\).* \(case b first\)"):
+        preprocess_nifti(tmp_path / "in", tmp_path / "out", NiftiSettings(size=9))
+    report = preprocess_nifti(tmp_path / "in", tmp_path / "out", NiftiSettings(size=9, intensity="hu"))
+    assert [failure.case for failure in report.failures] == ["b"]
+    assert "values, 2 would be left when they are rounded to whole numbers" in report.failures[0].reason
+
+
 def test_a_csv_says_whose_the_cases_are(cases: Path, tmp_path: Path) -> None:
     table = cases / "list.csv"
     table.write_text(

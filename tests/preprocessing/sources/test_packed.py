@@ -174,6 +174,34 @@ def test_hounsfield_units_are_rounded_and_clipped(tmp_path: Path) -> None:
     assert store.intensity.unit == "HU"
 
 
+def test_one_hot_pixel_changes_no_other_image(tmp_path: Path) -> None:
+    images, masks = made(8, 2)
+    values = images.astype(np.float32)
+    np.savez(tmp_path / "cold.npz", images=values, masks=masks)
+    hot = values.copy()
+    hot[3, 1, 1] = 1e6
+    np.savez(tmp_path / "hot.npz", images=hot, masks=masks)
+    cold, store = (imported(tmp_path / name, tmp_path / f"{name}-out") for name in ("cold.npz", "hot.npz"))
+    assert store.intensity == cold.intensity
+    assert (store.intensity.low, store.intensity.high) == (values.min(), values.max())
+    assert store.images(np.array([3])).max() == 1e6  # stored as it is
+    assert store.manifest.channels[0].most == 1e6
+    card = (tmp_path / "hot.npz-out" / "README.md").read_text()
+    assert f"values of the images: {values.min():g} to {values.max():g} (some lie far outside" in card
+    assert "far outside" not in (tmp_path / "cold.npz-out" / "README.md").read_text()
+
+
+def test_each_channel_has_a_range_of_its_own(tmp_path: Path) -> None:
+    plain, masks = made(6, 2)
+    images = np.stack([plain / 255, plain * 20.0], 1).astype(np.float32)
+    np.savez(tmp_path / "two.npz", images=images, masks=masks)
+    store = imported(tmp_path / "two.npz", tmp_path / "out")
+    assert [(each.low, each.high) for each in store.manifest.channels] == [
+        (images[:, channel].min(), images[:, channel].max()) for channel in (0, 1)
+    ]
+    assert f"values of channel 2: {images[:, 1].min():g} to" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_an_empty_mask_is_an_opinion_unless_said_otherwise(tmp_path: Path) -> None:
     images, masks = made(3, 2)
     masks[1] = False
