@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.hypotheses import GAIN, TOP
+from ..core.symptoms import MaskSets, symptoms
 from ..metrics.catalogue import DRAWS
 from ..metrics.reliability import BINS
-from ..metrics.symptoms import MaskSets, symptoms
 from ..runs.trained import Trained
 from ..runs.training_list import Seen, seen
 from .evaluation import Case

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ..metrics.symptoms import MaskSets, symptoms
+from ..core.symptoms import MaskSets, symptoms
 
 EXPLODES = 1000.0  # nats of the KL divergence, in the mean over LOG_EVERY steps; a latent that works takes a few
 SETTLED = 0.01  # share of that which it must have come down to: latent maps take many nats from first to last
@@ -85,7 +85,7 @@ def _masks(best: Entry) -> list[str]:
         ]
     if not found and best.get("kl", math.inf) < UNUSED and best["reader_diversity"] > 0:
         found = [
-            f"The latent carries nothing (KL divergence {best['kl']:.4f} nats), so its draws say nothing of the readers: lower "
-            "`options.beta`."
+            f"The latent carries nothing (KL divergence {best['kl']:.4f} nats), so its draws say nothing about the readers: "
+            "lower `options.beta`."
         ]
     return found

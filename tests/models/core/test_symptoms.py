@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ambiseg.models.metrics.symptoms import MaskSets, symptoms
+from ambiseg.models.core.symptoms import MaskSets, symptoms
 
 WELL = MaskSets(
     diversity=0.39,
