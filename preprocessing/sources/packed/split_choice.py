@@ -48,11 +48,8 @@ def choose_split(
             raise UsageError("These data bring no split of their own: give shares such as 70,10,20 with `split`.")
         return _kept(pack, [_checked(name) for name in pack.splits], "The data's own split is kept", OWN, seed)
     if split not in pack.published:
-        known = ", ".join([*[OWN] * bool(pack.splits), *pack.published]) or "none"
-        raise UsageError(
-            f"No split {shown(repr(split))} of these data, only {known}: give one of these with `split`, or shares such as "
-            "70,10,20."
-        )
+        known = [*[OWN] * bool(pack.splits), *pack.published, "shares of train, val and test such as 70,10,20"]
+        raise UsageError(f"No `split` {shown(repr(split))} of these data: expected {' or '.join(known)}.")
     return _kept(pack, pack.published[str(split)], f"The split of {split} is used", str(split), seed)
 
 
