@@ -68,6 +68,7 @@ def write_packed(
             "split": chosen.text,
             "absent_when_empty": absent_when_empty,
         },
+        counts={"patients on both sides of the split": chosen.divided} if chosen.divided else {},
         attribution=pack.attribution,
         same_readers=pack.same_readers
         and not absent_when_empty,  # a reader absent from some slices has no known volume

@@ -159,6 +159,7 @@ def test_patients_on_both_sides_of_hdf5s_split_are_counted(tmp_path: Path) -> No
     hdf5(tmp_path / "a.hdf5", {"train": [1, 2, 3], "val": [4, 3], "test": [1, 5]})
     kept, notes = imported(tmp_path / "a.hdf5", tmp_path / "out")
     assert "Warning: 2 of 5 patients lie on both sides" in notes
+    assert "patients on both sides of the split: 2" in (tmp_path / "out" / "README.md").read_text()
     assert [row.split for row in kept.index] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
     by_patient, notes = imported(tmp_path / "a.hdf5", tmp_path / "b", split=(2, 1, 1))
     assert "train 3, val 2, test 2 crops: `split` 2,1,1 by patient, seed 0, overrides it" in notes
