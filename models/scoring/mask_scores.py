@@ -116,7 +116,7 @@ def score(
         on_progress: Called with (cases done, cases in all).
 
     Returns:
-        All figures. GED is given in both estimators; figures at n draws only where there are so many masks, or weights.
+        All figures. GED is given in both estimators; figures at n draws only where there are n masks, or weights.
 
     Raises:
         InputError: A folder has no masks, no case is in both, or the names tell two ways to read them.
@@ -134,7 +134,9 @@ def score(
         raise UsageError("Expected two folders, or two arrays, as `readers` and `masks`.")
     if isinstance(readers, np.ndarray) and isinstance(masks, np.ndarray):
         pairs = [(_of_array(readers, "readers"), _of_array(masks, "masks"))]
-        given = None if weights is None else {"": dict(zip(pairs[0][1].names, _numbers(weights), strict=False))}
+        given: Weights | None = (
+            None if weights is None else {"": dict(zip(pairs[0][1].names, _numbers(weights), strict=False))}
+        )
     else:
         one, other = matched_folders(Path(str(readers)), Path(str(masks)), layout)
         given = None if weights is None else read_weights(Path(str(weights)))

@@ -43,7 +43,7 @@ POSITIONS = "Readers are numbered image by image: one number need not be one per
 
 def score_rows(scores: Scores) -> list[tuple[str, ...]]:
     """The table of a score, headings first: figure, mean, interval, cases; only figures that are defined."""
-    rows = [("figure", "mean", "95 % interval", "cases")]
+    rows: list[tuple[str, ...]] = [("figure", "mean", "95 % interval", "cases")]
     labels = {name: label for name, (label, _) in FIGURES.items()} | POOLED
     for name, label in labels.items():
         if name in scores.figures and scores.figures[name].mean is not None:
@@ -55,7 +55,9 @@ def score_rows(scores: Scores) -> list[tuple[str, ...]]:
 
 def reader_rows(found: Agreement) -> list[tuple[str, ...]]:
     """The table of readers, headings first."""
-    rows = [("reader", "images", "marked something", f"mean size, {found.unit}", "mean Dice with the others")]
+    rows: list[tuple[str, ...]] = [
+        ("reader", "images", "marked something", f"mean size, {found.unit}", "mean Dice with the others")
+    ]
     return rows + [
         (one.reader, str(one.images), f"{100 * one.marked:.0f} %", _number(one.mean_size, 1), _number(one.dice))
         for one in found.readers
@@ -65,7 +67,9 @@ def reader_rows(found: Agreement) -> list[tuple[str, ...]]:
 def pair_rows(found: Agreement) -> list[tuple[str, ...]]:
     """The table of pairs, headings first."""
     size = f"size: second less first, {found.unit}"
-    rows = [("pair", "images", "Dice", "IoU", "Dice if both marked", size, "relative size difference")]
+    rows: list[tuple[str, ...]] = [
+        ("pair", "images", "Dice", "IoU", "Dice if both marked", size, "relative size difference")
+    ]
     return rows + [
         (
             f"{one.first}, {one.second}", str(one.images), _number(one.dice), _number(one.iou), _number(one.dice_if_both),
