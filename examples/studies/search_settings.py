@@ -4,7 +4,7 @@
     python examples/studies/search_settings.py data/lidc --family mixture-full --trials 20 --preset small --steps 600
 
 Bhat et al. (2022) search, for each family, the dimensions of z, the components of a mixture and the temperature of its
-Gumbel-softmax, by the validation GED. So does this script: each trial trains a run in --output, optuna's sampler (TPE, seed 0)
+Gumbel-softmax, by the validation GED. So does this script: each trial trains a run in --output, optuna's sampler (TPE)
 proposes the next settings, and a trial whose validation GED is worse than the median of the earlier ones at that step is ended
 (--no-pruning: none is). The validation split chooses; the test split is not read. The search is kept in --output/search.db, and
 the same command continues it.
@@ -77,7 +77,7 @@ def validation_ged(
 
     chosen = proposed(trial, family) | {"validation.monitor": "ged", "validation.patience": 0} | settings
     ambiseg.train(
-        data, "generalized", output=folder / f"trial-{trial.number}", preset=preset, settings=chosen, steps=steps, seed=0,
+        data, "generalized", output=folder / f"{family}-{trial.number}", preset=preset, settings=chosen, steps=steps, seed=0,
         observe=watch,
     )  # fmt: skip
     return best
@@ -115,9 +115,9 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{given.output / 'search.db'}", study_name=given.family, load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=0),
         pruner=optuna.pruners.NopPruner() if given.no_pruning else optuna.pruners.MedianPruner(n_startup_trials=5),
     )  # fmt: skip
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # a search that goes on does not begin anew
     study.optimize(objective(given), n_trials=given.trials)
     done = [trial for trial in study.trials if trial.value is not None]
     for trial in sorted(done, key=lambda trial: trial.value):

@@ -38,7 +38,9 @@ NARROW = {
     "blocks": 1,
     "noise_steps": 4,
 }
-OWN = "own"  # value of the option `segmenter` of methods that can also read the class probabilities of another segmenter
+OWN = (
+    "own"  # value of the option `segmenter` of methods that can also read the class probabilities of another segmenter
+)
 
 
 def subjects() -> Iterator[Any]:

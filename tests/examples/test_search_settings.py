@@ -52,7 +52,7 @@ def test_a_trial_is_judged_by_its_best_validation(known_truth: Store, tmp_path: 
     found = validation_ged(trial, known_truth.path, tmp_path, "mixture-axis", TINY, "demo", 4)
     assert [step for step, _ in trial.reports] == [2, 4]
     assert found == min(value for _, value in trial.reports)
-    options = Run.open(tmp_path / "trial-3").record.config.options
+    options = Run.open(tmp_path / "mixture-axis-3").record.config.options
     assert (options["latent_dim"], options["components"], options["tau"]) == (2, 2, 0.1)
 
 
