@@ -350,23 +350,6 @@ def test_printed_settings_can_be_read_back(ambiseg: Ambiseg, tmp_path: Path) -> 
     assert again[1].replace('"small"', '"paper"') == out
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights(known_truth: Store, tmp_path: Path) -> None:
-    """kill -9 somewhere between two validations; the resumed run's weights are those of a run that was left alone."""
-    arguments = ["--data", str(known_truth.path), *TINY, "--steps", "120", "--set", "validation.every=20"]
-    command = [sys.executable, "-m", "ambiseg", "-q", "train", *arguments]
-    subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True)
-    process = subprocess.Popen([*command, "-o", "killed"], cwd=tmp_path)
-    while process.poll() is None and not (tmp_path / "killed" / "checkpoint.pt").exists():
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    subprocess.run([*command[:5], "--resume", "killed"], cwd=tmp_path, check=True)
-    runs = [tmp_path / name for name in ("whole", "killed")]
-    assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
-    assert not list(tmp_path.rglob(".writing*"))
-
-
 @pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_wait_without_spinning_unless_the_user_says_so(given: str | None, used: str) -> None:
     """It must be said before torch is loaded: libgomp shows what it understood when it starts."""

@@ -20,11 +20,16 @@ from .crop_values import Unit
 
 @dataclass(frozen=True)
 class PackSettings:
-    """How to read a pack: `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it)."""
+    """How to read a pack.
+
+    `patient_pattern` finds the patient in the path of an image file (its first group, or all of it); `layout` has patterns of
+    image files (see `layout.layout_of`).
+    """
 
     class_names: tuple[str, ...] = ("background", "lesion")
     intensity: Unit = "relative"
     patient_pattern: str | None = None
+    layout: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
