@@ -14,10 +14,10 @@ from ...store.splits import USUAL_SPLIT, assign_splits
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...workers import spread
-from ..packed.crop_values import SourceReport, write_crops
+from ..packed.crop_values import SourceReport, unmeasured, write_crops
 from .nifti_cases import NiftiCase, find_cases
-from .nifti_crops import NiftiSettings, Slices, case_crops
-from .nifti_unit import NAMES, Kind, judged_unit
+from .nifti_crops import Kind, NiftiSettings, Slices, case_crops
+from .nifti_unit import NAMES, judged_unit
 
 
 def preprocess_nifti(
@@ -72,6 +72,7 @@ def preprocess_nifti(
             "seed": seed,
             "split": split_file.name if split_file else "/".join(map(str, sizes)),
         },
+        channels=unmeasured(cases[0].channels),
         same_readers=True,  # each reader has a file
     )
     failures: list[CaseFailure] = []

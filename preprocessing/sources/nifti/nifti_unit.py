@@ -1,20 +1,17 @@
 """The unit of a data set's images, judged from some of them: CT in HU, or grey values without a unit."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from ...counted import counted
 from ...errors import AmbisegError, DataError
-from ...scans.formats.nifti_volume import read_volume
 from ...volumes.hounsfield import looks_like_hu
 from ...workers import spread
 from ..packed.crop_values import Unit
 from .nifti_cases import NiftiCase
+from .nifti_crops import Kind, read_image
 
 ENOUGH = 16  # images, evenly spread over the cases
 NAMES = {"hu": "HU", "relative": "relative grey values"}
-
-Kind = Literal["auto", "hu", "relative"]
 
 
 def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | None = None) -> tuple[Unit, list[str]]:
@@ -53,6 +50,6 @@ def _looks(cases: Sequence[NiftiCase], workers: int | None) -> dict[str, bool]:
 
 def _looks_like_ct(case: NiftiCase) -> bool | None:
     try:
-        return None if case.image is None else looks_like_hu(read_volume(case.image).array)
+        return all(map(looks_like_hu, read_image(case).channels)) if case.images else None
     except AmbisegError:
         return None  # the case is reported when its crops are made

@@ -15,16 +15,24 @@ from ...errors import DataError
 from ...names import has_suffix, is_hidden
 from ...store.splits import split_name
 from ...store.store_crop import Crop
+from ...volumes.planes import Fit
 from .crop_values import Unit
 
 
 @dataclass(frozen=True)
 class PackSettings:
-    """How to read a pack: `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it)."""
+    """How to read a pack.
+
+    `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it). `fit` makes images of
+    different sizes crops of `size` pixels (see `fitted`). `channel_names` say what the channels show.
+    """
 
     class_names: tuple[str, ...] = ("background", "lesion")
     intensity: Unit = "relative"
     patient_pattern: str | None = None
+    fit: Fit | None = None
+    size: int | None = None
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ...counted import counted
+from ...errors import UsageError
 from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
-from .crop_values import SourceReport, write_crops
+from .crop_values import SourceReport, unmeasured, write_crops
+from .fitting_size import fitted
 from .pack import Pack, PackSettings
 from .split_choice import SplitChoice, choose_split
 
@@ -52,6 +54,12 @@ def write_packed(
         DataError: A file of the pack or the split file is not as expected.
     """
     check_place(output)
+    if settings.size is not None and settings.fit is None:
+        raise UsageError("`size` is that to which images are made to fit: give `fit` too.")
+    size = None
+    if settings.fit is not None:
+        size, fitting = fitted(pack.crops, settings.fit, settings.size, len(settings.class_names))
+        pack = replace(pack, crops=fitting)
     pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
     chosen = choose_split(pack, split, seed, split_file)
     info = StoreInfo(
@@ -63,7 +71,10 @@ def write_packed(
             "seed": seed,
             "split": chosen.text,
             "absent_when_empty": absent_when_empty,
+            **({} if settings.fit is None else {"fit": settings.fit, "size": size}),
         },
+        channels=unmeasured(settings.channel_names),
+        fit=settings.fit,
         attribution=pack.attribution,
         same_readers=pack.same_readers
         and not absent_when_empty,  # a reader absent from some slices has no known volume
