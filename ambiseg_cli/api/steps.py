@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from ambiseg.models.bundle.calibrated_copy import calibration_place, write_calibrated_copy
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.calibration import calibrate_run
 from ambiseg.models.calibration.calibrate_run import Check, Fit, check_split
@@ -24,7 +25,7 @@ from ambiseg.models.prediction.predict_scan import Request, predict_scan
 from ambiseg.models.report.calibration_folder import write_check
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.hardware import resolve_device
-from ambiseg.models.runs.run_folder import Run, newest_run
+from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import Observer
 from ambiseg.preprocessing.errors import UsageError
@@ -376,45 +377,63 @@ class Calibrated:
     Attributes:
         fit: the fitted `calibration`, and how patients left out were predicted without it and with it.
         check: how the model's own probabilities and the calibrated ones do on another split, by slice and by lesion.
-        content: the content of the run's `calibration/check.json`.
+        content: the content of the model's `calibration/check.json`, which was written unless a copy was refused.
+        place: the folder of the model, or of its calibrated copy.
     """
 
     fit: Fit
     check: Check
     content: CalibrationCheck
+    place: Path
+
+    @property
+    def used(self) -> bool:
+        """Whether the model, or its copy, uses the calibration from now on."""
+        return self.content.used
 
 
 def calibrate(
-    run: Path | str | None = None,
+    model: Path | str | None = None,
     data: Data = None,
     *,
     check: str = "test",
     samples: int = 256,
     seed: int = 0,
     limit: int | None = None,
+    output: Path | str | None = None,
+    even_if_worse: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     on_fit: OnProgress = _unwatched,
     on_check: OnProgress = _unwatched,
 ) -> Calibrated:
-    """Fit the calibration of a run to its validation readers, check it on other cases, and store both in the run's folder.
+    """Fit the calibration of a model to its validation readers, check it on other cases, and store both.
+
+    Where the check got worse (a figure rose by more than `calibrate_run.WORSE` allows), the model does not use the fit: only
+    its check is stored, and no copy is made.
 
     Args:
-        run: the run's folder; None: the newest in `runs/`.
+        model: as for `load_model`.
         data: a store or its folder; None: the one that the run was trained on.
         check: the split on which before and after are compared. The fit is always on "val".
         samples: the number of masks drawn per image; best as many as `predict` draws.
         seed: the seed of the draws.
         limit: use only so many cases of each split, spread over it.
+        output: a name under which a calibrated copy is installed, or the copy's folder, as a `Path`; None: the run itself.
+            Installed and shipped models need one.
+        even_if_worse: use the fit even where the check got worse.
+        overwrite: whether a copy may replace what is there.
         device: "auto", "cpu", "cuda" or "cuda:N".
         on_fit: called with the number of cases done and their total, while fitting.
         on_check: the same while checking.
 
     Returns:
-        The fit and its check. `predict` and `evaluate` use it from now on.
+        The fit and its check. If it is `used`, `predict` and `evaluate` use it from now on.
 
     Raises:
-        UsageError: for a check on "val" or "all", which would show nothing.
-        InputError: if there is no such run or data, or a split is empty.
+        UsageError: for a check on "val" or "all", which would show nothing; for a model that must stay as it is, without
+            `output`; or if there is a copy already.
+        InputError: if there is no such model or data, or a split is empty.
         DataError: if there are fewer than two validation patients, or files are damaged.
 
     Example:
@@ -424,18 +443,26 @@ def calibrate(
         >>> store = write_known_truth(folder / "store", crops=60, size=24)
         >>> short = {"data.crop": 16, "validation.every": 2, "validation.limit": 2}
         >>> run = train(store, "probunet", output=folder / "run", preset="demo", settings=short, steps=2, device="cpu")
-        >>> found = calibrate(run.path, samples=16, device="cpu")
+        >>> found = calibrate(run.path, samples=16, even_if_worse=True, device="cpu")
         >>> found.check.split, load_model(run.path).calibration == found.fit.calibration
         ('test', True)
     """
-    path = newest_run() if run is None else Path(run)
+    path = find_model(model)
+    place = calibration_place(path, output, overwrite=overwrite)
     trained = load_trained(path, resolve_device(device), calibrated=False)
     store = _data_of(trained, data)
     check_split(store, check)
     fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
     calibrated = replace(trained, calibration=fit.calibration)
     found = calibrate_run.check(calibrated, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
-    return Calibrated(fit, found, write_check(path, trained, store, fit, found))
+    use = even_if_worse or not found.worse()
+    if place == path:
+        content = write_check(path, trained, store, fit, found, use=use)
+    elif use:
+        content = write_calibrated_copy(place, path, trained, store, fit, found)
+    else:
+        content = CalibrationCheck.of(trained, store, fit, found, used=False)
+    return Calibrated(fit, found, content, place)
 
 
 def _loaded(model: Model, device: str) -> Trained:

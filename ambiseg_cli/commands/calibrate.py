@@ -6,8 +6,8 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ..terminal.console import Meter, console, emit_json, out, progress
-from ..terminal.options import Data, Device, Run
+from ..terminal.console import Meter, console, emit_json, out, progress, warn
+from ..terminal.options import Data, Device, Model, Overwrite
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ LABELS = {
 
 
 def calibrate(
-    run: Run = None,
+    model: Model = None,
     samples: Annotated[
         int, typer.Option(help="Number of masks drawn per image; best as many as `predict` draws.", min=1)
     ] = 256,
@@ -41,31 +41,46 @@ def calibrate(
         int | None,
         typer.Option(help="Use only this number of cases of each split, spread over it.", show_default=False),
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Save a calibrated copy under this name, which --model finds, or in this folder (with a slash). "
+            "Default: the run itself.",
+            show_default=False,
+        ),
+    ] = None,
+    even_if_worse: Annotated[
+        bool, typer.Option("--even-if-worse", help="Use the calibration even if the check got worse.")
+    ] = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print fit and check as JSON instead of tables.")] = False,
 ) -> None:
     """Correct the probability of a lesion and the spread of its size, so that they agree with the validation readers.
 
     Slices and whole lesions have numbers of their own. A correction is kept only if it helps with patients left out. The
-    result is stored in the run, where `predict` and `evaluate` use it.
+    result is stored in the run, where `predict` and `evaluate` use it, unless the check on other cases got worse.
     """
     from ambiseg.models.runs.hardware import keep_freed_memory, resolve_device
-    from ambiseg.models.runs.run_folder import newest_run
 
     from ..api import calibrate as fit_run
 
-    run = run or newest_run()
     if resolve_device(device).type == "cpu":
         keep_freed_memory()
     with progress() as display:
         fitting, checking = Meter(display, "Fitting", "cases"), Meter(display, "Checking", "cases")
         found = fit_run(
-            run,
+            model,
             data,
             check=check,
             samples=samples,
             seed=seed,
             limit=limit,
+            output=output,
+            even_if_worse=even_if_worse,
+            overwrite=overwrite,
             device=device,
             on_fit=fitting,
             on_check=checking,
@@ -77,7 +92,43 @@ def calibrate(
     if found.fit.slices.patients < FEW:
         patients = counted(found.fit.slices.patients, "patient")
         console.print(f"Note: the fit is on only {patients}. Other patients might give a different result.")
-    console.print(f"Written: {run / 'calibration.json'}, {run / 'calibration'}")
+    _say_what_became_of_it(found, copied=output is not None)
+
+
+def _say_what_became_of_it(found: "Calibrated", *, copied: bool) -> None:
+    """Say what got worse, whether the calibration is used from now on, and where it is."""
+    for kind, fitted in (("slices", found.fit.slices), ("lesions", found.fit.lesions)):
+        for part, (before, after) in {} if fitted is None else fitted.held_out.items():
+            if round(after, 6) >= round(before, 6):
+                console.print(
+                    f"Note: the correction of {part} of {kind} did not help patients left out: it is not kept."
+                )
+    worse = _worse(found)
+    if worse:
+        warn(f"On {found.check.split} the calibration made worse: {'; '.join(worse)}.")
+    if not found.used:
+        kept = "nothing was saved" if copied else f"only its check is in {found.place / 'calibration'}"
+        warn(f"The model does not use it; {kept}. Use it all the same with `even_if_worse`.")
+        return
+    console.print(f"Written: {found.place / 'calibration.json'}, {found.place / 'calibration'}")
+    if copied:
+        from ambiseg.models.bundle import models_folder
+
+        name = found.place.name if found.place.parent == models_folder() else found.place
+        console.print(f"Use it: ambiseg predict SCAN --model {name}")
+
+
+def _worse(found: "Calibrated") -> list[str]:
+    """The figures of the check that got worse, with their values."""
+    from ambiseg.models.figures.numbers import decimals
+
+    pairs = {"slices": found.check.slices, "lesions": found.check.lesions}
+    return [
+        f"{LABELS[name]} of {kind} {decimals(pair.before.figures[name].mean)} -> {decimals(pair.after.figures[name].mean)}"
+        for kind, names in found.check.worse().items()
+        if (pair := pairs[kind]) is not None
+        for name in names
+    ]
 
 
 def _print(found: "Calibrated") -> None:

@@ -31,8 +31,10 @@ MOST_NAMES = 3  # runs named in the folder's name
 
 def compare(
     runs: Annotated[
-        list[Path],
-        typer.Argument(help="Two or more evaluated runs. The others are compared with the first one.", metavar="RUN"),
+        list[str],
+        typer.Argument(
+            help="Two or more evaluated runs or models. The others are compared with the first one.", metavar="MODEL"
+        ),
     ],
     split: Annotated[str, typer.Option(help="Split whose evaluations are compared.")] = "test",
     figure: Annotated[
@@ -59,12 +61,13 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of a table.")] = False,
 ) -> None:
     """Compare evaluated runs case by case: paired differences, intervals by patient, and tests corrected for their number."""
+    from ambiseg.models.bundle.find import evaluated
     from ambiseg.models.comparison.compare_runs import FIGURES, LESION_FIGURES
     from ambiseg.models.comparison.compare_runs import compare as compare_evaluations
     from ambiseg.models.evaluation.stored import read_evaluations
     from ambiseg.models.report.comparison_folder import write_comparison
 
-    evaluations = read_evaluations(runs, split, by.value)
+    evaluations = read_evaluations([evaluated(run, split) for run in runs], split, by.value)
     usual = LESION_FIGURES if by == By.lesion else FIGURES
     comparison = compare_evaluations(evaluations, figure or usual, all_pairs=all_pairs, seed=seed)
     folder = output or Path("comparisons") / _folder_name(comparison)

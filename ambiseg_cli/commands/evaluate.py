@@ -1,4 +1,4 @@
-"""`ambiseg evaluate`: how close a run's masks are to the readers' masks."""
+"""`ambiseg evaluate`: how close a model's masks are to the readers' masks."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ..terminal.console import Meter, console, emit_json, out, progress
-from ..terminal.options import Data, Device, Run
+from ..terminal.console import Meter, console, emit_json, out, progress, warn
+from ..terminal.options import Data, Device, Model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ WIDEST = 8  # so many modes are shown one by one in the table of mode probabilit
 
 
 def evaluate(
-    run: Run = None,
+    model: Model = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on: train, val, test or all.")] = "test",
     samples: Annotated[
         int, typer.Option(help="Number of masks drawn per image, at least 16; GED50 and GED100 need as many.")
@@ -66,7 +66,7 @@ def evaluate(
         typer.Option(
             "-o",
             "--output",
-            help="Folder of the results. Default: RUN/evaluation-SPLIT.",
+            help="Folder of the results. Default: RUN/evaluation-SPLIT, or NAME-evaluation-SPLIT of a model with a name.",
             show_default=False,
         ),
     ] = None,
@@ -76,24 +76,24 @@ def evaluate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
 ) -> None:
-    """Compare a run's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
+    """Compare a model's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
+    from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
     from ambiseg.models.runs.hardware import resolve_device
-    from ambiseg.models.runs.run_folder import newest_run
     from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.files import check_place
 
     if parquet:
         check_parquet()
-    run = run or newest_run()
-    trained = load_trained(run, resolve_device(device), keep_memory=True)
+    place = find_model(model)
+    trained = load_trained(place, resolve_device(device), keep_memory=True)
     store = data_for(trained.record, data)
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
-    folder = output or run / f"evaluation-{split}"
+    folder = output or results_of(place, f"evaluation-{split}")
     check_place(folder)
     with progress() as display:
         evaluation = evaluate_run(
@@ -113,6 +113,8 @@ def evaluate(
         else:
             drawing = Meter(display, "Drawing", "pictures")
             write_report(folder, evaluation, trained, store, parquet=parquet, on_progress=drawing)
+    if evaluation.about.seen_before:
+        warn(evaluation.about.notes[0])
     if as_json:
         emit_json(evaluation.summary())
     else:
@@ -123,7 +125,7 @@ def evaluate(
             out(_lesion_table(evaluation))
         for kind in evaluation.stability:
             out(_stability_table(evaluation, kind))
-        for note in evaluation.about.notes:
+        for note in evaluation.about.notes[bool(evaluation.about.seen_before) :]:
             out(note)
     console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
 

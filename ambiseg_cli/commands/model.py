@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..terminal.console import console, emit_json, out
-from ..terminal.options import Overwrite, Run
+from ..terminal.options import Model, Overwrite
 
 if TYPE_CHECKING:
     from ambiseg.models.bundle import Installed
@@ -19,13 +19,13 @@ model = typer.Typer(
 
 @model.command()
 def export(
-    run: Run = None,
+    run: Model = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Zip file to write. Default: NAME-VERSION.zip.", show_default=False),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the run's.", show_default=False)] = None,
-    version: Annotated[str, typer.Option(help="The model's version.")] = "1.0.0",
+    version: Annotated[str | None, typer.Option(help="The model's version.", show_default="1.0.0")] = None,
     author: Annotated[list[str] | None, typer.Option(help="Author; repeatable.", show_default=False)] = None,
     description: Annotated[
         str, typer.Option(help="One sentence about the model, for its model card.", show_default=False)
@@ -39,14 +39,20 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="Round the weights to half precision, which halves the size.")
     ] = False,
+    no_patients: Annotated[
+        bool,
+        typer.Option("--no-patients", help="Leave out the hashes of the training patients' identifiers."),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a run as one zip: weights, model card, metadata, calibration, licence and hashes, without paths or pickles."""
-    from ambiseg.models.bundle import export_model
+    from ambiseg.models.bundle import export_model, find_model
+    from ambiseg.models.bundle.model_files import SUMS
     from ambiseg.models.runs.run_folder import newest_run
 
+    model = find_model(run or newest_run())
     exported = export_model(
-        run or newest_run(),
+        model,
         output,
         name=name,
         version=version,
@@ -54,11 +60,12 @@ def export(
         description=description,
         licence=licence,
         half=half,
+        patients=not no_patients,
         overwrite=overwrite,
     )
     for note in exported.notes:
         console.print(f"Note: {note}")
-    if licence is None:
+    if licence is None and not (model / SUMS).is_file():
         console.print("Note: no licence was given, so nobody else may use the model: give one with --licence.")
     console.print(
         f"Written: {exported.path!s} ({_size(exported.path.stat().st_size)}), model {exported.name}, "

@@ -8,9 +8,13 @@ import typer
 
 from ambiseg.preprocessing.errors import UsageError
 
-Run = Annotated[
-    Path | None,
-    typer.Argument(help="Run folder, as `ambiseg train` creates it. Default: the newest.", show_default=False),
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Run folder, or name of an installed or shipped model. Default: the newest run.",
+        show_default=False,
+    ),
 ]
 Data = Annotated[
     Path | None,

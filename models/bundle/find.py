@@ -34,6 +34,46 @@ def find_model(name: str | Path | None = None) -> Path:
     return path
 
 
+def results_of(model: Path, what: str) -> Path:
+    """Where results of a model belong if no place is named: in a run's folder, but not in that of an exported model.
+
+    Args:
+        model: The model's folder, as `find_model` gives it.
+        what: Name of the file or folder.
+
+    Returns:
+        `model/what`; for an installed or shipped model `NAME-what` in the working folder.
+
+    Example:
+        >>> str(results_of(find_model("lidc-gated"), "evaluation-test"))
+        'lidc-gated-evaluation-test'
+    """
+    return Path(f"{model.name}-{what}") if (model / SUMS).is_file() else model / what
+
+
+def evaluated(name: str | Path, split: str) -> Path:
+    """The folder of a model's evaluation: of a run, of an installed or shipped model by its name, or as it was named.
+
+    Args:
+        name: A run's folder, the folder of an evaluation, or the name of a model.
+        split: The split that was evaluated.
+
+    Raises:
+        InputError: A model of this name was not evaluated in the working folder.
+    """
+    path = Path(name)
+    known = known_models()
+    if path.is_dir() or str(name) not in known:
+        return path
+    folder = results_of(known[str(name)], f"evaluation-{split}")
+    if not folder.is_dir():
+        raise InputError(
+            f"{name} has not been evaluated on {split!r} here: run `ambiseg evaluate {name}` with {split!r} as `split` first, "
+            "or name the folder of its evaluation."
+        )
+    return folder
+
+
 def _named(name: str | Path) -> Path:
     """The folder of the model with a name or a path."""
     path = Path(name)

@@ -3,6 +3,7 @@
 model.safetensors   the weights
 run.json            the run's record, without paths: with the weights all that `run.load_trained` needs
 calibration.json    where the run is calibrated
+trained_on.json     hashes of the patients and images of the training; models of earlier versions lack it
 metadata.json       the model in fields, named as in a MONAI bundle (`metadata.Metadata`)
 README.md           the model card
 LICENSE             under which terms others may use it
@@ -16,11 +17,12 @@ from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.files import sha256
 
 WEIGHTS, RECORD, CALIBRATION = "model.safetensors", "run.json", "calibration.json"
+TRAINED_ON = "trained_on.json"
 METADATA, CARD, LICENCE, SUMS = "metadata.json", "README.md", "LICENSE", "SHA256SUMS"
 NEEDED = (WEIGHTS, RECORD, METADATA, CARD, LICENCE, SUMS)
-FILES = (*NEEDED, CALIBRATION)
+FILES = (*NEEDED, CALIBRATION, TRAINED_ON)
 
-LIMITS = dict.fromkeys(FILES, 2**20) | {WEIGHTS: 2**32}  # bytes
+LIMITS = dict.fromkeys(FILES, 2**20) | {WEIGHTS: 2**32, TRAINED_ON: 2**25}  # bytes
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 
@@ -46,7 +48,7 @@ def check_name(text: str) -> str:
 
 def write_sums(folder: Path) -> None:
     """Write the hashes of a model's files into its folder."""
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in sorted(FILES) if (folder / name).is_file()]
+    lines = [f"{sha256(folder / name)}  {name}\n" for name in sorted({*FILES} - {SUMS}) if (folder / name).is_file()]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 

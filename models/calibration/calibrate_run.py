@@ -30,7 +30,15 @@ from .judgement import Judgement, judge
 
 SPLIT = "val"
 SAMPLES = 256  # as many as `predict` draws
+ROUNDING = 1e-9  # means of the same numbers in another order
 FEW_UNMARKED = 0.01  # a smaller share of slices that nobody marked: slices were chosen by what readers marked
+
+WORSE = {  # how much a figure of the check may rise: of its own size, and in all
+    "nll": (0.01, 0.0),
+    "brier": (0.01, 0.0),
+    "ece": (0.0, 0.005),
+    "top_ece": (0.0, 0.005),
+}
 
 OnProgress = Callable[[int, int], None]
 _Choices = tuple[Outcome, Outcome, str]  # of readers before and after calibration, and the patient
@@ -60,6 +68,15 @@ class Pair:
     cases: int
     patients: int
 
+    def worse(self) -> list[str]:
+        """The names of the figures that a calibration made worse, by more than `WORSE` allows."""
+        figures = {name: (self.before.figures[name].mean, self.after.figures[name].mean) for name in WORSE}
+        return [
+            name
+            for name, (before, after) in figures.items()
+            if after > before * (1 + WORSE[name][0]) + WORSE[name][1] + ROUNDING
+        ]
+
 
 @dataclass(frozen=True)
 class Check:
@@ -68,6 +85,12 @@ class Check:
     split: str
     slices: Pair
     lesions: Pair | None
+
+    def worse(self) -> dict[str, list[str]]:
+        """The figures that the calibration made worse, of "slices" and "lesions"; empty where it did no harm."""
+        pairs = {"slices": self.slices, "lesions": self.lesions}
+        found = {kind: pair.worse() for kind, pair in pairs.items() if pair is not None}
+        return {kind: names for kind, names in found.items() if names}
 
 
 def calibrate(

@@ -103,7 +103,11 @@ class PairSummary(BaseModel):
 
 
 class CalibrationCheck(BaseModel):
-    """The whole of `check.json`: a fit on the validation split, and its judgement on another split, by slice and by lesion."""
+    """The whole of `check.json`: a fit on the validation split, and its judgement on another split, by slice and by lesion.
+
+    `worse` names the figures that the calibration made worse there; `used` says whether it became the model's own all the same
+    or because there are none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -113,12 +117,14 @@ class CalibrationCheck(BaseModel):
     data: str = ""
     fitted: Calibration
     checked_on: str
+    worse: dict[str, list[str]] = {}
+    used: bool = True
     slices: PairSummary
     lesions: PairSummary | None = None
 
     @classmethod
-    def of(cls, trained: Trained, store: Store, fit: Fit, check: Check) -> "CalibrationCheck":
-        """The check of a fit on a split of `store`."""
+    def of(cls, trained: Trained, store: Store, fit: Fit, check: Check, *, used: bool = True) -> "CalibrationCheck":
+        """The check of a fit on a split of `store`; `used`: whether the model uses the calibration from now on."""
         return cls(
             ambiseg=version("ambiseg"),
             run=trained.name,
@@ -126,6 +132,8 @@ class CalibrationCheck(BaseModel):
             data=store.manifest.name,
             fitted=fit.calibration,
             checked_on=check.split,
+            worse=check.worse(),
+            used=used,
             slices=PairSummary.of(fit.slices, check.slices),
             lesions=None
             if check.lesions is None or fit.lesions is None

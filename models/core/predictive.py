@@ -1,8 +1,10 @@
 """Predictive: the distribution over whole masks that a method gives for a batch of images."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -134,9 +136,15 @@ class SampledPredictive(Predictive):
 class FinitePredictive(Predictive):
     """N masks with explicit probabilities, such as those of codes, heads or members.
 
+    A part of the distribution that is continuous in truth may stand here as a run of equally probable masks. Where fewer
+    masks are wanted than there are, each run keeps some of its masks, which stand for all of it. So a short list shows every
+    run and not one of them alone.
+
     Args:
         log_probabilities: of the masks [B, N] in nats, not necessarily normalised; -inf: impossible.
         decode: a function from indices [B, n] of masks to class logits [B, n, K, H, W].
+        run: the length of a run. Runs fill the end of the N masks; those before the first are single.
+        kept: the places [m] in a run of the m masks that it keeps, given m; by default the first m.
 
     Example:
         >>> masks = torch.randn(4, 2, 8, 8)
@@ -145,9 +153,15 @@ class FinitePredictive(Predictive):
         [[0.6700000166893005, 0.23999999463558197, 0.09000000357627869]]
     """
 
-    def __init__(self, log_probabilities: Tensor, decode: Callable[[Tensor], Tensor]):
+    def __init__(
+        self,
+        log_probabilities: Tensor,
+        decode: Callable[[Tensor], Tensor],
+        run: int = 1,
+        kept: Callable[[int], Tensor] = torch.arange,
+    ):
         self.log_probabilities = log_probabilities.float().log_softmax(1)
-        self.decode = decode
+        self.decode, self.run, self.kept = decode, run, kept
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, tied: bool = False) -> Tensor:
         """Draw n masks for every image: class logits [B, n, K, H, W]."""
@@ -160,8 +174,27 @@ class FinitePredictive(Predictive):
         noise = gumbel((batch, n, support), generator, self.log_probabilities)
         return self._decoded((self.log_probabilities.unsqueeze(1) + noise).argmax(2))
 
+    def coarser(self, n: int) -> Self:
+        """The distribution with as many masks of each run as n allows, one at least; itself if n are enough for all of them.
+
+        The masks that a run keeps have its probability in equal parts.
+        """
+        support = self.log_probabilities.shape[1]
+        runs, single = divmod(support, self.run)
+        left = max(1, (n - single) // runs)
+        if n >= support or left >= self.run:
+            return self
+        starts = single + self.run * torch.arange(runs)
+        kept = torch.cat((torch.arange(single), (starts[:, None] + self.kept(left)).flatten()))
+        kept = kept.to(self.log_probabilities.device)
+        share = math.log(self.run / left) * (kept >= single)
+        return type(self)(self.log_probabilities[:, kept] + share, lambda index: self.decode(kept[index]))
+
     def atoms(self, n: int, generator: torch.Generator | None = None) -> Atoms:
-        """The n most probable masks, with their probabilities; the generator is not used."""
+        """The n most probable masks, with their probabilities; of runs, fewer of each. The generator is not used."""
+        return self.coarser(n)._most_probable_atoms(n)
+
+    def _most_probable_atoms(self, n: int) -> Atoms:
         index, weights = self._most_probable(self._probabilities, n)
         logits = self._decoded(index)
         labels, _ = harden(logits)
@@ -169,10 +202,13 @@ class FinitePredictive(Predictive):
         return Atoms(labels, weights, marginal, draws=None, left_out=self._left_out(index))
 
     def lesion(self, n: int, slices: LesionSlices, generator: torch.Generator | None = None) -> Atoms:
-        """Volumes of the n masks that are most probable on average; the generator is not used.
+        """Volumes of the n masks that are most probable on average, of runs fewer of each; the generator is not used.
 
         All slices of a volume are the same mask's, joined. `one_story` weighs them.
         """
+        return self.coarser(n)._most_probable_volumes(n, slices)
+
+    def _most_probable_volumes(self, n: int, slices: LesionSlices) -> Atoms:
         own = self._probabilities
         index = self._most_probable(own.mean(0, keepdim=True), n)[0].expand(len(own), -1)
         volumes, chances = self._volumes(index, slices), own.gather(1, index)
@@ -247,13 +283,14 @@ class GatedPredictive(FinitePredictive):
     Args:
         log_probabilities: of the masks [B, N] in nats, that of the empty mask first.
         decode: a function from indices [B, n] of masks to class logits [B, n, K, H, W].
+        run, kept: as of `FinitePredictive`.
     """
 
     def marking(self) -> Tensor:
         """The probability [B] that a reader marks something on each image."""
         return -torch.expm1(self.log_probabilities[:, 0])
 
-    def lesion(self, n: int, slices: LesionSlices, generator: torch.Generator | None = None) -> Atoms:
+    def _most_probable_volumes(self, n: int, slices: LesionSlices) -> Atoms:
         """The empty volume, and each shape on several extents, each for an equal share of the readers who mark the lesion.
 
         With N shapes there are (n - 1) // N extents, one at least; if n is smaller than N + 1, only the most probable shapes.

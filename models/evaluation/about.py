@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ambiseg.preprocessing.store.store import Store
 
@@ -11,8 +12,9 @@ from ..core.hypotheses import GAIN, TOP
 from ..metrics.catalogue import DRAWS
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
+from ..runs.training_list import Seen, seen
 from .evaluation import Case
-from .summary_document import FIXED_DRAWS, CalibrationUsed, EvaluationAbout
+from .summary_document import FIXED_DRAWS, CalibrationUsed, EvaluationAbout, SeenInTraining
 
 
 def about_evaluation(
@@ -25,10 +27,11 @@ def about_evaluation(
     seed: int,
     size: int,
     exact: bool,
+    before: Seen | None = None,
 ) -> EvaluationAbout:
     """Describe the evaluation of a model on the central `size` pixels of the cases of a split of `store`.
 
-    exact: whether the model's masks have exact weights.
+    exact: whether the model's masks have exact weights; before: how much of the split trained the model, None if unknown.
     """
     fitted = trained.calibration
     return EvaluationAbout(
@@ -52,9 +55,16 @@ def about_evaluation(
         estimators=estimators(store.manifest.known_odds),
         cases=len(cases),
         weights="exact" if exact else "draws",
-        notes=notes_on(cases),
+        seen=None if before is None else SeenInTraining(**vars(before)),
+        notes=[*([before.sentence(split)] if before else []), *notes_on(cases)],
         floor=perfect_means(cases, samples, exact) if store.manifest.known_odds else None,
     )
+
+
+def seen_before(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Seen | None:
+    """How much of some rows [N] of a store trained the model; None where the model does not say. Raises DataError."""
+    known = trained.trained_on()
+    return None if known is None else seen(known, store, rows)
 
 
 def estimators(known_odds: bool) -> dict[str, str]:

@@ -30,7 +30,7 @@ from ..metrics.scores import PAPERS_DRAWS, image_scores
 from ..metrics.sides import Sides, both_sides
 from ..runs.trained import Trained
 from . import pooled
-from .about import about_evaluation
+from .about import about_evaluation, seen_before
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
 from .rows import check_data, chosen_rows
 
@@ -95,6 +95,7 @@ def evaluate(
         raise UsageError(f"`stability` is a number of cases, 0 or more, got {stability}.")
     check_data(trained, store)
     rows = chosen_rows(store, split, limit)
+    before = seen_before(trained, store, rows)
     lesions = _lesions(store, split, limit, by)
     moved = _moved(store, rows, lesions, stability)
     size = max(store.size) if whole else trained.record.crop
@@ -113,7 +114,9 @@ def evaluate(
     if lesions:
         volumes = evaluate_lesions(trained, store, lesions, samples=samples, seed=seed, size=size, on_lesion=steps.next)
     return Evaluation(
-        about=about_evaluation(trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact),
+        about=about_evaluation(
+            trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact, before=before
+        ),
         cases=tuple(cases),
         figures=pooled.figures(cases, seed),
         reliability=pooled.reliability(cases),

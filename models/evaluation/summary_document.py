@@ -25,7 +25,7 @@ AGAIN = "run `ambiseg evaluate` again"
 FIXED_DRAWS = "for this many draws per image; for exact weights resampled"
 # Version 0.1.0 described the same estimators in other words; its evaluations stay comparable.
 EARLIER_WORDS = {" ".join(("of so many", "draws", "an image; of exact weights resampled")): FIXED_DRAWS}
-UNKNOWN = ("floor", "modes", "lesions", "stability")  # written only where they were computed
+UNKNOWN = ("floor", "modes", "lesions", "stability", "seen")  # written only where they were computed
 
 
 def _in_todays_words(estimators: dict[str, str]) -> dict[str, str]:
@@ -44,6 +44,17 @@ class CalibrationUsed(BaseModel):
     slices: Reweighting | None = None
     lesions: Reweighting | None = None
     split: str = "val"
+
+
+class SeenInTraining(BaseModel):
+    """How many of the cases, and of their patients, a model was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    crops: Natural
+    of_crops: Natural
+    patients: Natural
+    of_patients: Natural
 
 
 class ModesSummary(BaseModel):
@@ -102,10 +113,17 @@ class EvaluationAbout(BaseModel):
     """Number of cases evaluated."""
     weights: Literal["draws", "exact"]
     """Whether the model's masks are draws of equal weight or come with exact probabilities."""
+    seen: SeenInTraining | None = None
+    """How much of the split was in the model's training; null where the model does not say."""
     notes: list[str] = []
-    """Sentences on figures that are not defined."""
+    """Sentences on what the figures do not say."""
     floor: dict[str, float] | None = None
     """Expected figures of a perfect model; only where the masks' probabilities are known."""
+
+    @property
+    def seen_before(self) -> bool:
+        """Whether some of the split trained the model; the first note then says how much."""
+        return self.seen is not None and bool(self.seen.crops or self.seen.patients)
 
 
 class EvaluationSummary(EvaluationAbout):

@@ -137,7 +137,7 @@ class Gated(Method):
             return torch.where((index == 0)[:, :, None, None, None], self.nothing.to(logits.dtype), logits)
 
         empty, marked = F.logsigmoid(odds).unsqueeze(1), F.logsigmoid(-odds).unsqueeze(1)
-        return GatedPredictive(torch.cat((empty, marked + shapes), 1), decoded)
+        return GatedPredictive(torch.cat((empty, marked + shapes), 1), decoded, run=len(self.points))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """A bound on -log p(y|x), mean over images and readers: the gate's loss and the shapes'. The energy is a term, too."""

@@ -76,7 +76,15 @@ class MoSE(Method):
         prepared, gate = self._prepared(image)
         z = self._z(self.points.expand(self.experts, -1)).flatten()
         chances = gate.repeat_interleave(len(self.points), 1)
-        return FinitePredictive(chances, lambda index: self.head(prepared, z[index].unsqueeze(2)))
+        count = len(self.points)
+        return FinitePredictive(
+            chances,
+            lambda index: self.head(prepared, z[index].unsqueeze(2)),
+            run=count,
+            kept=lambda some: (
+                (torch.arange(some) + 0.5) * count / some
+            ).long(),  # quantiles in the middle of equal shares
+        )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Transported distance, mean over images, + `beta` * KL(weight that each mask took || its probability), the terms of

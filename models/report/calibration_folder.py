@@ -19,7 +19,9 @@ from ..runs.trained import Trained
 PICTURES = {"slices": "reliability.png", "lesions": "reliability-lesions.png"}
 
 
-def write_check(run: Path, trained: Trained, store: Store, fit: Fit, check: Check) -> CalibrationCheck:
+def write_check(
+    run: Path, trained: Trained, store: Store, fit: Fit, check: Check, *, use: bool = True
+) -> CalibrationCheck:
     """Write a fit and its check on a split of `store` into the run's folder, and return the content of check.json.
 
     Args:
@@ -28,8 +30,9 @@ def write_check(run: Path, trained: Trained, store: Store, fit: Fit, check: Chec
         store: The data set on which it was fitted and checked.
         fit: What was fitted on the validation split.
         check: How the hypotheses of another split do with the model's own probabilities and with calibrated ones.
+        use: Whether `predict` and `evaluate` use the fit from now on; else an earlier calibration stays as it is.
     """
-    content = CalibrationCheck.of(trained, store, fit, check)
+    content = CalibrationCheck.of(trained, store, fit, check, used=use)
     with whole_folder(run / FOLDER) as aside:
         content.write(aside)
         for name, pair in (("slices", check.slices), ("lesions", check.lesions)):
@@ -37,7 +40,8 @@ def write_check(run: Path, trained: Trained, store: Store, fit: Fit, check: Chec
                 title = f"{trained.name} ({trained.method.name}): hypotheses of {name} before and after calibration"
                 words = f"{store.manifest.name}, {check.split}; fitted on {fit.calibration.split}"
                 (aside / PICTURES[name]).write_bytes(_picture(pair, title, words))
-    fit.calibration.write(run)
+    if use:
+        fit.calibration.write(run)
     return content
 
 

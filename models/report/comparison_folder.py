@@ -4,6 +4,7 @@ comparison.json    the runs and all differences
 comparison.csv     one row per figure and pair of runs
 comparison.png     the differences with their intervals, also as SVG
 distribution.png   the GED16 of each run over the cases, also as SVG
+ged-by-draws.png   the GED of each run by the number of draws, also as SVG
 report.html        everything on one page that needs no network
 
 The same evaluations give the same bytes.
@@ -22,6 +23,7 @@ from ..comparison.comparison import Comparison
 from ..evaluation.stored import StoredEvaluation
 from ..figures.differences import draw_differences
 from ..figures.distribution import Spread, draw_distributions
+from ..figures.ged_by_draws import courses, draw_ged_by_draws
 from ..figures.picture import Picture
 from ..figures.style import png, svg
 from ..figures.wording import perfect_model
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "report.html"
-DISTRIBUTION = ("distribution.png", "distribution.svg")
+SOMETIMES = ("distribution.png", "distribution.svg", "ged-by-draws.png", "ged-by-draws.svg")
 SPREAD = "ged16_v"  # the figure whose distribution is always shown
 
 
@@ -53,7 +55,7 @@ def write_comparison(folder: Path, comparison: Comparison, evaluations: Sequence
     files[REPORT] = render_comparison(comparison, pictures).encode()
     make_folder(folder)
     with disk_errors(folder):
-        for name in DISTRIBUTION:
+        for name in SOMETIMES:
             (folder / name).unlink(missing_ok=True)
     comparison.write(folder)
     for name, content in files.items():
@@ -85,6 +87,17 @@ def _figures(
             "the rest. The orange dot is the mean with its 95 % interval by patient. Lower is better. Intervals of runs may "
             "overlap even where their difference, case by case, is significant.",
             draw_distributions(spreads, "How GED16 is distributed over the cases", note, "squared GED, 16 draws"),
+        )
+    found = courses(evaluations)
+    if found:
+        yield (
+            "ged-by-draws",
+            "GED by the number of draws",
+            "One line per run: what the V-statistic expects at that number of draws, from all masks of the evaluation, with "
+            "95 % intervals by patient. Points are moved sideways so that they do not hide each other. It falls with the "
+            "number of draws for every model, and faster for a model of diverse masks. Dashed: a perfect model, if readers are "
+            "independent given the image.",
+            draw_ged_by_draws(found, note),
         )
 
 

@@ -21,6 +21,7 @@ from .hardware import keep_freed_memory
 from .normalise import normalise, with_probabilities
 from .run_folder import RECORD, Run
 from .run_record import RunRecord
+from .training_list import TrainingList
 from .weights_file import read_weights
 
 
@@ -35,6 +36,7 @@ class Trained:
         name: of the run folder.
         weights_hash: SHA-256 of the file of weights.
         calibration: what was fitted for these weights, None without such.
+        folder: where its files are; None for a model that has none.
     """
 
     method: Method
@@ -43,6 +45,11 @@ class Trained:
     name: str
     weights_hash: str
     calibration: Calibration | None = None
+    folder: Path | None = None
+
+    def trained_on(self) -> TrainingList | None:
+        """The patients and images of the training, as hashes; None where the model does not say. Raises DataError."""
+        return None if self.folder is None else TrainingList.read(self.folder)
 
     @property
     def extent(self) -> Extent | None:
@@ -96,7 +103,7 @@ def load_trained(path: Path, device: torch.device, *, calibrated: bool = True, k
     method.eval().requires_grad_(False)
     weights_hash = hashlib.sha256(content).hexdigest()
     calibration = read_calibration(path, weights_hash) if calibrated else None
-    return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration)
+    return Trained(method, run.record, device, path.resolve().name, weights_hash, calibration, path)
 
 
 def _method(run: Run, content: bytes) -> Method:

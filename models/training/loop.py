@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..runs.config import TrainConfig
 from ..runs.run_folder import Run
+from ..runs.training_list import FILE, TrainingList
 from .checkpoint import new_method
 from .distributed import Processes, joined_processes
 from .interrupt import stop_requests
@@ -95,12 +97,22 @@ def train(
         if processes.first:
             held.enter_context(only_writer(run.checkpoint))
             clear_leftovers(run.path)
+            _keep_training_list(run, store)
         taught = taught_masks(run, store, device, alone=processes.world == 1)
         loop = Loop(run, store, device, processes, observe, taught)
         ended = loop.go(lambda: stop() or enough())
         if ended is None:
             raise KeyboardInterrupt if stop() or not enough() else BudgetSpent
         return ended
+
+
+def _keep_training_list(run: Run, store: Store) -> None:
+    """Write down which patients and images train this run, with those of its teacher; once."""
+    if (run.path / FILE).is_file():
+        return
+    teacher = run.record.config.teacher.model
+    others = TrainingList.read(Path(teacher)) if teacher else None
+    TrainingList.of(store).joined(others or TrainingList()).write(run.path)
 
 
 def check_data(config: TrainConfig, store: Store) -> None:

@@ -117,8 +117,14 @@ def words(command: str, disk: Disk, inputs: dict[str, Any]) -> list[str]:
     return command.split()
 
 
+def every_command() -> list:
+    """All of them; those that only write as others do, or take long, are tried with the exhaustive tests."""
+    rare = ("phantom", "numbers", "gallery", "onnx", "points", "compare")
+    return [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in rare)) for name in COMMANDS]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", every_command())
 def test_a_disk_that_fills_up_is_said_truly(
     ambiseg: Command, disk: Disk, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

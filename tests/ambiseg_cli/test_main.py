@@ -177,7 +177,7 @@ def test_ctrl_c_anywhere_is_130_and_one_line(ambiseg: Ambiseg, monkeypatch: pyte
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", interrupted)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", interrupted)
     code, out, err = ambiseg("evaluate")
     assert (code, out) == (130, "")
     assert "Interrupted: nothing half-written was kept. Run the same command again." in err
@@ -211,7 +211,7 @@ def test_a_shortage_under_a_sentence_of_ours_is_what_is_said(ambiseg: Ambiseg, m
         except RuntimeError as error:
             raise DataError("checkpoint.pt is corrupt: delete it.") from error
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     code, _, err = ambiseg("evaluate")
     assert code == 6
     assert err.startswith("Error: Out of memory: use a smaller batch")
@@ -222,7 +222,7 @@ def test_the_end_of_a_file_is_no_wish_to_leave(ambiseg: Ambiseg, monkeypatch: py
     def fail(*arguments: object) -> None:
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     code, _, err = ambiseg("evaluate")
     assert (code, err.count("\n")) == (4, 1)
     assert "A file ends too early (Compressed file ended before" in err
@@ -260,7 +260,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     came, _, err = ambiseg("evaluate")
     assert came == code
     assert message in err
@@ -348,23 +348,6 @@ def test_printed_settings_can_be_read_back(ambiseg: Ambiseg, tmp_path: Path) -> 
     (tmp_path / "own.toml").write_text(out)
     again = ambiseg("train", "-m", "probunet", "--preset", "small", "--config", tmp_path / "own.toml", "--print-config")
     assert again[1].replace('"small"', '"paper"') == out
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights(known_truth: Store, tmp_path: Path) -> None:
-    """kill -9 somewhere between two validations; the resumed run's weights are those of a run that was left alone."""
-    arguments = ["--data", str(known_truth.path), *TINY, "--steps", "120", "--set", "validation.every=20"]
-    command = [sys.executable, "-m", "ambiseg", "-q", "train", *arguments]
-    subprocess.run([*command, "-o", "whole"], cwd=tmp_path, check=True)
-    process = subprocess.Popen([*command, "-o", "killed"], cwd=tmp_path)
-    while process.poll() is None and not (tmp_path / "killed" / "checkpoint.pt").exists():
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    subprocess.run([*command[:5], "--resume", "killed"], cwd=tmp_path, check=True)
-    runs = [tmp_path / name for name in ("whole", "killed")]
-    assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
-    assert not list(tmp_path.rglob(".writing*"))
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

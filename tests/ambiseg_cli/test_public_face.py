@@ -2,8 +2,6 @@
 
 import ast
 import inspect
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,28 +16,6 @@ ERRORS = {
     *("AmbisegError", "DataError", "InputError", "Interrupted"),
     *("NothingFound", "PartialError", "ResourceError", "UsageError"),
 }
-TYPED = """
-from pathlib import Path
-
-import ambiseg
-from ambiseg import AmbisegError, Evaluation, Run, ScanHypotheses, Store, Trained
-
-
-def work(store: Store) -> float:
-    run: Run = ambiseg.train(store, "probunet", steps=2)
-    model: Trained = ambiseg.load_model(run.path)
-    found: ScanHypotheses = ambiseg.predict("scan.nii.gz", model, at=[(1.0, 2.0, 3.0)])
-    evaluation: Evaluation = ambiseg.evaluate(model, store, samples=16)
-    try:
-        ambiseg.calibrate(run.path).fit.calibration.slices.presence_shift
-    except AmbisegError as error:
-        return float(error.exit_code)
-    return found.lesions[0].no_lesion + evaluation.figures["ged16_v"].mean
-
-
-work(ambiseg.open_store(Path("data/lidc")))
-ambiseg.predict("scan.nii.gz", topp=3)
-"""
 
 
 def test_every_name_is_there_and_listed() -> None:
@@ -89,24 +65,3 @@ def test_functions_document_every_argument(name: str) -> None:
 def test_the_guide_names_everything() -> None:
     guide = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
     assert not [name for name in ambiseg.__all__ if name not in guide and name != "__version__"]
-
-
-@pytest.mark.slow
-def test_type_checkers_see_the_signatures(tmp_path: Path) -> None:
-    """In an installed copy: without it, mypy cannot tell where the packages of an editable install lie."""
-    pytest.importorskip("mypy")
-    for name in ("ambiseg_cli", "models", "preprocessing", "pyproject.toml", "README.md", "LICENSE"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (tmp_path / "source").mkdir(exist_ok=True)
-        copy(ROOT / name, tmp_path / "source" / name)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(tmp_path / "site"), str(tmp_path / "source")], check=True)
-    (tmp_path / "typed.py").write_text(TYPED)
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--ignore-missing-imports"]
-    command += ["--cache-dir", str(tmp_path / "cache"), "typed.py"]
-    found = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(tmp_path / "site")}, capture_output=True, text=True
-    )
-    assert [line.split(": ", 1)[1] for line in found.stdout.splitlines() if ": error: " in line] == [
-        'error: Unexpected keyword argument "topp" for "predict"; did you mean "top"?  [call-arg]'
-    ], found.stdout + found.stderr

@@ -30,8 +30,8 @@ EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
 @pytest.mark.parametrize(
     ("choice", "least"),
     [
-        pytest.param(["--cases", "300", "--quick"], 250, id="quick"),
-        pytest.param(["--cases", "800"], 800, id="all formats", marks=pytest.mark.slow),
+        pytest.param(["--cases", "300", "--quick"], 250, id="quick", marks=pytest.mark.shortened),
+        pytest.param(["--cases", "500"], 500, id="all formats", marks=pytest.mark.slow),
         pytest.param(["--cases", str(CASES), "--seed", str(SEED)], CASES, id="all", marks=EXHAUSTIVE),
     ],
 )

@@ -24,8 +24,8 @@ EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
 @pytest.mark.parametrize(
     ("choice", "commands"),
     [
-        pytest.param(["--quick", "--most", "3"], 10, id="killed, quick"),
-        pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick"),
+        pytest.param(["--quick", "--most", "3"], 10, id="killed, quick", marks=pytest.mark.shortened),
+        pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick", marks=pytest.mark.shortened),
         pytest.param(["--most", "1"], 28, id="killed", marks=pytest.mark.slow),
         pytest.param(["--most", "1", "--meet"], 28, id="met", marks=pytest.mark.slow),
         pytest.param(["--most", "12"], 28, id="killed more often", marks=EXHAUSTIVE),

@@ -43,7 +43,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.calibration",
     "models.comparison models.audit",
     "models.figures",
-    "models.report",
+    "models.report models.figures.galleries",
     "models.bundle",
     "models.results.viewer",
     "models.results",

@@ -1,9 +1,13 @@
 """Evaluations made by hand: figures of cases that are known, without a model or data."""
 
+import multiprocessing
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from ambiseg.models.evaluation import pooled
 from ambiseg.models.evaluation.about import estimators, notes_on, perfect_means
@@ -40,6 +44,29 @@ def made_case(row: int, rng: np.random.Generator, *, known: bool, defined: bool,
         group="faint" if row % 2 else "bright",
         modes=np.array([[0.25, 0.75], [0.5, 0.4]]) if known else None,
     )
+
+
+@pytest.fixture
+def in_two_processes(tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
+    """A function that calls another with ranks 0 and 1, each in a process forked from this one; gloo joins the two."""
+
+    def one(work: Callable[[int], None], rank: int) -> None:
+        meeting = f"file://{tmp_path / 'meeting'}"
+        dist.init_process_group("gloo", meeting, timedelta(seconds=60), world_size=2, rank=rank)
+        work(rank)
+        dist.barrier()
+        dist.destroy_process_group()
+
+    def both(work: Callable[[int], None]) -> None:
+        forked = multiprocessing.get_context("fork")
+        processes = [forked.Process(target=one, args=(work, rank)) for rank in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0]
+
+    return both
 
 
 @pytest.fixture

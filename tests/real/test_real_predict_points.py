@@ -30,9 +30,9 @@ POINTS = [
 @pytest.mark.parametrize(
     ("name", "points"),
     [
-        ("lidc-gated", POINTS[::2]),
-        ("lidc-mixture", POINTS[::3]),
-        ("lidc-codes", POINTS[::3]),
+        ("lidc-gated", [POINTS[0], POINTS[3], POINTS[8]]),
+        ("lidc-mixture", POINTS[:1]),
+        ("lidc-codes", POINTS[7:8]),
         *(
             pytest.param(name, POINTS, marks=pytest.mark.exhaustive)
             for name in ("lidc-gated", "lidc-mixture", "lidc-codes")

@@ -56,7 +56,14 @@ ENTRIES = (
     Entry("refine", "refine"),
     Entry("refine-cross-entropy", "refine", {"calibration": "cross-entropy"}),
     Entry("refine-vae", "refine", {"latent": "vae"}),
-    Entry("refine-vae-kl", "refine", {"latent": "vae", "calibration": "none"}),
+    *(
+        Entry(f"refine-vae-kl{name}", "refine", {"latent": "vae", "calibration": "cross-entropy", "beta": beta})
+        for name, beta in {"": 1.0, "-0.1": 0.1, "-10": 10.0}.items()  # Kassapis et al. 2021, eq. 20 and table 4
+    ),
+    *(
+        Entry(f"refine-{samples}-samples", "refine", {"samples": samples})
+        for samples in (1, 5, 10, 15, 20)  # Kassapis et al. 2021, table 3
+    ),
 )
 
 LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they do
@@ -77,6 +84,7 @@ LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they
         "generalized-full",
         "generalized-low-rank",
         "refine",
+        "refine-cross-entropy",
         "mheads",
         "dropout",
         "ensemble",

@@ -136,6 +136,7 @@ def test_step_on_a_store_as_json(ambiseg: Command, known_truth: Store) -> None:
     assert cost["device"]["bytes_a_second"] > 1e8
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_step_of_all_methods(ambiseg: Command) -> None:
     words = ("--set", "data.crop=16", "--set", "batch=2", "--set", "data.readers=1")

@@ -23,7 +23,7 @@ def short(method: str, preset: str, **kwargs: object) -> TrainConfig:
 def test_the_demo_runs_from_nothing(ambiseg: Ambiseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "make_config", short)
-    code, out, err = ambiseg("demo", "--patients", "10")
+    code, out, err = ambiseg("demo", "--patients", "8")
     assert code == 0, err
     demo = tmp_path / "ambiseg-demo"
     with Image.open(demo / "demo.png") as picture:
@@ -42,7 +42,7 @@ def test_the_demo_runs_from_nothing(ambiseg: Ambiseg, tmp_path: Path, monkeypatc
     assert "not for diagnosis" in report.read_text(encoding="utf-8")
 
     picture_bytes = (demo / "demo.png").read_bytes()
-    code, again, err = ambiseg("demo", "--patients", "10")
+    code, again, err = ambiseg("demo", "--patients", "8")
     assert (code, again) == (0, out), err
     assert (demo / "demo.png").read_bytes() == picture_bytes
 

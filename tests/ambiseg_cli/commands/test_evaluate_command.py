@@ -163,9 +163,9 @@ def test_other_data_are_noted(run, tmp_path):
     )
 
 
-def test_no_run_is_told(tmp_path, monkeypatch):
+def test_without_a_run_the_shipped_model_asks_for_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="No trained model under runs/"):
+    with pytest.raises(InputError, match="shared without its data set: give a dataset store as `data`"):
         invoke()
 
 

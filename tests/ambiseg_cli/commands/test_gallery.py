@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.figures.gallery_picture import BLANK, Gallery, make_gallery, save_gallery
+from ambiseg.models.figures.galleries.gallery_picture import BLANK, Gallery, draw_gallery, make_gallery
+from ambiseg.models.figures.style import png
 from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
@@ -87,7 +88,7 @@ def test_improbable_cells_are_blank(tmp_path: Path) -> None:
     masks[:, :, 2:14, 2:14] = 1
     probabilities = np.array([[0.6, 0.3, 0.1 - BLANK / 2, BLANK / 2]])
     found = Gallery("a", "b", np.zeros((1, 16, 16)), (masks[0],), np.arange(4), probabilities[0], masks, probabilities)
-    save_gallery(tmp_path / "a.png", found)
+    (tmp_path / "a.png").write_bytes(png(draw_gallery(found)))
     cells = imread(tmp_path / "a.png")[-60:-30, :, :3]
     last, before = cells[:, -120:-40], cells[:, -280:-200]
     assert (last == 1).all()

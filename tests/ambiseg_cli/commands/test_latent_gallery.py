@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ambiseg.models.figures.latent_picture import FINE, GRID, REACH, latent_views
+from ambiseg.models.figures.galleries.latent_picture import FINE, GRID, REACH, latent_views
 from ambiseg.models.methods.gated import Gated
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.store import Store

@@ -121,6 +121,6 @@ def test_a_table_below_an_error_has_its_lines(
     def fail(*arguments: object) -> None:
         raise pickle.loads(pickle.dumps(InputError("Choose one:", "  1  a\nb", "  2  c")))  # as a worker sends it
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     code, _, said = ambiseg("evaluate")
     assert (code, said) == (3, "Error: Choose one:\n  1  a\\nb\n  2  c\n")

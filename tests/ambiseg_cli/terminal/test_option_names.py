@@ -52,17 +52,17 @@ def test_other_text_in_backticks_stays() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("evaluate",), "Error: Give --device or RUN, not `lung_mask`."),
-        (("model", "onnx"), "Error: Give `device` or `run`, not `lung_mask`."),
+        (("evaluate",), "Error: Give --device or MODEL, not `lung_mask`."),
+        (("model", "onnx"), "Error: Give `device` or `model`, not `lung_mask`."),
     ],
 )
 def test_errors_are_worded_for_the_command_that_failed(
     ambiseg: Ambiseg, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
     def fail(*arguments: object, **more: object) -> None:
-        raise UsageError("Give `device` or `run`, not `lung_mask`.")
+        raise UsageError("Give `device` or `model`, not `lung_mask`.")
 
-    monkeypatch.setattr("ambiseg.models.runs.run_folder.newest_run", fail)
+    monkeypatch.setattr("ambiseg.models.bundle.find.find_model", fail)
     monkeypatch.setattr("ambiseg.models.bundle.find_model", fail)
     code, _, err = ambiseg(*words)
     assert (code, err) == (2, f"{said}\n")

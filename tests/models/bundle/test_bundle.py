@@ -526,8 +526,11 @@ def test_what_cannot_be_exported_is_said(made_run: MadeRun) -> None:
     assert export_model(run, licence="MIT").path == Path("toy-1.0.0.zip")
     with pytest.raises(UsageError, match=r"toy-1\.0\.0\.zip exists already"):
         export_model(run)
-    with pytest.raises(UsageError, match="was exported already: share the zip"):
-        export_model(install_model(Path("toy-1.0.0.zip")), Path("again.zip"))
+    installed = install_model(Path("toy-1.0.0.zip"))
+    with pytest.raises(UsageError, match="was exported already and is packed as it is: leave out `licence`, `half`"):
+        export_model(installed, Path("again.zip"), licence="MIT", half=True)
+    again = export_model("toy", Path("again.zip"))
+    assert (again.path.read_bytes(), again.name) == (Path("toy-1.0.0.zip").read_bytes(), "toy")
 
 
 def test_where_models_lie(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from ambiseg.models.calibration.calibrate_run import calibrate, check, check_split
+from ambiseg.models.calibration.calibrate_run import Check, Pair, calibrate, check, check_split
+from ambiseg.models.calibration.judgement import Judgement
+from ambiseg.models.metrics.summary import Figure
 from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
@@ -24,3 +26,22 @@ def test_a_model_is_fitted_on_val_alone(known_truth: Store, threshold_model) -> 
     check_split(known_truth, "test")
     with pytest.raises(UsageError, match="no calibration to check"):
         check(trained, known_truth, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "worse"),
+    [
+        ("top_ece", 0.067, 0.114, True),
+        ("top_ece", 0.030, 0.034, False),
+        ("nll", 1.0, 1.02, True),
+        ("nll", 1.0, 1.002, False),
+    ],
+)
+def test_a_check_that_got_worse_names_its_figures(name: str, before: float, after: float, worse: bool) -> None:
+    def judged(value: float) -> Judgement:
+        figures = dict.fromkeys(("nll", "brier", "ece", "top_ece"), 0.5) | {name: value}
+        return Judgement({one: Figure(mean, 0.0, 0.0, 1.0, 9) for one, mean in figures.items()}, {}, ())
+
+    pair = Pair(judged(before), judged(after), 9, 9)
+    assert pair.worse() == [name] * worse
+    assert Check("test", pair, None).worse() == ({"slices": [name]} if worse else {})

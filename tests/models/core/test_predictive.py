@@ -138,3 +138,31 @@ def test_slices_are_marked_as_often_as_they_should_and_readers_are_nested(extent
     for column in marked.T.tolist():  # without gaps
         places = [number for number, seen in enumerate(column) if seen]
         assert places == list(range(places[0], places[-1] + 1)) if places else True
+
+
+def test_a_short_list_shows_some_masks_of_every_run() -> None:
+    """Two runs of four equally probable masks after a single one: the last masks of each run stand for the others."""
+    chances = torch.tensor([[0.1, *[0.6 / 4] * 4, *[0.3 / 4] * 4]])
+    decoded: list[torch.Tensor] = []
+
+    def decode(index: torch.Tensor) -> torch.Tensor:
+        decoded.append(index)
+        return torch.zeros(*index.shape, 2, 4, 4)
+
+    model = FinitePredictive(chances.log(), decode, run=4, kept=lambda some: torch.arange(4 - some, 4))
+    for n, listed, weights, left_out in [
+        (9, 9, [0.15] * 4 + [0.1] + [0.075] * 4, None),
+        (5, 5, [0.3, 0.3, 0.15, 0.15, 0.1], None),
+        (3, 3, [0.6, 0.3, 0.1], None),
+        (2, 2, [2 / 3, 1 / 3], 0.1),
+    ]:
+        atoms = model.atoms(n)
+        assert atoms.weights[0].tolist() == pytest.approx(weights, abs=1e-5)
+        assert len(atoms.weights[0]) == listed
+        assert (atoms.left_out is None) == (left_out is None)
+        assert atoms.share_left_out() == pytest.approx(left_out or 0, abs=1e-5)
+    places = [sorted(index[0].tolist()) for index in decoded]
+    assert places == [list(range(9)), [0, 3, 4, 7, 8], [0, 4, 8], [4, 8]]
+    assert model.coarser(9) is model
+    volumes = model.lesion(3, LesionSlices((0.0,)))
+    assert volumes.weights[0].tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.01)

@@ -75,6 +75,9 @@ class Oracle:
         self.method = SimpleNamespace(name="oracle")
         self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
 
+    def trained_on(self):
+        return None
+
     def predictive(self, images, probabilities=None):
         self.side, self.probabilities = images.shape[-1], probabilities
         assert images.shape[1:] == (1, self.side, self.side)

@@ -79,6 +79,9 @@ class Oracle:
         self.method = SimpleNamespace(name="oracle")
         self.name, self.weights_hash, self.calibration, self.extent = "oracle-001", "0" * 64, None, None
 
+    def trained_on(self) -> None:
+        return None
+
     def predictive(self, images: NDArray[Any], probabilities: object = None) -> "Oracle":
         self.images = images
         return self

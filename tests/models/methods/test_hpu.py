@@ -1,8 +1,7 @@
 """The hierarchical Probabilistic U-Net: its conditioning, its loss against a direct formula, and the multiplier."""
 
 import copy
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -164,27 +163,16 @@ def test_divergences_are_in_float32_whatever_the_nets_compute_in() -> None:
     assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
 
 
-SHARE = """
-import sys
-import torch
-import torch.distributed as dist
-from ambiseg.models.methods.hpu import Multiplier
+def test_processes_keep_one_multiplier(
+    tmp_path: Path, in_two_processes: Callable[[Callable[[int], None]], None]
+) -> None:
+    def follow(rank: int) -> None:
+        multiplier = Multiplier(0.1, 0.5)
+        for constraints in ((0.2, 0.6), (-0.5, 0.1), (3.0, -2.0)):
+            multiplier.follow(torch.tensor(constraints[rank]))
+        torch.save(multiplier.state_dict(), tmp_path / f"{rank}.pt")
 
-dist.init_process_group("gloo")
-multiplier = Multiplier(0.1, 0.5)
-for constraints in ((0.2, 0.6), (-0.5, 0.1), (3.0, -2.0)):
-    multiplier.follow(torch.tensor(constraints[dist.get_rank()]))
-torch.save(multiplier.state_dict(), f"{sys.argv[1]}/{dist.get_rank()}.pt")
-dist.barrier()
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_processes_keep_one_multiplier(tmp_path: Path) -> None:
-    (tmp_path / "share.py").write_text(SHARE)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launcher, "share.py", str(tmp_path)], check=True, timeout=120, cwd=tmp_path)
+    in_two_processes(follow)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone = Multiplier(0.1, 0.5)
     for mean in (0.4, -0.2, 0.5):

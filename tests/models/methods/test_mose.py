@@ -48,6 +48,17 @@ def test_the_support_is_every_expert_at_its_quantiles_with_equal_shares_of_the_g
         assert torch.allclose(logits[image, place], method.head(prepared, z.expand(2, 1, 1))[image, 0], atol=1e-5)
 
 
+def test_a_short_list_shows_every_expert() -> None:
+    method = make(experts=3, masks=12)
+    predictive = method(images())
+    few = predictive.coarser(7)
+    shares = predictive.log_probabilities.exp().unflatten(1, (3, 4)).sum(2)
+    assert torch.allclose(few.log_probabilities.exp().unflatten(1, (3, 2)), shares.unsqueeze(2).expand(-1, -1, 2) / 2)
+    places = torch.tensor([[1, 3, 5, 7, 9, 11]] * 2)
+    assert torch.equal(few.decode(torch.arange(6).expand(2, -1)), predictive.decode(places))
+    assert predictive.atoms(7).left_out is None
+
+
 def test_points_are_the_middles_of_equal_shares() -> None:
     below = torch.special.ndtr(quantile_middles(5))
     assert torch.allclose(below, torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]), atol=1e-6)

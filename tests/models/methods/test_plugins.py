@@ -1,23 +1,27 @@
 """Methods of other packages: a plug-in that is really installed, and others that cannot be used."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from ambiseg.models.methods import registry
 from ambiseg.models.methods.registry import MethodMissing, find_method, methods, unusable_methods
+from ambiseg.models.runs.trained import load_trained
+from ambiseg.models.training.conformance import check_method
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.terminal import console as printed
 
 Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[3]
-PLUGIN = ROOT / "examples" / "method-plugin"
+PLUGIN, MODULE = ROOT / "examples" / "method-plugin", "little_heads"
 STEPS = ("steps=4", "batch=2", "data.crop=16", "validation.every=2", "validation.limit=2")
 
 
@@ -43,43 +47,53 @@ def declare(site: Path, package: str, entry: str, code: str = "") -> None:
     (about / "entry_points.txt").write_text(f"[ambiseg.methods]\n{entry}\n")
 
 
-def run(*arguments: object, site: Path | None = None) -> tuple[int, str, str]:
-    """Run the command line in a process that sees the packages in `site`: exit code, stdout, stderr (lines joined)."""
-    command = [sys.executable, "-m", "ambiseg", *map(str, arguments)]
-    path = {} if site is None else {"PYTHONPATH": str(site)}
-    found = subprocess.run(command, env={**os.environ, "COLUMNS": "300", **path}, capture_output=True, text=True)
-    return found.returncode, found.stdout, " ".join(found.stderr.split())
+@contextmanager
+def seen(site: Path, *modules: str) -> Iterator[None]:
+    """This process sees the packages in a folder, and forgets their modules after."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(site))
+        look_again()
+        yield
+    for name in modules:
+        sys.modules.pop(name, None)
+    look_again()
 
 
-def test_a_plugin_is_listed_with_its_options(plugin: Path) -> None:
-    assert list(json.loads(run("methods", "--json", site=plugin)[1])) == [*methods(), "little-heads"]
-    schema = json.loads(run("methods", "little-heads", "--json", site=plugin)[1])
+def look_again() -> None:
+    """What the registry found is forgotten."""
+    for found in (registry._declared, registry._resolved, registry._loaded):
+        found.cache_clear()
+
+
+def test_a_plugin_is_listed_with_its_options(ambiseg: Command, plugin: Path) -> None:
+    ours = list(methods())
+    with seen(plugin, MODULE):
+        assert list(json.loads(ambiseg("methods", "--json")[1])) == [*ours, "little-heads"]
+        schema = json.loads(ambiseg("methods", "little-heads", "--json")[1])
     assert schema["properties"]["heads"]["default"] == 4
+    assert list(methods()) == ours
 
 
-def test_a_plugin_trains_and_loads_from_its_run(plugin: Path, known_truth: Store, tmp_path: Path) -> None:
+def test_a_plugin_trains_and_loads_from_its_run(
+    ambiseg: Command, plugin: Path, known_truth: Store, tmp_path: Path
+) -> None:
     train = ["train", "-m", "little-heads", "-d", known_truth.path, "-o", tmp_path / "run", "--preset", "small"]
     settings = [word for setting in (*STEPS, "options.heads=3") for word in ("--set", setting)]
-    code, _, err = run(*train, *settings, site=plugin)
-    assert code == 0, err
-    loads = (
-        "import sys; from pathlib import Path; import numpy as np, torch\n"
-        "from ambiseg.models.runs.trained import load_trained\n"
-        "trained = load_trained(Path(sys.argv[1]), torch.device('cpu'))\n"
-        "print(type(trained.method).__name__, trained.predictive(np.zeros((1, 1, 9, 9))).atoms(5).labels.shape[1])"
-    )
-    command = [sys.executable, "-c", loads, str(tmp_path / "run")]
-    found = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(plugin)}, capture_output=True, text=True)
-    assert found.stdout == "LittleHeads 3\n", found.stderr
-    code, _, err = run("evaluate", tmp_path / "run", "-d", known_truth.path)
+    with seen(plugin, MODULE):
+        code, _, err = ambiseg(*train, *settings)
+        assert code == 0, err
+        trained = load_trained(tmp_path / "run", torch.device("cpu"))
+        assert type(trained.method).__name__ == "LittleHeads"
+        assert trained.predictive(np.zeros((1, 1, 9, 9))).atoms(5).labels.shape[1] == 3
+    code, _, err = ambiseg("evaluate", tmp_path / "run", "-d", known_truth.path)
     assert code == 4
     assert "was trained with the method 'little-heads', which is not available here: install the package" in err
 
 
 @pytest.mark.slow
 def test_the_example_keeps_the_contract(plugin: Path) -> None:
-    code = "from ambiseg.models.training.conformance import check_method; check_method('little-heads', {'width': 4})"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugin)}, check=True)
+    with seen(plugin, MODULE):
+        check_method("little-heads", {"width": 4})
 
 
 @pytest.fixture
@@ -92,19 +106,8 @@ def broken(tmp_path: Path) -> Iterator[None]:
     declare(site, "twin-a", "twin = twin_a:Twin")
     declare(site, "twin-b", "twin = twin_b:Twin")
     declare(site, "usurper", "probunet = usurper:Net")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(site))
-        look_again()
+    with seen(site, "falls", "lacks", "strange"):
         yield
-    for name in ("falls", "lacks", "strange"):
-        sys.modules.pop(name, None)
-    look_again()
-
-
-def look_again() -> None:
-    """What the registry found is forgotten."""
-    for found in (registry._declared, registry._resolved, registry._loaded):
-        found.cache_clear()
 
 
 def test_methods_that_cannot_be_used_are_listed_and_harm_no_others(

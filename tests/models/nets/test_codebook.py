@@ -1,7 +1,6 @@
 """The codebook against van den Oord et al.'s update written out by hand, and when it may move."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -190,35 +189,25 @@ def test_computed_in_float32_under_autocast() -> None:
     assert found.vectors.dtype == found.commitment.dtype == book.codes.dtype == torch.float32
 
 
-SHARE = """
-import sys, torch, torch.distributed as dist
-from ambiseg.models.nets.codebook import Codebook
-from ambiseg.models.core.randomness import generator_for
-dist.init_process_group("gloo")
-rank = dist.get_rank()
-torch.manual_seed(rank)
-book = Codebook(6, 3, 0.9)
-outputs = torch.randn(4, 8, 3, generator=generator_for("outputs"))
-book.codes.copy_(torch.randn(6, 3, generator=generator_for("codes")))
-for number, step in enumerate(outputs):
-    book.initialised.fill_(number > 0 or sys.argv[2] == "settled")
-    recycle = sys.argv[2] == "recycled"
-    if recycle and number:
-        book.counts[:4] = 0.0
-    book(step[rank::2], generator_for(number, rank), recycle=recycle)
-torch.save(book.state_dict(), f"{sys.argv[1]}/{sys.argv[2]}-{rank}.pt")
-dist.barrier()
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("begin", ["settled", "new", "recycled"])
-def test_processes_keep_one_codebook(tmp_path: Path, begin: str) -> None:
+def test_processes_keep_one_codebook(
+    tmp_path: Path, in_two_processes: Callable[[Callable[[int], None]], None], begin: str
+) -> None:
     """Two processes with half a batch each move the codes as one with all of it; they begin and recycle alike."""
-    (tmp_path / "share.py").write_text(SHARE)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launcher, "share.py", str(tmp_path), begin], check=True, timeout=120, cwd=tmp_path)
+
+    def learn(rank: int) -> None:
+        torch.manual_seed(rank)
+        book = Codebook(6, 3, 0.9)
+        book.codes.copy_(torch.randn(6, 3, generator=generator_for("codes")))
+        for number, step in enumerate(torch.randn(4, 8, 3, generator=generator_for("outputs"))):
+            book.initialised.fill_(number > 0 or begin == "settled")
+            recycle = begin == "recycled"
+            if recycle and number:
+                book.counts[:4] = 0.0
+            book(step[rank::2], generator_for(number, rank), recycle=recycle)
+        torch.save(book.state_dict(), tmp_path / f"{begin}-{rank}.pt")
+
+    in_two_processes(learn)
     first, second = (torch.load(tmp_path / f"{begin}-{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     if begin == "settled":

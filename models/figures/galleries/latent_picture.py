@@ -17,17 +17,16 @@ from torch import Tensor
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.store.store import IGNORE, Store
-from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ..core.predictive import harden
-from ..evaluation.rows import check_data, chosen_rows
-from ..methods.gated import Gated
-from ..methods.latent_unet import LatentUNet
-from ..runs.trained import Trained
-from .drawing import Field, field_of_view, grey_levels, legible, outline, show_image
+from ...core.predictive import harden
+from ...methods.gated import Gated
+from ...methods.latent_unet import LatentUNet
+from ...runs.trained import Trained
+from ..drawing import Field, field_of_view, legible, outline, show_image
+from ..numbers import true_minus
+from ..style import INK, PALE, name_axes, new_figure
+from .crops import crops
 from .gallery_picture import DIM, MARGIN, PIXEL
-from .numbers import true_minus
-from .style import INK, PALE, name_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,32 +86,25 @@ def latent_views(
         UsageError: the model has no such variable.
         DataError: the model cannot read the data.
     """
-    net = _latent_net(trained)
-    check_data(trained, store)
-    rows = chosen_rows(store, split, images)
-    crop, given = trained.record.crop, trained.record.data.probabilities
-    shown = grey_levels(centre_crop(store.images(rows)[:, 0], crop), store.intensity.unit)
-    views = []
-    for number, row in enumerate(rows):
-        one = rows[number : number + 1]
-        probabilities = centre_crop(store.class_probabilities(one), crop) if given else None
-        image = trained.network_input(centre_crop(store.images(one), crop), probabilities)
-        masks = centre_crop(store.masks(one)[0], crop)[store.present[row]]
-        if isinstance(trained.method, Gated):  # whose latent variable knows nothing of empty masks
-            masks = masks[(masks % IGNORE).any((1, 2))]
-        views.append(_view(net, image, shown[number], masks))
-        on_progress(number + 1, len(rows))
-    return views
-
-
-def _latent_net(trained: Trained) -> LatentUNet:
-    method = trained.method.shapes if isinstance(trained.method, Gated) else trained.method
-    if not isinstance(method, LatentUNet):
+    net = latent_net(trained)
+    if net is None:
         raise UsageError(
             f"{trained.name} ({trained.method.name}) has no latent variable to show: expected a run of probunet, generalized "
             "or gated; for codes, heads and members leave out `kind`."
         )
-    return method
+    views = []
+    for crop in crops(trained, store, split, images, on_progress):
+        masks = crop.masks
+        if isinstance(trained.method, Gated):  # whose latent variable knows nothing of empty masks
+            masks = masks[(masks % IGNORE).any((1, 2))]
+        views.append(_view(net, crop.image, crop.shown, masks))
+    return views
+
+
+def latent_net(trained: Trained) -> LatentUNet | None:
+    """The part of a model that has a latent variable; None where there is no such part."""
+    method = trained.method.shapes if isinstance(trained.method, Gated) else trained.method
+    return method if isinstance(method, LatentUNet) else None
 
 
 def _view(net: LatentUNet, image: Tensor, shown: NDArray[np.float64], masks: NDArray[np.uint8]) -> LatentView:

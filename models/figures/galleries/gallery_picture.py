@@ -6,8 +6,7 @@ cell where the atom is nearly impossible for the image.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,15 +15,17 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.exports.segments import COLOURS
-from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ..core.predictive import FinitePredictive, harden
-from ..evaluation.rows import check_data, chosen_rows
-from ..runs.trained import Trained
-from .drawing import Field, field_of_view, grey_levels, legible, outline, share, show_image
-from .style import INK, PALE
+from ...core.predictive import FinitePredictive, harden
+from ...evaluation.rows import check_data, chosen_rows
+from ...runs.trained import Trained
+from ..drawing import Field, field_of_view, grey_levels, legible, outline, share, show_image
+from ..style import INK, PALE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLANK = 1e-4  # a less probable cell stays blank, as in the paper
 IMAGES_AT_ONCE = 32
@@ -142,8 +143,8 @@ def _drawn(
     return np.concatenate(masks), np.concatenate(probabilities)
 
 
-def save_gallery(path: Path, gallery: Gallery) -> None:
-    """Write the gallery as a PNG."""
+def draw_gallery(gallery: Gallery) -> "Figure":
+    """One row per image: its readers, and the most frequent masks."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -163,8 +164,7 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
         for column, panel in enumerate(panels):
             _cell(panel, gallery, row, column, field)
     _heading(figure, axes[0], gallery)
-    with whole_file(path) as aside:
-        figure.savefig(aside, format="png", metadata={"Software": None})
+    return figure
 
 
 def _field(gallery: Gallery) -> Field:

@@ -1,0 +1,1 @@
+"""What the parts of a model stand for, as pictures: `ambiseg gallery`."""
