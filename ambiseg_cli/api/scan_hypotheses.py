@@ -67,13 +67,6 @@ class ScanHypotheses:
         result = self._lesion(lesion)
         return self._image(self._ranked(result, rank, lesion), result)
 
-    def _ranked(self, result: LesionHypotheses, rank: int, lesion: int) -> NDArray[np.uint8]:
-        """The mask of a hypothesis of a lesion, in its box."""
-        masks = result.hypotheses.masks
-        if not 1 <= rank <= len(masks):
-            raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
-        return masks[rank - 1]
-
     def labels(self, rank: int = 1, lesion: int = 1) -> NDArray[np.uint8]:
         """The mask of a hypothesis as an array [Z, Y, X] of labels, in the order of `scan.volume.array`.
 
@@ -85,7 +78,8 @@ class ScanHypotheses:
             UsageError: if there is no such hypothesis or lesion.
         """
         result = self._lesion(lesion)
-        return self.scan.volume.filled(self._ranked(result, rank, lesion), result.box)
+        whole: NDArray[np.uint8] = self.scan.volume.filled(self._ranked(result, rank, lesion), result.box)
+        return whole
 
     def probability(self, lesion: int = 1) -> "nib.Nifti1Image":
         """Each voxel's probability of being lesion.
@@ -131,6 +125,13 @@ class ScanHypotheses:
         exports = Exports(tuple(formats), seg, layout)
         check_exports(self.scan, exports)
         return write_prediction(Path(folder), self.scan, self.prediction, self.trained, exports).missing
+
+    def _ranked(self, result: LesionHypotheses, rank: int, lesion: int) -> NDArray[np.uint8]:
+        """The mask of a hypothesis of a lesion, in its box."""
+        masks = result.hypotheses.masks
+        if not 1 <= rank <= len(masks):
+            raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
+        return masks[rank - 1]
 
     def _lesion(self, number: int) -> LesionHypotheses:
         if not 1 <= number <= len(self.lesions):
