@@ -4,11 +4,14 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
 SCRATCH = "ambiseg-"  # how the names of temporary folders begin
+SIGNATURE = re.compile(r"(\d+) (\S{1,255}) (\S{1,40})\n")  # of a lock: process, machine, time
 PATIENCE = 10.0  # seconds that a file waits for another process that writes it just now
 
 
@@ -64,11 +68,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
+def only_writer(
+    path: Path, patience: float = 0.0, *, what: str = "", remedy: str = "choose another `output`"
+) -> Iterator[None]:
     """Hold `path` for this process alone, as long as the block lasts; a process that dies lets go of it.
 
-    Raises UsageError where another process holds it and does not let go within `patience` seconds. A hidden file in the
-    folder of `path`, which is made, is the lock. A process that holds `path` may hold it again.
+    A hidden file in the folder of `path`, which is made, is the lock; it says which process holds it. A process that holds
+    `path` may hold it again.
+
+    Args:
+        path: What is written.
+        patience: How long to wait for another process, in seconds.
+        what: How a message calls it; by default by its path.
+        remedy: What else the user of the second process can do, the end of a sentence.
+
+    Raises:
+        UsageError: Another process holds it and does not let go in time; the message says since when.
     """
     from filelock import Timeout
 
@@ -77,10 +92,11 @@ def only_writer(path: Path, patience: float = 0.0) -> Iterator[None]:
         try:
             lock.acquire(timeout=patience)
         except Timeout as error:
-            raise UsageError(
-                f"Another ambiseg is writing {path}: wait until it has finished, or choose another `output`."
-            ) from error
+            whose = f"{what or path}{_since(Path(lock.lock_file))}"
+            raise UsageError(f"Another process is writing {whose}: wait until it has finished, or {remedy}.") from error
         try:
+            if not patience and lock.lock_counter == 1:
+                _sign(Path(lock.lock_file))
             yield
         finally:
             if lock.lock_counter == 1:
@@ -137,6 +153,26 @@ def _lock(path: Path) -> "FileLock":
     from filelock import FileLock
 
     return FileLock(_beside(path, "lock"), is_singleton=True)
+
+
+def _sign(lock: Path) -> None:
+    """Write into a lock that is held which process holds it, and since when."""
+    with contextlib.suppress(OSError):  # where a lock cannot be written while it is held; a full disk shows elsewhere
+        lock.write_text(
+            f"{os.getpid()} {platform.node()} {datetime.now().astimezone().isoformat()}\n", encoding="utf-8"
+        )
+
+
+def _since(lock: Path) -> str:
+    """Since when a lock is held, and by which process, as far as it says so."""
+    try:
+        signed = SIGNATURE.fullmatch(lock.read_text("utf-8"))
+        if signed is None:
+            return ""
+        number, node, when = signed.groups()
+        return f", since {datetime.fromisoformat(when):%Y-%m-%d %H:%M:%S} (process {number} on {node})"
+    except (OSError, ValueError):  # it is gone, or cannot be read
+        return ""
 
 
 def _beside(path: Path, what: str) -> Path:

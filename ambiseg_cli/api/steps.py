@@ -13,7 +13,7 @@ from ambiseg.models.bundle.calibrated_copy import calibration_place, write_calib
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.calibration import calibrate_run
 from ambiseg.models.calibration.calibrate_run import Check, Fit, check_split
-from ambiseg.models.calibration.check_document import CalibrationCheck
+from ambiseg.models.calibration.check_document import FOLDER, CalibrationCheck
 from ambiseg.models.evaluation import evaluate_run
 from ambiseg.models.evaluation.evaluate_run import By
 from ambiseg.models.evaluation.evaluation import Evaluation
@@ -29,6 +29,7 @@ from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import Observer
 from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.files import only_writer
 from ambiseg.preprocessing.scans.channels import joined
 from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
@@ -449,20 +450,23 @@ def calibrate(
     """
     path = find_model(model)
     place = calibration_place(path, output, overwrite=overwrite)
-    trained = load_trained(path, resolve_device(device), calibrated=False)
-    store = _data_of(trained, data)
-    check_split(store, check)
-    fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
-    calibrated = replace(trained, calibration=fit.calibration)
-    found = calibrate_run.check(calibrated, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check)
-    use = even_if_worse or not found.worse()
-    if place == path:
-        content = write_check(path, trained, store, fit, found, use=use)
-    elif use:
-        content = write_calibrated_copy(place, path, trained, store, fit, found)
-    else:
-        content = CalibrationCheck.of(trained, store, fit, found, used=False)
-    return Calibrated(fit, found, content, place)
+    with only_writer(place / FOLDER if place == path else place):
+        trained = load_trained(path, resolve_device(device), calibrated=False)
+        store = _data_of(trained, data)
+        check_split(store, check)
+        fit = calibrate_run.calibrate(trained, store, samples=samples, seed=seed, limit=limit, on_progress=on_fit)
+        calibrated = replace(trained, calibration=fit.calibration)
+        found = calibrate_run.check(
+            calibrated, store, check, samples=samples, seed=seed, limit=limit, on_progress=on_check
+        )
+        use = even_if_worse or not found.worse()
+        if place == path:
+            content = write_check(path, trained, store, fit, found, use=use)
+        elif use:
+            content = write_calibrated_copy(place, path, trained, store, fit, found)
+        else:
+            content = CalibrationCheck.of(trained, store, fit, found, used=False)
+        return Calibrated(fit, found, content, place)
 
 
 def _loaded(model: Model, device: str) -> Trained:

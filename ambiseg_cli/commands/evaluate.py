@@ -81,10 +81,11 @@ def evaluate(
     from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
     from ambiseg.models.evaluation.rows import data_for
+    from ambiseg.models.evaluation.summary_document import SUMMARY
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
     from ambiseg.models.runs.hardware import resolve_device
     from ambiseg.models.runs.trained import load_trained
-    from ambiseg.preprocessing.files import check_place
+    from ambiseg.preprocessing.files import check_place, only_writer
 
     if parquet:
         check_parquet()
@@ -95,7 +96,7 @@ def evaluate(
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
     folder = output or results_of(place, f"evaluation-{split}")
     check_place(folder)
-    with progress() as display:
+    with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:
         evaluation = evaluate_run(
             trained,
             store,

@@ -39,6 +39,12 @@ SplitFile = Annotated[
         show_default=False,
     ),
 ]
+AllowDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--allow-duplicates", help="Keep images that lie under two patients in different splits; else they are refused."
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

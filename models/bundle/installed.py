@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ambiseg.preprocessing.errors import DataError, InputError
-from ambiseg.preprocessing.files import disk_errors, scratch_folder
+from ambiseg.preprocessing.files import disk_errors, only_writer, scratch_folder
 
 from .metadata import Metadata, read_metadata
 from .model_files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
@@ -103,7 +103,7 @@ def remove_model(name: str) -> Path:
     """Delete an installed model, and return where it was."""
     path = installed_path(name)
     gone = path.with_name(f".old-{path.name}")
-    with disk_errors(path):
+    with disk_errors(path), only_writer(path, what=f"the model {name}", remedy="try again then"):
         shutil.rmtree(gone, ignore_errors=True)
         os.replace(path, gone)  # from now on it is not there, even if what follows is interrupted
         shutil.rmtree(gone)

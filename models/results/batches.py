@@ -121,7 +121,7 @@ def predict_batch(
     key = _key(trained, request)
     check_place(folder)
     make_folder(folder)
-    with only_writer(folder / MANIFEST):
+    with only_writer(folder / MANIFEST, what=str(folder)):
         former = _former(folder, key, overwrite)
         finished = {name for name in former.done if (folder / name / INDEX).is_file()}
         names = {case.name for case in cases}

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import InputError, UsageError
-from ambiseg.preprocessing.files import disk_errors, is_free, whole_file
+from ambiseg.preprocessing.files import disk_errors, is_free, only_writer, whole_file
 
 from ..core.method import Method
 from .run_record import RunRecord
@@ -65,11 +65,12 @@ class Run:
         Raises:
             UsageError: something else is there.
         """
-        if not is_free(path):
-            raise UsageError(
-                f"{path} already exists: give it as `resume` to continue that run, or choose another `output`."
-            )
-        write_json(path / RECORD, record)
+        with only_writer(path / RECORD, what=f"the run {path}"):
+            if not is_free(path):
+                raise UsageError(
+                    f"{path} already exists: give it as `resume` to continue that run, or choose another `output`."
+                )
+            write_json(path / RECORD, record)
         return cls(path, record)
 
     @classmethod

@@ -95,7 +95,7 @@ def train(
     check_data(run.record.config, store)
     with ExitStack() as held, joined_processes(device) as (processes, device), stop_requests() as stop:
         if processes.first:
-            held.enter_context(only_writer(run.checkpoint))
+            held.enter_context(only_writer(run.checkpoint, what=f"the run {run.path}", remedy="stop it"))
             clear_leftovers(run.path)
             _keep_training_list(run, store)
         taught = taught_masks(run, store, device, alone=processes.world == 1)

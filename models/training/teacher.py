@@ -167,7 +167,7 @@ def taught_masks(
                 f"The teacher's masks for {run.path} are not drawn yet: start the run in one process first, and continue it in "
                 "several."
             )
-        with only_writer(folder):
+        with only_writer(folder, remedy="stop it"):
             clear_leftovers(folder)
             _draw(run, store, device, parts, on_progress)
     record = read_json(folder / DOCUMENT, TeacherRecord, f"remove {folder} to have the masks drawn again")

@@ -135,11 +135,23 @@ def another_holds(path: Path) -> Iterator[None]:
 
 def test_a_second_writer_is_refused_in_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "out", "first")
-    wanted = r"Another ambiseg is writing .*out: wait until it has finished"
+    wanted = (
+        r"Another process is writing .*out, since \d{4}-\d\d-\d\d [\d:]{8} \(process \d+ on .+\): wait until it has"
+    )
     with another_holds(tmp_path / "out"), pytest.raises(UsageError, match=wanted):
         write(tmp_path / "out", "second")
     assert (tmp_path / "out" / "it").read_text() == "first"
     assert names(tmp_path) == ["out"]
+
+
+def test_a_signature_that_is_no_signature_is_not_told(tmp_path: Path) -> None:
+    with another_holds(tmp_path / "out"):
+        (tmp_path / ".lock-out").write_text("\x1b[2J 4711\n")
+        second = only_writer(tmp_path / "out", what="the thing", remedy="stop it")
+        with pytest.raises(UsageError, match=r"writing the thing: wait until it has finished, or stop it\."):
+            second.__enter__()
+    with only_writer(tmp_path / "out"):  # the other one has gone, whatever its lock says
+        assert (tmp_path / ".lock-out").read_text().startswith(f"{os.getpid()} ")
 
 
 def test_who_holds_a_place_may_hold_it_again(tmp_path: Path) -> None:
@@ -171,7 +183,7 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
 def test_a_file_waits_for_another_that_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     waiting = whole_file(tmp_path / "table.csv")
-    with another_holds(tmp_path / "table.csv"), pytest.raises(UsageError, match=r"Another ambiseg"):
+    with another_holds(tmp_path / "table.csv"), pytest.raises(UsageError, match=r"Another process"):
         waiting.__enter__()
     with whole_file(tmp_path / "table.csv") as aside:
         aside.write_text("x")

@@ -11,6 +11,7 @@ from ambiseg.preprocessing.counted import counted
 from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
 from ...terminal.option_names import spoken
 from ...terminal.options import (
+    AllowDuplicates,
     ClassNames,
     ReportAsJson,
     SplitFile,
@@ -74,6 +75,7 @@ def nifti(
     split: SplitShares = "70,10,20",
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
+    allow_duplicates: AllowDuplicates = False,
     workers: Workers = None,
     as_json: ReportAsJson = False,
 ) -> None:
@@ -94,6 +96,7 @@ def nifti(
             seed=seed,
             sizes=sizes,
             split_file=split_file,
+            allow_duplicates=allow_duplicates,
             workers=workers,
             on_progress=Meter(display, "Cropping", "cases"),
         )

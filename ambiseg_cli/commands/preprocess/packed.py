@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ...terminal.console import Meter, progress, report_store
-from ...terminal.options import ClassNames, ReportAsJson, SplitFile, SplitSeed, split_sizes
+from ...terminal.options import AllowDuplicates, ClassNames, ReportAsJson, SplitFile, SplitSeed, split_sizes
 from ...terminal.options import class_names as parse_classes
 
 
@@ -58,7 +58,7 @@ def packed(
         str | None,
         typer.Option(
             "--patient-pattern",
-            help="Regular expression that finds the patient in a PNG file's path. Default: patients.csv (columns "
+            help="Regular expression that finds the patient in an image file's path. Default: patients.csv (columns "
             "file,patient) in the folder, or the patient's folder.",
             show_default=False,
         ),
@@ -90,6 +90,19 @@ def packed(
             show_default=False,
         ),
     ] = None,
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layout",
+            metavar="PATTERN",
+            help="Where image files and masks lie in the folder, as IMAGES;MASKS with named fields: "
+            "'{split}/{patient}/image_{slice}.png;{split}/{patient}/mask_{slice}_{reader}.png'. Fields: split, patient, case, "
+            "lesion, slice, z, reader, task; * stands for anything. Default: HPU-Net's (images/PATIENT/x.png, "
+            "gt/PATIENT/x_l0.png), CIMD's (CASE/image_1.jpg, CASE/label0_.jpg) or QUBIQ's (CASE/image.nii.gz, "
+            "CASE/task01_seg01.nii.gz) where it is found.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +115,7 @@ def packed(
     ] = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
+    allow_duplicates: AllowDuplicates = False,
     as_json: ReportAsJson = False,
 ) -> None:
     """Import crops that are already cut, with any number of readers' masks, without changing them."""
@@ -114,6 +128,7 @@ def packed(
         parse_classes(class_names),
         intensity.value,
         patient_pattern,
+        tuple(layout or ()),
         fit.value if fit else None,
         size,
         tuple(name.strip() for name in channels.split(",")) if channels else (),
@@ -129,6 +144,7 @@ def packed(
             split=sizes,
             split_file=split_file,
             absent_when_empty=absent_when_empty,
+            allow_duplicates=allow_duplicates,
             on_progress=Meter(display, "Importing", "crops"),
         )
     report_store(report, f"crops {report.crops}, patients {report.counts['patients']}", as_json)

@@ -14,6 +14,7 @@ from ...store.splits import USUAL_SPLIT, assign_splits
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...workers import spread
+from ..duplicates import Duplicates
 from ..packed.crop_values import SourceReport, unmeasured, write_crops
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import Kind, NiftiSettings, Slices, case_crops
@@ -29,6 +30,7 @@ def preprocess_nifti(
     sizes: tuple[int, int, int] = USUAL_SPLIT,
     split_file: Path | None = None,
     workers: int | None = None,
+    allow_duplicates: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make a dataset store from NIfTI images and their readers' masks.
@@ -43,12 +45,14 @@ def preprocess_nifti(
         sizes: Proportions of train, val and test.
         split_file: A CSV of patients and splits, used instead of `seed`.
         workers: Processes that read cases; None: as many as save time. They change nothing in the store.
+        allow_duplicates: Whether one image may lie under two patients in different splits.
         on_progress: Called as `on_progress(done, cases)` after each case.
 
     Raises:
         UsageError: A setting cannot be used.
         InputError: There are no cases, or none gave a crop.
-        DataError: The CSV, the folder or the split file is not as expected, or only some images look like a CT.
+        DataError: The CSV, the folder or the split file is not as expected, only some images look like a CT, or one image
+            lies under two patients in different splits.
     """
     _check(settings)
     check_place(output)
@@ -78,8 +82,10 @@ def preprocess_nifti(
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
     failures_file = output.with_name(f"{output.name}-failures.csv")
+    duplicates = Duplicates(splits)
+    crops = _crops(cases, settings, workers, failures, unmarked, on_progress)
     try:
-        rows = write_crops(output, info, splits, _crops(cases, settings, workers, failures, unmarked, on_progress))
+        rows = write_crops(output, info, splits, duplicates.watched(crops, allow_duplicates))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -91,6 +97,7 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
+    notes = [*notes, *[duplicates.text] * bool(duplicates.pairs)]
     return SourceReport(output, rows, counts, notes, failures=failures, failures_file=failures_file)
 
 

@@ -13,6 +13,7 @@ from ...store.splits import split_name
 from ...store.store_crop import Crop
 from .pack import Pack, PackSettings, broken_npz, load_npz, named_files
 from .packed_hdf5 import hdf5_pack, is_hdf5
+from .packed_layout import known_layouts, layout_pack
 from .packed_npz import npz_pack
 from .packed_pickle import pickle_pack
 from .packed_png import image_folders, png_pack
@@ -35,14 +36,24 @@ def open_pack(inputs: Sequence[Path], settings: PackSettings) -> Pack:
     if missing or not inputs:
         raise InputError(f"No such file or folder: {missing[0] if missing else 'none given'}; expected packed crops.")
     name, splits = inputs[0].resolve().stem, split_folders(inputs)
-    pictured = [path for path in inputs if path.is_dir() and image_folders(path)]
-    if pictured:
-        if len(pictured) < len(inputs):
-            raise UsageError(
-                "Folders of PNG files and other inputs are given together: import them one after the other."
-            )
-        return png_pack(inputs, settings, name, splits)
-    return _file_pack(inputs, settings, name, splits)
+    folders = [path for path in inputs if path.is_dir()]
+    if settings.layout and len(folders) < len(inputs):
+        raise UsageError("`layout` says where images lie in a folder: give folders alone.")
+    if settings.layout:
+        return layout_pack(inputs, settings, name, splits)
+    layouts = known_layouts(folders)
+    pictured = [path for path in folders if image_folders(path)]
+    if not layouts and not pictured:
+        return _file_pack(inputs, settings, name, splits)
+    if len(folders if layouts else pictured) < len(inputs):
+        raise UsageError("Folders of images and other inputs are given together: import them one after the other.")
+    by_folder = any(any(images.parent.glob("mask-*")) for path in pictured for images in image_folders(path))
+    names = [layout.name for layout in layouts] + ["images/ and mask-0/, mask-1/, ..."] * by_folder
+    if len(names) > 1:
+        raise UsageError(f"The folders fit {' and '.join(names)}: say with `layout` which is meant.")
+    return (
+        layout_pack(inputs, settings, name, splits, layouts[0]) if layouts else png_pack(inputs, settings, name, splits)
+    )
 
 
 def split_folders(inputs: Sequence[Path]) -> dict[Path, str]:

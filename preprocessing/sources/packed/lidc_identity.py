@@ -54,15 +54,16 @@ def lidc_identities(series: Sequence[str], names: Sequence[str], source: str) ->
         notes.append(f"No patient for {counted(alone, 'image')} of {source}: each counts as a patient of its own.")
     found = {patient for patient in patients if PATIENT.fullmatch(patient)}
     if found:
-        notes.append(_count_note(len(patients), len(found), source))
+        notes.append(published_note(patients, source))
     return Identities(patients, notes, bool(found))
 
 
-def _count_note(crops: int, patients: int, source: str) -> str:
-    held = f"{source}: {counted(crops, 'crop')} of {counted(patients, 'patient')} of LIDC-IDRI"
-    if crops == PUBLISHED:
+def published_note(patients: Sequence[str], source: str, published: int = PUBLISHED) -> str:
+    """Whether a set of crops of LIDC-IDRI has as many as were published, by the patient of each."""
+    held = f"{source}: {counted(len(patients), 'crop')} of {counted(len(set(patients)), 'patient')} of LIDC-IDRI"
+    if len(patients) == published:
         return f"{held}, as many as the published set has."
-    return f"{held}; the published set has {PUBLISHED:,}, so this is a part of it or another set."
+    return f"{held}; the published set has {published:,}, so this is a part of it or another set."
 
 
 def python2_hash(text: str) -> int:

@@ -25,11 +25,15 @@ class PackSettings:
 
     `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it). `fit` makes images of
     different sizes crops of `size` pixels (see `fitted`). `channel_names` say what the channels show.
+    `patient_pattern` finds the patient in the path of an image file (its first group, or all of it); `layout` has patterns of
+    image files (see `layout.layout_of`). `fit` makes images of different sizes crops of `size` pixels (see `fitted`).
+    `channel_names` say what the channels show.
     """
 
     class_names: tuple[str, ...] = ("background", "lesion")
     intensity: Unit = "relative"
     patient_pattern: str | None = None
+    layout: tuple[str, ...] = ()
     fit: Fit | None = None
     size: int | None = None
     channel_names: tuple[str, ...] = ()

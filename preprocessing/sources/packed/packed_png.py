@@ -19,12 +19,13 @@ from PIL import Image
 
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
-from ...names import PNG
+from ...names import PNG, has_suffix
 from ...store.store_crop import Crop
 from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural
 
+JPEG = (".jpg", ".jpeg")
 PLAIN = {"1": "L", "P": "RGB", "LA": "L", "RGBA": "RGB"}  # modes of images that are converted
 
 
@@ -150,9 +151,9 @@ def _table(path: Path) -> dict[str, str]:
 
 
 def _crop(picture: _Picture, patient: str, classes: int) -> Crop:
-    pixels = _image(picture.file)
+    pixels = image_pixels(picture.file)
     size = pixels.shape[1:]
-    masks = [np.zeros(size, np.uint8) if mask is None else _mask(mask, classes, size) for mask in picture.masks]
+    masks = [np.zeros(size, np.uint8) if mask is None else mask_pixels(mask, classes, size) for mask in picture.masks]
     numbers = re.findall(r"\d+", picture.file.stem)
     return Crop(
         image=image_values(pixels, "relative"),
@@ -165,18 +166,21 @@ def _crop(picture: _Picture, patient: str, classes: int) -> Crop:
     )
 
 
-def _image(path: Path) -> NDArray:
+def image_pixels(path: Path) -> NDArray:
     """The pixels [C, H, W] of an image, one channel or three."""
     pixels = _pixels(path, PLAIN)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _mask(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
+def mask_pixels(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The labels [H, W] of a mask of an image of this size; in a JPEG of two classes, what is at least half white."""
     pixels = _pixels(path, {"LA": "L"})
     if pixels.shape != size:
         raise DataError(
             f"{path} has the shape {list(pixels.shape)}, its image {list(size)}: expected one grey mask of it."
         )
+    if has_suffix(path, JPEG) and classes == 2:
+        return (pixels >= 128).astype(np.uint8)
     return label_values(pixels, classes, str(path))
 
 
@@ -193,4 +197,5 @@ def _pixels(path: Path, converted: Mapping[str, str]) -> NDArray:
             f"{path} claims more pixels than a crop can have: it is damaged, or no crop; get it again."
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a whole PNG file (damaged, or another format): get it again.") from error
+        kind = path.suffix[1:].upper() or "image"
+        raise DataError(f"{path} is not a whole {kind} file (damaged, or another format): get it again.") from error

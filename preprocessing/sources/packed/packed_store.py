@@ -15,6 +15,7 @@ from ...errors import UsageError
 from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
+from ..duplicates import Duplicates
 from .crop_values import SourceReport, unmeasured, write_crops
 from .fitting_size import fitted
 from .pack import Pack, PackSettings
@@ -31,6 +32,7 @@ def write_packed(
     split: tuple[int, int, int] | str | None = None,
     split_file: Path | None = None,
     absent_when_empty: bool = False,
+    allow_duplicates: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make a dataset store from a pack.
@@ -46,12 +48,14 @@ def write_packed(
         split_file: A CSV of patients and splits, used instead.
         absent_when_empty: Whether a reader with an empty mask counts as absent, not as one who saw no lesion. Crops
             without any reader are then left out.
+        allow_duplicates: Whether one image may lie under two patients in different splits.
         on_progress: Called as `on_progress(done, crops)` after each crop.
 
     Raises:
         InputError: There is no crop, or something other than a store stands at `output`.
         UsageError: The data have no split of that name.
-        DataError: A file of the pack or the split file is not as expected.
+        DataError: A file of the pack or the split file is not as expected, or one image lies under two patients in
+            different splits.
     """
     check_place(output)
     if settings.size is not None and settings.fit is None:
@@ -79,12 +83,14 @@ def write_packed(
         same_readers=pack.same_readers
         and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
-    crops = _placed(_reported(pack, on_progress), chosen)
+    duplicates = Duplicates(chosen.by_patient)
+    crops = duplicates.watched(_placed(_reported(pack, on_progress), chosen), allow_duplicates)
     rows = write_crops(output, info, chosen.by_patient, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
     notes = [
         *pack.notes,
         *chosen.notes,
+        *[duplicates.text] * bool(duplicates.pairs),
         *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
     ]
     return SourceReport(output, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)

@@ -89,11 +89,6 @@ def test_onnx_from_a_run_and_from_an_installed_model(ambiseg: Command, made_run:
     ("arguments", "code", "words"),
     [
         (("export", "nowhere"), 3, "No model 'nowhere'"),
-        (
-            ("export", "lidc-codes", "--name", "mine"),
-            2,
-            "was exported already and is packed as it is: leave out --name",
-        ),
         (("export",), 3, "No trained model under runs/"),
         (("export", "RUN", "--name", "a/b"), 2, "A model cannot be called 'a/b'"),
         (("export", "RUN", "--licence", "mine"), 3, "No licence 'mine'"),

@@ -403,3 +403,18 @@ def test_a_real_scan_gives_the_crops_of_preprocess_lidc(real_data: Path, tmp_pat
         np.testing.assert_array_equal(mask, majority(grid.coverage(masks[:, number])))
     areas = [each.masks(rows).sum((2, 3), dtype=int) for each in (store, lidc)]
     assert (np.abs(np.subtract(*areas)) <= 3 + 0.02 * areas[1]).all()  # half a pixel apart
+
+
+def test_one_image_under_two_patients_in_different_splits_is_refused(cases: Path, tmp_path: Path) -> None:
+    save(cases / "copy" / "image.nii.gz", scan())
+    save(cases / "copy" / "reader_1.nii.gz", LEFT)
+    (tmp_path / "splits.csv").write_text("patient,split\na,train\nb,val\ncopy,test\n")
+    options = ("--split-file", tmp_path / "splits.csv", "--whole", "--intensity", "hu")
+    refused = run(cases, "-o", tmp_path / "out", *options)
+    assert isinstance(refused.exception, DataError)
+    assert "5 images lie" in str(refused.exception)
+    assert "patient a (train) and patient b (val); patient a (train) and patient copy (test)." in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+    kept = run(cases, "-o", tmp_path / "out", *options, "--allow-duplicates")
+    assert "Note: 5 images lie under two patients" in " ".join(kept.output.split())
+    assert (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.lidc.annotations import patients_by_series
 from ambiseg.preprocessing.sources.packed.kinds import open_pack
-from ambiseg.preprocessing.sources.packed.lidc_identity import python2_hash
+from ambiseg.preprocessing.sources.packed.lidc_identity import PUBLISHED, published_note, python2_hash
 from ambiseg.preprocessing.sources.packed.pack import PackSettings
 from ambiseg.preprocessing.sources.packed.packed_store import write_packed
 from ambiseg.preprocessing.store.store import Store
@@ -52,10 +52,15 @@ def test_a_pickle_gives_its_crops_and_their_patients(tmp_path: Path) -> None:
     assert store.index[0]["series_uid"] == SERIES[0]
 
 
-def test_the_published_number_of_crops_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ambiseg.preprocessing.sources.packed.lidc_identity.PUBLISHED", 5)
-    knegt(tmp_path / "a.pickle")
-    assert "as many as the published set has" in "\n".join(open_pack([tmp_path], PackSettings()).notes)
+def test_the_published_number_of_crops_is_known() -> None:
+    patients = [f"LIDC-IDRI-{number % 875:04d}" for number in range(PUBLISHED)]
+    assert (
+        published_note(patients, "a")
+        == "a: 15,096 crops of 875 patients of LIDC-IDRI, as many as the published set has."
+    )
+    assert "15,095 crops of 875 patients of LIDC-IDRI; the published set has 15,096" in published_note(
+        patients[1:], "a"
+    )
 
 
 def test_mose_splits_series_and_the_note_counts_the_patients_on_both_sides(tmp_path: Path) -> None:

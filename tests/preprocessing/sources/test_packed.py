@@ -3,6 +3,7 @@
 import bz2
 import csv
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -275,6 +276,32 @@ def test_a_mask_of_nan_is_an_absent_readers(tmp_path: Path) -> None:
         imported(tmp_path / "p.npz", tmp_path / "out")
 
 
+def test_an_image_under_two_patients_in_different_splits_is_refused(tmp_path: Path) -> None:
+    images, masks = made(5, 2)
+    images[3] = images[0]  # in train and in test
+    images[1] = images[2]  # both in train
+    splits = np.array(["train", "train", "train", "test", "val"])
+    np.savez(tmp_path / "p.npz", images=images, masks=masks, split=splits, patient=np.array(list("abcde")))
+    pair = "under two patients in different splits: case p-00000 of patient a (train) and case p-00003 of patient d"
+    with pytest.raises(DataError, match=re.escape(pair)):
+        imported(tmp_path / "p.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    refused = run(tmp_path / "p.npz", "-o", tmp_path / "out")
+    assert isinstance(refused.exception, DataError)
+    told = run(tmp_path / "p.npz", "-o", tmp_path / "out", "--allow-duplicates")
+    assert pair in " ".join(told.output.split())
+    assert len(Store.open(tmp_path / "out")) == 5
+
+
+def test_empty_images_and_those_of_one_patient_are_no_duplicates(tmp_path: Path) -> None:
+    images, masks = made(6, 2)
+    images[:2] = 0
+    images[5] = images[4]
+    splits = np.array(["train", "test", "val", "train", "test", "test"])
+    np.savez(tmp_path / "p.npz", images=images, masks=masks, split=splits, patient=np.array(list("abcdee")))
+    assert len(imported(tmp_path / "p.npz", tmp_path / "out")) == 6
+
+
 def test_patients_as_bytes_are_names(tmp_path: Path) -> None:
     images, masks = made(3, 2)
     np.savez(tmp_path / "p.npz", images=images, masks=masks, patient=np.array([b"a", b"a ", b"b"]))
@@ -425,7 +452,7 @@ def test_inputs_that_are_no_packs(tmp_path: Path, flat: Path, shards: Path) -> N
         (["bare"], InputError, "No folder mask-0 beside"),
         (["text.npz"], DataError, r"text\.npz is not a whole npz file"),
         (["other.npz"], DataError, "has no array images, only x"),
-        (["flat", "other.npz"], UsageError, "Folders of PNG files and other inputs are given together"),
+        (["flat", "other.npz"], UsageError, "Folders of images and other inputs are given together"),
         (["shards", "other.npz"], UsageError, "several kinds are given together, plain npz files and shards"),
     ]:
         with pytest.raises(error, match=message):
