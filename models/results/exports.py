@@ -122,7 +122,7 @@ def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Export
 
 def write_pictures(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
     """For each lesion `hyp_01.png`, ...: its masks on the pixels of the scan's one slice."""
-    from ambiseg.preprocessing.scans.formats.picture import write_mask_picture
+    from ambiseg.preprocessing.scans.formats.raster import write_mask_picture
 
     for lesion, result in _pairs(prediction):
         for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):

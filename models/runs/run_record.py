@@ -32,7 +32,7 @@ class DataRecord(BaseModel):
         high: highest value of the images.
         scaled_over: side in pixels of the stored crops, over which relative values were scaled; None where an earlier
             version did not record it.
-        fit: how whole images were made crops of one size, where they were.
+        fit: how whole images became crops of one size, where they did.
         described: what each channel is, where the store says so.
     """
 

@@ -20,7 +20,7 @@ from .dicom.dicom_scan import DicomScan, read_dicom
 from .dicom.series_images import Image, read_image
 from .formats.itk import read_itk
 from .formats.nifti_volume import read_channels, read_grid, read_volume
-from .formats.picture import read_picture
+from .formats.raster import read_picture
 
 NAME = "the image"  # what messages call it
 KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, .png, .jpg, .tif, or a .zip of one of these"

@@ -82,7 +82,7 @@ class Manifest(BaseModel):
             None in stores written before this key.
         channels: What each channel of the images is. Empty where the source does not say, and in stores written before this
             key.
-        fit: How whole images were made crops of one size; None where crops are parts of them, or were of one size.
+        fit: How whole images became crops of one size; None where crops are parts of them, or were of one size.
         deal: The game that draws new training images from the pool in every step; None: training sees the stored crops.
         bank_sha256: SHA-256 of the pool's file, where there is one.
         index_sha256: SHA-256 of index.csv.

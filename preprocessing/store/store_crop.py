@@ -79,7 +79,7 @@ class StoreInfo:
         game: The game that draws new training images from the store's pool in every step.
         same_readers: Whether mask r of all crops of a lesion is one reader's.
         channels: What each channel of the images is, where that is known.
-        fit: How whole images were made crops of one size.
+        fit: How whole images became crops of one size.
     """
 
     name: str

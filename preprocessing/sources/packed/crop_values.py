@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
-from ...scans.formats.picture import COLOURS
+from ...scans.formats.raster import COLOURS
 from ...store.intensity import BYTES, HOUNSFIELD, Channel, Intensity
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import write_store

@@ -23,10 +23,8 @@ from .crop_values import Unit
 class PackSettings:
     """How to read a pack.
 
-    `patient_pattern` finds the patient in the path of a PNG file (its first group, or all of it). `fit` makes images of
-    different sizes crops of `size` pixels (see `fitted`). `channel_names` say what the channels show.
     `patient_pattern` finds the patient in the path of an image file (its first group, or all of it); `layout` has patterns of
-    image files (see `layout.layout_of`). `fit` makes images of different sizes crops of `size` pixels (see `fitted`).
+    image files (see `layout.layout_of`). `fit` brings images of different sizes to `size` pixels (see `fitted`).
     `channel_names` say what the channels show.
     """
 
