@@ -44,7 +44,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.comparison models.audit",
     "models.figures",
     "models.report models.figures.galleries",
-    "models.bundle",
+    "models.bundle models.scoring",
     "models.results.viewer",
     "models.results",
     "models.growth",
