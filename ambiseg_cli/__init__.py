@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ambiseg.models.results.result_documents import read_hypotheses
     from ambiseg.models.runs.run_folder import Run
     from ambiseg.models.runs.trained import Trained
+    from ambiseg.models.scoring.agreement import readers_agreement
+    from ambiseg.models.scoring.consensus import consensus, write_consensus
+    from ambiseg.models.scoring.mask_scores import score
     from ambiseg.preprocessing.errors import (
         AmbisegError,
         DataError,
@@ -56,12 +59,16 @@ __all__ = [
     "UsageError",
     "__version__",
     "calibrate",
+    "consensus",
     "evaluate",
     "load_model",
     "open_store",
     "predict",
     "read_hypotheses",
+    "readers_agreement",
+    "score",
     "train",
+    "write_consensus",
 ]
 
 _HOMES = {  # the module of each name
@@ -74,6 +81,9 @@ _HOMES = {  # the module of each name
     "ambiseg.models.results.result_documents": ("read_hypotheses",),
     "ambiseg.models.runs.run_folder": ("Run",),
     "ambiseg.models.runs.trained": ("Trained",),
+    "ambiseg.models.scoring.agreement": ("readers_agreement",),
+    "ambiseg.models.scoring.consensus": ("consensus", "write_consensus"),
+    "ambiseg.models.scoring.mask_scores": ("score",),
     "ambiseg.preprocessing.errors": (
         *("AmbisegError", "DataError", "InputError", "Interrupted"),
         *("NothingFound", "PartialError", "ResourceError", "UsageError"),

@@ -18,6 +18,7 @@ from .commands.benchmark.benchmark import benchmark
 from .commands.calibrate import calibrate
 from .commands.compare import compare
 from .commands.data import data
+from .commands.data_readers import consensus, readers
 from .commands.demo.demo import demo
 from .commands.evaluate import evaluate
 from .commands.gallery import gallery
@@ -31,6 +32,7 @@ from .commands.preprocess.lidc import lidc
 from .commands.preprocess.mnist_guess import mnist_guess
 from .commands.preprocess.nifti import nifti
 from .commands.preprocess.packed import packed
+from .commands.score import score
 from .commands.train import train
 from .terminal.console import complain
 from .terminal.everywhere import FRANK, Debug, Everywhere, Quiet
@@ -50,10 +52,12 @@ preprocess = typer.Typer(help="Make a dataset store from images and readers' mas
 for source in (lidc, nifti, packed, mnist_guess, cityscapes):
     preprocess.command()(source)
 app.add_typer(preprocess, name="preprocess")
+for part in (readers, consensus):
+    data.command()(part)
 app.add_typer(data, name="data")
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(model, name="model")
-for command in (train, evaluate, calibrate, compare, audit, predict, growth, gallery, methods, phantom, demo):
+for command in (train, evaluate, calibrate, compare, score, audit, predict, growth, gallery, methods, phantom, demo):
     app.command()(command)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,10 @@ Data = Annotated[
     typer.Option(
         "--data", "-d", help="Dataset store. Default: the one that the run was trained on.", show_default=False
     ),
+]
+MaskLayout = Annotated[
+    Literal["case/mask", "mask/case", "case_mask", "case", "mask"] | None,
+    typer.Option(help="How folders of masks are to be read. Default: as the names tell.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is already there.")]

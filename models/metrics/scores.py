@@ -39,7 +39,7 @@ def image_scores(
         The figures by the names in `CASE_MEASURES`, in that order; nan where a figure is not defined.
     """
     drawn = drawn_masks(sides.weights, sides.draws, max(DRAWS), rng)
-    found = {name: value for n in DRAWS for name, value in _energy_at(n, sides, drawn).items()}
+    found = {name: value for n in DRAWS for name, value in energy_at(n, sides, drawn).items()}
     found |= _matching(sides, drawn[:PAPERS_DRAWS]) | _weighted(sides) | _hypotheses(sides, spacing_mm) | _empty(sides)
     return {name: found[name] for name in CASE_MEASURES}
 
@@ -61,7 +61,7 @@ def drawn_masks(weights: NDArray[np.float64], draws: int | None, n: int, rng: np
     return np.arange(min(n, len(weights))) if draws is not None else rng.choice(len(weights), n, p=weights)
 
 
-def _energy_at(n: int, sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float]:
+def energy_at(n: int, sides: Sides, drawn: NDArray[np.intp]) -> dict[str, float]:
     """The energy distance of the first n of the masks drawn (indices), with its terms; nan when fewer were drawn."""
     names = (f"ged{n}_v", f"ged{n}_u", f"overlap{n}", f"sample_diversity{n}")
     if len(drawn) < n:

@@ -46,6 +46,16 @@ class Writing:
     steps: bool = False
 
 
+def _two_folders(folder: Path) -> None:
+    """Masks of two readers and of a model, of one case."""
+    for name, count in (("a", 2), ("b", 3)):
+        (folder / name).mkdir()
+        masks = np.zeros((count, 6, 6), np.uint8)
+        masks[:, 1:4, 1:5] = 1
+        masks[0, 4] = 1
+        np.savez(folder / name / "case.npz", masks=masks)
+
+
 def _made(folder: Path, *, of: sound.Maker, first: Arguments) -> None:
     """Inputs, and what an earlier command made of them."""
     of(folder)
@@ -178,7 +188,7 @@ WRITINGS: Sequence[Writing] = (
     Writing("train --resume", sound.stopped_run, RESUME, "run", steps=True),
     Writing("evaluate", _store_and_run, EVALUATE, "out"),
     Writing("evaluate again", over(_store_and_run, *EVALUATE, "--seed", "1"), EVALUATE, "out"),
-    Writing("calibrate", _store_and_run, ["calibrate", "run", *FEW], "run"),
+    Writing("calibrate", _store_and_run, ["calibrate", "run", "--even-if-worse", *FEW], "run"),
     Writing("compare", sound.evaluations, COMPARE, "out"),
     Writing("compare again", over(sound.evaluations, *COMPARE, "--seed", "1"), COMPARE, "out"),
     Writing("growth", _predictions, GROWTH, "out"),
@@ -191,6 +201,9 @@ WRITINGS: Sequence[Writing] = (
     Writing("model install again", over(_run_with_model, *INSTALL), INSTALL, "models/made", whole=True, quick=True),
     Writing("gallery", partial(_store_and_run, method="mheads"), GALLERY, "out.png", whole=True),
     Writing("data export", sound.store, words("data export store --count 2 -o out.png"), "out.png", whole=True),
+    Writing("data consensus", sound.store, words("data consensus store -o out"), "out", whole=True),
+    Writing("data readers", sound.store, words("data readers store -o out"), "out"),
+    Writing("score", _two_folders, words("score --readers a --masks b -o out"), "out"),
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Masks of any program and of readers: scored against each other, fused, and compared."""
