@@ -10,7 +10,8 @@
 Every frame is 32 x 64 pixels and has sky, buildings, a pole and the five classes that flip: road, sidewalk, vegetation, a car
 and a person. The colour of a pixel follows from its label, with noise, so that segmentation is easy and the modes are all that
 there is to learn: 32 label maps per frame, whose probabilities are known (docs/how-to/cityscapes.md). Nothing in a frame tells
-which flips it has. --frequencies prints how often the evaluated model flips each class, beside the truth. Cityscapes itself is not needed, and what is learned here says nothing about streets.
+which flips it has. --frequencies prints for each class how often it flips: the truth, then the evaluated model. Cityscapes
+itself is not needed, and what is learned here says nothing about streets.
 """
 
 import argparse
