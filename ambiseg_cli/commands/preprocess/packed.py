@@ -96,7 +96,7 @@ def packed(
             "--layout",
             metavar="PATTERN",
             help="Where image files and masks lie in the folder, as IMAGES;MASKS with named fields: "
-            "'{split}/{patient}/image_{slice}.png;{split}/{patient}/mask_{slice}_{reader}.png'. Fields: split, patient, case, "
+            "'{patient}/im_{slice}.png; {patient}/m_{slice}_{reader}.png'. Fields: split, patient, case, "
             "lesion, slice, z, reader, task; * stands for anything. Default: HPU-Net's (images/PATIENT/x.png, "
             "gt/PATIENT/x_l0.png), CIMD's (CASE/image_1.jpg, CASE/label0_.jpg) or QUBIQ's (CASE/image.nii.gz, "
             "CASE/task01_seg01.nii.gz) where it is found.",

@@ -80,6 +80,7 @@ def write_packed(
             "absent_when_empty": absent_when_empty,
             **({} if settings.fit is None else {"fit": settings.fit, "size": size}),
         },
+        counts={"patients on both sides of the split": chosen.divided} if chosen.divided else {},
         channels=unmeasured(settings.channel_names),
         fit=settings.fit,
         attribution=pack.attribution,

@@ -73,7 +73,7 @@ def test_mose_splits_series_and_the_note_counts_the_patients_on_both_sides(tmp_p
     assert store.manifest.settings["split"] == "mose"
     with pytest.raises(UsageError, match="bring no split of their own"):
         imported(tmp_path / "a.pickle", tmp_path / "b", split="own")
-    with pytest.raises(UsageError, match="No split 'paper' of these data, only mose"):
+    with pytest.raises(UsageError, match="No `split` 'paper' of these data: expected mose or shares of train"):
         imported(tmp_path / "a.pickle", tmp_path / "b", split="paper")
 
 
@@ -94,6 +94,30 @@ def test_a_sound_pickle_of_another_kind_is_not_called_damaged(value: object, fou
     assert "damaged" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pickle.gz", b"\x1f\x8b\x08\0\0\0", "is packed by gzip: unpack it"),
+        ("a.npz", b"\x93NUMPY\x01\0", "is a single array: expected images and masks in one npz"),
+        ("a.mat", b"MATLAB 5.0 MAT-file", "is of no kind that is known here"),
+        ("a.pkl", b"", "is empty"),
+    ],
+)
+def test_files_of_other_kinds_are_not_called_damaged(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as refused:
+        open_pack([tmp_path / name], PackSettings())
+    assert "damaged" not in str(refused.value)
+
+
+def test_npz_of_objects_are_sound_and_refused(tmp_path: Path) -> None:
+    arrays = {"images": np.zeros((2, 4, 4), np.uint8), "masks": np.zeros((2, 1, 4, 4), bool)}
+    np.savez(tmp_path / "a.npz", patient=np.array([{}, {}], object), **arrays)
+    with pytest.raises(InputError, match="patient holds Python objects, which are not read") as refused:
+        open_pack([tmp_path / "a.npz"], PackSettings())
+    assert "damaged" not in str(refused.value)
+
+
 def test_what_does_not_fit_in_a_pickle_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.pickle").write_bytes(pickle.dumps({"k": {"image": np.zeros((4, 4)), "masks": np.zeros((2, 5, 4))}}))
     with pytest.raises(DataError, match=r"k in .*a\.pickle: image \[4, 4\] and masks \[2, 5, 4\] do not fit"):
@@ -110,7 +134,7 @@ def hdf5(path: Path, groups: dict[str, list[Any]], readers_first: bool = False, 
             arrays = {
                 "images": rng.random((len(series), SIZE, SIZE)) - 0.5,
                 "labels": labels.transpose(0, 3, 1, 2) if readers_first else labels,
-                "uids": np.array(series),
+                "uids": np.array(series, object if isinstance(series[0], str) else None),
             }
             for name, array in {**arrays, **changed}.items():
                 file[f"{split}/{name}"] = array
@@ -135,6 +159,7 @@ def test_patients_on_both_sides_of_hdf5s_split_are_counted(tmp_path: Path) -> No
     hdf5(tmp_path / "a.hdf5", {"train": [1, 2, 3], "val": [4, 3], "test": [1, 5]})
     kept, notes = imported(tmp_path / "a.hdf5", tmp_path / "out")
     assert "Warning: 2 of 5 patients lie on both sides" in notes
+    assert "patients on both sides of the split: 2" in (tmp_path / "out" / "README.md").read_text()
     assert [row.split for row in kept.index] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
     by_patient, notes = imported(tmp_path / "a.hdf5", tmp_path / "b", split=(2, 1, 1))
     assert "train 3, val 2, test 2 crops: `split` 2,1,1 by patient, seed 0, overrides it" in notes
@@ -156,6 +181,13 @@ def test_hdf5_that_does_not_fit_is_named(changed: dict[str, Any], message: str, 
         imported(tmp_path / "a.h5", tmp_path / "out")
 
 
+def test_hdf5_with_series_as_texts(tmp_path: Path) -> None:
+    hdf5(tmp_path / "a.h5", {"train": SERIES[:2], "val": SERIES[2:3], "test": SERIES[3:]})
+    store, _ = imported(tmp_path / "a.h5", tmp_path / "out")
+    assert store.column("patient").tolist() == [KNOWN[uid] for uid in SERIES]
+    assert store.index[0]["series_uid"] == SERIES[0]
+
+
 def test_hdf5_without_the_fields_is_sound_and_unknown(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -175,6 +207,14 @@ def test_hdf5_that_leads_elsewhere_or_claims_too_much_is_refused(tmp_path: Path)
         file["train"] = h5py.ExternalLink("other.h5", "/train")
     with pytest.raises(DataError, match="train leads to another file"):
         open_pack([tmp_path / "link.h5"], PackSettings())
+    with h5py.File(tmp_path / "soft.h5", "w") as file:
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/")
+        file["train"] = h5py.SoftLink("/elsewhere/train")
+    with pytest.raises(DataError, match="train leads to another file"):
+        open_pack([tmp_path / "soft.h5"], PackSettings())
+    hdf5(tmp_path / "long.h5", {"train": ["1.2", "3" * 300]})
+    with pytest.raises(DataError, match="train/uids holds a text of over 256 characters"):
+        open_pack([tmp_path / "long.h5"], PackSettings())
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("train/images", (10**6, 128, 128), "f8", chunks=(1, 128, 128))
         file.create_dataset("train/labels", (10**6, 128, 128, 4), "u1", chunks=(1, 128, 128, 4))
