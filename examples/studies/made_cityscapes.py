@@ -1,4 +1,4 @@
-"""A made street set in Cityscapes' official layout: the multimodal game of 24 classes without Cityscapes.
+"""A synthetic street set in Cityscapes' official layout: the multimodal game of 24 classes without Cityscapes.
 
     python examples/studies/made_cityscapes.py made --frames 400
     ambiseg preprocess cityscapes made --size full -o data/made-cityscapes

@@ -1,4 +1,4 @@
-"""The made street set: it is read as Cityscapes is, and every crop holds what its 32 modes differ by."""
+"""The synthetic street set: it is read as Cityscapes is, and every crop holds what its 32 modes differ by."""
 
 from pathlib import Path
 
