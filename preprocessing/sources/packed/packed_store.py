@@ -88,7 +88,7 @@ def write_packed(
         and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
     duplicates = Duplicates(chosen.by_patient)
-    crops = duplicates.watched(_placed(_reported(pack, on_progress), chosen), allow_duplicates)
+    crops = duplicates.watched(_placed(_of_one_size(_reported(pack, on_progress)), chosen), allow_duplicates)
     rows = write_crops(output, info, chosen.by_patient, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
     notes = [
@@ -105,6 +105,20 @@ def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Ite
         yield crop
         if on_progress is not None:
             on_progress(done, len(pack.patients))
+
+
+def _of_one_size(crops: Iterator[Crop]) -> Iterator[Crop]:
+    """The crops. Raises `DataError` at the first that has another size than those before it."""
+    first = None
+    for crop in crops:
+        size = crop.image.shape[1:]
+        first = first or size
+        if size != first:
+            raise DataError(
+                f"Case {crop.case} has {size[0]} x {size[1]} pixels, those before it {first[0]} x {first[1]}: set `fit` to "
+                "bring images of different sizes to one."
+            )
+        yield crop
 
 
 def _placed(crops: Iterator[Crop], chosen: SplitChoice) -> Iterator[Crop]:
