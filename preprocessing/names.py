@@ -9,6 +9,7 @@ ZIP = ".zip"
 DICOM = (".dcm",)
 NPZ = ".npz"
 PNG = ".png"
+PICTURE = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CSV = ".csv"
 GZIP = ".gz"
 
@@ -33,7 +34,7 @@ def scan_name(path: Path) -> str:
     name = path.name if path.name not in ("", "..") else path.resolve().name
     if path.is_dir():
         return name
-    for suffixes in ((ZIP,), (*NIFTI, *ITK, *PAIR, *DICOM)):
+    for suffixes in ((ZIP,), (*NIFTI, *ITK, *PAIR, *DICOM, *PICTURE)):
         name = without_suffix(name, suffixes)
     return name
 

@@ -23,6 +23,7 @@ from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.intensity import Channel
 from ambiseg.preprocessing.store.store import Store
 
 torch.set_num_threads(1)
@@ -155,6 +156,8 @@ def threshold_model() -> Callable[..., Trained]:
         high: float = 3071,
         classes: tuple[str, ...] = ("background", "lesion"),
         channels: int = 1,
+        names: tuple[str, ...] = (),
+        **data_facts: object,
     ) -> Trained:
         config = make_config("probunet", "demo", flags={"data.crop": crop})
         data = DataRecord(
@@ -167,6 +170,8 @@ def threshold_model() -> Callable[..., Trained]:
             unit=unit,
             low=low,
             high=high,
+            described=tuple(Channel(name, low, high, low, high) for name in names),
+            **data_facts,
         )
         record = RunRecord(version="0", torch="0", device="cpu", config=config, data=data)
         method = ThresholdModel(channels, len(classes))

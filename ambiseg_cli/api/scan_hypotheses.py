@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ambiseg.models.prediction.document import Document
@@ -64,10 +65,21 @@ class ScanHypotheses:
             UsageError: if there is no such hypothesis or lesion.
         """
         result = self._lesion(lesion)
-        masks = result.hypotheses.masks
-        if not 1 <= rank <= len(masks):
-            raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
-        return self._image(masks[rank - 1], result)
+        return self._image(self._ranked(result, rank, lesion), result)
+
+    def labels(self, rank: int = 1, lesion: int = 1) -> NDArray[np.uint8]:
+        """The mask of a hypothesis as an array [Z, Y, X] of labels, in the order of `scan.volume.array`.
+
+        Args:
+            rank: which hypothesis, from 1 (the most probable).
+            lesion: which lesion, from 1.
+
+        Raises:
+            UsageError: if there is no such hypothesis or lesion.
+        """
+        result = self._lesion(lesion)
+        whole: NDArray[np.uint8] = self.scan.volume.filled(self._ranked(result, rank, lesion), result.box)
+        return whole
 
     def probability(self, lesion: int = 1) -> "nib.Nifti1Image":
         """Each voxel's probability of being lesion.
@@ -98,7 +110,7 @@ class ScanHypotheses:
         Args:
             folder: the folder to write. An earlier prediction there is replaced.
             formats: formats to write in addition to NIfTI: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
-            "dicom-sc", "seg-nrrd".
+            "dicom-sc", "seg-nrrd", "png".
             seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
             layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
             overwrite: replace an earlier prediction even if it also holds other files.
@@ -113,6 +125,13 @@ class ScanHypotheses:
         exports = Exports(tuple(formats), seg, layout)
         check_exports(self.scan, exports)
         return write_prediction(Path(folder), self.scan, self.prediction, self.trained, exports).missing
+
+    def _ranked(self, result: LesionHypotheses, rank: int, lesion: int) -> NDArray[np.uint8]:
+        """The mask of a hypothesis of a lesion, in its box."""
+        masks = result.hypotheses.masks
+        if not 1 <= rank <= len(masks):
+            raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
+        return masks[rank - 1]
 
     def _lesion(self, number: int) -> LesionHypotheses:
         if not 1 <= number <= len(self.lesions):

@@ -1,12 +1,13 @@
 """ambiseg in Python: each function does what the command of its name does, with values instead of files and text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ambiseg.models.bundle.calibrated_copy import calibration_place, write_calibrated_copy
 from ambiseg.models.bundle.find import find_model
@@ -30,8 +31,10 @@ from ambiseg.models.training.loop import Observer
 from ambiseg.models.training.metric_logs import Log, also_logged, check_log
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import only_writer
+from ambiseg.preprocessing.scans.channels import joined
 from ambiseg.preprocessing.scans.point_files import Point
-from ambiseg.preprocessing.scans.scan import open_scan, scan_of_image
+from ambiseg.preprocessing.scans.scan import Scan, open_scan
+from ambiseg.preprocessing.scans.scan_in_memory import scan_of_array, scan_of_image
 from ambiseg.preprocessing.store.store import Store, default_store
 
 from .scan_hypotheses import ScanHypotheses
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     import nibabel as nib
     import SimpleITK as sitk
 
-Image = Union[Path, str, "nib.spatialimages.SpatialImage", "sitk.Image"]
+Image = Union[Path, str, "nib.spatialimages.SpatialImage", "sitk.Image", NDArray[Any]]
 Model = Trained | Path | str | None
 Data = Store | Path | str | None
 OnProgress = Callable[[int, int], None]
@@ -100,9 +103,10 @@ def open_store(path: Path | str | None = None) -> Store:
 
 
 def predict(
-    image: Image,
+    image: Image | Sequence[Image] | Mapping[str, Image],
     model: Model = None,
     *,
+    spacing_mm: tuple[float, float, float] | None = None,
     at: Sequence[Point] = (),
     points: Path | str | None = None,
     roi: Path | str | None = None,
@@ -128,9 +132,12 @@ def predict(
     printed or written; `ScanHypotheses.save` writes the command's folder.
 
     Args:
-        image: the scan, 2D or 3D: a path (.nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these), a nibabel
-            image, or a SimpleITK image.
+        image: the scan, 2D or 3D: a path (.nii, .nii.gz, .nrrd, .mha, a DICOM folder, a picture .png, .jpg or .tif, or a
+            .zip of one of these), a nibabel image, a SimpleITK image, or an array as it is displayed: [Y, X] or [Z, Y, X],
+            with several channels [C, Y, X], [Y, X, C] or [C, Z, Y, X]. Channels may also be given one by one, as a list in
+            the model's order, or as a mapping from their names.
         model: what `load_model` returned, or its `model` argument.
+        spacing_mm: size of an array's voxels (z, y, x) in mm; None: pixels without a size, which count as 1 mm.
         at: the lesions' places (x, y, z) in mm (RAS).
         points: a file of places: CSV with columns x,y,z (and name, scan) or LUNA16's; points of 3D Slicer (.mrk.json,
             .fcsv); or MONAI's detections (.json).
@@ -191,11 +198,28 @@ def predict(
         _path(probabilities),
         series,
     )
-    opened = (
-        open_scan(Path(image), series=series) if isinstance(image, str | Path) else nullcontext(scan_of_image(image))
-    )
-    with opened as scan:
+    with ExitStack() as held:
+        scan = _scan_of(image, trained.record.data.channels, spacing_mm, series, held)
         return ScanHypotheses(scan, trained, predict_scan(trained, scan, request))
+
+
+def _scan_of(
+    image: Image | Sequence[Image] | Mapping[str, Image],
+    channels: int,
+    spacing_mm: tuple[float, float, float] | None,
+    series: str | None,
+    held: ExitStack,
+) -> Scan:
+    """The scan of an image, or of one image for each channel; its files exist until `held` is left."""
+    if isinstance(image, Mapping):
+        return joined([_scan_of(each, 1, spacing_mm, series, held) for each in image.values()], list(image))
+    if isinstance(image, list | tuple):
+        return joined([_scan_of(each, 1, spacing_mm, series, held) for each in image])
+    if isinstance(image, str | Path):
+        return held.enter_context(open_scan(Path(image), series=series))
+    if isinstance(image, np.ndarray):
+        return scan_of_array(image, channels, spacing_mm)
+    return scan_of_image(image)
 
 
 def train(

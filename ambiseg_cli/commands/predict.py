@@ -26,6 +26,7 @@ class Format(StrEnum):
     DICOM_PM = "dicom-pm"
     DICOM_SC = "dicom-sc"
     SEG_NRRD = "seg-nrrd"
+    PNG = "png"
 
 
 class SegWay(StrEnum):
@@ -45,7 +46,8 @@ class Layout(StrEnum):
 Scan = Annotated[
     Path,
     typer.Argument(
-        help="The scan, 2D or 3D: .nii, .nii.gz, .nrrd, .mha, a DICOM folder, or a .zip of one of these; or a folder of scans.",
+        help="The scan, 2D or 3D: .nii, .nii.gz, .nrrd, .mha, a DICOM folder, a picture (.png, .jpg, .tif), or a .zip of one "
+        "of these; or a folder of scans.",
         show_default=False,
     ),
 ]
@@ -97,6 +99,16 @@ MinScore = Annotated[
 Series = Annotated[
     str | None,
     typer.Option(help="Which series of a DICOM folder: its number in the list, or its UID.", show_default=False),
+]
+Channels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channel",
+        help="File of a further channel, for a model that reads several; SCAN is the first, or the one that is not named. "
+        "Repeatable.",
+        metavar="[NAME=]FILE",
+        show_default=False,
+    ),
 ]
 Probabilities = Annotated[
     Path | None,
@@ -184,6 +196,7 @@ def predict(
     candidates: Candidates = 5,
     min_score: MinScore = None,
     series: Series = None,
+    channel: Channels = None,
     probabilities: Probabilities = None,
     model: Model = None,
     top: Annotated[int, typer.Option(help="Number of hypotheses to keep.", min=1, max=99)] = 8,
@@ -222,13 +235,19 @@ def predict(
         from ambiseg.models.prediction.predict_scan import Exports, Request
         from ambiseg.models.results.batches import predict_cases
         from ambiseg.models.results.folder import check_folder, predict_to_folder
+        from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
 
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
+        channels = tuple(map(_channel, channel or ()))
         if cases is None:
             check_folder(folder, overwrite)
+        elif channels:
+            raise UsageError(
+                "`channel` gives the files of one scan, but SCAN is a folder of scans: predict one by one."
+            )
         named = tuple(map(point, at or ()))
         places = Places(
             named,
@@ -246,7 +265,7 @@ def predict(
         )
         exports = Exports(tuple(each.value for each in formats or ()), seg.value, layout.value)
         _say_added(exports)
-        request = Request(places, ranking, probabilities, series, exports)
+        request = Request(places, ranking, probabilities, series, exports, channels)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
     with progress() as display:
         if cases is not None:
@@ -270,6 +289,12 @@ def predict(
         _report_batch(found, folder, as_json)
     else:
         _report(prediction, folder, watch, as_json, verbose)
+
+
+def _channel(text: str) -> tuple[str, Path]:
+    """The name and the file of a channel, "flair=flair.nii.gz"; without a name "" and the file."""
+    name, found, file = text.partition("=")
+    return (name.strip(), Path(file)) if found and not Path(text).exists() else ("", Path(text))
 
 
 def _say_added(exports: "Exports") -> None:

@@ -72,6 +72,11 @@ def grey_levels(images: NDArray, unit: str) -> NDArray[np.float64]:
     return np.asarray(((values - low) / max(high - low, 1e-6)).clip(0, 1))
 
 
+def plane_of(shown: NDArray, number: int) -> NDArray:
+    """A slice [Y, X] of values [Z, Y, X], or [Y, X, 3] of colours [3, Z, Y, X]: what `show_image` takes."""
+    return shown[number] if shown.ndim == 3 else np.moveaxis(shown[:, number], 0, -1)
+
+
 def extent(shape: tuple[int, ...], step: Step) -> Field:
     """The limits of a whole plane [Y, X]: the outer edges of its pixels."""
     return -step[1] / 2, (shape[1] - 0.5) * step[1], (shape[0] - 0.5) * step[0], -step[0] / 2

@@ -14,7 +14,7 @@ from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_PARTS
 from ..core.method import Method, Player, Stage
 from ..core.predictive import SampledPredictive
-from ..nets.adversarial import Discriminator, calibration_loss, fooling_loss, gradient_penalty, telling_loss
+from ..nets.adversarial import FLOOR, Discriminator, calibration_loss, fooling_loss, gradient_penalty, telling_loss
 from ..nets.at_rest import evaluating, frozen
 from ..nets.latents import Latent, LatentHead, LatentShape, full_precision, kl, standard_normal
 from ..nets.pixels import counted, mean_cross_entropy, one_hot
@@ -32,7 +32,8 @@ class Refine(Method):
 
     calibration "mean" is the paper's loss, "cross-entropy" its control cGAN+L_ce, "none" a plain conditional GAN. latent
     "vae" is the cVAE-GAN of appendix B.2.3: z ~ q(z|x) with "mean", else z ~ q(z|x, y) in training and N(0, I) later.
-    segmenter "stored" is the black box: F sees only the image's last K channels, another segmenter's probabilities.
+    segmenter "stored" is the black box: F sees only the image's last K channels, another segmenter's probabilities. "given"
+    takes these as they are, without F: with the true frequencies of the classes, the paper's ground-truth-conditioned control.
     """
 
     name = "refine"
@@ -63,7 +64,10 @@ class Refine(Method):
         ] = "mean",
         latent: Annotated[Literal["noise", "vae"], Field(description="plain noise, or an encoder's z")] = "noise",
         segmenter: Annotated[
-            Literal["own", "stored"], Field(description="calibrate the image, or stored class probabilities")
+            Literal["own", "stored", "given"],
+            Field(
+                description="calibrate the image (own), or stored class probabilities; or take these as they are (given)"
+            ),
         ] = "own",
         samples: Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per image in the calibration loss")] = 20,
         adversarial_weight: Annotated[float, Field(ge=0, description="weight of the adversarial loss")] = 10.0,
@@ -78,13 +82,14 @@ class Refine(Method):
         super().__init__()
         self.channels, self.classes = channels, classes
         self.seen = _channels_of_image(channels, classes, segmenter)
-        self.calibration, self.encodes, self.stored = calibration, latent == "vae", segmenter == "stored"
+        self.calibration, self.encodes, self.segmenter = calibration, latent == "vae", segmenter
         self.samples, self.penalty, self.calibrate_share = samples, penalty, calibrate_share
         self.adversarial_weight, self.calibration_weight, self.beta = adversarial_weight, calibration_weight, beta
         self.rate, self.on, self.cycle = discriminator_rate, discriminator_on, discriminator_on + discriminator_off
         self.shape = LatentShape("axis", latent_dim)
-        core = _black_box(classes, widths[0]) if self.stored else UNet(channels, widths, convs, norm)
-        self.calibrator = nn.Sequential(core, nn.Conv2d(widths[0], classes, 1))
+        core = UNet(channels, widths, convs, norm) if segmenter == "own" else _black_box(classes, widths[0])
+        net = nn.Sequential(core, nn.Conv2d(widths[0], classes, 1))
+        self.calibrator = _Given() if segmenter == "given" else net
         self.refiner = Refiner(classes + self.seen, classes, refiner_width, latent_dim, dropout)
         self.discriminator = Discriminator(self.seen, classes, discriminator_width)
         encoder = VectorEncoder(classes + self.seen, widths, convs, norm)
@@ -112,7 +117,9 @@ class Refine(Method):
         return self.encoder(self._conditions(image, one_hot(mask, self.classes) - 0.5))
 
     def stages(self) -> tuple[Stage, ...]:
-        """F alone; then generator and discriminator, the latter in cycles that begin with its learning phase."""
+        """F alone, unless its output is given; then generator and discriminator, the latter in cycles that begin with its
+        learning phase.
+        """
         calibrator, discriminator = list(self.calibrator.parameters()), list(self.discriminator.parameters())
         generator = [*self.refiner.parameters(), *(self.encoder.parameters() if self.encoder else ())]
         calibrate = Player("calibrator", calibrator, self.calibrator_loss)
@@ -120,10 +127,8 @@ class Refine(Method):
         tell = Player(
             "discriminator", discriminator, self.discriminator_loss, self.rate, lambda step: step % self.cycle < self.on
         )
-        return (
-            Stage("calibrate", (calibrate,), self.calibrate_share),
-            Stage("refine", (refine, tell), 1 - self.calibrate_share, self._with_draws),
-        )
+        last = Stage("refine", (refine, tell), 1 - self.calibrate_share, self._with_draws)
+        return (last,) if not calibrator else (Stage("calibrate", (calibrate,), self.calibrate_share), last)
 
     def calibrator_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """Pixelwise cross-entropy of F, mean over pixels, images and readers (eq. 2)."""
@@ -175,7 +180,7 @@ class Refine(Method):
         return Drawn(calibration, target, logits, divergence)
 
     def _calibration_logits(self, image: Tensor) -> Tensor:
-        return self.calibrator(image[:, self.seen :] if self.stored else image)
+        return self.calibrator(image if self.segmenter == "own" else image[:, self.seen :])
 
     def _conditions(self, image: Tensor, planes: Tensor) -> Tensor:
         """Class planes [B, K, H, W] and the image's own channels, as generator and encoder see them."""
@@ -250,13 +255,20 @@ class Refined(SampledPredictive):
         return self.refiner.decode(self.prepared, z)
 
 
+class _Given(nn.Module):
+    """Class probabilities [B, K, H, W] as logits: they stand in F's place."""
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        return probabilities.float().clamp_min(FLOOR).log()
+
+
 def _channels_of_image(channels: int, classes: int, segmenter: str) -> int:
     """How many of the input's channels are the image itself."""
     if segmenter == "own":
         return channels
     if channels <= classes:
         raise UsageError(
-            f"Option segmenter = 'stored' needs another segmenter's probabilities of the {classes} classes after the "
+            f"Option segmenter = {segmenter!r} needs another segmenter's probabilities of the {classes} classes after the "
             f"image's channels, but there are {channels} channels in all: preprocess the data with probabilities."
         )
     return channels - classes

@@ -45,6 +45,10 @@ def cautions(trained: Trained, scan: Scan, lesions: Sequence[Lesion] = ()) -> li
 
 def notes(trained: Trained, scan: Scan) -> list[str]:
     """The `notes` of hypotheses.json: how the scan was fitted to the model where that is usual and needs no action."""
+    if scan.picture:
+        return [
+            "The size of a pixel is not known: each counts as 1 mm wide and high, in all lengths, areas and places."
+        ]
     if _is_scaled(trained, scan) and in_hounsfield(scan):
         return [f"{_scaling(trained, scan)} This is usual for a CT in HU."]
     return []
@@ -109,12 +113,13 @@ def _of_intensity(trained: Trained, scan: Scan) -> str | None:
 
 def _is_scaled(trained: Trained, scan: Scan) -> bool:
     """Whether the scan's values are scaled to the range of a model without a unit."""
-    intensity = trained.record.data.intensity
-    return intensity.unit != "HU" and not in_range(scan.volume, intensity)
+    return trained.record.data.unit != "HU" and not all(
+        in_range(scan.volume, channel, intensity) for channel, intensity in enumerate(trained.record.data.intensities)
+    )
 
 
 def _scaling(trained: Trained, scan: Scan) -> str:
-    intensity, (low, high) = trained.record.data.intensity, scan.volume.used
+    intensity, (low, high) = trained.record.data.intensity, _used(scan)
     return (
         f"The model was trained on values from {intensity.low:g} to {intensity.high:g} without a unit, and the scan's "
         f"values range from {low:g} to {high:g}. Each slice was scaled to the model's range by the "
@@ -122,7 +127,15 @@ def _scaling(trained: Trained, scan: Scan) -> str:
     )
 
 
+def _used(scan: Scan) -> tuple[float, float]:
+    """The range that all channels of a scan use."""
+    lows, highs = zip(*scan.volume.used, strict=True)
+    return min(lows), max(highs)
+
+
 def _of_spacing(scan: Scan) -> str | None:
+    if scan.picture:
+        return None
     z, y, x = scan.volume.spacing_mm
     flat = len(scan.volume.array) == 1
     odd = not PIXEL_MM[0] <= min(y, x) <= max(y, x) <= PIXEL_MM[1] or (z > SLICE_MM and not flat)

@@ -66,7 +66,7 @@ def draw_masks(
     """
     _check_voxels(place, draws)
     data = trained.record.data
-    images = place.images(volume, data.intensity, data.scaled_over)
+    images = place.images(volume, data.intensities, data.scaled_over)
     crops_of_other = None if probabilities is None else place.probabilities(probabilities)
     with torch.inference_mode():
         predictive = trained.predictive(images, crops_of_other)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.scans.class_probabilities import Probabilities
 from ambiseg.preprocessing.volumes.volume import Volume
 
@@ -142,10 +142,11 @@ def predict_volume(
         One entry per lesion, in their order.
 
     Raises:
-        UsageError: when the model does not read a scan, or reads `probabilities` and there are none, or the other way round.
+        UsageError: when the model reads `probabilities` and there are none, or the other way round.
+        DataError: when the scan has other channels than the model reads.
         ResourceError: when the masks would not fit into memory.
     """
-    check_inputs(trained, probabilities is not None)
+    check_inputs(trained, volume, probabilities is not None)
     results: list[LesionHypotheses] = []
     total = len(lesions) if most is None else min(most, len(lesions))
     for lesion in lesions:
@@ -164,11 +165,22 @@ def predict_volume(
     return results
 
 
-def check_inputs(trained: Trained, probabilities: bool) -> None:
-    """Raise `UsageError` unless the model reads a scan, and class `probabilities` if and only if there are any."""
+def check_inputs(trained: Trained, volume: Volume, probabilities: bool) -> None:
+    """Raise `DataError` unless the scan has the model's channels, and `UsageError` unless class `probabilities` are given if
+    and only if the model reads them.
+    """
     data = trained.record.data
-    if data.channels != 1:
-        raise UsageError(f"The model reads {data.channels} channels, but a scan has one: give another `model`.")
+    found = len(volume.channels)
+    if found != data.channels == 1:
+        raise DataError(
+            f"The scan holds several volumes or channels ({found}), but the model reads one: save the one that is meant as a "
+            "file of its own, or give another `model`."
+        )
+    if found != data.channels:
+        names = f" ({', '.join(data.channel_names)})" if data.channel_names else ""
+        raise DataError(
+            f"The model reads {data.channels} channels{names}, but the scan has {found}: give all of them, or another `model`."
+        )
     if data.probabilities and not probabilities:
         raise UsageError(
             f"The model {trained.name} refines another segmenter's class probabilities, but none were given: give "

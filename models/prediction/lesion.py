@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.scans.regions import Region
+from ambiseg.preprocessing.volumes.resample import PlaneGrid
 from ambiseg.preprocessing.volumes.volume import Volume
 
 CROP_LIKE = 1.5  # a scan at most this many training crops wide, high and deep is taken to be one lesion's crop
@@ -34,6 +35,7 @@ class Lesion:
         roi: [n, 3], voxel indices (z, y, x) of the mask drawn around it; None if only a point was given.
         whole: the scan is this lesion's crop, so that everything in it belongs to the lesion.
         score: how much a place that a search found looks like a lesion, 0 to 1; None if the user gave the place.
+        plane: the grid that lays the whole plane on a crop as in training; None where the crop lies about the centre.
         settled_mm: the centre of what the model marks there, x, y, z in mm (RAS); None before it is known.
     """
 
@@ -43,6 +45,7 @@ class Lesion:
     whole: bool = False
     score: float | None = None
     settled_mm: Point | None = None
+    plane: PlaneGrid | None = None
 
     @property
     def place_mm(self) -> Point:
@@ -118,3 +121,9 @@ def centre(volume: Volume, crop: int, spacing_mm: float | None) -> Lesion:
     steps = (1.0, 1.0) if spacing_mm is None else np.divide(volume.spacing_mm[1:], spacing_mm)
     pixels = np.multiply(volume.array.shape[1:], steps)
     return Lesion(volume.world((z, y, x)), whole=bool(pixels.max() <= crop + TINY))
+
+
+def whole_plane(volume: Volume, plane: PlaneGrid) -> Lesion:
+    """All of a scan, of which each slice is laid on a crop by the grid `plane`."""
+    z, y, x = ((count - 1) / 2 for count in volume.array.shape)
+    return Lesion(volume.world((z, y, x)), whole=True, plane=plane)

@@ -1,6 +1,7 @@
 """The slices around a lesion, cropped as the training crops were, and masks of these crops put back on the scan."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,28 +48,41 @@ class Neighbourhood:
         slices = slice(max(low, self.box[0].start), min(high + 1, self.box[0].stop))
         return replace(self, box=(slices, *self.box[1:]))
 
-    def images(self, volume: Volume, intensity: Intensity, scaled_over: int | None = None) -> NDArray[np.float32]:
-        """The slices as training crops [Z, 1, H, W] in the unit of the training set.
+    def images(
+        self, volume: Volume, intensities: Sequence[Intensity], scaled_over: int | None = None
+    ) -> NDArray[np.float32]:
+        """The slices as training crops [Z, C, H, W] in the unit of the training set.
 
         HU are clipped to the training range, with air outside the scan. Relative values are used as they are if the scan has
-        the training range. Otherwise each slice is scaled, as in the training set: the range that it uses within the
-        square of `scaled_over` training pixels around the lesion (None: within the crop) becomes that range. A
+        the training range, or both are bytes. Otherwise each slice is scaled, as in the training set: the range that it uses
+        within the square of `scaled_over` training pixels around the lesion (None: within the crop) becomes that range. A
         crop that is wider than this square is scaled over itself.
+
+        Args:
+            volume: the scan.
+            intensities: unit and range of each channel of the training set [C].
+            scaled_over: side of a square in training pixels.
         """
-        slices = volume.array[self.box[0]].astype(np.float32)
+        each = [self._channel(volume, *channel, scaled_over) for channel in enumerate(intensities)]
+        return np.stack(each, 1)
+
+    def _channel(
+        self, volume: Volume, channel: int, intensity: Intensity, scaled_over: int | None
+    ) -> NDArray[np.float32]:
+        """The slices of one channel as training crops [Z, H, W]."""
+        slices = volume.channels[channel, self.box[0]].astype(np.float32)
         if intensity.unit == "HU":
-            crops = self.plane.image(np.clip(slices, intensity.low, intensity.high), fill=intensity.low)
-            return np.rint(crops)[:, None]
+            return np.rint(self.plane.image(np.clip(slices, intensity.low, intensity.high), fill=intensity.low))
         crops = np.stack([self.plane.image(plane, fill=float(plane[self.box[1:]].min())) for plane in slices])
-        if not in_range(volume, intensity):
-            seen = crops
-            if scaled_over is not None:
-                wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
-                seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
-            low, high = np.array([_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
-            share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
-            crops = intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
-        return crops[:, None]
+        if in_range(volume, channel, intensity):
+            return crops
+        seen = crops
+        if scaled_over is not None:
+            wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
+            seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
+        low, high = np.array([_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
+        share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
+        return intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
 
     def probabilities(self, stored: Probabilities) -> NDArray[np.uint8]:
         """Another segmenter's class probabilities of the scan [K, Z, Y, X] as training crops [Z, K, H, W] in 255ths."""
@@ -126,9 +140,15 @@ def _from(part: list[slice], box: Box) -> list[slice]:
     return [slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, box, strict=True)]
 
 
-def in_range(volume: Volume, intensity: Intensity) -> bool:
-    """Whether the values that the scan uses lie within the range of the training set and fill at least half of it."""
-    low, high = volume.range if intensity == BYTES else volume.used
+def in_range(volume: Volume, channel: int, intensity: Intensity) -> bool:
+    """Whether the values of a scan's channel are used as they are.
+
+    They are bytes as those of the training set; or those that it uses lie in the training set's range, and fill at least
+    half of it.
+    """
+    if intensity == BYTES and volume.channels.dtype == np.uint8:
+        return True
+    low, high = volume.range if intensity == BYTES else volume.used[channel]
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
 
 
@@ -172,7 +192,7 @@ def neighbourhood(
             inside = (min(max(index, 0.0), count - 1.0) for index, count in ((y, height), (x, width)))
             y, x = (round(index - (crop - 1) / 2) + (crop - 1) / 2 for index in inside)  # pixel on pixel
         step_y = step_x = spacing_mm = 1.0
-    plane = PlaneGrid(crop, (y, x), (zoom * spacing_mm / step_y, zoom * spacing_mm / step_x))
+    plane = lesion.plane or PlaneGrid(crop, (y, x), (zoom * spacing_mm / step_y, zoom * spacing_mm / step_x))
     low, high = z - depth_mm / step_z, z + depth_mm / step_z
     if lesion.roi is not None:
         low, high = min(low, lesion.roi[:, 0].min()), max(high, lesion.roi[:, 0].max())

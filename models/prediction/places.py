@@ -9,9 +9,10 @@ from ambiseg.preprocessing.errors import InputError, NothingFound, UsageError
 from ambiseg.preprocessing.scans.point_files import Point, read_points
 from ambiseg.preprocessing.scans.regions import read_regions
 from ambiseg.preprocessing.scans.scan import Scan, read_own_mask
+from ambiseg.preprocessing.volumes.planes import fit_grid
 
 from ..runs.trained import Trained
-from .lesion import WAYS, Lesion, at_point, centre, is_crop, region_lesions
+from .lesion import WAYS, Lesion, at_point, centre, is_crop, region_lesions, whole_plane
 
 FoundBy = Literal["given", "crop", "search"]
 
@@ -63,15 +64,24 @@ def find_lesions(
         UsageError: when both places and a lung mask are given.
     """
     named = named_lesions(scan, places)
+    if named and trained.record.data.fit == "resize":
+        raise UsageError("The model looks at whole images, resized as its training images were: leave out the places.")
     if named:
         if places.lung_mask is not None:
             raise UsageError("`lung_mask` says where to search, but places are given too: leave out one of them.")
         return named, "given"
     volume, crop, data = scan.volume, trained.record.crop, trained.record.data
+    if data.fit is not None and data.scaled_over is not None and len(volume.array) == 1:
+        height, width = volume.array.shape[1:]
+        return [whole_plane(volume, fit_grid(data.fit, (height, width), data.scaled_over, crop))], "crop"
     if is_crop(volume, crop, data.spacing_mm, data.scaled_over) and places.lung_mask is None:
         return [centre(volume, crop, data.spacing_mm)], "crop"
     if len(volume.array) == 1:
         raise InputError(f"A single slice larger than a lesion's crop is not searched: say where to look with {WAYS}.")
+    if data.channels > 1:
+        raise InputError(
+            f"Only a CT of one channel is searched, and the model reads {data.channels}: say where to look with {WAYS}."
+        )
     return _searched(trained, scan, places, on_progress), "search"
 
 

@@ -1,14 +1,16 @@
 """From a scan to the ranked hypotheses of its lesions: what `ambiseg predict` does for one scan."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.scans.class_probabilities import read_class_probabilities
 from ambiseg.preprocessing.scans.scan import Scan
-from ambiseg.preprocessing.volumes.volume import check_voxel_size
+from ambiseg.preprocessing.volumes.volume import check_voxel_size, of_channels
 
+from ..runs.run_record import DataRecord
 from ..runs.trained import Trained
 from .cautions import cautions, notes
 from .content import lesion_entries, scan_entry
@@ -26,7 +28,7 @@ class Exports:
 
     Args:
         formats: further formats: "dicom-seg", "dicom-sr" (which implies "dicom-seg"), "dicom-pm",
-            "dicom-sc", "seg-nrrd".
+            "dicom-sc", "seg-nrrd", "png" (which a picture's masks have anyway).
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
         layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
     """
@@ -46,6 +48,7 @@ class Request:
         probabilities: a file with another segmenter's class probabilities of the scan (see `read_class_probabilities`).
         series: which series of a DICOM folder: its number in the list of series, or its UID.
         exports: what is written in addition to the usual files.
+        channels: files of further channels after the scan's own, each with its name, or "" for all.
     """
 
     places: Places = field(default_factory=Places)
@@ -53,6 +56,7 @@ class Request:
     probabilities: Path | None = None
     series: str | None = None
     exports: Exports = Exports()
+    channels: Sequence[tuple[str, Path]] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def predict_scan(
     """
     watch = watch or Stopwatch()
     check_voxel_size(scan.volume)
-    check_inputs(trained, request.probabilities is not None)
+    scan = with_channels(scan, trained.record.data)
+    check_inputs(trained, scan.volume, request.probabilities is not None)
     ranking, stored = request.ranking, None
     if request.probabilities is not None:
         classes = len(trained.record.data.class_names)
@@ -123,6 +128,25 @@ def predict_scan(
             lesions=lesion_entries(found, scan.volume, trained.record.data.class_names, ranking),
         )
     return Prediction(found, document)
+
+
+def with_channels(scan: Scan, data: DataRecord) -> Scan:
+    """The scan with its channels in the model's order, where both have names.
+
+    Raises:
+        DataError: The names differ.
+    """
+    wanted, found = data.channel_names, scan.channel_names
+    if not wanted or not found or wanted == found:
+        return scan
+    if sorted(wanted) != sorted(found):
+        raise DataError(
+            f"The model reads the channels {', '.join(wanted)}, but the scan has {', '.join(found)}: give the model's "
+            "channels, or another `model`."
+        )
+    order = [found.index(name) for name in wanted]
+    volume = of_channels(scan.volume.channels[order], scan.volume.affine)
+    return replace(scan, volume=volume, channel_names=wanted)
 
 
 def about(trained: Trained, ranking: Ranking, *, flat: bool = False) -> About:

@@ -74,7 +74,7 @@ def foreground(trained: Trained, volume: Volume, blobs: Sequence[Blob]) -> NDArr
     for blob in blobs:
         slice_ = _slice_through(volume, blob)
         place = neighbourhood(slice_, Lesion(volume.world(blob.centre)), crop, data.spacing_mm, depth_mm=0)
-        images.append(place.images(slice_, data.intensity, data.scaled_over))
+        images.append(place.images(slice_, data.intensities, data.scaled_over))
     atoms = trained.predictive(np.concatenate(images)).atoms(DRAWS, generator_for(0, "search"))
     lesion = 1 - atoms.marginal[:, 0].double().cpu().numpy()
     pixel_mm = data.spacing_mm or min(volume.spacing_mm[1:])

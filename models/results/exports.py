@@ -1,7 +1,7 @@
 """What a prediction's folder holds in addition to NIfTI, on request: formats that PACS and 3D Slicer read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,6 +120,17 @@ def write_nrrd(folder: Path, scan: Scan, prediction: Prediction, exports: Export
         write_seg_nrrd(folder / lesion.folder / "hypotheses.seg.nrrd", scan, segments)
 
 
+def write_pictures(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
+    """For each lesion `hyp_01.png`, ...: its masks on the pixels of the scan's one slice."""
+    from ambiseg.preprocessing.scans.formats.raster import write_mask_picture
+
+    for lesion, result in _pairs(prediction):
+        for entry, mask in zip(lesion.hypotheses, result.hypotheses.masks, strict=True):
+            whole = scan.volume.filled(mask, result.box)[0]
+            file = folder / lesion.folder / f"hyp_{entry.rank:02d}.png"
+            write_mask_picture(file, whole, len(prediction.document.classes))
+
+
 def write_report(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> None:
     """The structured report `measurements.dcm` of all lesions, which refers to the SEGs in the folder."""
     from ambiseg.preprocessing.exports.dicom_sr import read_seg_series, write_dicom_sr
@@ -147,7 +158,15 @@ FORMATS: Mapping[str, Format] = {
     "dicom-pm": Format(("**/probability_map.dcm",), write_map),
     "dicom-sc": Format(("**/key_image.dcm",), write_capture),
     "seg-nrrd": Format(("**/hypotheses.seg.nrrd",), write_nrrd, dicom=False),
+    "png": Format(("**/hyp_*.png",), write_pictures, dicom=False),
 }
+
+
+def suited(scan: Scan, exports: Exports) -> Exports:
+    """The exports with those that the kind of scan asks for: masks of a picture are pictures too, under plain names."""
+    if not scan.picture or exports.layout != "plain":
+        return exports
+    return replace(exports, formats=tuple(dict.fromkeys((*exports.formats, "png"))))
 
 
 def wanted(exports: Exports) -> list[str]:
@@ -177,6 +196,10 @@ def check_exports(scan: Scan, exports: Exports) -> None:
         )
     if "dicom-sr" in exports.formats and len(scan.volume.array) == 1:
         raise UsageError("The format dicom-sr states volumes, but the scan is a single slice: leave out this format.")
+    if "png" in exports.formats and (len(scan.volume.array) > 1 or exports.layout != "plain"):
+        raise UsageError(
+            "The format png holds one slice, under plain names: leave it out for volumes and other layouts."
+        )
     if "seg-nrrd" in exports.formats and find_spec("slicerio") is None:
         raise UsageError("The format seg-nrrd needs slicerio: run `pip install 'ambiseg[slicer]'`.")
 

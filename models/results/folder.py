@@ -15,6 +15,7 @@ from pathlib import Path
 from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted, ResourceError, UsageError
 from ambiseg.preprocessing.files import check_place, disk_errors, is_leftover, make_folder, only_writer, whole_folder
+from ambiseg.preprocessing.scans.channels import with_files
 from ambiseg.preprocessing.scans.formats.nifti_volume import write_on_grid
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 
@@ -26,13 +27,13 @@ from ..prediction.stopwatch import Stopwatch
 from ..runs.trained import Trained
 from .bids import FILES as BIDS
 from .bids import as_bids, write_dataset
-from .exports import FORMATS, check_exports, wanted
+from .exports import FORMATS, check_exports, suited, wanted
 from .prediction_page import write_report
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
 OURS = re.compile(
-    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|preview\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
+    r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|(hyp_\d+|preview)\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
 )
 
@@ -98,6 +99,8 @@ def predict_to_folder(
         with watch("reading"):
             scan = held.enter_context(open_scan(path, series=request.series))
             scan = replace(scan, name=name or scan.name)
+            if request.channels:
+                scan = with_files(scan, request.channels, trained.record.data.channel_names)
         return predict_open_scan(
             trained, scan, folder, request, patience=patience, watch=watch, on_search=on_search, on_lesion=on_lesion
         )
@@ -137,7 +140,7 @@ def write_prediction(
     missing. If the disk is full, nothing is written.
     """
     watch = watch or Stopwatch()
-    unit = shown_unit(scan)
+    unit, exports = shown_unit(scan), suited(scan, exports)
     if exports.layout == "bids":
         prediction = replace(prediction, document=as_bids(prediction.document, scan.name))
     with whole_folder(folder) as aside:

@@ -21,6 +21,7 @@ from ..figures.drawing import (
     legible,
     outline,
     percent,
+    plane_of,
     scale_bar,
     show_image,
     show_map,
@@ -48,8 +49,8 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
     number = best_slice(result)
     step = volume.spacing_mm[1:]
     field = _field(result, number, step)
-    scan = volume.array[result.box][number]
-    window = grey_window(scan, unit)
+    window = grey_window(volume.array[result.box][number], unit)
+    scan = plane_of(volume.shown(result.box), number)
     shown = min(len(found.masks), SHOWN)
     rows = 1 + -(-shown // COLUMNS)
     figure = Figure(figsize=(3.1 * COLUMNS, 3.45 * rows + 0.75), dpi=110, facecolor="white")

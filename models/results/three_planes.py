@@ -90,7 +90,9 @@ def _cuts(
         have, want = result.box[plane.axis], box[plane.axis]
         at = min(max(likeliest_voxel(result)[plane.axis] + have.start - want.start, 0), want.stop - want.start - 1)
         rows, columns = (step for axis, step in enumerate(volume.spacing_mm) if axis != plane.axis)
-        yield plane, plane.cut(volume.array[box], at), plane.cut(masks, at), (rows, columns)
+        image = plane.cut(volume.shown(box), at)
+        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image  # colours
+        yield plane, image, plane.cut(masks, at), (rows, columns)
 
 
 def _draw(

@@ -54,9 +54,10 @@ def normalise(images: Tensor, window: Window) -> Tensor:
     if window == "crop":
         least, most = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         return (images - least) / (most - least).clamp_min(1e-6)
-    low, high = window
-    if isinstance(low, tuple):
-        low, high = images.new_tensor(window).T[..., None, None]
+    if isinstance(window[0], tuple):
+        lows, highs = images.new_tensor(window).T[..., None, None]
+        return ((images - lows) / (highs - lows)).clamp(0, 1)
+    low, high = (float(end) for end in window if isinstance(end, float | int))
     return ((images - low) / (high - low)).clamp(0, 1)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store.intensity import Channel, Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import Fit
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from .config import TrainConfig
@@ -31,6 +32,7 @@ class DataRecord(BaseModel):
         high: highest value of the images.
         scaled_over: side in pixels of the stored crops, over which relative values were scaled; None where an earlier
             version did not record it.
+        fit: how whole images became crops of one size, where they did.
         described: what each channel is, where the store says so.
     """
 
@@ -48,6 +50,13 @@ class DataRecord(BaseModel):
     high: FiniteFloat
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
     described: tuple[Channel, ...] = ()
+    fit: Fit | None = None
+
+    @property
+    def intensities(self) -> tuple[Intensity, ...]:
+        """The unit and the range of each channel."""
+        ends = [(channel.low, channel.high) for channel in self.described] or [(self.low, self.high)] * self.channels
+        return tuple(Intensity(self.unit, low, high) for low, high in ends)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -114,6 +123,7 @@ class DataRecord(BaseModel):
             spacing_mm=store.spacing_mm,
             scaled_over=max(store.size),
             described=store.manifest.channels,
+            fit=store.manifest.fit,
             **vars(store.intensity),
         )
 

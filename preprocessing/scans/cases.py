@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..lfs import is_pointer, pointers_among
-from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, is_hidden, scan_name
+from ..names import ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, is_hidden, scan_name
 from .dicom.dicom_files import files_under, identify, named_as_dicom
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
@@ -27,10 +27,10 @@ class Case:
 def find_cases(path: Path) -> list[Case] | None:
     """The cases of a batch folder, sorted by name; None when `path` is one scan: a file, or DICOM files of one study.
 
-    A case is each image file and each zip directly in the folder, and each DICOM study below each child folder, however
-    deep, named after that child folder. Cases of one name get the endings -2, -3, ... in the order of their paths.
-    Hidden files, former predictions and files of other kinds are passed over. Raises `InputError` when there is
-    nothing, or when DICOM files lie loose beside other scans.
+    A case is each image file and each zip directly in the folder (where there are no scans, each picture), and each DICOM
+    study below each child folder, however deep, named after that child folder. Cases of one name get the endings -2, -3, ...
+    in the order of their paths. Hidden files, former predictions and files of other kinds are passed over. Raises
+    `InputError` when there is nothing, or when DICOM files lie loose beside other scans.
     """
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan or a folder of scans; check the path.")
@@ -44,6 +44,8 @@ def find_cases(path: Path) -> list[Case] | None:
         raise InputError(f"Not allowed to read {path}: change its permissions or copy it.")
     images = sorted(each for each in path.iterdir() if is_image(each, (*IMAGES, ZIP)))
     studies = find_studies(path)
+    if not images and not studies:  # beside scans they are pictures of them
+        images = sorted(each for each in path.iterdir() if is_image(each, PICTURE))
     if path in studies and images:
         raise InputError(
             f"{path} holds loose DICOM files beside other scans ({images[0].name}): put each scan's DICOM files in a "

@@ -1,31 +1,29 @@
-"""A scan from a NIfTI, NRRD or MetaImage file, a DICOM folder, a zip of one of these, or an image in memory."""
+"""A scan from a NIfTI, NRRD or MetaImage file, a DICOM folder, a picture, a zip of one of these, or an image in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from ..archive import unpacked
 from ..errors import DataError, InputError, UsageError
 from ..lfs import check_no_pointer, pointers_among
-from ..names import ITK, NIFTI, PAIR, ZIP, has_suffix, scan_name
-from ..volumes.grid import Grid, check_same_grid, grid_from, grid_of, times
-from ..volumes.values import mask_labels, usable_values
+from ..names import ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, scan_name
+from ..volumes.grid import Grid, check_same_grid
+from ..volumes.values import mask_labels
 from ..volumes.volume import Volume
 from .cases import check_pulled, find_studies, is_image
 from .dicom.dicom_files import SeriesIndex, identify, index_files
 from .dicom.dicom_scan import DicomScan, read_dicom
 from .dicom.series_images import Image, read_image
-from .formats.itk import itk_affine, read_itk
-from .formats.nifti_volume import read_grid, read_volume
+from .formats.itk import read_itk
+from .formats.nifti_volume import read_channels, read_grid, read_volume
+from .formats.raster import read_picture
 
 NAME = "the image"  # what messages call it
-KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of one of these"
+KINDS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, .png, .jpg, .tif, or a .zip of one of these"
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class Scan:
         grid: The grid of the file's own voxel order.
         dicom: The slices and the series of a DICOM scan, else None. Their files exist as long as the block of `open_scan`.
         notes: Sentences on what was passed over beside the scan.
+        channel_names: The channels' names, where something says them.
+        picture: Whether it is a picture, whose pixels have no size and count as 1 mm.
     """
 
     name: str
@@ -45,6 +45,8 @@ class Scan:
     grid: Grid
     dicom: DicomScan | None = None
     notes: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    picture: bool = False
 
 
 @contextmanager
@@ -119,17 +121,21 @@ def _read(path: Path, name: str, called: str, series: str | None) -> Scan:
     if has_suffix(path, (*NIFTI, *ITK)):
         if series is not None:
             raise UsageError(f"`series` names a series of a DICOM folder, and {called} is none: leave it out.")
-        return Scan(name, *_read_file(path))
+        return Scan(name, *_read_file(path, several=True))
+    if has_suffix(path, PICTURE) and path.exists():
+        volume, grid, names = read_picture(path)
+        return Scan(name, volume, grid, channel_names=names, picture=True)
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan ({KINDS}); check the path.")
     uid = _series_of(path)
     return _read_dicom(name, called, _index(path.parent, path.absolute().parent.name, nested=False), series or uid)
 
 
-def _read_file(path: Path) -> tuple[Volume, Grid]:
+def _read_file(path: Path, *, several: bool = False) -> tuple[Volume, Grid]:
+    """The image of a file on its grid; only NIfTI may hold `several` channels."""
     if has_suffix(path, ITK):
         return read_itk(path)
-    return read_volume(path), read_grid(path)
+    return read_channels(path) if several else (read_volume(path), read_grid(path))
 
 
 def _series_of(path: Path) -> str:
@@ -159,6 +165,8 @@ def _only_case(called: str, folder: Path) -> Path:
     """The one scan in a folder that was unpacked from the zip `called`: an image file, or the folder with a study."""
     images = [path for path in folder.rglob("*") if is_image(path)]
     studies = find_studies(folder)
+    if not images and not studies:
+        images = [path for path in folder.rglob("*") if is_image(path, PICTURE)]
     scans = len(images) + len(set(studies.values()))
     if scans == 0:
         check_pulled(folder, studies)
@@ -166,51 +174,3 @@ def _only_case(called: str, folder: Path) -> Path:
     if scans > 1:
         raise InputError(f"{called} holds {scans} scans: expected one; unpack it and give the folder as a batch.")
     return images[0] if images else folder
-
-
-def scan_of_image(image: Any) -> Scan:
-    """The scan in an image that is in memory already.
-
-    Args:
-        image: A nibabel image (Nifti1Image, or another with an affine to mm in RAS), or a SimpleITK image.
-
-    Raises:
-        UsageError: It is anything else.
-        DataError: Its geometry or its voxels cannot be used.
-    """
-    if hasattr(image, "dataobj") and getattr(image, "affine", None) is not None:
-        array, grid = np.asanyarray(image.dataobj), _grid_of_nibabel(image)
-    elif hasattr(image, "GetDirection"):
-        array, grid = _array_of_sitk(image)
-    else:
-        raise UsageError(
-            f"A {type(image).__name__} is no scan: expected a path, a nibabel image with an affine, or a SimpleITK image."
-        )
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{NAME} holds {array.dtype} voxels: expected one grey value per voxel.")
-    values = usable_values(NAME, array)
-    return Scan("scan", Volume(np.ascontiguousarray(grid.display(values)), grid.display_affine), grid)
-
-
-def _grid_of_nibabel(image: Any) -> Grid:
-    if isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
-        return grid_of(NAME, image.header)
-    return grid_from(np.array(image.affine, float), _three(image.shape), NAME)
-
-
-def _array_of_sitk(image: Any) -> tuple[NDArray, Grid]:
-    import SimpleITK as sitk
-
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        raise DataError(
-            f"{NAME} holds {image.GetNumberOfComponentsPerPixel()} values per voxel: expected one grey value."
-        )
-    return sitk.GetArrayFromImage(image).T, grid_from(itk_affine(image), _three(image.GetSize()), NAME)
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """A shape with three axes, of which the last may be 1."""
-    if not 2 <= len(shape) <= 3:
-        raise DataError(f"{NAME} has {times(shape)} voxels: expected two or three axes.")
-    i, j, k = (*shape, 1)[:3]
-    return i, j, k

@@ -19,6 +19,7 @@ from pydantic import (
 
 from ..documents import checked, json_text, read_json
 from ..errors import DataError, InputError
+from ..volumes.planes import Fit
 from .flips import Flip, check_flips
 from .intensity import Channel, Intensity
 
@@ -81,6 +82,7 @@ class Manifest(BaseModel):
             None in stores written before this key.
         channels: What each channel of the images is. Empty where the source does not say, and in stores written before this
             key.
+        fit: How whole images became crops of one size; None where crops are parts of them, or were of one size.
         deal: The game that draws new training images from the pool in every step; None: training sees the stored crops.
         bank_sha256: SHA-256 of the pool's file, where there is one.
         index_sha256: SHA-256 of index.csv.
@@ -107,6 +109,7 @@ class Manifest(BaseModel):
     flips: Annotated[tuple[Flip, ...], Field(max_length=16)] = ()
     same_readers: bool | None = None
     channels: Annotated[tuple[Channel, ...], Field(max_length=2**16)] = ()
+    fit: Fit | None = None
     deal: str | None = None
     bank_sha256: Hash | None = None
     index_sha256: Hash

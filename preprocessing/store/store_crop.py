@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from ..counted import counted
 from ..errors import DataError
+from ..volumes.planes import Fit
 from .flips import Flip, check_flips
 from .intensity import Channel, Intensity
 from .store import IGNORE
@@ -78,6 +79,7 @@ class StoreInfo:
         game: The game that draws new training images from the store's pool in every step.
         same_readers: Whether mask r of all crops of a lesion is one reader's.
         channels: What each channel of the images is, where that is known.
+        fit: How whole images became crops of one size.
     """
 
     name: str
@@ -94,6 +96,7 @@ class StoreInfo:
     game: str | None = None
     same_readers: bool = False
     channels: tuple[Channel, ...] = ()
+    fit: Fit | None = None
 
 
 def check_info(info: StoreInfo) -> None:

@@ -158,6 +158,7 @@ class StoreWriter:
             flips=info.flips,
             same_readers=info.same_readers,
             channels=info.channels,
+            fit=info.fit,
             deal=info.game,
             bank_sha256=self._pool_hash(),
             index_sha256=sha256(self._folder / INDEX),

@@ -1,12 +1,34 @@
 """Crops of planes, resampled onto a square grid, and of arrays that are already on one."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .resample import PlaneGrid, most_covering
+
+Fit = Literal["pad", "crop", "resize"]
+
+
+def fit_grid(fit: Fit, shape: tuple[int, int], size: int, crop: int | None = None) -> PlaneGrid:
+    """The grid that makes a crop of `size` pixels of a whole plane [Y, X], or the central `crop` pixels of that.
+
+    "pad" and "crop" lay it about the plane's middle, pixel on pixel; "resize" lays it over the whole plane, whose height and
+    width are scaled each by itself.
+
+    Example:
+        >>> fit_grid("resize", (100, 50), 10).step
+        (10.0, 5.0)
+    """
+    y, x = (length / size if fit == "resize" else 1.0 for length in shape)
+    starts = [
+        (step - 1) / 2 if fit == "resize" else (length - size) // 2 for length, step in zip(shape, (y, x), strict=True)
+    ]
+    side = crop or size
+    first = centre_start(size, side)
+    centre_y, centre_x = (start + (first + (side - 1) / 2) * step for start, step in zip(starts, (y, x), strict=True))
+    return PlaneGrid(side, (centre_y, centre_x), (y, x))
 
 
 def crop_image(plane: NDArray[Any], grid: PlaneGrid, fill: float) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .usual_range import usual_range
 
+BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, with much room on either side
 
 
@@ -20,8 +21,9 @@ class Volume:
 
     Attributes:
         array: [Z, Y, X]: Z towards the head, Y towards the back, X towards the patient's left, as closely as the scan's own
-            axes allow. Nothing is resampled.
+            axes allow. Nothing is resampled. Of several channels it is what is shown.
         affine: [4, 4], from voxel indices (x, y, z, 1) to mm in RAS, as in NIfTI.
+        several: [C, Z, Y, X], the channels of an image that has several (see `of_channels`), else None.
 
     Example:
         >>> volume = Volume(np.zeros((2, 3, 4)), np.diag([-0.7, -0.7, 1.5, 1.0]))
@@ -33,16 +35,27 @@ class Volume:
 
     array: NDArray[Any]
     affine: NDArray[np.float64]
+    several: NDArray[Any] | None = None
+
+    @property
+    def channels(self) -> NDArray[Any]:
+        """All channels, [C, Z, Y, X]."""
+        return self.array[None] if self.several is None else self.several
+
+    def shown(self, box: tuple[slice, slice, slice]) -> NDArray[Any]:
+        """What a picture shows of a `box` (z, y, x): values [Z, Y, X], or colours [3, Z, Y, X] from 0 to 1."""
+        colours = len(self.channels) == len(BRIGHTNESS) and self.channels.dtype == np.uint8
+        return self.channels[(slice(None), *box)] / 255 if colours else self.array[box]
 
     @cached_property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value."""
-        return float(self.array.min()), float(self.array.max())
+        """The least and the greatest value of all channels."""
+        return float(self.channels.min()), float(self.channels.max())
 
     @cached_property
-    def used(self) -> tuple[float, float]:
-        """The range that the values use: single ones that stray do not count."""
-        return usual_range(self.array)
+    def used(self) -> list[tuple[float, float]]:
+        """The range that the values of each channel use: single ones that stray do not count."""
+        return [usual_range(channel) for channel in self.channels]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -70,6 +83,22 @@ class Volume:
         whole = np.zeros(self.array.shape, array.dtype)
         whole[box] = array
         return whole
+
+
+def of_channels(channels: NDArray[Any], affine: NDArray[np.float64]) -> Volume:
+    """The volume of an image of channels [C, Z, Y, X]. Of three channels of bytes, colours, the brightness is shown; of
+    others, the first.
+
+    Example:
+        >>> of_channels(np.full((3, 1, 2, 2), 7, np.uint8), np.eye(4)).array.tolist()
+        [[[7, 7], [7, 7]]]
+    """
+    channels = np.ascontiguousarray(channels)
+    if len(channels) == 1:
+        return Volume(channels[0], affine)
+    if len(channels) == len(BRIGHTNESS) and channels.dtype == np.uint8:
+        return Volume(np.rint(np.tensordot(BRIGHTNESS, channels, 1)).astype(np.uint8), affine, channels)
+    return Volume(channels[0], affine, channels)
 
 
 def check_voxel_size(volume: Volume) -> None:

@@ -38,14 +38,16 @@ NARROW = {
     "blocks": 1,
     "noise_steps": 4,
 }
-STORED = {"segmenter": "stored"}  # an option of methods that read the class probabilities of another segmenter
+OWN = (
+    "own"  # value of the option `segmenter` of methods that can also read the class probabilities of another segmenter
+)
 
 
 def subjects() -> Iterator[Any]:
     for name, method in methods().items():
         narrow = {key: value for key, value in NARROW.items() if key in options_model(method).model_fields}
         for choice, options in variants(method, narrow).items():
-            reads = STORED.items() <= options.items()
+            reads = options.get("segmenter", OWN) != OWN
             yield pytest.param(Subject(method, options, reads), id=f"{name}-{choice}" if choice else name)
 
 

@@ -65,7 +65,6 @@ FAMILIES = ("ambiseg.commands.", "ambiseg.models.methods.", "ambiseg.models.metr
 IDEAS = {
     "ambiseg.terminal.streams",  # a terminal that closes while it is written to
     "ambiseg.models.comparison.paired",  # statistics with tests of their own
-    "ambiseg.preprocessing.scans.formats.itk",  # the formats of ITK's programs, beside NIfTI
 }
 
 

@@ -66,7 +66,7 @@ def test_a_scan_in_hu_is_scaled_as_the_repackaged_crops_were(study: Path, real_d
         z = round((crop.z_mm - volume.affine[2, 3]) / volume.affine[2, 2])
         centre = volume.world((z, row + 63.5, column + 63.5))
         place = neighbourhood(volume, at_point(volume, centre), 64, None, 0)
-        (image,) = place.images(volume, BYTES, scaled_over=128)[:, 0]
+        (image,) = place.images(volume, [BYTES], scaled_over=128)[:, 0]
         assert np.abs(image - crop.image[0, 32:96, 32:96].astype(float)).max() <= 1
-        alone = place.images(volume, BYTES)[0, 0]
+        alone = place.images(volume, [BYTES])[0, 0]
         assert np.abs(alone - crop.image[0, 32:96, 32:96]).mean() > 3  # as the model would see it otherwise

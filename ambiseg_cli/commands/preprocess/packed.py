@@ -18,6 +18,14 @@ class Unit(StrEnum):
     hu = "hu"
 
 
+class Fit(StrEnum):
+    """How images of different sizes become crops of one size."""
+
+    pad = "pad"
+    crop = "crop"
+    resize = "resize"
+
+
 def packed(
     inputs: Annotated[
         list[Path],
@@ -55,13 +63,40 @@ def packed(
             show_default=False,
         ),
     ] = None,
+    fit: Annotated[
+        Fit | None,
+        typer.Option(
+            "--fit",
+            help="How images of different sizes become crops of one size: pad each with its least value, crop its middle, or "
+            "resize it. Prediction does the same to a picture, and takes the masks back to its own pixels.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="With --fit: height and width of a crop, in pixels.",
+            min=1,
+            show_default="the largest side (pad), the smallest (crop), 128 (resize)",
+        ),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            "--channel-names",
+            help="What the images' channels show, separated by commas, such as T1,FLAIR. Default: red,green,blue for three "
+            "channels of bytes, else none.",
+            show_default=False,
+        ),
+    ] = None,
     layout: Annotated[
         list[str] | None,
         typer.Option(
             "--layout",
             metavar="PATTERN",
             help="Where image files and masks lie in the folder, as IMAGES;MASKS with named fields: "
-            "'{split}/{patient}/image_{slice}.png;{split}/{patient}/mask_{slice}_{reader}.png'. Fields: split, patient, case, "
+            "'{patient}/im_{slice}.png; {patient}/m_{slice}_{reader}.png'. Fields: split, patient, case, "
             "lesion, slice, z, reader, task; * stands for anything. Default: HPU-Net's (images/PATIENT/x.png, "
             "gt/PATIENT/x_l0.png), CIMD's (CASE/image_1.jpg, CASE/label0_.jpg) or QUBIQ's (CASE/image.nii.gz, "
             "CASE/task01_seg01.nii.gz) where it is found.",
@@ -89,7 +124,15 @@ def packed(
     from ambiseg.preprocessing.sources.packed.packed_store import write_packed
 
     sizes = split_sizes(split) if split and "," in split else split
-    settings = PackSettings(parse_classes(class_names), intensity.value, patient_pattern, tuple(layout or ()))
+    settings = PackSettings(
+        parse_classes(class_names),
+        intensity.value,
+        patient_pattern,
+        tuple(layout or ()),
+        fit.value if fit else None,
+        size,
+        tuple(name.strip() for name in channels.split(",")) if channels else (),
+    )
     pack = open_pack(inputs, settings)
     with progress() as display:
         report = write_packed(

@@ -56,14 +56,18 @@ ENTRIES = (
     Entry("refine", "refine"),
     Entry("refine-cross-entropy", "refine", {"calibration": "cross-entropy"}),
     Entry("refine-vae", "refine", {"latent": "vae"}),
+    Entry("refine-vae-kl", "refine", {"latent": "vae", "calibration": "cross-entropy"}),  # Kassapis et al. 2021, eq. 20
+)
+
+ON_REQUEST = (  # trained only where they are named
     *(
-        Entry(f"refine-vae-kl{name}", "refine", {"latent": "vae", "calibration": "cross-entropy", "beta": beta})
-        for name, beta in {"": 1.0, "-0.1": 0.1, "-10": 10.0}.items()  # Kassapis et al. 2021, eq. 20 and table 4
+        Entry(f"refine-vae-kl-{beta:g}", "refine", {"latent": "vae", "calibration": "cross-entropy", "beta": beta})
+        for beta in (0.1, 10.0)  # with "refine-vae-kl" table 4 of Kassapis et al. 2021
     ),
-    *(
-        Entry(f"refine-{samples}-samples", "refine", {"samples": samples})
-        for samples in (1, 5, 10, 15, 20)  # Kassapis et al. 2021, table 3
-    ),
+    *(Entry(f"refine-{draws}-samples", "refine", {"samples": draws}) for draws in (1, 5, 10, 15, 20)),  # its table 3
+    Entry("ensemble-16", "ensemble", {"members": 16}),  # the sizes of Kohl et al. 2018
+    Entry("mheads-16", "mheads", {"heads": 16}),
+    Entry("image2image-vae-norm", "image2image-vae", {"norm": True}),
 )
 
 LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they do
@@ -96,19 +100,20 @@ LIDC_ENTRIES = tuple(  # the most telling first, as a budget may end before they
 def choose_entries(names: Sequence[str], among: Sequence[Entry] = ENTRIES) -> tuple[Entry, ...]:
     """The entries of these names, in the benchmark's order; a method that is no entry's name stands for all of its entries.
 
-    Raises UsageError for a name that is neither.
+    Entries that are trained only on request come last. Raises UsageError for a name that is neither.
     """
+    asked = tuple(entry for entry in ON_REQUEST if entry.name in names)
+    names = [name for name in names if name not in {entry.name for entry in asked}]
     entries, methods = {entry.name for entry in among}, {entry.method for entry in among}
     for name in names:
         if name not in entries | methods:
-            raise UsageError(
-                f"No benchmark entry {name!r}: expected {', '.join(entry.name for entry in among)}, or a method."
-            )
+            known = ", ".join(entry.name for entry in (*among, *ON_REQUEST))
+            raise UsageError(f"No benchmark entry {name!r}: expected {known}, or a method.")
     whole = set(names) - entries
-    return tuple(entry for entry in among if entry.name in names or entry.method in whole)
+    return (*(entry for entry in among if entry.name in names or entry.method in whole), *asked)
 
 
 def order(name: str) -> int:
     """The place of an entry in tables; one of another version comes last."""
-    names = [entry.name for entry in ENTRIES]
+    names = [entry.name for entry in (*ENTRIES, *ON_REQUEST)]
     return names.index(name) if name in names else len(names)

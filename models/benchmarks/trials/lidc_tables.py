@@ -24,6 +24,7 @@ HEADINGS = {
 PERFECT = "a perfect model, if readers are independent"
 
 CALIBRATION = (
+    Column[Measured]("GED, weighted", lambda run: run.weighted_ged, short),
     Column[Measured]("ECE", lambda run: run.figure("ece_before").mean, short),
     Column[Measured]("ECE, calibrated", lambda run: run.figure("ece_after").mean, short),
     Column[Measured]("AUROC", lambda run: run.figure("ambiguity_auroc").mean, short),

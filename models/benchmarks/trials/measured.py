@@ -57,6 +57,12 @@ class Measured:
         return needed(self.evaluation.about.figures.get(name), self, name).figure
 
     @property
+    def weighted_ged(self) -> float:
+        """GED of the masks with the model's own probabilities, readers' self-pairs included; nan for a sampler."""
+        found = self.evaluation.about.figures.get("ged_v")
+        return found.figure.mean if found and self.evaluation.about.weights == "exact" else math.nan
+
+    @property
     def has_lesions(self) -> bool:
         """Whether whole lesions were evaluated."""
         return self.evaluation.about.lesions is not None

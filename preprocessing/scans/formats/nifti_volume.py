@@ -25,11 +25,12 @@ from ...lfs import check_no_pointer
 from ...names import GZIP, NIFTI, PAIR, has_suffix
 from ...volumes.grid import Grid, apart_mm, grid_of, times
 from ...volumes.values import check_claim, usable_values
-from ...volumes.volume import Volume
+from ...volumes.volume import Volume, of_channels
 from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
 KIND = "NIfTI"
 HEADERS = (nib.Nifti1Header, nib.Nifti2Header)
+COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # NIfTI's RGB24 and RGBA32
 ROUNDING = 0.001  # voxels, by which a place may move where NIfTI-1 holds it in fewer digits than NIfTI-2
 ERROR = 40  # from which of nibabel's levels on a header cannot be used
 SILENT = logging.Logger("remarks on odd headers")  # the important ones are checked here
@@ -67,6 +68,19 @@ def read_volumes(path: Path) -> list[Volume]:
         grid = grid_of(path.name, header, several=True)
         arrays = np.moveaxis(_voxels(path, header, stream).reshape(*grid.shape, -1), -1, 0)
     return [Volume(grid.display(array), grid.display_affine) for array in arrays]
+
+
+def read_channels(path: Path) -> tuple[Volume, Grid]:
+    """The image in a .nii or .nii.gz file with its channels, and its grid, on which a mask has no channels.
+
+    Channels are a fourth axis (X, Y, Z, C), ITK's fifth (X, Y, Z, 1, C), or the three values of colours.
+    """
+    with _opened(path) as (header, stream):
+        several = len(header.get_data_shape()) > 3 or header.get_data_dtype().names is not None
+        grid = grid_of(path.name, header, several=several)
+        array = _voxels(path, header, stream, colours=True)
+    channels = np.moveaxis(array.reshape(*grid.shape, -1), -1, 0)
+    return of_channels(np.stack([grid.display(channel) for channel in channels]), grid.display_affine), grid
 
 
 def read_grid(path: Path) -> Grid:
@@ -195,10 +209,14 @@ def _claimed(header: nib.Nifti1Header) -> int:
     return int(header.get_data_dtype().itemsize) * math.prod(int(count) for count in header.get_data_shape())
 
 
-def _voxels(path: Path, header: nib.Nifti1Header, stream: BinaryIO) -> NDArray:
-    """The scaled values of a file in its own order; all of the file is read, so that its checksum is proven."""
+def _voxels(path: Path, header: nib.Nifti1Header, stream: BinaryIO, *, colours: bool = False) -> NDArray:
+    """The scaled values of a file in its own order; all of the file is read, so that its checksum is proven.
+
+    With `colours`, those of red, green and blue are a last axis.
+    """
     stored, shape, begin = header.get_data_dtype(), header.get_data_shape(), header.get_data_offset()
-    if stored.kind not in "iuf":
+    coloured = stored.names in COLOURS
+    if stored.kind not in "iuf" and not (colours and coloured):
         kind = "colours" if stored.names else f"{stored} voxels"
         raise DataError(f"{path.name} holds {kind}: expected one grey value per voxel; convert it to one channel.")
     claimed = _claimed(header)
@@ -209,6 +227,8 @@ def _voxels(path: Path, header: nib.Nifti1Header, stream: BinaryIO) -> NDArray:
         array = np.memmap(stream, stored, "c", begin, shape, "F")  # read as it is used
         stream.seek(begin + claimed)
     check_end(path, stream)
+    if coloured:
+        return np.stack([array[name] for name in "RGB"], -1)
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:

@@ -2,14 +2,17 @@
 
     ROOT/CASE/image.nii.gz, ROOT/CASE/reader_1.nii.gz, ROOT/CASE/reader_2.nii.gz, ...     (.nii too)
 
-A reader has the same name in all cases; where a reader's file is not there, that reader did not read the case. Each case is
-a patient of its own. Class probabilities of another segmenter may lie beside the image, as probabilities.npz or
-probabilities.nii.gz (see `class_probabilities`), in all cases or in none. A CSV says the same, and whose cases they are:
-columns `case`, `patient` (optional), `image`, `mask_1`, `mask_2`, ..., `probabilities` (optional); paths are relative to the
-CSV, and an empty cell is an absent reader.
+Several channels are a fourth axis of the image, or files of their own, image_t1.nii.gz and image_flair.nii.gz, whose names
+then name the channels, in alphabetical order. A reader has the same name in all cases; where a reader's file is not there,
+that reader did not read the case. Each case is a patient of its own. Class probabilities of another segmenter may lie beside
+the image, as probabilities.npz or probabilities.nii.gz (see `class_probabilities`), in all cases or in none.
+
+A CSV says the same, and whose cases they are: columns `case`, `patient` (optional), `image` (or `image_t1`, `image_flair`,
+...), `mask_1`, `mask_2`, ..., `probabilities` (optional); paths are relative to the CSV, and an empty cell is an absent
+reader.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from ...names import CSV, NIFTI, NPZ, has_suffix, without_suffix
 from ...tables import Row, read_table
 from ..packed.pack import natural
 
+IMAGE = "image_"  # before the name of a channel that has a file of its own
 PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
 
 
@@ -27,14 +31,16 @@ PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
 class NiftiCase:
     """An image with its readers' masks, in the same order for all cases, None for an absent reader.
 
-    `image` is None when a folder lacks it, `probabilities` unless another segmenter's class probabilities are given.
+    `images` has one file, or one for each channel; none where a folder lacks it. `probabilities` is None unless another
+    segmenter's class probabilities are given; `channels` are the channels' names, where each has a file.
     """
 
     name: str
     patient: str
-    image: Path | None
+    images: tuple[Path, ...]
     masks: tuple[Path | None, ...]
     probabilities: Path | None = None
+    channels: tuple[str, ...] = ()
 
 
 def find_cases(source: Path) -> list[NiftiCase]:
@@ -66,7 +72,8 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
     found = {folder: _by_stem(folder) for folder in sorted(folders, key=lambda path: natural(path.name))}
     found = {folder: files for folder, files in found.items() if files}
     readers = sorted({stem for files in found.values() for stem in files if stem.startswith("reader")}, key=natural)
-    if not any("image" in files for files in found.values()) or not readers:
+    names = _image_names(stem for files in found.values() for stem in files)
+    if not names or not readers:
         raise InputError(
             f"No cases in {root}: expected CASE/image.nii.gz and CASE/reader_1.nii.gz, ... in it, or a CSV."
         )
@@ -74,12 +81,30 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
         NiftiCase(
             folder.name,
             folder.name,
-            files.get("image"),
+            _all(files, names),
             tuple(files.get(reader) for reader in readers),
             files.get(PROBABILITIES),
+            _channels(names),
         )
         for folder, files in found.items()
     ]
+
+
+def _image_names(names: Iterable[str]) -> list[str]:
+    """The files or columns that hold a case's image: "image", or else all as "image_t1", one for each channel."""
+    found = set(names)
+    return ["image"] if "image" in found else sorted(name for name in found if name.startswith(IMAGE))
+
+
+def _channels(names: Sequence[str]) -> tuple[str, ...]:
+    """The channels' names in those of their files or columns."""
+    return tuple(name.removeprefix(IMAGE) for name in names if name.startswith(IMAGE))
+
+
+def _all(files: Mapping[str, Path | None], names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of all names, or none where one is missing."""
+    there = tuple(file for name in names if (file := files.get(name)) is not None)
+    return there if len(there) == len(names) else ()
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -98,7 +123,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _csv_cases(path: Path) -> list[NiftiCase]:
     table = read_table(path, "a CSV with the columns case,image,mask_1,mask_2,...").lowered()
     masks = sorted((name for name in table.columns if name.startswith("mask_")), key=natural)
-    table.need("case", "image", *(masks or ["mask_1"]))
+    images = _image_names(table.columns)
+    table.need("case", *(images or ["image"]), *(masks or ["mask_1"]))
     if not table.rows:
         raise InputError(f"{path} has no rows: expected one for each case.")
     seen: set[str] = set()
@@ -109,12 +135,14 @@ def _csv_cases(path: Path) -> list[NiftiCase]:
                 "of its own."
             )
         seen.add(row["case"])
-    return [_csv_case(path.parent, row, masks) for row in table.rows]
+    return [_csv_case(path.parent, row, images, masks) for row in table.rows]
 
 
-def _csv_case(folder: Path, row: Row, masks: Sequence[str]) -> NiftiCase:
+def _csv_case(folder: Path, row: Row, images: Sequence[str], masks: Sequence[str]) -> NiftiCase:
     def file(column: str) -> Path | None:
         return folder / row[column] if row.get(column) else None
 
     patient = row.get("patient") or row["case"]
-    return NiftiCase(row["case"], patient, file("image"), tuple(file(mask) for mask in masks), file("probabilities"))
+    image = _all({name: file(name) for name in images}, images)
+    drawn = tuple(file(mask) for mask in masks)
+    return NiftiCase(row["case"], patient, image, drawn, file("probabilities"), _channels(images))

@@ -11,19 +11,19 @@ from scipy import ndimage
 
 from ...errors import DataError
 from ...scans.class_probabilities import Probabilities, crop_probabilities, read_class_probabilities
-from ...scans.formats.nifti_volume import read_grid, read_volume
+from ...scans.formats.nifti_volume import read_channels, read_grid, read_volume
 from ...store.intensity import HOUNSFIELD
 from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
 from ...volumes.hounsfield import check_hu
 from ...volumes.planes import crop_image, crop_labels
 from ...volumes.resample import PlaneGrid
-from ...volumes.volume import Volume
+from ...volumes.volume import Volume, of_channels
 from ..packed.crop_values import Unit, image_values, label_values
 from .nifti_cases import NiftiCase
-from .nifti_unit import Kind
 
 Slices = Literal["any-reader", "all"]
+Kind = Literal["auto", "hu", "relative"]
 
 
 @dataclass(frozen=True)
@@ -60,23 +60,37 @@ def case_crops(case: NiftiCase, settings: NiftiSettings) -> list[Crop]:
 
     Raises `InputError` or `DataError` when a file is missing, damaged, on another grid or holds other labels.
     """
-    if case.image is None:
+    if not case.images:
         raise DataError("There is no image: expected image.nii.gz in the case's folder, or a path in the column image.")
     if not any(case.masks):
         raise DataError("There is no mask: expected at least one reader's.")
-    volume = read_volume(case.image)
+    image, volume = case.images[0], read_image(case)
     if settings.intensity == "hu":
-        check_hu(case.image.name, volume.array)
+        check_hu(image.name, volume.channels)
     classes = len(settings.class_names)
-    masks = np.stack([_labels(mask, case.image, volume, classes) for mask in case.masks])
+    masks = np.stack([_labels(mask, image, volume, classes) for mask in case.masks])
     stored = None
     if case.probabilities is not None:
-        stored = read_class_probabilities(case.probabilities, case.image.name, volume, read_grid(case.image), classes)
+        stored = read_class_probabilities(case.probabilities, image.name, volume, read_grid(image), classes)
     return [
         _crop(case, settings, volume, masks, stored, place, number)
         for place in _places(np.asarray(masks.any(0)), settings)
         for number in place.slices
     ]
+
+
+def read_image(case: NiftiCase) -> Volume:
+    """The image of a case with all of its channels; the case has at least one file.
+
+    Raises `InputError` or `DataError` where a file is missing or damaged, or channels lie on different grids.
+    """
+    first, *others = case.images
+    if not others:
+        return read_channels(first)[0]
+    volumes = [read_volume(path) for path in case.images]
+    for path, volume in zip(others, volumes[1:], strict=True):
+        check_same_grid(path.name, volume, first.name, volumes[0])
+    return of_channels(np.stack([volume.array for volume in volumes]), volumes[0].affine)
 
 
 def _labels(path: Path | None, image: Path, volume: Volume, classes: int) -> NDArray[np.uint8]:
@@ -114,11 +128,13 @@ def _crop(
     _, *spacing = volume.spacing_mm
     y, x = (1.0 if settings.spacing_mm is None else settings.spacing_mm / step for step in spacing)
     grid = PlaneGrid(settings.size, place.centre, (y, x))
-    fill = HOUNSFIELD.low if settings.intensity == "hu" else float(volume.array.min())
+    fills = [HOUNSFIELD.low if settings.intensity == "hu" else float(channel.min()) for channel in volume.channels]
     solid = len(volume.array) > 1
+    planes = zip(volume.channels[:, number], fills, strict=True)
+    image = np.stack([crop_image(plane, grid, fill) for plane, fill in planes])
     unit: Unit = "hu" if settings.intensity == "hu" else "relative"
     return Crop(
-        image=image_values(crop_image(volume.array[number], grid, fill), unit)[None],
+        image=image_values(image, unit),
         masks=crop_labels(masks[:, number], grid, len(settings.class_names)),
         class_probabilities=None if stored is None else crop_probabilities(stored[:, number], grid),
         patient=case.patient,

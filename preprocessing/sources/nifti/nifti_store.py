@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import get_args
 
 from ...counted import counted
-from ...errors import DataError, InputError, UsageError
+from ...errors import AmbisegError, DataError, InputError, UsageError
 from ...failures import CaseFailure, write_failures
 from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.splits import USUAL_SPLIT, assign_splits
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
+from ...volumes.hounsfield import looks_like_hu
 from ...workers import spread
 from ..duplicates import Duplicates
-from ..packed.crop_values import SourceReport, write_crops
+from ..packed.crop_values import SourceReport, Unit, unmeasured, write_crops
 from .nifti_cases import NiftiCase, find_cases
-from .nifti_crops import NiftiSettings, Slices, case_crops
-from .nifti_unit import NAMES, Kind, judged_unit
+from .nifti_crops import Kind, NiftiSettings, Slices, case_crops, read_image
+
+ENOUGH = 16  # images, evenly spread over the cases
+NAMES = {"hu": "HU", "relative": "relative grey values"}
 
 
 def preprocess_nifti(
@@ -76,6 +79,7 @@ def preprocess_nifti(
             "seed": seed,
             "split": split_file.name if split_file else "/".join(map(str, sizes)),
         },
+        channels=unmeasured(cases[0].channels),
         same_readers=True,  # each reader has a file
     )
     failures: list[CaseFailure] = []
@@ -150,3 +154,44 @@ def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures
         f"Of {counted(cases, 'case')} of {source} none gave a crop; the first that failed: {failures[0].reason} "
         f"All reasons are in {failures_file}."
     )
+
+
+def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | None = None) -> tuple[Unit, list[str]]:
+    """The unit of the images of all cases, and notes that say what it was judged by.
+
+    Args:
+        cases: Images that cannot be read do not count.
+        kind: "hu" or "relative" is the unit, which then needs no image; "auto" lets the images say it.
+        workers: Processes that read images (see `spread`).
+
+    Raises:
+        DataError: Some images look like a CT and others do not.
+    """
+    if kind != "auto":
+        return kind, []
+    found = _looks(cases[:: -(-len(cases) // ENOUGH)], workers) or _looks(cases, workers)
+    units: list[Unit] = ["hu" if ct else "relative" for ct in found.values()]
+    if len(set(units)) > 1:
+        ct, other = (next(case for case, is_ct in found.items() if is_ct is wanted) for wanted in (True, False))
+        raise DataError(
+            f"{sum(found.values())} of {counted(len(found), 'image')} look like a CT in HU (case {ct} first), and the others "
+            f"do not (case {other} first): set `intensity` to hu or to relative, or import each kind by itself."
+        )
+    unit = units[0] if units else "relative"
+    why = "all have air and hardly a value outside -1024 to 3071" if unit == "hu" else "none looks like a CT in HU"
+    return unit, [
+        f"Intensity: {NAMES[unit]}, judged from {counted(len(found), 'image')}: {why}. Set `intensity` if this is wrong."
+    ]
+
+
+def _looks(cases: Sequence[NiftiCase], workers: int | None) -> dict[str, bool]:
+    """Whether the image of each case, where it can be read, looks like a CT."""
+    found = spread(_looks_like_ct, cases, workers, in_order=True)
+    return {case.name: looks for case, looks in found if looks is not None}
+
+
+def _looks_like_ct(case: NiftiCase) -> bool | None:
+    try:
+        return all(map(looks_like_hu, read_image(case).channels)) if case.images else None
+    except AmbisegError:
+        return None  # the case is reported when its crops are made

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...failures import CaseFailure
+from ...scans.formats.raster import COLOURS
 from ...store.intensity import BYTES, HOUNSFIELD, Channel, Intensity
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import write_store
@@ -100,10 +101,22 @@ def write_crops(output: Path, info: StoreInfo, splits: Mapping[str, str], crops:
     return len(writer.rows)
 
 
+def _colour_names(channels: int, of_bytes: bool) -> list[str]:
+    """The names of channels that nobody names: three of bytes are colours, others have none."""
+    return list(COLOURS) if of_bytes and channels == len(COLOURS) else [""] * channels
+
+
+def unmeasured(names: Sequence[str]) -> tuple[Channel, ...]:
+    """Channels by their names alone; `write_crops` finds their ranges."""
+    return tuple(Channel(name, 0, 0, 0, 0) for name in names)
+
+
 def _channels(info: StoreInfo, ranges: Sequence[RangeOfMany], of_bytes: bool) -> tuple[Channel, ...]:
     """The channels of a store: their names, the range that each uses (that of all HU or bytes), and its extremes."""
+    if info.channels and len(info.channels) != len(ranges):
+        raise DataError(f"Expected a name for each of {len(ranges)} channels, got {len(info.channels)}: correct them.")
     fixed = HOUNSFIELD if info.intensity.unit == "HU" else BYTES if of_bytes else None
-    names = [channel.name for channel in info.channels] or [""] * len(ranges)
+    names = [channel.name for channel in info.channels] or _colour_names(len(ranges), of_bytes)
     used = [(fixed.low, fixed.high) if fixed else found.usual() for found in ranges]
     return tuple(
         Channel(name, low, max(high, low + 1e-6), found.low, found.high)

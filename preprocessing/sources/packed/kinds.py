@@ -21,6 +21,11 @@ from .packed_shards import shard_pack
 from .pickle_reader import is_pickle
 
 SUFFIXES = (NPZ, ".pickle", ".pkl", ".hdf5", ".h5")
+OTHERS = {
+    b"\x93NUMPY": "is a single array: expected images and masks in one npz.",
+    b"\x1f\x8b": "is packed by gzip: unpack it.",
+    b"\xfd7zXZ\0": "is packed by xz: unpack it.",
+}
 FilePack = Callable[[Sequence[Path], PackSettings, str], Pack]
 
 
@@ -109,8 +114,10 @@ def _kind(file: Path) -> FilePack:
     if is_hdf5(file):
         return hdf5_pack
     with file.open("rb") as opened:
-        is_zip = opened.read(2) == b"PK"
-    if is_zip or file.suffix.lower() == NPZ:
+        begin = opened.read(6)
+    if begin in OTHERS or begin[:2] in OTHERS:
+        raise InputError(f"{file} {OTHERS.get(begin) or OTHERS[begin[:2]]}")
+    if begin[:2] == b"PK" or file.suffix.lower() == NPZ:
         return shard_pack if _is_shard(file) else npz_pack
     if is_pickle(file):
         return pickle_pack

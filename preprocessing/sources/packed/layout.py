@@ -28,6 +28,7 @@ IMAGE = (
     "img",
     "scan",
 )  # what stands in {reader}'s place in an image's name, where one pattern says both
+_WORD = re.compile(rf"(?<![^/_.-])(?:{'|'.join(IMAGE)})(?![^/_.-])")
 MOST_FILES = 2_000_000
 Where = tuple[Path, tuple[str, ...]]  # a folder, and the fields by which masks find their image
 
@@ -70,11 +71,14 @@ class Matches:
 def layout_of(patterns: Sequence[str]) -> Layout:
     """The layout that a user's patterns say: of images and of masks, in one text with `;` or in two.
 
-    A single pattern with `{reader}` fits both: what has the word image in that place is the image.
+    A single pattern with `{reader}` fits both: what has the word image in that place is the image. So does a single one
+    with that word and without `{reader}`.
 
     Raises `UsageError` when they cannot be understood.
     """
     parts = [part.strip() for pattern in patterns for part in pattern.split(";") if part.strip()]
+    if len(parts) == 1 and "{reader" not in parts[0]:
+        parts = [_WORD.sub("{reader}", parts[0], count=1)]
     if len(parts) == 1 and "{reader" in parts[0]:
         image = re.sub(r"\{reader(:[^{}]*)?\}", "{image!}", parts[0])
         return Layout("`layout`", compiled(image), compiled(parts[0], no_image=True))

@@ -15,6 +15,7 @@ from ...errors import DataError
 from ...names import has_suffix, is_hidden
 from ...store.splits import split_name
 from ...store.store_crop import Crop
+from ...volumes.planes import Fit
 from .crop_values import Unit
 
 
@@ -23,13 +24,17 @@ class PackSettings:
     """How to read a pack.
 
     `patient_pattern` finds the patient in the path of an image file (its first group, or all of it); `layout` has patterns of
-    image files (see `layout.layout_of`).
+    image files (see `layout.layout_of`). `fit` brings images of different sizes to `size` pixels (see `fitted`).
+    `channel_names` say what the channels show.
     """
 
     class_names: tuple[str, ...] = ("background", "lesion")
     intensity: Unit = "relative"
     patient_pattern: str | None = None
     layout: tuple[str, ...] = ()
+    fit: Fit | None = None
+    size: int | None = None
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...archive import BROKEN_ARRAY
 from ...counted import counted
-from ...errors import DataError
+from ...errors import DataError, InputError
 from ...store.store_crop import Crop
 from ...store.store_index import COLUMNS
 from ...volumes.hounsfield import check_hu
@@ -77,6 +77,10 @@ def _array(path: Path, name: str) -> NDArray:
         try:
             return opened[name]
         except BROKEN_ARRAY as error:
+            if "allow_pickle" in str(error):
+                raise InputError(
+                    f"{path}: {name} holds Python objects, which are not read: save it as an array of numbers or texts."
+                ) from error
             raise broken_npz(path) from error
 
 

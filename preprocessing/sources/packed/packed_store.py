@@ -1,23 +1,28 @@
 """Crops that were cut by others, as a dataset store.
 
-Nothing is resampled: the crops keep their pixels.
+Nothing is resampled: the crops keep their pixels, unless images of different sizes are brought to one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...counted import counted
+from ...errors import DataError, InputError, UsageError
 from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
+from ...volumes.planes import Fit, crop_labels, fit_grid
 from ..duplicates import Duplicates
-from .crop_values import SourceReport, write_crops
+from .crop_values import SourceReport, unmeasured, write_crops
 from .pack import Pack, PackSettings
 from .split_choice import SplitChoice, choose_split
+
+RESIZED = 128  # pixels to which images are resized when no size is given
 
 
 def write_packed(
@@ -56,6 +61,12 @@ def write_packed(
             different splits.
     """
     check_place(output)
+    if settings.size is not None and settings.fit is None:
+        raise UsageError("`size` is that to which images are made to fit: give `fit` too.")
+    size = None
+    if settings.fit is not None:
+        size, fitting = fitted(pack.crops, settings.fit, settings.size, len(settings.class_names))
+        pack = replace(pack, crops=fitting)
     pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
     chosen = choose_split(pack, split, seed, split_file)
     info = StoreInfo(
@@ -67,7 +78,11 @@ def write_packed(
             "seed": seed,
             "split": chosen.text,
             "absent_when_empty": absent_when_empty,
+            **({} if settings.fit is None else {"fit": settings.fit, "size": size}),
         },
+        counts={"patients on both sides of the split": chosen.divided} if chosen.divided else {},
+        channels=unmeasured(settings.channel_names),
+        fit=settings.fit,
         attribution=pack.attribution,
         same_readers=pack.same_readers
         and not absent_when_empty,  # a reader absent from some slices has no known volume
@@ -106,3 +121,48 @@ def _readers_who_drew(crops: Iterator[Crop]) -> Iterator[Crop]:
         present = drew & crop.readers
         if present.any():
             yield replace(crop, present=present)
+
+
+def fitted(
+    crops: Callable[[], Iterable[Crop]], fit: Fit, size: int | None, classes: int
+) -> tuple[int, Callable[[], Iterator[Crop]]]:
+    """The side in pixels, and crops of that size.
+
+    Args:
+        crops: Reads the images one after the other; "pad" and "crop" without a size read them once more.
+        fit: "pad" puts an image in the middle of a larger square, beyond its border its least value; "crop" takes its middle;
+            "resize" changes height and width to that of the square, each by itself.
+        size: The square's side; None: the largest side of an image ("pad"), the smallest ("crop"), or 128.
+        classes: How many classes the masks have.
+
+    Raises:
+        UsageError: An image is larger than the size to which it shall be padded, or smaller than that to be cut.
+    """
+    if size is None and fit != "resize":
+        sides = [side for crop in crops() for side in crop.image.shape[1:]]
+        if not sides:
+            raise InputError("There is no image.")
+        size = max(sides) if fit == "pad" else min(sides)
+    side = size or RESIZED
+    return side, lambda: (_fitted(crop, fit, side, classes) for crop in crops())
+
+
+def _fitted(crop: Crop, fit: Fit, size: int, classes: int) -> Crop:
+    height, width = crop.image.shape[1:]
+    wrong = {"pad": max(height, width) > size, "crop": min(height, width) < size, "resize": False}[fit]
+    if wrong:
+        raise UsageError(
+            f"Case {crop.case} has {counted(height, 'row')} and {counted(width, 'column')}: `fit` {fit} needs a `size` "
+            f"{'not below' if fit == 'pad' else 'not above'} these."
+        )
+    if crop.masks.shape[1:] != (height, width):
+        got = " x ".join(map(str, crop.masks.shape[1:]))
+        raise DataError(f"Case {crop.case}: masks of {got} pixels do not fit an image of {height} x {width}.")
+    grid = fit_grid(fit, (height, width), size)
+    image = np.stack([grid.image(plane, fill=float(plane.min())) for plane in crop.image])
+    return replace(crop, image=_as(image, crop.image.dtype), masks=crop_labels(crop.masks, grid, classes))
+
+
+def _as(image: NDArray[np.float32], kind: np.dtype) -> NDArray:
+    """An image with the type of numbers that it had."""
+    return image if kind.kind == "f" else np.rint(image).astype(kind)

@@ -8,12 +8,12 @@ needs little memory. Protocols 0 to 5 are read, those of Python 2 too.
 
 import codecs
 import math
-import mmap
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from ...errors import DataError, ResourceError
 MAX_STEPS = 10_000_000  # of the program; 15,096 crops with four masks take about 2.2 million
 MAX_TEXT = 100_000_000  # characters that are kept
 LONG = 256  # bytes; a longer text stays in the file
-MAX_LINE = 1 << 16  # bytes of a line of protocol 0 that is no text
+MAX_LINE = 1 << 16  # bytes of a line of protocol 0
+MAX_DATA_LINE = 1 << 27  # and of one with the numbers of an array
 ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 FUNCTIONS = {
     **{(module, name): name for module in ARRAYS for name in ("_reconstruct", "scalar")},
@@ -121,8 +122,8 @@ def read_pickle(path: Path) -> Pickled:
         DataError: The file is damaged, or holds something other than arrays, dicts, lists, texts and numbers.
         ResourceError: It has more parts than a data set of crops can have.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        machine = _Machine(content)
+    with path.open("rb") as file:
+        machine = _Machine(file, path.stat().st_size)
         try:
             value = machine.run()
         except _Foreign as error:
@@ -149,8 +150,8 @@ def _plain(data: bytes, written: str) -> bytes:
 class _Machine:
     """The stack machine of pickle's language, with data alone."""
 
-    def __init__(self, content: mmap.mmap):
-        self._content = content
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._size = file, size
         self._at = 0
         self._text = 0
         self._stack: list[object] = []
@@ -171,30 +172,30 @@ class _Machine:
         )
 
     def _take(self, count: int) -> bytes:
-        if count > len(self._content) - self._at:
+        if count > self._size - self._at:
             raise _Broken
         self._at += count
-        return self._content[self._at - count : self._at]
+        return self._file.read(count)
 
     def _number(self, form: str) -> int:
         (number,) = struct.unpack(form, self._take(struct.calcsize(form)))
         return int(number)
 
     def _line(self, longest: int = MAX_LINE) -> bytes:
-        end = self._content.find(b"\n", self._at, self._at + longest)
-        if end < 0:
+        line = self._file.readline(longest)
+        if line[-1:] != b"\n":
             raise _Broken
-        line = self._take(end - self._at)
-        self._at += 1
-        return line
+        self._at += len(line)
+        return line[:-1]
 
     def _push_bytes(self, length: int, written: str, text: bool) -> None:
         """Push a text or bytes; when long, the place in the file alone."""
-        if not 0 <= length <= len(self._content) - self._at:
+        if not 0 <= length <= self._size - self._at:
             raise _Broken
         if length > LONG:
             self._stack.append(Span(self._at, length, written))
             self._at += length
+            self._file.seek(self._at)
             return
         self._count_text(length)
         data = self._take(length)
@@ -207,7 +208,7 @@ class _Machine:
 
     def string_line(self) -> None:
         start = self._at
-        line = self._line(len(self._content))
+        line = self._line(MAX_DATA_LINE)
         self._count_text(min(len(line), LONG))
         if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
             raise _Broken
@@ -218,7 +219,7 @@ class _Machine:
 
     def unicode_line(self) -> None:
         start = self._at
-        line = self._line(len(self._content))
+        line = self._line(MAX_DATA_LINE)
         self._count_text(min(len(line), LONG))
         long = len(line) > LONG
         self._stack.append(Span(start, len(line), "unicode") if long else line.decode("raw-unicode-escape"))

@@ -17,12 +17,16 @@ Shares = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """A split: of each patient, or of each crop in order where patients may lie on both sides; and what to say of it."""
+    """A split: of each patient, or of each crop in order where patients may lie on both sides; and what to say of it.
+
+    `divided` counts the patients on both sides.
+    """
 
     by_patient: Mapping[str, str]
     text: str
     by_crop: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=list)
+    divided: int = 0
 
 
 def choose_split(
@@ -48,11 +52,8 @@ def choose_split(
             raise UsageError("These data bring no split of their own: give shares such as 70,10,20 with `split`.")
         return _kept(pack, [_checked(name) for name in pack.splits], "The data's own split is kept", OWN, seed)
     if split not in pack.published:
-        known = ", ".join([*[OWN] * bool(pack.splits), *pack.published]) or "none"
-        raise UsageError(
-            f"No split {shown(repr(split))} of these data, only {known}: give one of these with `split`, or shares such as "
-            "70,10,20."
-        )
+        known = [*[OWN] * bool(pack.splits), *pack.published, "shares of train, val and test such as 70,10,20"]
+        raise UsageError(f"No `split` {shown(repr(split))} of these data: expected {' or '.join(known)}.")
     return _kept(pack, pack.published[str(split)], f"The split of {split} is used", str(split), seed)
 
 
@@ -94,7 +95,7 @@ def _kept(pack: Pack, splits: Sequence[str], said: str, text: str, seed: int) ->
             f"This split has no val: {counted(len(moved), 'patient')} of train, drawn with seed {seed}, go there."
         )
         splits = ["val" if who in moved else split for who, split in zip(pack.patients, splits, strict=True)]
-    return SplitChoice({}, text, splits, notes)
+    return SplitChoice({}, text, splits, notes, both)
 
 
 def _moved_to_val(sides: Mapping[str, set[str]], seed: int) -> set[str]:

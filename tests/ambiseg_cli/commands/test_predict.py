@@ -293,7 +293,7 @@ def damaged() -> list[str]:
         (lambda: ["predict", save("scan.nii", phantom()), "--points", "p.csv"], 3, "No file p.csv"),
         (lambda: ["predict", save("scan.nii", phantom()), "--device", "tpu", *POINT], 2, "Unknown --device 'tpu'"),
         (lambda: ["predict", save("scan.nii", phantom()), "--top", "0", *POINT], 2, "--top"),
-        (volumes, 4, "holds several volumes (4 x 4 x 4 x 2)"),
+        (volumes, 4, "holds several volumes or channels (2)"),
         (sheared, 4, "is sheared by"),
         (damaged, 4, "is not a whole NIfTI file"),
         (empty_roi, 3, "roi.nii is empty"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ambiseg.models.benchmarks.cost.timing import training_seconds
-from ambiseg.models.benchmarks.trials.entries import ENTRIES, Entry, choose_entries
+from ambiseg.models.benchmarks.trials.entries import ENTRIES, LIDC_ENTRIES, ON_REQUEST, Entry, choose_entries
 from ambiseg.models.benchmarks.trials.known_truth import known_truth_store, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results, write_results
 from ambiseg.models.runs.run_folder import Run
@@ -150,13 +150,20 @@ def test_every_entry_can_be_planned(tmp_path: Path) -> None:
         assert {key: trial.config.options[key] for key in trial.entry.options} == dict(trial.entry.options)
 
 
-def test_entries_are_chosen_by_name_or_method() -> None:
+def test_entries_are_chosen_by_name_or_method(tmp_path: Path) -> None:
     assert [entry.name for entry in choose_entries(["refine", "probunet-fixed-prior"])] == [
         "probunet-fixed-prior",
         "refine",
     ]
     assert {entry.method for entry in choose_entries(["generalized"])} == {"generalized"}
     assert len(choose_entries(["generalized"])) == 5
+    vae = choose_entries(["refine-vae-kl-0.1", "refine-vae-kl", "mheads-16"])
+    assert [entry.name for entry in vae] == ["refine-vae-kl", "refine-vae-kl-0.1", "mheads-16"]
+    assert [dict(entry.options).get("beta", 1.0) for entry in vae[:2]] == [1.0, 0.1]
+    assert [entry.name for entry in choose_entries(["refine-5-samples"], LIDC_ENTRIES)] == ["refine-5-samples"]
+    assert len(plan(tmp_path, ON_REQUEST, steps=7)) == len({entry.name for entry in (*ENTRIES, *ON_REQUEST)}) - len(
+        ENTRIES
+    )
     with pytest.raises(UsageError, match="No benchmark entry 'unet': expected dropout"):
         choose_entries(["dropout", "unet"])
 

@@ -1,6 +1,7 @@
 """Calibrated adversarial refinement: what each network learns, ignored pixels, the black box, and the calibration loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,9 +169,27 @@ def test_the_black_box_sees_stored_probabilities_and_the_rest_the_image() -> Non
     assert method.discriminator.blocks[0].weight.shape[1] == 3 + 2
 
 
-def test_a_black_box_without_probabilities_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"probabilities of the 3 classes .* there are 3 channels in all"):
-        make(channels=3, classes=3, segmenter="stored")
+def test_given_probabilities_stand_in_the_place_of_the_calibration_net() -> None:
+    method = make(channels=3, classes=2, segmenter="given").eval()
+    batch = make_batch(channels=3)
+    stated = torch.stack((batch.image[:, 1], 1 - batch.image[:, 1]), 1)
+    image = torch.cat((batch.image[:, :1], stated), 1)
+    with torch.inference_mode():
+        assert torch.allclose(method(image).pixelwise(), stated, atol=2e-3)
+    assert [stage.name for stage in method.stages()] == ["refine"]
+    assert "calibrator" not in players(method)
+    loss = players(method)["generator"].loss(replace(batch, image=image), generator_for(0))
+    loss.total.backward()
+    assert loss.terms["calibration"] > 0
+    assert method.state_dict().keys() < make(channels=3, segmenter="stored").state_dict().keys()
+
+
+@pytest.mark.parametrize("segmenter", ["stored", "given"])
+def test_without_stored_probabilities_they_cannot_be_read(segmenter: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"{segmenter}.* probabilities of the 3 classes .* there are 3 channels in all"
+    ):
+        make(channels=3, classes=3, segmenter=segmenter)
 
 
 def test_shared_work_gives_what_each_draw_alone_would() -> None:

@@ -9,7 +9,7 @@ from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predi
 from ambiseg.models.prediction.lesion import Lesion, at_point, centre, region_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.runs.trained import Trained
-from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD
 from ambiseg.preprocessing.volumes.resample import PlaneGrid
@@ -158,7 +158,7 @@ def test_seeds_change_the_draws_and_nothing_else_does(threshold_model: Make) -> 
 
 def test_a_model_of_several_channels_is_refused(threshold_model: Make) -> None:
     volume = phantom()
-    with pytest.raises(UsageError, match="reads 3 channels, but a scan has one"):
+    with pytest.raises(DataError, match="reads 3 channels, but the scan has 1"):
         predict_volume(threshold_model(channels=3), volume, [at_point(volume, CENTRE)])
 
 
@@ -224,7 +224,7 @@ def test_the_crop_is_made_as_in_training() -> None:
     z, y, x = volume.voxel(CENTRE)
     grid = PlaneGrid(48, (y, x), (0.5 / 0.9, 0.5 / 0.7))
     expected = np.rint(grid.image(volume.array[13:20], fill=-1024))
-    images = place.images(volume, HOUNSFIELD)
+    images = place.images(volume, [HOUNSFIELD])
     assert images.shape == (7, 1, 48, 48)
     assert np.abs(images[:, 0] - expected).max() <= 1  # the centre is rounded to a thousandth of a voxel
     assert place.box[0] == slice(13, 20)
@@ -235,7 +235,7 @@ def test_padding_and_the_outside_are_air() -> None:
     volume = Volume(np.full((3, 20, 20), -3024, np.int16), AFFINE)
     corner = volume.world((1, 0, 0))
     place = neighbourhood(volume, Lesion(corner), 32, 0.5, 0)
-    assert np.all(place.images(volume, HOUNSFIELD) == -1024)
+    assert np.all(place.images(volume, [HOUNSFIELD]) == -1024)
     assert place.box[1].start == place.box[2].start == 0
 
 
@@ -244,18 +244,18 @@ def test_without_a_spacing_pixels_are_taken_as_they_are() -> None:
     place = place_of(volume, spacing_mm=None, crop=33)
     z, y, x = (round(index) for index in volume.voxel(CENTRE))
     expected = volume.array[z, y - 16 : y + 17, x - 16 : x + 17]
-    assert np.array_equal(place.images(volume, HOUNSFIELD)[3, 0], expected)
+    assert np.array_equal(place.images(volume, [HOUNSFIELD])[3, 0], expected)
     assert place.shape[1:] == (33, 33)
 
 
 def test_relative_crops_fill_the_training_range_unless_the_scan_has_it() -> None:
     volume = phantom()
     place = place_of(volume)
-    images = place.images(volume, BYTES)
+    images = place.images(volume, [BYTES])
     assert np.all(images.min((1, 2, 3)) == 0)
     assert images.max((1, 2, 3)) == pytest.approx(255)
     as_bytes = Volume(np.clip((volume.array + 1000) / 1400 * 255, 0, 255).astype(np.uint8), AFFINE)
-    images = place.images(as_bytes, BYTES)
+    images = place.images(as_bytes, [BYTES])
     assert images[0].max() < images[3].max() < 255
 
 
@@ -265,8 +265,8 @@ def test_relative_crops_are_scaled_over_as_much_as_the_training_sets_were() -> N
     place = place_of(volume, spacing_mm=None, crop=21)
     z, y, x = (round(index) for index in volume.voxel(CENTRE))
     volume.array[z, y - 25, x + 25] = 3000
-    alone = place.images(volume, BYTES)[3, 0]
-    wide = place.images(volume, BYTES, scaled_over=64)[3, 0]
+    alone = place.images(volume, [BYTES])[3, 0]
+    wide = place.images(volume, [BYTES], scaled_over=64)[3, 0]
     assert alone.max() == pytest.approx(255)
     expected = (volume.array[z, y - 10 : y + 11, x - 10 : x + 11] + 1000.0) / 4000 * 255
     assert wide == pytest.approx(expected, abs=1e-3)

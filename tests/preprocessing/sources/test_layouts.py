@@ -140,11 +140,12 @@ def test_patterns_of_a_users_own(layout: tuple[str, ...], mine: Path, tmp_path: 
     np.testing.assert_array_equal(store.masks(np.array([0]))[0, 1], drawn > 0)
 
 
-def test_one_pattern_for_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["{patient}/{reader}.png", "{patient}/image.png"])
+def test_one_pattern_for_both(pattern: str, tmp_path: Path) -> None:
     for case in ("c1", "c2", "c3"):
         for reader in ("image", "anna", "imagesque"):
             put(tmp_path / "in" / case / f"{reader}.png", image() if reader == "image" else mask())
-    store, _ = imported(tmp_path / "in", tmp_path / "out", "{patient}/{reader}.png")
+    store, _ = imported(tmp_path / "in", tmp_path / "out", pattern)
     assert (len(store), store.readers) == (3, 2)
 
 
@@ -171,7 +172,7 @@ def test_images_and_masks_without_each_other_are_left_out_and_said(mine: Path, t
         (("{split}/*/image_{slice}.png", "{split}/*/mask_{slice}_{reader}.png"), DataError, "masks would belong to both"),
         ((PATTERNS[0], "{split}/{patient}/mask_*_{slice}_{reader:a|b}*.png"), InputError, "no mask belongs to an image"),
         ((*PATTERNS, "{reader}"), UsageError, "one pattern of the images and one of the masks"),
-        ((PATTERNS[0],), UsageError, "one pattern of the images and one of the masks"),
+        (("{split}/{patient}/x_{slice}.png",), UsageError, "one pattern of the images and one of the masks"),
         (("{patient/x.png", "{reader}.png"), UsageError, "a brace without its partner"),
         (("{who}.png", "{reader}.png"), UsageError, "a field 'who': expected one of split, patient"),
         (("{slice:[}.png", "{reader}.png"), UsageError, "an expression that is none"),

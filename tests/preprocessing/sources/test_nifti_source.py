@@ -184,6 +184,35 @@ def test_images_that_are_no_ct_are_told_from_one(tmp_path: Path, scale: float, s
     assert not (tmp_path / "hu").exists()
 
 
+def test_channels_are_a_fourth_axis_or_files_with_their_names(tmp_path: Path) -> None:
+    t1, flair = (
+        np.random.default_rng(2).random((2, 6, 40, 40)).astype(np.float32)
+        * np.array([1, 900], np.float32)[:, None, None, None]
+    )
+    save(tmp_path / "four" / "a" / "image.nii.gz", np.stack([t1, flair]))
+    save(tmp_path / "four" / "a" / "reader_1.nii.gz", LEFT)
+    for name, channel in (("t1", t1), ("flair", flair)):
+        save(tmp_path / "files" / "a" / f"image_{name}.nii.gz", channel)
+    save(tmp_path / "files" / "a" / "reader_1.nii.gz", LEFT)
+    (tmp_path / "list.csv").write_text(
+        "case,image_flair,image_t1,mask_1\na,files/a/image_flair.nii.gz,files/a/image_t1.nii.gz,files/a/reader_1.nii.gz\n"
+    )
+    four, files, table = (
+        imported(tmp_path / source, tmp_path / f"{source}-out", NiftiSettings(size=9))
+        for source in ("four", "files", "list.csv")
+    )
+    np.testing.assert_allclose(four.images(np.array([0]))[0, 1], flair[1, 8:17, 6:15], rtol=1e-4)
+    np.testing.assert_array_equal(files.images(np.arange(2)), four.images(np.arange(2))[:, ::-1])
+    assert [channel.name for channel in files.manifest.channels] == ["flair", "t1"]
+    assert [channel.name for channel in four.manifest.channels] == ["", ""]
+    assert table.content_hash == files.content_hash
+    (tmp_path / "files" / "a" / "image_t1.nii.gz").unlink()
+    save(tmp_path / "files" / "b" / "image_t1.nii.gz", t1)
+    save(tmp_path / "files" / "b" / "reader_1.nii.gz", LEFT)
+    with pytest.raises(InputError, match="There is no image"):
+        preprocess_nifti(tmp_path / "files", tmp_path / "none", NiftiSettings(size=9))
+
+
 def test_a_ct_is_told_by_its_air_even_with_the_filling_of_its_field_of_view(tmp_path: Path) -> None:
     filled = scan()
     filled[:, :, :20] = -3024

@@ -73,7 +73,7 @@ def test_mose_splits_series_and_the_note_counts_the_patients_on_both_sides(tmp_p
     assert store.manifest.settings["split"] == "mose"
     with pytest.raises(UsageError, match="bring no split of their own"):
         imported(tmp_path / "a.pickle", tmp_path / "b", split="own")
-    with pytest.raises(UsageError, match="No split 'paper' of these data, only mose"):
+    with pytest.raises(UsageError, match="No `split` 'paper' of these data: expected mose or shares of train"):
         imported(tmp_path / "a.pickle", tmp_path / "b", split="paper")
 
 
@@ -91,6 +91,30 @@ def test_a_sound_pickle_of_another_kind_is_not_called_damaged(value: object, fou
     (tmp_path / "a.pickle").write_bytes(pickle.dumps(value, 4))
     with pytest.raises(InputError, match=r"is a sound pickle of another kind|is of no kind") as refused:
         open_pack([tmp_path / "a.pickle"], PackSettings())
+    assert "damaged" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pickle.gz", b"\x1f\x8b\x08\0\0\0", "is packed by gzip: unpack it"),
+        ("a.npz", b"\x93NUMPY\x01\0", "is a single array: expected images and masks in one npz"),
+        ("a.mat", b"MATLAB 5.0 MAT-file", "is of no kind that is known here"),
+        ("a.pkl", b"", "is empty"),
+    ],
+)
+def test_files_of_other_kinds_are_not_called_damaged(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as refused:
+        open_pack([tmp_path / name], PackSettings())
+    assert "damaged" not in str(refused.value)
+
+
+def test_npz_of_objects_are_sound_and_refused(tmp_path: Path) -> None:
+    arrays = {"images": np.zeros((2, 4, 4), np.uint8), "masks": np.zeros((2, 1, 4, 4), bool)}
+    np.savez(tmp_path / "a.npz", patient=np.array([{}, {}], object), **arrays)
+    with pytest.raises(InputError, match="patient holds Python objects, which are not read") as refused:
+        open_pack([tmp_path / "a.npz"], PackSettings())
     assert "damaged" not in str(refused.value)
 
 
@@ -135,6 +159,7 @@ def test_patients_on_both_sides_of_hdf5s_split_are_counted(tmp_path: Path) -> No
     hdf5(tmp_path / "a.hdf5", {"train": [1, 2, 3], "val": [4, 3], "test": [1, 5]})
     kept, notes = imported(tmp_path / "a.hdf5", tmp_path / "out")
     assert "Warning: 2 of 5 patients lie on both sides" in notes
+    assert "patients on both sides of the split: 2" in (tmp_path / "out" / "README.md").read_text()
     assert [row.split for row in kept.index] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
     by_patient, notes = imported(tmp_path / "a.hdf5", tmp_path / "b", split=(2, 1, 1))
     assert "train 3, val 2, test 2 crops: `split` 2,1,1 by patient, seed 0, overrides it" in notes

@@ -562,3 +562,56 @@ def test_a_damaged_or_huge_png_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:])
     with pytest.raises(DataError, match=r"a.png claims more pixels than a crop can have"):
         list(open_pack([tmp_path], PackSettings()).crops())
+
+
+@pytest.fixture
+def sizes(tmp_path: Path) -> Path:
+    """Two pictures of different sizes, of a bright square on the lesion."""
+    root = tmp_path / "sizes"
+    for name, (height, width) in {"a": (20, 30), "b": (25, 16)}.items():
+        image = np.full((height, width), 7, np.uint8)
+        image[8:12, 6:12] = 200
+        for folder, array in (("images", image), ("mask-0", (image > 99) * np.uint8(255))):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(root / folder / f"{name}.png")
+    return root
+
+
+@pytest.mark.parametrize(("fit", "size", "marked"), [("pad", 30, 24), ("crop", 16, 24), ("resize", 40, None)])
+def test_images_of_different_sizes_are_made_to_fit(fit: Any, size: int, marked: int | None, sizes: Path) -> None:
+    asked = size if fit == "resize" else None
+    store = imported(sizes, sizes.parent / "out", PackSettings(fit=fit, size=asked))
+    images, masks = store.images(np.arange(2))[:, 0], store.masks(np.arange(2))[:, 0]
+    assert store.size == (size, size)
+    assert images.dtype == np.uint8
+    assert (store.manifest.fit, store.manifest.settings["size"]) == (fit, size)
+    if marked is not None:
+        np.testing.assert_array_equal(images, np.where(masks, 200, 7))
+    else:
+        assert masks.sum((1, 2)) == pytest.approx([24 * 1600 / 600, 24 * 1600 / 400], rel=0.1)
+        assert (images[masks > 0] > 95).mean() > 0.95
+
+
+def test_sizes_that_do_not_fit_are_named(sizes: Path) -> None:
+    out = sizes.parent / "none"
+    with pytest.raises(DataError, match="crops of one store have one shape"):
+        imported(sizes, out)
+    with pytest.raises(UsageError, match="Case a has 20 rows and 30 columns: `fit` pad needs a `size` not below"):
+        imported(sizes, out, PackSettings(fit="pad", size=24))
+    with pytest.raises(UsageError, match="`fit` crop needs a `size` not above"):
+        imported(sizes, out, PackSettings(fit="crop", size=24))
+    with pytest.raises(UsageError, match="give `fit` too"):
+        imported(sizes, out, PackSettings(size=24))
+    with pytest.raises(DataError, match="Expected a name for each of 1 channels, got 2"):
+        imported(sizes, out, PackSettings(fit="pad", channel_names=("T1", "T2")))
+    assert not out.exists()
+
+
+def test_channels_have_names(tmp_path: Path) -> None:
+    images, masks = made(3, 2)
+    np.savez(tmp_path / "rgb.npz", images=np.stack([images] * 3, 1), masks=masks)
+    np.savez(tmp_path / "mr.npz", images=np.stack([images] * 2, 1).astype(np.float32), masks=masks)
+    colours = imported(tmp_path / "rgb.npz", tmp_path / "a")
+    mr = imported(tmp_path / "mr.npz", tmp_path / "b", PackSettings(channel_names=("T1", "FLAIR")))
+    assert [channel.name for channel in colours.manifest.channels] == ["red", "green", "blue"]
+    assert [channel.name for channel in mr.manifest.channels] == ["T1", "FLAIR"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.scans.formats.itk import itk_affine, read_itk
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, write_on_grid
-from ambiseg.preprocessing.scans.scan import scan_of_image
+from ambiseg.preprocessing.scans.scan_in_memory import scan_of_image
 from ambiseg.preprocessing.volumes.grid import RIGHT, SAME_GRID, Grid, apart_mm, grid_from, grid_of
 
 ORIENTATIONS = [
