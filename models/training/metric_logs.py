@@ -2,7 +2,7 @@
 
 RUN/metrics.csv      one row per figure: step, kind, name, value
 RUN/tensorboard/     event files: `tensorboard --logdir runs`
-RUN/mlflow/          a store of MLflow's: `mlflow ui --backend-store-uri runs/NAME/mlflow`
+RUN/mlflow.db        a database of MLflow's: `mlflow ui --backend-store-uri sqlite:///runs/NAME/mlflow.db`
 """
 
 import csv
@@ -19,6 +19,7 @@ from .loop import Observer, Progress
 
 Log = Literal["csv", "tensorboard", "mlflow"]
 LOGS: tuple[Log, ...] = get_args(Log)
+DATABASE = "mlflow.db"
 Write = Callable[[int, str, Mapping[str, float]], None]  # of a step and "train" or "validation"
 
 
@@ -62,7 +63,8 @@ def check_log(kind: str | None) -> None:
         if kind == "tensorboard":
             import torch.utils.tensorboard  # noqa: F401
         elif kind == "mlflow":
-            import mlflow.tracking  # noqa: F401
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     except ImportError as error:
         raise UsageError(f'This `log` needs {kind}: run pip install "ambiseg[{kind}]", or choose csv.') from error
 
@@ -87,26 +89,25 @@ def _csv(run: Run) -> Iterator[Write]:
 def _tensorboard(run: Run) -> Iterator[Write]:
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run.path / "tensorboard")) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(run.path / "tensorboard")) as writer:
 
         def write(step: int, kind: str, figures: Mapping[str, float]) -> None:
             for name, value in figures.items():
-                writer.add_scalar(f"{kind}/{name}", value, step)  # type: ignore[no-untyped-call]
+                writer.add_scalar(f"{kind}/{name}", value, step)
 
         yield write
 
 
 @contextmanager
 def _mlflow(run: Run) -> Iterator[Write]:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
-    place = (run.path / "mlflow").resolve()
-    client = MlflowClient(tracking_uri=place.as_uri())
+    place = run.path.resolve()
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / DATABASE}")
     name = run.path.resolve().name
     experiment = client.get_experiment_by_name(name)
-    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    number = experiment.experiment_id if experiment else client.create_experiment(name, (place / "mlflow").as_uri())
     before = client.search_runs([number], max_results=1)
     logged = before[0] if before else client.create_run(number, run_name=name)
     if not before:

@@ -151,8 +151,9 @@ def test_figures_are_logged_for_tensorboard(short: Trainer) -> None:
 
 def test_figures_are_logged_for_mlflow_on_this_machine(short: Trainer) -> None:
     tracking = pytest.importorskip("mlflow.tracking")
+    pytest.importorskip("mlflow.store.tracking.sqlalchemy_store")
     run = short("run", method="modal", log="mlflow")
-    client = tracking.MlflowClient(tracking_uri=(run.path / "mlflow").resolve().as_uri())
+    client = tracking.MlflowClient(tracking_uri=f"sqlite:///{(run.path / 'mlflow.db').resolve()}")
     (logged,) = client.search_runs([client.get_experiment_by_name("run").experiment_id])
     assert logged.data.params["method"] == "modal"
     assert "validation/ged" in logged.data.metrics
@@ -161,7 +162,7 @@ def test_figures_are_logged_for_mlflow_on_this_machine(short: Trainer) -> None:
 def test_a_log_whose_package_is_missing_is_said_before_a_run_is_made(
     short: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mlflow.tracking", None)
+    monkeypatch.setitem(__import__("sys").modules, "mlflow.store.tracking.sqlalchemy_store", None)
     with pytest.raises(UsageError, match=r'needs mlflow: run pip install "ambiseg\[mlflow\]", or choose csv'):
         short("run", method="modal", log="mlflow")
     assert not (tmp_path / "run").exists()

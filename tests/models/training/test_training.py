@@ -54,6 +54,7 @@ def test_the_loss_falls_and_everything_is_kept(known_truth: Store, tmp_path: Pat
         "model.safetensors",
         "checkpoint.pt",
         "progress.png",
+        "trained_on.json",
     }
     assert seen[-1].step == 120
     best = min((entry for entry in run.read_log() if entry["kind"] == "validation"), key=lambda entry: entry["ged"])
