@@ -8,7 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ..terminal.console import Meter, console, emit_json, out, progress
+from ..terminal.console import Meter, console, emit_json, out, progress, warn
 from ..terminal.options import Device
 
 if TYPE_CHECKING:
@@ -166,10 +166,15 @@ def watched(training: "Training", log: "Log | None" = None) -> tuple[bool, dict[
 
 
 def _report(run: "Run", best: dict[str, float], finished: bool, as_json: bool) -> None:
+    from ambiseg.models.training.diagnosis import diagnosis
+
     path = run.path
+    found = diagnosis(run.read_log(), run.record.config.validation.monitor)
     if as_json:
-        emit_json({"run": str(path), "finished": finished, "best": best})
+        emit_json({"run": str(path), "finished": finished, "best": best, "warnings": found})
         return
+    for sentence in found:
+        warn(sentence)
     how = "Finished" if finished else "Stopped early (no improvement)"
     scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
     console.print(f"{how}. Best on validation, at step {best['step']}: {scores}. Curves: {path / 'progress.png'}")

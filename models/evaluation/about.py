@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.hypotheses import GAIN, TOP
+from ..core.symptoms import MaskSets, symptoms
 from ..metrics.catalogue import DRAWS
 from ..metrics.reliability import BINS
 from ..runs.trained import Trained
@@ -92,9 +93,11 @@ def perfect_means(cases: Sequence[Case], samples: int, exact: bool) -> dict[str,
 
 
 def notes_on(cases: Sequence[Case]) -> list[str]:
-    """Sentences on figures that are not defined."""
+    """Sentences on signs that the model has not learned a distribution, and on figures that are not defined."""
+    names = ("sample_diversity", "reader_diversity", "empty_model", "empty_readers")
+    notes = symptoms(MaskSets.of({name: [case.scores[name] for case in cases] for name in names}))
     disagreeing = sum(case.disagree for case in cases)
     if 0 < disagreeing < len(cases):
-        return []
+        return notes
     case = "every case" if disagreeing else "no case"
-    return [f"In {case} two readers' masks share nothing, so the AUROC of the ambiguity is not defined."]
+    return [*notes, f"In {case} two readers' masks share nothing, so the AUROC of the ambiguity is not defined."]

@@ -12,10 +12,10 @@ from ambiseg.preprocessing.volumes.planes import centre_crop
 from ..core.arrays import Masks, on_host
 from ..core.batch import Batch
 from ..core.method import Method
-from ..core.overlap import overlaps
+from ..core.overlap import comparable, marked_counts, overlaps, pairwise_iou
 from ..core.randomness import generator_for, seed_of
 from ..core.readers import chosen_masks, likely_modes, present_readers
-from ..metrics.distances import ged
+from ..metrics.distances import equal_weights, ged
 from ..metrics.modes import mode_error
 from ..metrics.scores import PAPERS_DRAWS, drawn_masks, matched
 from ..metrics.summary import NAN
@@ -117,21 +117,38 @@ def validation_scores(
 
     Returns:
         `ged` (V-statistic at S draws, weighted), `ged_u` (unbiased, over images with at least two readers), `overlap`,
-        `diversity` (the model's), `hm_iou` (of 16 draws, as in `image_scores`) and, with odds, `mode_error`.
+        `overlap_elsewhere` (the same with the readers of the next image), `diversity` (the model's), `reader_diversity`,
+        `empty` and `reader_empty` (probabilities of an empty mask) and their standard deviations over images,
+        `empty_spread` and `reader_empty_spread`, `hm_iou` (of 16 draws, as in `image_scores`) and, with odds, `mode_error`.
     """
     rows = []
     for number, weight in enumerate(weights.astype(np.float64)):
         known = None if odds is None else odds[number]
-        iou = overlaps(labels[number], masks[number], present[number], scored=scored)
+        model, readers = comparable(labels[number], masks[number], present[number], scored=scored)
+        iou = overlaps(model, readers)
         weight /= weight.sum()
         found = ged(iou, weight, draws=draws, reader_weights=known)
         row = {"ged": found.v, "ged_u": found.u, "overlap": found.overlap, "diversity": found.sample_diversity}
+        truth = equal_weights(len(readers)) if known is None else known
+        row["reader_diversity"] = found.reader_diversity
+        row |= {"empty": _empty(model, weight), "reader_empty": _empty(readers, truth)}
+        other = (number + 1) % len(labels)
+        model, readers = comparable(labels[number], masks[other], present[other], scored=scored)
+        truth = equal_weights(len(readers)) if odds is None else odds[other]
+        row["overlap_elsewhere"] = float(weight @ (1 - pairwise_iou(model, readers)) @ truth)
         drawn = drawn_masks(weight, draws, PAPERS_DRAWS, np.random.default_rng((seed, number)))
         row["hm_iou"] = matched(iou.cross[drawn], known)
         if known is not None:
             row["mode_error"] = mode_error(iou, weight, known)
         rows.append(row)
-    return {name: defined_mean(np.array([row[name] for row in rows])) for name in rows[0]}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    spreads = {f"{name}_spread": float(columns[name].std()) for name in ("empty", "reader_empty")}
+    return {name: defined_mean(values) for name, values in columns.items()} | spreads
+
+
+def _empty(masks: Masks, weights: NDArray[np.float64]) -> float:
+    """The probability of an empty mask, of masks [N, ...] with weights [N]."""
+    return float(weights[marked_counts(on_host(masks)) == 0].sum())
 
 
 def defined_mean(values: NDArray[np.float64]) -> float:

@@ -80,7 +80,7 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
     return [
         NiftiCase(
             folder.name,
-            folder.name,
+            folder.name.strip(),
             _all(files, names),
             tuple(files.get(reader) for reader in readers),
             files.get(PROBABILITIES),
@@ -142,7 +142,7 @@ def _csv_case(folder: Path, row: Row, images: Sequence[str], masks: Sequence[str
     def file(column: str) -> Path | None:
         return folder / row[column] if row.get(column) else None
 
-    patient = row.get("patient") or row["case"]
+    patient = (row.get("patient") or row["case"]).strip()
     image = _all({name: file(name) for name in images}, images)
     drawn = tuple(file(mask) for mask in masks)
     return NiftiCase(row["case"], patient, image, drawn, file("probabilities"), _channels(images))

@@ -92,7 +92,7 @@ def _file_pack(inputs: Sequence[Path], settings: PackSettings, name: str, splits
     if not files:
         raise InputError(
             f"No packed crops in {inputs[0]}: expected npz, pickle or HDF5 files, or folders images/ and mask-0/, mask-1/, "
-            "..."
+            "...; or say with `layout` where its images and masks lie."
         )
     kinds = {_kind(file) for file in files}
     if len(kinds) > 1:

@@ -31,6 +31,7 @@ BEGINNING = b"\x89HDF\r\n\x1a\n"
 NAMES = ("images", "labels", "uids")
 BLOCK = 2**26  # bytes that are read at once
 LARGEST = 2**30  # bytes of a crop, or of what HDF5 unpacks at once
+LONGEST = 256  # characters of a series UID
 PACKING = 1000  # times that stored numbers may unpack to
 
 
@@ -118,9 +119,10 @@ def _inside(parent: Any, name: str, path: Path) -> Any:
     """A part of the file that lies in this file, not in another."""
     import h5py
 
-    if isinstance(parent.get(name, getlink=True), h5py.ExternalLink):
+    found = None if isinstance(parent.get(name, getlink=True), h5py.ExternalLink) else parent[name]
+    if found is None or found.file.filename != parent.file.filename:  # by a link to a link, too
         raise DataError(f"{path}: {name} leads to another file, which is not read; get the whole file.")
-    return parent[name]
+    return found
 
 
 def _dataset(file: "h5py.File", split: str, name: str, path: Path) -> Any:
@@ -161,7 +163,12 @@ def _series(file: "h5py.File", split: str, path: Path, count: int) -> list[str]:
     found = _dataset(file, split, "uids", path)
     if found.shape != (count,):
         raise DataError(f"{path}: {split}/uids {list(found.shape)} does not fit; expected [{count}].")
-    return [uid.decode("latin-1") if isinstance(uid, bytes) else str(uid) for uid in found[()].tolist()]
+    texts = []
+    for uid in (found[row] for row in range(count)) if found.dtype.kind == "O" else found[()].tolist():
+        texts.append(uid.decode("latin-1") if isinstance(uid, bytes) else str(uid))
+        if len(texts[-1]) > LONGEST:
+            raise DataError(f"{path}: {split}/uids holds a text of over {LONGEST} characters; expected series UIDs.")
+    return texts
 
 
 def _crops(group: _Group, who: Iterator[tuple[str, str]], settings: PackSettings) -> Iterator[Crop]:

@@ -19,6 +19,18 @@ def scores(labels, weights, masks, present=None, **known):
     return SimpleNamespace(**image_scores(sides, rng=np.random.default_rng(0)))
 
 
+def of_both_sides(cases):
+    """How diverse the readers are, and how often both sides' masks are empty."""
+    empty, reader_empty = ([getattr(case, name) for case in cases] for name in ("empty_model", "empty_readers"))
+    return {
+        "reader_diversity": np.mean([case.reader_diversity for case in cases]),
+        "empty": np.mean(empty),
+        "reader_empty": np.mean(reader_empty),
+        "empty_spread": np.std(empty),
+        "reader_empty_spread": np.std(reader_empty),
+    }
+
+
 def test_validation_knows_odds_and_scored_classes():
     rng = np.random.default_rng(4)
     labels, masks = (rng.integers(4, size=(5, n, 6, 6), dtype=np.uint8) for n in (16, 3))
@@ -28,7 +40,10 @@ def test_validation_knows_odds_and_scored_classes():
     given = {"draws": 16, "scored": (1, 3)}
     found = validation_scores(labels, np.full((5, 16), 1 / 16), masks, present, odds=odds, **given)
     cases = [scores(labels[i], [1 / 16] * 16, masks[i], odds=odds[i], **given) for i in range(5)]
+    elsewhere = [scores(labels[i], [1 / 16] * 16, masks[i - 4], odds=odds[i - 4], **given) for i in range(5)]
     expected = {
+        **of_both_sides(cases),
+        "overlap_elsewhere": np.mean([case.overlap16 for case in elsewhere]),
         "ged": np.mean([case.ged16_v for case in cases]),
         "ged_u": np.mean([case.ged16_u for case in cases]),
         "hm_iou": np.mean([case.hm_iou16 for case in cases]),
@@ -48,7 +63,10 @@ def test_validation_scores_are_the_means_of_the_cases():
     present = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1]], bool)
     found = validation_scores(labels, np.full((5, 16), 1 / 16, np.float32), masks, present, draws=16)
     cases = [scores(labels[i], [1 / 16] * 16, masks[i], draws=16, present=present[i]) for i in range(5)]
+    elsewhere = [scores(labels[i], [1 / 16] * 16, masks[i - 4], draws=16, present=present[i - 4]) for i in range(5)]
     expected = {
+        **of_both_sides(cases),
+        "overlap_elsewhere": np.mean([case.overlap16 for case in elsewhere]),
         "ged": np.mean([case.ged16_v for case in cases]),
         "ged_u": np.nanmean([case.ged16_u for case in cases]),
         "hm_iou": np.mean([case.hm_iou16 for case in cases]),

@@ -134,7 +134,7 @@ def hdf5(path: Path, groups: dict[str, list[Any]], readers_first: bool = False, 
             arrays = {
                 "images": rng.random((len(series), SIZE, SIZE)) - 0.5,
                 "labels": labels.transpose(0, 3, 1, 2) if readers_first else labels,
-                "uids": np.array(series),
+                "uids": np.array(series, object if isinstance(series[0], str) else None),
             }
             for name, array in {**arrays, **changed}.items():
                 file[f"{split}/{name}"] = array
@@ -181,6 +181,13 @@ def test_hdf5_that_does_not_fit_is_named(changed: dict[str, Any], message: str, 
         imported(tmp_path / "a.h5", tmp_path / "out")
 
 
+def test_hdf5_with_series_as_texts(tmp_path: Path) -> None:
+    hdf5(tmp_path / "a.h5", {"train": SERIES[:2], "val": SERIES[2:3], "test": SERIES[3:]})
+    store, _ = imported(tmp_path / "a.h5", tmp_path / "out")
+    assert store.column("patient").tolist() == [KNOWN[uid] for uid in SERIES]
+    assert store.index[0]["series_uid"] == SERIES[0]
+
+
 def test_hdf5_without_the_fields_is_sound_and_unknown(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -200,6 +207,14 @@ def test_hdf5_that_leads_elsewhere_or_claims_too_much_is_refused(tmp_path: Path)
         file["train"] = h5py.ExternalLink("other.h5", "/train")
     with pytest.raises(DataError, match="train leads to another file"):
         open_pack([tmp_path / "link.h5"], PackSettings())
+    with h5py.File(tmp_path / "soft.h5", "w") as file:
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/")
+        file["train"] = h5py.SoftLink("/elsewhere/train")
+    with pytest.raises(DataError, match="train leads to another file"):
+        open_pack([tmp_path / "soft.h5"], PackSettings())
+    hdf5(tmp_path / "long.h5", {"train": ["1.2", "3" * 300]})
+    with pytest.raises(DataError, match="train/uids holds a text of over 256 characters"):
+        open_pack([tmp_path / "long.h5"], PackSettings())
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("train/images", (10**6, 128, 128), "f8", chunks=(1, 128, 128))
         file.create_dataset("train/labels", (10**6, 128, 128, 4), "u1", chunks=(1, 128, 128, 4))
