@@ -28,7 +28,6 @@ from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.models.training.loop import Observer
-from ambiseg.models.training.metric_logs import Log, also_logged, check_log
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import only_writer
 from ambiseg.preprocessing.scans.channels import joined
@@ -37,6 +36,7 @@ from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.scans.scan_in_memory import scan_of_array, scan_of_image
 from ambiseg.preprocessing.store.store import Store, default_store
 
+from .metric_logs import Log, also_logged, check_log
 from .scan_hypotheses import ScanHypotheses
 from .training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training, starting_settings
 

@@ -14,8 +14,8 @@ from ..terminal.options import Device
 if TYPE_CHECKING:
     from ambiseg.models.runs.config import TrainConfig
     from ambiseg.models.runs.run_folder import Run
-    from ambiseg.models.training.metric_logs import Log
 
+    from ..api.metric_logs import Log
     from ..api.training_start import Training
 
 Method = Annotated[
@@ -91,9 +91,9 @@ def train(
     from ambiseg.models.runs.config import make_config
     from ambiseg.models.runs.hardware import resolve_device
     from ambiseg.models.training.distributed import launched_rank
-    from ambiseg.models.training.metric_logs import check_log
     from ambiseg.preprocessing.store.store import Store, default_store
 
+    from ..api.metric_logs import check_log
     from ..api.training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training, starting_settings
 
     check_log(log)
@@ -137,10 +137,10 @@ def train(
 
 def watched(training: "Training", log: "Log | None" = None) -> tuple[bool, dict[str, float]]:
     """Train with a live table. Returns whether training ran to its end, and the scores of the best validation."""
-    from ambiseg.models.training.metric_logs import also_logged
     from ambiseg.preprocessing.errors import Interrupted, ResourceError
     from ambiseg.preprocessing.shortages import AGAIN
 
+    from ..api.metric_logs import also_logged
     from ..terminal.train_display import TrainDisplay
 
     run, store = training.run, training.store

@@ -1,8 +1,8 @@
 """A run's figures in other programs' formats, beside its own metrics.jsonl: CSV, TensorBoard, MLflow; nothing is sent away.
 
 RUN/metrics.csv      one row per figure: step, kind, name, value
-RUN/tensorboard/     event files: `tensorboard --logdir runs`
-RUN/mlflow.db        a database of MLflow's: `mlflow ui --backend-store-uri sqlite:///runs/NAME/mlflow.db`
+RUN/tensorboard/     event files of TensorBoard's
+RUN/mlflow.db        a database of MLflow's, `sqlite:///runs/NAME/mlflow.db`
 """
 
 import csv
@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
 
+from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.training.loop import Observer, Progress
 from ambiseg.preprocessing.errors import UsageError
-
-from ..runs.run_folder import Run
-from .loop import Observer, Progress
 
 Log = Literal["csv", "tensorboard", "mlflow"]
 LOGS: tuple[Log, ...] = get_args(Log)
