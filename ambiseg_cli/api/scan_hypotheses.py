@@ -131,7 +131,8 @@ class ScanHypotheses:
         masks = result.hypotheses.masks
         if not 1 <= rank <= len(masks):
             raise UsageError(f"No hypothesis {rank}: lesion {lesion} has {len(masks)}, counted from 1.")
-        return masks[rank - 1]
+        ranked: NDArray[np.uint8] = masks[rank - 1]
+        return ranked
 
     def _lesion(self, number: int) -> LesionHypotheses:
         if not 1 <= number <= len(self.lesions):

@@ -42,7 +42,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = "ambiseg"
 html_static_path = ["static"]
 html_css_files = ["page.css"]
-html_sidebars = {page: [] for page in ("README", "tutorial", "explanation", "glossary")}  # pages without a section
+html_sidebars = {
+    page: [] for page in ("README", "tutorial", "tutorial-cells", "explanation", "glossary")
+}  # without a section
 html_show_sourcelink = False
 html_copy_source = False
 html_use_index = False

@@ -1,15 +1,17 @@
-"""A made street set in Cityscapes' official layout: the multimodal game of 24 classes without Cityscapes.
+"""A synthetic street set in Cityscapes' official layout: the multimodal game of 24 classes without Cityscapes.
 
     python examples/studies/made_cityscapes.py made --frames 400
     ambiseg preprocess cityscapes made --size full -o data/made-cityscapes
     ambiseg train --data data/made-cityscapes --preset known-truth --method modal --seed 0 -o runs/made-cityscapes \
-        --set data.readers=8 --set augment.flip=horizontal -O codes=64
+        --steps 600 --set augment.flip=horizontal -O codes=64
     ambiseg evaluate runs/made-cityscapes --samples 64
+    python examples/studies/made_cityscapes.py runs/made-cityscapes/evaluation-test --frequencies
 
 Every frame is 32 x 64 pixels and has sky, buildings, a pole and the five classes that flip: road, sidewalk, vegetation, a car
 and a person. The colour of a pixel follows from its label, with noise, so that segmentation is easy and the modes are all that
 there is to learn: 32 label maps per frame, whose probabilities are known (docs/how-to/cityscapes.md). Nothing in a frame tells
-which flips it has. Cityscapes itself is not needed, and what is learned here says nothing about streets.
+which flips it has. --frequencies prints for each class how often it flips: the truth, then the evaluated model. Cityscapes
+itself is not needed, and what is learned here says nothing about streets.
 """
 
 import argparse
@@ -20,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ambiseg.preprocessing.sources.papers.cityscapes_frames import LABEL_IDS, VALIDATION_CITIES, Frame
+from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.preprocessing.sources.papers.cityscapes_frames import FLIPPED, LABEL_IDS, VALIDATION_CITIES, Frame
 
 HEIGHT, WIDTH = 32, 64
 CITIES = {"train": ("aachen", "bochum", "bremen", *VALIDATION_CITIES), "val": ("frankfurt",)}
@@ -39,9 +42,9 @@ def street(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint
     ids[kerb:] = IDS["sidewalk"]
     ids[5 : horizon + 2, rng.integers(17, 47)] = IDS["pole"]
     left, top = rng.integers(30, 38), horizon + rng.integers(0, 3)
-    ids[top : top + 6, left : left + 9] = IDS["car"]
-    left, top = rng.integers(18, 26), horizon + rng.integers(2, 5)
-    ids[top : top + 7, left : left + 3] = IDS["person"]
+    ids[top : top + 7, left : left + 10] = IDS["car"]
+    left, top = rng.integers(17, 25), horizon + rng.integers(2, 5)
+    ids[top : top + 9, left : left + 5] = IDS["person"]
     shades = np.stack((ids * 7, 255 - ids * 5, ids * 3), 2) + rng.integers(-NOISE, NOISE + 1, (HEIGHT, WIDTH, 3))
     return shades.clip(0, 255).astype(np.uint8), ids
 
@@ -66,13 +69,40 @@ def write_made_cityscapes(root: Path, count: int, seed: int = 0) -> None:
             Image.fromarray(pixels).save(path)
 
 
+def flip_frequencies(modes: Sequence[float]) -> dict[str, float]:
+    """How often each class flips, of the probabilities of the 32 modes in the store's order, as shares of their sum.
+
+    >>> flip_frequencies([0.5, 0.5, *[0.0] * 30])["sidewalk"]
+    0.5
+    """
+    shares = np.array(modes) / np.sum(modes)
+    flipped = np.arange(len(shares))[:, None] >> np.arange(len(FLIPPED)) & 1
+    return dict(zip(FLIPPED, (shares @ flipped).tolist(), strict=True))
+
+
+def print_frequencies(evaluation: Path) -> None:
+    """A line per class: the truth and the model's."""
+    modes = EvaluationSummary.read(evaluation).modes
+    if not modes:
+        raise SystemExit(f"{evaluation} holds no probabilities of modes.")
+    (found,) = modes.values()
+    for name, frequency in flip_frequencies(found.model).items():
+        print(f"{name:12s}{FLIPPED[name]:8.3f}{frequency:8.3f}")
+
+
 def main() -> None:
-    """Write the set into a folder."""
+    """Write the set into a folder, or print what a model learned of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--frequencies", action="store_true", help="the folder is an evaluation: print how often classes flip"
+    )
     given = parser.parse_args()
+    if given.frequencies:
+        print_frequencies(given.folder)
+        return
     write_made_cityscapes(given.folder, given.frames, given.seed)
     print(f"{given.frames} frames of {HEIGHT} x {WIDTH} pixels in {given.folder}")
 

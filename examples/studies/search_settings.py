@@ -59,7 +59,14 @@ def proposed(trial: Trial, family: str) -> dict[str, object]:
 
 
 def validation_ged(
-    trial: Trial, data: Path, folder: Path, family: str, settings: dict[str, object], preset: str, steps: int | None
+    trial: Trial,
+    data: Path,
+    folder: Path,
+    family: str,
+    *,
+    preset: str,
+    config: Path | None = None,
+    steps: int | None = None,
 ) -> float:
     """Train a trial's run, and return its lowest validation GED, as the run keeps the weights of that step.
 
@@ -75,10 +82,10 @@ def validation_ged(
             if trial.should_prune() and progress.step < progress.steps:
                 raise Ended
 
-    chosen = proposed(trial, family) | {"validation.monitor": "ged", "validation.patience": 0} | settings
+    chosen = proposed(trial, family) | {"validation.monitor": "ged", "validation.patience": 0}
     ambiseg.train(
-        data, "generalized", output=folder / f"{family}-{trial.number}", preset=preset, settings=chosen, steps=steps, seed=0,
-        observe=watch,
+        data, "generalized", output=folder / f"{family}-{trial.number}", preset=preset, config=config, settings=chosen,
+        steps=steps, seed=0, observe=watch,
     )  # fmt: skip
     return best
 
@@ -87,11 +94,10 @@ def objective(given: argparse.Namespace) -> Callable[[Trial], float]:
     """What optuna makes small."""
     import optuna
 
-    settings: dict[str, object] = dict(one.split("=", 1) for one in given.set)
-
     def of(trial: Trial) -> float:
         try:
-            return validation_ged(trial, given.data, given.output, given.family, settings, given.preset, given.steps)
+            how = {"preset": given.preset, "config": given.config, "steps": given.steps}
+            return validation_ged(trial, given.data, given.output, given.family, **how)
         except Ended:
             raise optuna.TrialPruned from None
 
@@ -106,7 +112,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--preset", default="small")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all trials")
+    parser.add_argument("--config", type=Path, help="a TOML file of settings of all trials")
     parser.add_argument("--no-pruning", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("search"))
     given = parser.parse_args()

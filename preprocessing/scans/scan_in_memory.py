@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from ..counted import counted
 from ..errors import DataError, UsageError
 from ..volumes.grid import Grid, grid_from, grid_of, times
 from ..volumes.values import usable_values
@@ -76,7 +77,7 @@ def _with_channels(array: NDArray, channels: int) -> NDArray:
     if array.ndim == 3 and first != last:
         return (array if first else np.moveaxis(array, -1, 0))[:, None]
     raise UsageError(
-        f"An array of shape {list(array.shape)} is no image of {channels} channels: expected "
+        f"An array of shape {list(array.shape)} is no image of {counted(channels, 'channel')}: expected "
         + (
             "[Y, X] or [Z, Y, X]."
             if channels == 1

@@ -78,7 +78,7 @@ def test_another_kind_of_image_is_read_too(model: Trained) -> None:
 def test_what_is_no_scan_is_named(model: Trained) -> None:
     with pytest.raises(UsageError, match="A dict_keys is no scan: expected a path, a nibabel image"):
         ambiseg.predict({}.keys(), model)
-    with pytest.raises(UsageError, match=r"shape \[3\] is no image of 1 channels: expected \[Y, X\] or \[Z, Y, X\]"):
+    with pytest.raises(UsageError, match=r"shape \[3\] is no image of 1 channel: expected \[Y, X\] or \[Z, Y, X\]"):
         ambiseg.predict(np.zeros(3), model)
     with pytest.raises(DataError, match="The scan holds several volumes or channels"):
         ambiseg.predict(nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), AFFINE), model)

@@ -1,9 +1,10 @@
-"""The made street set: it is read as Cityscapes is, and every crop holds what its 32 modes differ by."""
+"""The synthetic street set: it is read as Cityscapes is, and every crop holds what its 32 modes differ by."""
 
 from pathlib import Path
 
 import numpy as np
-from made_cityscapes import HEIGHT, WIDTH, write_made_cityscapes
+import pytest
+from made_cityscapes import HEIGHT, WIDTH, flip_frequencies, write_made_cityscapes
 
 from ambiseg.preprocessing.sources.papers.cityscapes_frames import CLASS_NAMES, FLIPPED
 from ambiseg.preprocessing.sources.papers.cityscapes_store import preprocess_cityscapes
@@ -25,4 +26,6 @@ def test_each_frame_has_32_modes_of_24_classes(tmp_path: Path) -> None:
         shown = (plain == CLASS_NAMES.index(name)).sum((1, 2))
         assert (shown >= 6).all(), name
     assert all(len({mode.tobytes() for mode in frame}) == 32 for frame in modes)
-    assert np.isclose(store.truth.probabilities(store.rows("test")).sum(1), 1).all()
+    odds = store.truth.probabilities(store.rows("test"))
+    assert np.isclose(odds.sum(1), 1).all()
+    assert flip_frequencies(odds[0].tolist()) == pytest.approx(FLIPPED)

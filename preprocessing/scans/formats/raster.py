@@ -66,7 +66,10 @@ def read_pixels(path: Path, converted: Mapping[str, str], what: str) -> NDArray:
             f"{path} claims more pixels than a {what} can have: it is damaged, or no {what}; get it again."
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a whole picture file (damaged, or another format): get it again.") from error
+        raise DataError(
+            f"{path} is not a whole picture of a kind that is read (PNG, JPEG or TIFF; grey values of 8 or 16 bits or floats, "
+            "or colours of 8 bits): it is damaged, or of another kind; convert it, or get it again."
+        ) from error
 
 
 def write_mask_picture(path: Path, mask: NDArray[np.uint8], classes: int) -> None:

@@ -18,9 +18,9 @@ from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...volumes.planes import Fit, crop_labels, fit_grid
 from ..duplicates import Duplicates
+from ..split_choice import Brought, SplitChoice, choose_split
 from .crop_values import SourceReport, unmeasured, write_crops
 from .pack import Pack, PackSettings
-from .split_choice import SplitChoice, choose_split
 
 RESIZED = 128  # pixels to which images are resized when no size is given
 
@@ -68,7 +68,7 @@ def write_packed(
         size, fitting = fitted(pack.crops, settings.fit, settings.size, len(settings.class_names))
         pack = replace(pack, crops=fitting)
     pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
-    chosen = choose_split(pack, split, seed, split_file)
+    chosen = choose_split(Brought(pack.patients, pack.splits, pack.published), split, seed, split_file)
     info = StoreInfo(
         name=name or pack.name,
         source=pack.source,
@@ -88,7 +88,7 @@ def write_packed(
         and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
     duplicates = Duplicates(chosen.by_patient)
-    crops = duplicates.watched(_placed(_reported(pack, on_progress), chosen), allow_duplicates)
+    crops = duplicates.watched(_placed(_of_one_size(_reported(pack, on_progress)), chosen), allow_duplicates)
     rows = write_crops(output, info, chosen.by_patient, _readers_who_drew(crops) if absent_when_empty else crops)
     left_out = len(pack.patients) - rows
     notes = [
@@ -105,6 +105,20 @@ def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Ite
         yield crop
         if on_progress is not None:
             on_progress(done, len(pack.patients))
+
+
+def _of_one_size(crops: Iterator[Crop]) -> Iterator[Crop]:
+    """The crops. Raises `DataError` at the first that has another size than those before it."""
+    first = None
+    for crop in crops:
+        size = crop.image.shape[1:]
+        first = first or size
+        if size != first:
+            raise DataError(
+                f"Case {crop.case} has {size[0]} x {size[1]} pixels, those before it {first[0]} x {first[1]}: set `fit` to "
+                "bring images of different sizes to one."
+            )
+        yield crop
 
 
 def _placed(crops: Iterator[Crop], chosen: SplitChoice) -> Iterator[Crop]:

@@ -5,7 +5,7 @@ often depends on the core's brightness, which is the visible cue. So a model of 
 The store holds a few readers' draws, as real data do, or the three masks themselves with their probabilities.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +40,24 @@ class Lesion:
         empty = np.zeros((size, size), bool)
         return np.stack((empty, distance <= self.core, distance <= self.ring)).astype(np.uint8)
 
+    def frequencies(self, size: int) -> NDArray[np.float64]:
+        """How often readers give a pixel each class [2, size, size]."""
+        marked = np.tensordot(self.probabilities, self.modes(size).astype(np.float64), 1)
+        return np.stack((1 - marked, marked))
+
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """The probabilities [3] of `MODES`."""
         return np.array(PROBABILITIES[self.cue])
 
 
-def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int | None = 4, seed: int = 0) -> Store:
+def write_known_truth(
+    path: Path, *, crops: int, size: int = 32, readers: int | None = 4, seed: int = 0, frequencies: bool = False
+) -> Store:
     """Make a store of `crops` images of `size` x `size` with `readers` independent readers each.
 
-    None instead of a number of readers: the masks of `MODES` with their known probabilities, in groups by cue.
+    None instead of a number of readers: the masks of `MODES` with their known probabilities, in groups by cue. `frequencies`:
+    the true frequencies of the classes in each pixel are stored as another segmenter's class probabilities.
     """
     rng = np.random.default_rng(seed)
     patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
@@ -62,7 +70,9 @@ def write_known_truth(path: Path, *, crops: int, size: int = 32, readers: int | 
     )
     with write_store(path, info, split_patients(patients, seed, (60, 20, 20))) as writer:
         for number, patient in enumerate(patients):
-            writer.add(_crop(_lesion(size, rng), size, readers, patient, number, rng))
+            lesion = _lesion(size, rng)
+            crop = _crop(lesion, size, readers, patient, number, rng)
+            writer.add(replace(crop, class_probabilities=lesion.frequencies(size)) if frequencies else crop)
     return Store.open(path)
 
 

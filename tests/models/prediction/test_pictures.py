@@ -140,7 +140,7 @@ def test_channels_that_do_not_fit_are_refused(model: Trained, threshold_model: C
 def test_pictures_that_are_none_are_named(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"x{suffix}"
     file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="is not a whole picture file"), open_scan(file):
+    with pytest.raises(DataError, match="is not a whole picture of a kind that is read"), open_scan(file):
         pass
 
 

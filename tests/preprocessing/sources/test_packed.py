@@ -594,7 +594,7 @@ def test_images_of_different_sizes_are_made_to_fit(fit: Any, size: int, marked: 
 
 def test_sizes_that_do_not_fit_are_named(sizes: Path) -> None:
     out = sizes.parent / "none"
-    with pytest.raises(DataError, match="crops of one store have one shape"):
+    with pytest.raises(DataError, match="Case b has 25 x 16 pixels, those before it 20 x 30: set `fit`"):
         imported(sizes, out)
     with pytest.raises(UsageError, match="Case a has 20 rows and 30 columns: `fit` pad needs a `size` not below"):
         imported(sizes, out, PackSettings(fit="pad", size=24))
