@@ -158,10 +158,17 @@ def failures_table(failures: Sequence[Failure], what: str = "input", how: str = 
     return table
 
 
-def report_store(report: "SourceReport", summary: str, as_json: bool) -> None:
-    """Print the notes on a new dataset store, then the store with a summary, or the report as JSON."""
+def say_of_store(report: "SourceReport") -> None:
+    """Print the notes on a new dataset store and the warnings."""
     for note in report.notes:
         console.print(f"Note: {spoken(note)}")
+    for sentence in report.warnings:
+        warn(sentence)
+
+
+def report_store(report: "SourceReport", summary: str, as_json: bool) -> None:
+    """Print what is to be said of a new dataset store, then the store with a summary, or the report as JSON."""
+    say_of_store(report)
     if as_json:
         emit_json({"store": str(report.store), "crops": report.crops, "counts": dict(report.counts)})
     else:

@@ -33,7 +33,7 @@ class Brought:
 class SplitChoice:
     """A split: of each patient, or of each crop (or case) in order where patients may lie on both sides; and what to say of it.
 
-    `divided` counts the patients on both sides.
+    `divided` counts the patients on both sides, and `warnings` say what that does to figures.
     """
 
     by_patient: Mapping[str, str]
@@ -41,6 +41,7 @@ class SplitChoice:
     by_crop: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=list)
     divided: int = 0
+    warnings: Sequence[str] = ()
 
 
 def choose_split(
@@ -98,18 +99,17 @@ def _kept(data: Brought, splits: Sequence[str], said: str, text: str, seed: int)
     for patient, split in zip(data.patients, splits, strict=True):
         sides.setdefault(patient, set()).add(split)
     both = sum(len(each) > 1 for each in sides.values())
-    if both:
-        notes.append(
-            f"Warning: {both:,} of {counted(len(sides), 'patient')} lie on both sides of this split, so that figures on test "
-            "come out too good; `split` 70,10,20 splits by patient."
-        )
+    warnings = [
+        f"{both:,} of {counted(len(sides), 'patient')} lie on both sides of this split, so that figures on test come out too "
+        "good; `split` 70,10,20 splits by patient."
+    ]
     if "val" not in splits:
         moved = _moved_to_val(sides, seed)
         notes.append(
             f"This split has no val: {counted(len(moved), 'patient')} of train, drawn with seed {seed}, go there."
         )
         splits = ["val" if who in moved else split for who, split in zip(data.patients, splits, strict=True)]
-    return SplitChoice({}, text, splits, notes, both)
+    return SplitChoice({}, text, splits, notes, both, warnings if both else ())
 
 
 def _moved_to_val(sides: Mapping[str, set[str]], seed: int) -> set[str]:

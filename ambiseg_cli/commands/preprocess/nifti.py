@@ -8,8 +8,7 @@ import typer
 
 from ambiseg.preprocessing.counted import counted
 
-from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
-from ...terminal.option_names import spoken
+from ...terminal.console import Meter, console, emit_json, failures_table, out, progress, say_of_store
 from ...terminal.options import (
     AllowDuplicates,
     ClassNames,
@@ -99,8 +98,7 @@ def nifti(
             workers=workers,
             on_progress=Meter(display, "Cropping", "cases"),
         )
-    for note in report.notes:
-        console.print(f"Note: {spoken(note)}")
+    say_of_store(report)
     if report.failures:
         console.print(failures_table(report.failures))
     if as_json:

@@ -104,7 +104,9 @@ def preprocess_nifti(
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
     notes = [*notes, *chosen.notes, *[duplicates.text] * bool(duplicates.pairs)]
-    return SourceReport(output, rows, counts, notes, failures=failures, failures_file=failures_file)
+    return SourceReport(
+        output, rows, counts, notes, failures=failures, failures_file=failures_file, warnings=chosen.warnings
+    )
 
 
 def _placed(crops: Iterable[Crop], cases: Sequence[NiftiCase], splits: Sequence[str]) -> Iterator[Crop]:

@@ -30,6 +30,7 @@ class SourceReport:
     notes: Sequence[str] = ()
     failures: Sequence[CaseFailure] = field(default_factory=list)
     failures_file: Path | None = None
+    warnings: Sequence[str] = ()
 
 
 def image_values(image: NDArray, unit: Unit) -> NDArray:

@@ -97,7 +97,8 @@ def write_packed(
         *[duplicates.text] * bool(duplicates.pairs),
         *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
     ]
-    return SourceReport(output, rows, {"patients": len(set(pack.patients)), "crops left out": left_out}, notes)
+    counts = {"patients": len(set(pack.patients)), "crops left out": left_out}
+    return SourceReport(output, rows, counts, notes, warnings=chosen.warnings)
 
 
 def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:
