@@ -8,25 +8,23 @@ searched in the file's path below the top, or from the patient's folder.
 """
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ...counted import counted
 from ...errors import DataError, InputError, UsageError
 from ...names import PNG, has_suffix
+from ...scans.formats.raster import PLAIN, read_pixels
 from ...store.store_crop import Crop
 from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural
 
 JPEG = (".jpg", ".jpeg")
-PLAIN = {"1": "L", "P": "RGB", "LA": "L", "RGBA": "RGB"}  # modes of images that are converted
 
 
 @dataclass(frozen=True)
@@ -168,13 +166,13 @@ def _crop(picture: _Picture, patient: str, classes: int) -> Crop:
 
 def image_pixels(path: Path) -> NDArray:
     """The pixels [C, H, W] of an image, one channel or three."""
-    pixels = _pixels(path, PLAIN)
+    pixels = read_pixels(path, PLAIN, "crop")
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def mask_pixels(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
     """The labels [H, W] of a mask of an image of this size; in a JPEG of two classes, what is at least half white."""
-    pixels = _pixels(path, {"LA": "L"})
+    pixels = read_pixels(path, {"LA": "L"}, "mask")
     if pixels.shape != size:
         raise DataError(
             f"{path} has the shape {list(pixels.shape)}, its image {list(size)}: expected one grey mask of it."
@@ -182,20 +180,3 @@ def mask_pixels(path: Path, classes: int, size: tuple[int, ...]) -> NDArray[np.u
     if has_suffix(path, JPEG) and classes == 2:
         return (pixels >= 128).astype(np.uint8)
     return label_values(pixels, classes, str(path))
-
-
-def _pixels(path: Path, converted: Mapping[str, str]) -> NDArray:
-    try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            with Image.open(path) as picture:
-                picture.verify()  # its checksums, which reading the pixels passes over
-            with Image.open(path) as picture:
-                mode = converted.get(picture.mode, picture.mode)
-                return np.asarray(picture if mode == picture.mode else picture.convert(mode))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(
-            f"{path} claims more pixels than a crop can have: it is damaged, or no crop; get it again."
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        kind = path.suffix[1:].upper() or "image"
-        raise DataError(f"{path} is not a whole {kind} file (damaged, or another format): get it again.") from error

@@ -433,7 +433,7 @@ def test_png_files_that_do_not_fit_are_refused(flat: Path, tmp_path: Path) -> No
         open_pack([flat], PackSettings(intensity="hu"))
     whole = (flat / "images" / "a2.png").read_bytes()
     (flat / "images" / "a2.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"a2\.png is not a whole PNG file"):
+    with pytest.raises(DataError, match=r"a2\.png is not a whole picture"):
         imported(flat, tmp_path / "out")
     (flat / "images" / "a2.png").write_bytes(whole)
     write_png(flat / "mask-1" / "b1.png", np.zeros((8, 8), np.uint8))
@@ -556,7 +556,7 @@ def test_a_damaged_or_huge_png_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for place in range(41, len(content) - 12, 5):  # the packed pixels and their checksum
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(DataError, match=r"a.png is not a whole PNG file"):
+        with pytest.raises(DataError, match=r"a.png is not a whole picture"):
             list(open_pack([tmp_path], PackSettings()).crops())
     head = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
     path.write_bytes(content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:])
