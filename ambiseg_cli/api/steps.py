@@ -36,8 +36,9 @@ from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.scans.scan_in_memory import scan_of_array, scan_of_image
 from ambiseg.preprocessing.store.store import Store, default_store
 
+from .metric_logs import Log, also_logged, check_log
 from .scan_hypotheses import ScanHypotheses
-from .training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training
+from .training_start import DEFAULT_METHOD, default_preset, new_training, resumed_training, starting_settings
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -234,6 +235,9 @@ def train(
     learning_rate: float | None = None,
     teacher: Path | str | None = None,
     teacher_draws: int | None = None,
+    start: Path | str | None = None,
+    frozen: Sequence[str] = (),
+    log: Log | None = None,
     seed: int | None = None,
     device: str = "auto",
     resume: Path | str | None = None,
@@ -254,9 +258,14 @@ def train(
         learning_rate: Adam's learning rate.
         teacher: a run folder or the name of a model whose draws are learned from in the place of the readers' masks.
         teacher_draws: the number of masks that the teacher draws for each training crop, once; None: 16.
+        start: a run folder or the name of a model whose weights are the first ones, where their shapes fit; method, options and
+            crop are its own if they are not given.
+        frozen: names of its parts that stay as they are, as in `method.named_parameters()`; `*` stands for anything.
+        log: also write all figures as "csv", "tensorboard" or "mlflow", into the run's folder.
         seed: the seed of weights, batches and draws. The same seed gives the same weights on the same device.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        resume: a run folder to continue. Only `data`, `device` and `observe` may be given with it.
+        resume: a run folder to continue. Only `data`, `steps`, `log`, `device` and `observe` may be given with it; more
+            `steps` than before let it go on longer.
         observe: called with a `Progress` every few steps and after each validation.
 
     Returns:
@@ -277,13 +286,14 @@ def train(
         >>> load_model(run.path).record.method
         'probunet'
     """
+    check_log(log)
     where = resolve_device(device)
     if resume is not None:
         given: dict[str, object] = {"method": method, "output": output, "preset": preset, "config": config}
         given["settings"] = settings
         given |= {"teacher": teacher, "teacher_draws": teacher_draws}
-        given |= {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-        training = resumed_training(Path(resume), None if data is None else _opened(data), where, given)
+        given |= {"start": start, "frozen": frozen, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+        training = resumed_training(Path(resume), None if data is None else _opened(data), where, given, steps)
     else:
         named: dict[str, object] = {
             "steps": steps,
@@ -292,14 +302,18 @@ def train(
             "seed": seed,
         }
         named |= {"teacher.model": None if teacher is None else str(teacher), "teacher.draws": teacher_draws}
+        named |= {"start.model": None if start is None else str(start), "start.frozen": tuple(frozen) or None}
+        own, base = starting_settings(None if start is None else str(start))
         made = make_config(
-            method or DEFAULT_METHOD,
+            method or own or DEFAULT_METHOD,
             preset or default_preset(where),
             _path(config),
             flags={**(settings or {}), **named},
+            base=base if method in (None, own) else {},
         )
         training = new_training(made, _opened(data), where, _path(output))
-    training.go(observe)
+    with also_logged(training.run, log, observe) as watch:
+        training.go(watch)
     return training.run
 
 

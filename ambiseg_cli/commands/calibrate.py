@@ -105,7 +105,7 @@ def _say_what_became_of_it(found: "Calibrated", *, copied: bool) -> None:
                 )
     worse = _worse(found)
     if worse:
-        warn(f"On {found.check.split} the calibration made worse: {'; '.join(worse)}.")
+        warn(f"Calibration made this worse on {found.check.split}: {'; '.join(worse)}.")
     if not found.used:
         kept = "nothing was saved" if copied else f"only its check is in {found.place / 'calibration'}"
         warn(f"The model does not use it; {kept}. Use it all the same with `even_if_worse`.")

@@ -31,8 +31,15 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is al
 ClassNames = Annotated[
     str, typer.Option("--class-names", help="Names of the masks' labels 0, 1, ..., background first.")
 ]
-SplitShares = Annotated[
-    str, typer.Option("--split", help="Shares of train, val and test. All crops of a patient go into the same split.")
+OwnOrShares = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Shares of train, val and test, such as 70,10,20, by patient; own: the split that the data bring (a key or "
+        "column split, HDF5 groups, folders train, val, test); mose: MoSE's split by series, of pickles. Default: own where "
+        "there is one, else 70,10,20.",
+        show_default=False,
+    ),
 ]
 SplitSeed = Annotated[int, typer.Option("--seed", help="Seed of the split by patient.")]
 SplitFile = Annotated[
@@ -88,6 +95,15 @@ def split_sizes(text: str) -> tuple[int, int, int]:
         )
     train, val, test = map(int, parts)
     return train, val, test
+
+
+def own_or_sizes(text: str | None) -> tuple[int, int, int] | str | None:
+    """Shares of train, val and test, or the name of a split, from text.
+
+    >>> own_or_sizes("70,10,20"), own_or_sizes("own"), own_or_sizes(None)
+    ((70, 10, 20), 'own', None)
+    """
+    return split_sizes(text) if text and "," in text else text
 
 
 def class_names(text: str) -> tuple[str, ...]:

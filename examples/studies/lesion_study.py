@@ -30,6 +30,7 @@ from ambiseg.models.core.calibration import Reweighting
 from ambiseg.models.core.lesion_slices import LesionSlices
 from ambiseg.models.core.overlap import marked_counts, pairwise_iou
 from ambiseg.models.core.predictive import Atoms, FinitePredictive, GatedPredictive
+from ambiseg.models.evaluation.rows import readable
 from ambiseg.models.lesions.by_lesion import chosen_lesions
 from ambiseg.models.lesions.lesion_masks import on_one_frame, readers_of
 from ambiseg.models.metrics.matching import hm_iou, systematic_resample
@@ -118,8 +119,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    store = Store.open(options.store)
     trained = load_trained(find_model(options.model), torch.device("cpu"), calibrated=False, keep_memory=True)
+    store = readable(trained, Store.open(options.store))
     lesions = [each for each in chosen_lesions(store, options.split, options.limit) if each.voxel_mm3 is not None]
     names, member = np.unique([lesion.patient for lesion in lesions], return_inverse=True)
     fold = member % FOLDS

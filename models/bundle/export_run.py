@@ -151,9 +151,10 @@ def write_model(folder: Path, facts: Facts, weights: bytes, *, patients: bool = 
     """Write a model's files into an empty folder; `patients`: with the hashes of the training patients' identifiers."""
     record, calibration = facts.trained.record, facts.trained.calibration
     teacher = record.config.teacher.model_copy(update={"model": Path(record.config.teacher.model).name})
+    start = record.config.start.model_copy(update={"model": Path(record.config.start.model).name})
     nowhere = record.model_copy(
         update={
-            "config": record.config.model_copy(update={"teacher": teacher}),
+            "config": record.config.model_copy(update={"teacher": teacher, "start": start}),
             "data": record.data.model_copy(update={"path": ""}),
         }
     )

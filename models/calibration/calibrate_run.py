@@ -19,7 +19,7 @@ from ..core.calibration import Calibration, Reweighting, reweighted
 from ..core.lesion_slices import Extent
 from ..core.overlap import marked_counts
 from ..evaluation.evaluate_run import drawn, sides_of
-from ..evaluation.rows import check_data, chosen_rows
+from ..evaluation.rows import chosen_rows, readable
 from ..lesions.by_lesion import whole_lesions
 from ..lesions.lesion_masks import LesionAtoms, drawn_lesion, readers_of, sides_of_lesion
 from ..metrics.outcomes import Outcome
@@ -130,7 +130,7 @@ def calibrate(
         ...     trained = load_trained(run, calibrated=False)
         ...     return calibrate(trained, Store.open(store)).calibration.slices.presence_shift
     """
-    check_data(trained, store)
+    store = readable(trained, store)
     work = _Work(trained, store, SPLIT, samples, seed, limit, on_progress)
     events, marking = list[Event](), dict[int, float]()
     for row, sides, stated in work.slices():
@@ -183,7 +183,7 @@ def check(
     fitted = trained.calibration
     if fitted is None:
         raise UsageError(f"{trained.name} has no calibration to check: run `ambiseg calibrate` first.")
-    check_data(trained, store)
+    store = readable(trained, store)
     volumes = fitted.lesions is not None
     work = _Work(trained, store, split, samples, seed, limit, on_progress, volumes)
 

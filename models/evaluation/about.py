@@ -15,6 +15,7 @@ from ..metrics.reliability import BINS
 from ..runs.trained import Trained
 from ..runs.training_list import Seen, seen
 from .evaluation import Case
+from .scaled_store import ScaledStore
 from .summary_document import FIXED_DRAWS, CalibrationUsed, EvaluationAbout, SeenInTraining
 
 
@@ -57,7 +58,11 @@ def about_evaluation(
         cases=len(cases),
         weights="exact" if exact else "draws",
         seen=None if before is None else SeenInTraining(**vars(before)),
-        notes=[*([before.sentence(split)] if before else []), *notes_on(cases)],
+        notes=[
+            *([before.sentence(split)] if before else []),
+            *([store.note] if isinstance(store, ScaledStore) else []),
+            *notes_on(cases),
+        ],
         floor=perfect_means(cases, samples, exact) if store.manifest.known_odds else None,
     )
 

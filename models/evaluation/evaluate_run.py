@@ -32,7 +32,7 @@ from ..runs.trained import Trained
 from . import pooled
 from .about import about_evaluation, seen_before
 from .evaluation import INDEX_COLUMNS, Case, Evaluation
-from .rows import check_data, chosen_rows
+from .rows import chosen_rows, readable
 
 By = Literal["auto", "slice", "lesion"]
 MOST_MODES = 64  # per image, for the mode probabilities to be reported one by one
@@ -93,7 +93,7 @@ def evaluate(
         raise UsageError(f"GED16 and HM-IoU16 need at least {PAPERS_DRAWS} draws per image, got `samples` {samples}.")
     if stability < 0:
         raise UsageError(f"`stability` is a number of cases, 0 or more, got {stability}.")
-    check_data(trained, store)
+    store = readable(trained, store)
     rows = chosen_rows(store, split, limit)
     before = seen_before(trained, store, rows)
     lesions = _lesions(store, split, limit, by)

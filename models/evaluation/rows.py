@@ -11,6 +11,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..runs.run_record import RunRecord
 from ..runs.trained import Trained
+from .scaled_store import as_the_model_reads
 
 
 def data_for(record: RunRecord, path: Path | None = None) -> Store:
@@ -43,13 +44,16 @@ def data_for(record: RunRecord, path: Path | None = None) -> Store:
     return store
 
 
-def check_data(trained: Trained, store: Store) -> None:
-    """Check that a model can read a store.
+def readable(trained: Trained, store: Store) -> Store:
+    """A store as the model reads it (see `as_the_model_reads`).
 
     Raises:
         DataError: Channels, classes, class probabilities or the unit of intensity differ.
     """
-    trained.record.data.check_reads(store, "evaluate on data like the model's own")
+    data = trained.record.data
+    store = as_the_model_reads(data, store)
+    data.check_reads(store, "evaluate on data like the model's own")
+    return store
 
 
 def chosen_rows(store: Store, split: str, limit: int | None = None) -> NDArray[np.intp]:

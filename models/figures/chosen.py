@@ -15,6 +15,7 @@ from ..core.calibration import reweighting
 from ..core.hypotheses import Hypotheses
 from ..evaluation.evaluate_run import drawn, sides_of
 from ..evaluation.evaluation import Case, Evaluation
+from ..evaluation.rows import readable
 from ..metrics.outcomes import Outcome
 from ..runs.trained import Trained
 from .drawing import grey_levels
@@ -94,7 +95,7 @@ def case_panels(
 def _panel(trained: Trained, store: Store, evaluation: Evaluation, case: Case) -> Panel:
     about, row = evaluation.about, int(case.index["row"])
     size = max(about.crop)
-    atoms, _ = drawn(trained, store, row, about.samples, about.seed, size)
+    atoms, _ = drawn(trained, readable(trained, store), row, about.samples, about.seed, size)
     sides = sides_of(store, row, atoms, size, reweighting(trained.calibration, flat=True))
     return Panel(
         name=case_name(case),

@@ -161,7 +161,7 @@ def evaluate_lesions(
     """Compare a model's weighted volumes with the readers' volumes.
 
     Args:
-        trained: The model; it can read the store (see `rows.check_data`).
+        trained: The model; it can read the store (see `rows.readable`).
         store: The data set.
         lesions: The lesions to evaluate, at least one (see `chosen_lesions`).
         samples: Draws per lesion (S). For a model with exact probabilities, the most masks that are taken.

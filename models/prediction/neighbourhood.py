@@ -11,10 +11,10 @@ from ambiseg.preprocessing.scans.class_probabilities import Probabilities, crop_
 from ambiseg.preprocessing.store.intensity import BYTES, Intensity
 from ambiseg.preprocessing.store.store_crop import in_255ths
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, most_covering
-from ambiseg.preprocessing.volumes.usual_range import usual_range
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.lesion_slices import Extent, LesionSlices
+from ..runs.normalise import scaled, used_ends
 from .lesion import Lesion
 
 Box = tuple[slice, slice, slice]
@@ -80,9 +80,8 @@ class Neighbourhood:
         if scaled_over is not None:
             wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
             seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
-        low, high = np.array([_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
-        share = np.divide(crops - low, high - low, out=np.zeros_like(crops), where=high > low)
-        return intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
+        low, high = np.array([used_ends(plane, intensity) for plane in seen], np.float32).T[..., None, None]
+        return scaled(crops, low, high, intensity)
 
     def probabilities(self, stored: Probabilities) -> NDArray[np.uint8]:
         """Another segmenter's class probabilities of the scan [K, Z, Y, X] as training crops [Z, K, H, W] in 255ths."""
@@ -150,15 +149,6 @@ def in_range(volume: Volume, channel: int, intensity: Intensity) -> bool:
         return True
     low, high = volume.range if intensity == BYTES else volume.used[channel]
     return intensity.low <= low and high <= intensity.high and high - low >= (intensity.high - intensity.low) / 2
-
-
-def _ends(plane: NDArray, intensity: Intensity) -> tuple[float, float]:
-    """The values of a slice that become the ends of the training range.
-
-    Bytes were scaled by their extremes when the data were packed. Of other values those that stray do not count, as in
-    training.
-    """
-    return (float(plane.min()), float(plane.max())) if intensity == BYTES else usual_range(plane)
 
 
 def centre_index(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:

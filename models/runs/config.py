@@ -63,6 +63,23 @@ class TeacherSettings(Section):
     other_data: bool = Field(False, description="accept a teacher that learned from another data set")
 
 
+class StartSettings(Section):
+    """A trained model whose weights a run starts from, where their shapes fit."""
+
+    model: str = Field("", description="folder of the model; empty: start from random weights")
+    weights: str = Field("", description="SHA-256 of its weights; filled in when a run is started")
+    frozen: tuple[str, ...] = Field(
+        (), description="names of parts that stay as they are, e.g. prior.blocks; * stands for anything"
+    )
+
+
+class Stretch(Section):
+    """A continuation of a run for more steps than it was started for."""
+
+    planned: int = Field(ge=1, description="steps of the run before")
+    begin: int = Field(ge=1, description="the step from which it goes on, with the learning rate's schedule anew")
+
+
 class OptimiserSettings(Section):
     """Adam and its schedule."""
 
@@ -112,6 +129,8 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataSettings = DataSettings()
     teacher: TeacherSettings = TeacherSettings()
+    start: StartSettings = StartSettings()
+    continued: tuple[Stretch, ...] = ()
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     validation: ValidationSettings = ValidationSettings()
@@ -134,8 +153,10 @@ def make_config(
     file: Path | None = None,
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
-    """The settings of a run: the preset, overlaid by a TOML file, by `a.b=value` settings and by flags (None: not given).
+    """The settings of a run: the preset, overlaid by a starting model's (`base`), by a TOML file, by settings `a.b=value`
+    and by flags (None: not given).
 
     A preset's `options` go to every method that has options of these names. Its table `for.<method>`, and the file's, hold
     what is meant for that method alone.
@@ -144,7 +165,7 @@ def make_config(
     merged = _preset(preset, method)
     layers = [_for_method(_read_toml(file), method) if file else {}, *(_setting(text) for text in settings)]
     layers += [_nested(key.split("."), value) for key, value in (flags or {}).items() if value is not None]
-    for layer in layers:
+    for layer in [dict(base or {}), *layers]:
         merged = _overlay(merged, layer)
     merged |= {"method": method, "preset": preset}
     options = merged.get("options", {})

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ambiseg.preprocessing.store.intensity import LUNG_WINDOW, Channel, Intensity
+from ambiseg.preprocessing.store.intensity import BYTES, LUNG_WINDOW, Channel, Intensity
+from ambiseg.preprocessing.volumes.usual_range import usual_range
 
 Ends = tuple[float, float]
 Window = Ends | tuple[Ends, ...] | Literal["crop"]
@@ -59,6 +62,26 @@ def normalise(images: Tensor, window: Window) -> Tensor:
         return ((images - lows) / (highs - lows)).clamp(0, 1)
     low, high = (float(end) for end in window if isinstance(end, float | int))
     return ((images - low) / (high - low)).clamp(0, 1)
+
+
+def used_ends(plane: NDArray[np.generic], intensity: Intensity) -> tuple[float, float]:
+    """The values of a slice that become the ends of a training range without a unit.
+
+    Bytes were scaled by their extremes when the data were packed. Of other values those that stray do not count, as in
+    training.
+    """
+    return (float(plane.min()), float(plane.max())) if intensity == BYTES else usual_range(plane)
+
+
+def scaled(
+    planes: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32], intensity: Intensity
+) -> NDArray[np.float32]:
+    """Slices [..., H, W] with their values from `low` to `high` [..., 1, 1] brought to a range, the rest clipped.
+
+    A slice that is the same everywhere becomes the lower end.
+    """
+    share = np.divide(planes - low, high - low, out=np.zeros_like(planes), where=high > low)
+    return intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
 
 
 def with_probabilities(image: Tensor, probabilities: Tensor | None = None) -> Tensor:

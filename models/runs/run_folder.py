@@ -22,6 +22,7 @@ from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.files import disk_errors, is_free, only_writer, whole_file
 
 from ..core.method import Method
+from .config import Stretch
 from .run_record import RunRecord
 from .weights_file import weights_bytes
 
@@ -93,6 +94,15 @@ class Run:
         if not file.is_file():
             raise InputError(f"No run at {path}: expected a folder with run.json, as `ambiseg train` creates it.")
         return cls(path, read_json(file, RunRecord, "train again, or restore it"))
+
+    def longer(self, steps: int, begin: int) -> "Run":
+        """The run with more steps than it was started for, from a step on; run.json says so from now on."""
+        config = self.record.config
+        stretch = Stretch(planned=config.steps, begin=begin)
+        changed = config.model_copy(update={"steps": steps, "continued": (*config.continued, stretch)})
+        record = self.record.model_copy(update={"config": changed})
+        write_json(self.path / RECORD, record)
+        return Run(self.path, record)
 
     @property
     def weights(self) -> Path:

@@ -92,6 +92,22 @@ class TrainingState:
             ) from error
 
 
+def saved_progress(path: Path) -> tuple[int, int]:
+    """How many steps are done in a saved state, and how many validations there were since the best; (0, 0) without one.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.is_file():
+        return 0, 0
+    try:
+        _check_sums(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return int(_number(content, "step")), int(_number(content, "stale"))
+    except UNREADABLE as error:
+        raise DataError(f"{path} is corrupt or of another version: restore it from a copy.") from error
+
+
 def new_method(config: TrainConfig, store: Store) -> Method:
     """The method of a run's settings for the images and classes of a store, with weights from torch's own generator."""
     return build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options)

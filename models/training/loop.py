@@ -107,12 +107,13 @@ def train(
 
 
 def _keep_training_list(run: Run, store: Store) -> None:
-    """Write down which patients and images train this run, with those of its teacher; once."""
+    """Write down which patients and images train this run, with those of the models that it learns from; once."""
     if (run.path / FILE).is_file():
         return
-    teacher = run.record.config.teacher.model
-    others = TrainingList.read(Path(teacher)) if teacher else None
-    TrainingList.of(store).joined(others or TrainingList()).write(run.path)
+    known = TrainingList.of(store)
+    for model in (run.record.config.teacher.model, run.record.config.start.model):
+        known = known.joined((TrainingList.read(Path(model)) if model else None) or TrainingList())
+    known.write(run.path)
 
 
 def check_data(config: TrainConfig, store: Store) -> None:
@@ -151,6 +152,9 @@ class Loop:
         self.state = self.stepper.state
         if run.checkpoint.is_file():
             self.state.load(run.checkpoint, device)
+        else:
+            self.stepper.begin()
+        self.stepper.freeze()
         if processes.first:
             run.cut_log(self.state.step)
         processes.same(self.state.method.state_dict().values())
@@ -227,6 +231,8 @@ class Loop:
     def _patience_is_spent(self) -> bool:
         """Whether there were too many validations without improvement, which counts in the last stage only."""
         spans = self.stepper.spans
+        if any(span.again and span.begin == self.state.step for span in spans):  # it is about to go on
+            return False
         last = span_of(self.state.step - 1, spans).stage is spans[-1].stage
         return last and 0 < self.config.validation.patience <= self.state.stale
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core.method import Stage
-from ..runs.config import OptimiserSettings
+from ..runs.config import OptimiserSettings, TrainConfig
 
 
 class Span(NamedTuple):
@@ -14,6 +14,7 @@ class Span(NamedTuple):
     stage: Stage
     begin: int
     end: int
+    again: bool = False  # whether it continues a stage that had ended
 
 
 def placed(stages: Sequence[Stage], steps: int) -> list[Span]:
@@ -30,6 +31,25 @@ def placed(stages: Sequence[Stage], steps: int) -> list[Span]:
         spans.append(Span(stage, begin, end))
         begin = end
     return spans
+
+
+def laid_out(stages: Sequence[Stage], config: TrainConfig) -> list[Span]:
+    """The stages of a run; where it goes on longer than it was planned, the last stage is continued for each stretch.
+
+    Example:
+        >>> config = TrainConfig(method="modal", steps=150, continued=({"planned": 100, "begin": 100},))
+        >>> [(span.begin, span.end, span.again) for span in laid_out([Stage("a", (), 1.0)], config)]
+        [(0, 100, False), (100, 150, True)]
+    """
+    stretches = config.continued
+    if not stretches:
+        return placed(stages, config.steps)
+    first = stretches[0].begin
+    spans = [
+        span._replace(end=min(span.end, first)) for span in placed(stages, stretches[0].planned) if span.begin < first
+    ]
+    ends = [*(one.begin for one in stretches[1:]), config.steps]
+    return spans + [Span(stages[-1], one.begin, end, True) for one, end in zip(stretches, ends, strict=True)]
 
 
 def span_of(step: int, spans: Sequence[Span]) -> Span:

@@ -25,8 +25,9 @@ from .augment import make_batch
 from .checkpoint import initial_state
 from .crop_source import Share, crop_source
 from .distributed import Processes
+from .fine_tune import Frozen, begin_from
 from .graphs import NetworkGraphs, check_graphs
-from .schedule import Span, learning_rate, placed, span_of
+from .schedule import Span, laid_out, learning_rate, span_of
 from .teacher import TaughtMasks, TaughtSource
 
 Terms = Mapping[str, Tensor]
@@ -69,7 +70,19 @@ class Stepper:
         method = self.state.method
         _check_normalisation(method, config.batch // processes.world)
         self.graphs = NetworkGraphs(method, self._autocast, self.source.settle) if config.hardware.graphs else None
-        self.spans = placed(method.stages(), config.steps)
+        self.spans = laid_out(method.stages(), config)
+        self.frozen: Frozen | None = None
+
+    def begin(self) -> None:
+        """Start from the trained model that the settings name; for a run without a state."""
+        begin_from(self.state.method, self.config)
+        if self.state.averaged is not self.state.method:
+            self.state.averaged.load_state_dict(self.state.method.state_dict())
+
+    def freeze(self) -> None:
+        """Keep the frozen parts as they are from now on."""
+        if self.config.start.frozen:
+            self.frozen = Frozen(self.state.method, self.config.start.frozen)
 
     def step(self, number: int) -> Terms:
         """Take the step of this number, from 0; returns the losses of its players with their terms, on the device.
@@ -95,10 +108,13 @@ class Stepper:
         state, players = self.state, span.stage.players
         done, steps = number - span.begin, span.end - span.begin
         if done == 0:
-            state.best, state.stale = math.inf, 0  # each stage keeps weights of its own
+            state.stale = 0
+            state.best = state.best if span.again else math.inf  # each stage keeps weights of its own
         batch = self.batch_of(number, done / steps)
         torch.manual_seed(seed_of(self.config.seed, "dropout", number, self.processes.rank))
         state.method.train()
+        if self.frozen:
+            self.frozen.before()
         with self._autocast():
             batch = span.stage.prepare(batch, self._generator("prepare", number))
         terms: dict[str, Tensor] = {}
@@ -109,6 +125,8 @@ class Stepper:
                 found = self._move(player, optimiser, rate, batch, self._generator(player.name, number))
                 terms |= found if len(players) == 1 else {f"{player.name}/{name}": one for name, one in found.items()}
         state.scaler.update()
+        if self.frozen:
+            self.frozen.after()
         self.processes.same(state.method.buffers())
         if state.averaged is not state.method:
             update_average(state.averaged, state.method, self.config.optimiser.ema, number)

@@ -122,7 +122,7 @@ def test_the_host_never_waits_for_the_device(
 ) -> None:
     """After a step that initialises, and in each stage; an epoch of these data is over within the steps watched."""
     loop = loop_of(made(tmp_path, known_truth, method, "steps=40", *augment), known_truth)
-    for _, begun, _ in loop.stepper.spans:
+    for _, begun, *_ in loop.stepper.spans:
         loop.stepper.step(begun)
         with waiting_is_an_error():
             for number in range(begun + 1, begun + 9):

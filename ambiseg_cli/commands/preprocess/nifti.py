@@ -13,13 +13,13 @@ from ...terminal.option_names import spoken
 from ...terminal.options import (
     AllowDuplicates,
     ClassNames,
+    OwnOrShares,
     ReportAsJson,
     SplitFile,
     SplitSeed,
-    SplitShares,
     Workers,
+    own_or_sizes,
     spacing_mm,
-    split_sizes,
 )
 from ...terminal.options import class_names as parse_classes
 
@@ -72,7 +72,7 @@ def nifti(
             help="Unit of the images' values: hu (CT), relative grey values, or judged from the images (auto).",
         ),
     ] = Unit.auto,
-    split: SplitShares = "70,10,20",
+    split: OwnOrShares = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
     allow_duplicates: AllowDuplicates = False,
@@ -87,14 +87,13 @@ def nifti(
     settings = NiftiSettings(
         size, spacing_mm(spacing), slices.value, whole, parse_classes(class_names), intensity.value
     )
-    sizes = split_sizes(split)
     with progress() as display:
         report = preprocess_nifti(
             source,
             output or Path("data") / source.resolve().stem,
             settings,
             seed=seed,
-            sizes=sizes,
+            split=own_or_sizes(split),
             split_file=split_file,
             allow_duplicates=allow_duplicates,
             workers=workers,

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from ...terminal.console import Meter, progress, report_store
-from ...terminal.options import AllowDuplicates, ClassNames, ReportAsJson, SplitFile, SplitSeed, split_sizes
+from ...terminal.options import (
+    AllowDuplicates,
+    ClassNames,
+    OwnOrShares,
+    ReportAsJson,
+    SplitFile,
+    SplitSeed,
+    own_or_sizes,
+)
 from ...terminal.options import class_names as parse_classes
 
 
@@ -103,16 +111,7 @@ def packed(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Shares of train, val and test, such as 70,10,20, by patient; own: the split that the data bring (npz key, "
-            "HDF5 groups, folders train, val, test); mose: MoSE's split by series, of pickles. Default: own where there is "
-            "one, else 70,10,20.",
-            show_default=False,
-        ),
-    ] = None,
+    split: OwnOrShares = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
     allow_duplicates: AllowDuplicates = False,
@@ -123,7 +122,6 @@ def packed(
     from ambiseg.preprocessing.sources.packed.pack import PackSettings
     from ambiseg.preprocessing.sources.packed.packed_store import write_packed
 
-    sizes = split_sizes(split) if split and "," in split else split
     settings = PackSettings(
         parse_classes(class_names),
         intensity.value,
@@ -141,7 +139,7 @@ def packed(
             settings,
             name=name,
             seed=seed,
-            split=sizes,
+            split=own_or_sizes(split),
             split_file=split_file,
             absent_when_empty=absent_when_empty,
             allow_duplicates=allow_duplicates,

@@ -85,7 +85,7 @@ class MethodCost:
 def phases(spans: Sequence[Span]) -> list[Phase]:
     """The phases of a schedule of stages."""
     total, found = spans[-1].end, []
-    for stage, begun, end in spans:
+    for stage, begun, end, _ in spans:
         numbers: dict[tuple[str, ...], list[int]] = {}
         for step in range(end - begun):
             moving = tuple(player.name for player in stage.players if player.active(step))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ...evaluation.rows import check_data, chosen_rows
+from ...evaluation.rows import chosen_rows, readable
 from ...runs.trained import Trained
 from ..drawing import grey_levels
 
@@ -44,7 +44,7 @@ def crops(
     Raises DataError when the model cannot read the data, InputError when the split has no images, UsageError when `images`
     is below 1.
     """
-    check_data(trained, store)
+    store = readable(trained, store)
     rows = chosen_rows(store, split, images)
     size, given = trained.record.crop, trained.record.data.probabilities
     shown = grey_levels(centre_crop(store.images(rows)[:, 0], size), store.intensity.unit)

@@ -19,7 +19,7 @@ from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ...core.predictive import FinitePredictive, harden
-from ...evaluation.rows import check_data, chosen_rows
+from ...evaluation.rows import chosen_rows, readable
 from ...runs.trained import Trained
 from ..drawing import Field, field_of_view, grey_levels, legible, outline, share, show_image
 from ..style import INK, PALE
@@ -88,7 +88,7 @@ def make_gallery(
     """
     if min(images, atoms) < 1:
         raise UsageError(f"`images` and `atoms` must be at least 1, got {images} and {atoms}.")
-    check_data(trained, store)
+    store = readable(trained, store)
     rows, chosen = chosen_rows(store, split), chosen_rows(store, split, images)
     total = np.zeros(())
     for done, predictive in _finite(trained, store, rows):

@@ -8,10 +8,11 @@ that reader did not read the case. Each case is a patient of its own. Class prob
 the image, as probabilities.npz or probabilities.nii.gz (see `class_probabilities`), in all cases or in none.
 
 A CSV says the same, and whose cases they are: columns `case`, `patient` (optional), `image` (or `image_t1`, `image_flair`,
-...), `mask_1`, `mask_2`, ..., `probabilities` (optional); paths are relative to the CSV, and an empty cell is an absent
-reader.
+...), `mask_1`, `mask_2`, ..., `probabilities` and `split` (optional); paths are relative to the CSV, and an empty
+cell is an absent reader. Cases in folders train, val and test have these splits.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ...lfs import check_no_pointer
 from ...names import CSV, NIFTI, NPZ, has_suffix, without_suffix
 from ...tables import Row, read_table
 from ..packed.pack import natural
+from ..split_choice import split_folders
 
 IMAGE = "image_"  # before the name of a channel that has a file of its own
 PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
@@ -32,7 +34,8 @@ class NiftiCase:
     """An image with its readers' masks, in the same order for all cases, None for an absent reader.
 
     `images` has one file, or one for each channel; none where a folder lacks it. `probabilities` is None unless another
-    segmenter's class probabilities are given; `channels` are the channels' names, where each has a file.
+    segmenter's class probabilities are given; `channels` are the channels' names, where each has a file. `split` is that
+    which came with the data.
     """
 
     name: str
@@ -41,6 +44,7 @@ class NiftiCase:
     masks: tuple[Path | None, ...]
     probabilities: Path | None = None
     channels: tuple[str, ...] = ()
+    split: str = ""
 
 
 def find_cases(source: Path) -> list[NiftiCase]:
@@ -68,7 +72,10 @@ def _csv(source: Path) -> Path:
 
 
 def _folder_cases(root: Path) -> list[NiftiCase]:
-    folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    splits = split_folders([root])
+    tops = list(splits) or [root]
+    folders = [path for top in tops for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    named = Counter(folder.name for folder in folders)
     found = {folder: _by_stem(folder) for folder in sorted(folders, key=lambda path: natural(path.name))}
     found = {folder: files for folder, files in found.items() if files}
     readers = sorted({stem for files in found.values() for stem in files if stem.startswith("reader")}, key=natural)
@@ -79,12 +86,13 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
         )
     return [
         NiftiCase(
-            folder.name,
+            folder.name if named[folder.name] == 1 else f"{folder.parent.name}-{folder.name}",
             folder.name.strip(),
             _all(files, names),
             tuple(files.get(reader) for reader in readers),
             files.get(PROBABILITIES),
             _channels(names),
+            splits.get(folder.parent, "") if len(set(splits.values())) > 1 else "",
         )
         for folder, files in found.items()
     ]
@@ -145,4 +153,5 @@ def _csv_case(folder: Path, row: Row, images: Sequence[str], masks: Sequence[str
     patient = (row.get("patient") or row["case"]).strip()
     image = _all({name: file(name) for name in images}, images)
     drawn = tuple(file(mask) for mask in masks)
-    return NiftiCase(row["case"], patient, image, drawn, file("probabilities"), _channels(images))
+    probabilities = file("probabilities")
+    return NiftiCase(row["case"], patient, image, drawn, probabilities, _channels(images), row.get("split") or "")

@@ -1,6 +1,6 @@
 """NIfTI files with any number of readers' masks, 2D or 3D, as a dataset store of crops about the lesions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,13 @@ from ...counted import counted
 from ...errors import AmbisegError, DataError, InputError, UsageError
 from ...failures import CaseFailure, write_failures
 from ...store.intensity import BYTES, HOUNSFIELD
-from ...store.splits import USUAL_SPLIT, assign_splits
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...volumes.hounsfield import looks_like_hu
 from ...workers import spread
 from ..duplicates import Duplicates
 from ..packed.crop_values import SourceReport, Unit, unmeasured, write_crops
+from ..split_choice import Brought, choose_split
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import Kind, NiftiSettings, Slices, case_crops, read_image
 
@@ -30,7 +30,7 @@ def preprocess_nifti(
     settings: NiftiSettings,
     *,
     seed: int = 0,
-    sizes: tuple[int, int, int] = USUAL_SPLIT,
+    split: tuple[int, int, int] | str | None = None,
     split_file: Path | None = None,
     workers: int | None = None,
     allow_duplicates: bool = False,
@@ -44,9 +44,10 @@ def preprocess_nifti(
         source: A folder of cases or a CSV (see `nifti_cases`).
         output: The store to make.
         settings: Which crops are cut.
-        seed: By it patients are split, in the proportions `sizes`.
-        sizes: Proportions of train, val and test.
-        split_file: A CSV of patients and splits, used instead of `seed`.
+        seed: By it patients are split.
+        split: Shares of train, val and test, or "own" for the split that came with the data. None: the data's own where
+            they bring one, else shares of 70, 10 and 20.
+        split_file: A CSV of patients and splits, used instead.
         workers: Processes that read cases; None: as many as save time. They change nothing in the store.
         allow_duplicates: Whether one image may lie under two patients in different splits.
         on_progress: Called as `on_progress(done, cases)` after each case.
@@ -60,7 +61,9 @@ def preprocess_nifti(
     _check(settings)
     check_place(output)
     cases = find_cases(source)
-    splits = assign_splits([case.patient for case in cases], seed, sizes, split_file)  # a failed case moves no other
+    own = [case.split for case in cases] if any(case.split for case in cases) else []
+    data = Brought([case.patient for case in cases], own, what="cases")
+    chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
     asked = settings.intensity
     unit, notes = judged_unit(cases, asked, workers)
     settings = replace(settings, intensity=unit)
@@ -77,7 +80,7 @@ def preprocess_nifti(
             "whole": settings.whole,
             "intensity": NAMES[unit] + " (judged from the images)" * (asked == "auto"),
             "seed": seed,
-            "split": split_file.name if split_file else "/".join(map(str, sizes)),
+            "split": chosen.text,
         },
         channels=unmeasured(cases[0].channels),
         same_readers=True,  # each reader has a file
@@ -85,10 +88,10 @@ def preprocess_nifti(
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
     failures_file = output.with_name(f"{output.name}-failures.csv")
-    duplicates = Duplicates(splits)
-    crops = _crops(cases, settings, workers, failures, unmarked, on_progress)
+    duplicates = Duplicates(chosen.by_patient)
+    crops = _placed(_crops(cases, settings, workers, failures, unmarked, on_progress), cases, chosen.by_crop)
     try:
-        rows = write_crops(output, info, splits, duplicates.watched(crops, allow_duplicates))
+        rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allow_duplicates))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -100,8 +103,15 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
-    notes = [*notes, *[duplicates.text] * bool(duplicates.pairs)]
+    notes = [*notes, *chosen.notes, *[duplicates.text] * bool(duplicates.pairs)]
     return SourceReport(output, rows, counts, notes, failures=failures, failures_file=failures_file)
+
+
+def _placed(crops: Iterable[Crop], cases: Sequence[NiftiCase], splits: Sequence[str]) -> Iterator[Crop]:
+    """The crops in the splits of their cases, where the data brought one."""
+    by_case = dict(zip((case.name for case in cases), splits, strict=True)) if splits else {}
+    for crop in crops:
+        yield replace(crop, split=by_case.get(crop.case))
 
 
 def _check(settings: NiftiSettings) -> None:

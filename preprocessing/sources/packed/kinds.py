@@ -1,6 +1,5 @@
 """Which kind of packed crops the inputs are, judged by what they hold, and which splits their folders name."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -8,9 +7,9 @@ from pathlib import Path
 
 from ...errors import InputError, UsageError
 from ...lfs import check_no_pointer
-from ...names import NPZ, is_hidden
-from ...store.splits import split_name
+from ...names import NPZ
 from ...store.store_crop import Crop
+from ..split_choice import split_folders
 from .pack import Pack, PackSettings, broken_npz, load_npz, named_files
 from .packed_hdf5 import hdf5_pack, is_hdf5
 from .packed_layout import known_layouts, layout_pack
@@ -59,31 +58,6 @@ def open_pack(inputs: Sequence[Path], settings: PackSettings) -> Pack:
     return (
         layout_pack(inputs, settings, name, splits, layouts[0]) if layouts else png_pack(inputs, settings, name, splits)
     )
-
-
-def split_folders(inputs: Sequence[Path]) -> dict[Path, str]:
-    """The inputs, or the folders in them, whose names all say which split they are; none when any of them does not.
-
-    >>> split_folders([Path("a_train.npz"), Path("a_test.npz")])
-    {PosixPath('a_train.npz'): 'train', PosixPath('a_test.npz'): 'test'}
-    """
-    if len(inputs) > 1:
-        named = {path: _split_of(path) for path in inputs}
-        if len(set(named.values())) > 1 and None not in named.values():
-            return {path: split for path, split in named.items() if split}
-    within = [path for top in inputs if top.is_dir() for path in sorted(top.iterdir()) if _is_folder(path)]
-    found = {path: _split_of(path) for path in within}
-    return {path: split for path, split in found.items() if split} if None not in found.values() else {}
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not is_hidden(path)
-
-
-def _split_of(path: Path) -> str | None:
-    """The split that the last word of a file's or folder's name says."""
-    name = path.name if path.is_dir() else path.name.split(".")[0]
-    return split_name(re.split(r"[-_ .]", name)[-1])
 
 
 def _file_pack(inputs: Sequence[Path], settings: PackSettings, name: str, splits: Mapping[Path, str]) -> Pack:

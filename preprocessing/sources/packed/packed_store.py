@@ -18,9 +18,9 @@ from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...volumes.planes import Fit, crop_labels, fit_grid
 from ..duplicates import Duplicates
+from ..split_choice import Brought, SplitChoice, choose_split
 from .crop_values import SourceReport, unmeasured, write_crops
 from .pack import Pack, PackSettings
-from .split_choice import SplitChoice, choose_split
 
 RESIZED = 128  # pixels to which images are resized when no size is given
 
@@ -68,7 +68,7 @@ def write_packed(
         size, fitting = fitted(pack.crops, settings.fit, settings.size, len(settings.class_names))
         pack = replace(pack, crops=fitting)
     pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
-    chosen = choose_split(pack, split, seed, split_file)
+    chosen = choose_split(Brought(pack.patients, pack.splits, pack.published), split, seed, split_file)
     info = StoreInfo(
         name=name or pack.name,
         source=pack.source,

@@ -99,7 +99,7 @@ def test_what_got_worse_is_told_and_not_used(
     )
     code, _, err = ambiseg("calibrate", shared, *data, *FAST, "--seed", "3")
     assert code == 0
-    assert "Warning: On test the calibration made worse: ECE of the top hypothesis of slices" in err
+    assert "Warning: Calibration made this worse on test: ECE of the top hypothesis of slices" in err
     assert "The model does not use it; only its check is in" in err
     assert "all the same with --even-if-worse" in err
     assert (shared / "calibration.json").read_bytes() == before

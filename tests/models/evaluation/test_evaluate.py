@@ -543,7 +543,6 @@ def test_data_unlike_the_models_are_told(store):
         ({"class_names": ("background", "tumour")}, "classes background, tumour, .* has background, lesion"),
         ({"class_names": ("background",)}, "classes background, .* has background, lesion: evaluate on data like"),
         ({"probabilities": True}, "reads the class probabilities of another segmenter, .* holds none"),
-        ({"unit": "relative"}, "intensities in relative, .* holds HU"),
     ):
         oracle = population_oracle(store)
         oracle.record.data = oracle.record.data.model_copy(update=change)

@@ -418,3 +418,25 @@ def test_one_image_under_two_patients_in_different_splits_is_refused(cases: Path
     kept = run(cases, "-o", tmp_path / "out", *options, "--allow-duplicates")
     assert "Note: 5 images lie under two patients" in " ".join(kept.output.split())
     assert (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("csv", [False, True])
+def test_a_split_that_comes_with_the_cases_is_kept(csv: bool, cases: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    rows = ["case,image,mask_1,split"]
+    for case, split in (("a", "train"), ("b", "validation"), ("c", "test"), ("d", "train")):
+        folder = source / ("all" if csv else split) / case
+        save(folder / "image.nii", np.random.default_rng(ord(case)).integers(-1000, 400, (6, 40, 40)).astype(np.int16))
+        save(folder / "reader_1.nii", LEFT)
+        rows.append(f"{case},in/all/{case}/image.nii,in/all/{case}/reader_1.nii,{split}")
+    (tmp_path / "in.csv").write_text("\n".join(rows))
+    source = tmp_path / "in.csv" if csv else source
+    report = preprocess_nifti(source, tmp_path / "out", NiftiSettings(size=9, intensity="hu"))
+    store = Store.open(report.store)
+    held = {(row.patient, row.split) for row in store.index}
+    assert held == {("a", "train"), ("b", "val"), ("c", "test"), ("d", "train")}
+    assert "The data's own split is kept: train 2, val 1, test 1 cases." in report.notes
+    other = preprocess_nifti(source, tmp_path / "out", NiftiSettings(size=9, intensity="hu"), split=(2, 1, 1))
+    assert "overrides it" in other.notes[-1]
+    with pytest.raises(UsageError, match="bring no split of their own"):
+        preprocess_nifti(cases, tmp_path / "none", NiftiSettings(size=9, intensity="hu"), split="own")
