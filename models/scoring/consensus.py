@@ -93,17 +93,19 @@ def write_consensus(
         The number of images.
 
     Raises:
-        UsageError: The rule does not suit, or the output exists.
+        UsageError: The rule does not suit, or the output is the input, or a folder that exists; a store is replaced by a store.
         InputError: There is nothing to fuse.
         DataError: Masks are damaged.
     """
     source, output = Path(source), Path(output)
     if rule not in RULES:
         raise UsageError(f"No `rule` {rule!r}: expected {', '.join(RULES)}.")
-    if output.exists():
-        raise UsageError(f"{output} already exists: choose another `output`.")
+    if output.resolve() == source.resolve():
+        raise UsageError(f"{output} holds the masks themselves: choose another `output`.")
     if (source / "manifest.json").is_file():
         return _store(Store.open(source), output, rule, on_progress)
+    if output.exists():
+        raise UsageError(f"{output} already exists: choose another `output`.")
     cases = folder_cases(source, layout)
     with only_writer(output), whole_folder(output) as folder:
         for done, (case, files) in enumerate(cases.items(), 1):

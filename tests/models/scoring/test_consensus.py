@@ -63,8 +63,10 @@ def test_a_store_of_consensus_has_one_reader_and_the_same_split(known_truth: Sto
     np.testing.assert_array_equal(store.masks(rows)[0, 0], consensus(known_truth.masks(rows)[0], "majority"))
     with pytest.raises(UsageError, match="fits the mean of their masks already"):
         write_consensus(known_truth.path, tmp_path / "mean", "mean")
-    with pytest.raises(UsageError, match="already exists"):
-        write_consensus(known_truth.path, tmp_path / "fused", "union")
+    with pytest.raises(UsageError, match="holds the masks themselves"):
+        write_consensus(known_truth.path, known_truth.path, "union")
+    write_consensus(known_truth.path, tmp_path / "fused", "union")  # a store takes the place of a store
+    assert Store.open(tmp_path / "fused").manifest.name.endswith("-union")
     assert not (tmp_path / "mean").exists()
 
 
