@@ -15,7 +15,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..core.overlap import comparable, pairwise_dice, pairwise_iou
 from ..metrics.summary import NAN, mean_of_defined
-from .mask_sets import Layout, MaskSet, Progress, folder_cases, read_masks
+from .mask_sets import Layout, MaskSet, Progress, common_unit, folder_cases, read_masks
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,14 @@ def readers_agreement(
         unit = "pixels" if any(pixel_mm(store, int(row)) is None for row in rows) else "mm²"
         return agreement(store.manifest.name, list(readings), unit, named=False)
     cases = folder_cases(Path(data), layout)
-    sets = [read_masks(case, files) for case, files in cases.items()]
-    readings = _counted((_of_set(one) for one in sets), len(sets), on_progress)
-    flat = all(one.masks.ndim == 3 for one in sets)
-    unit = "pixels" if any(one.spacing_mm is None for one in sets) else "mm²" if flat else "mm³"
-    return agreement(Path(data).name, list(readings), unit, named=True)
+    found: list[Reading] = []
+    units: set[str] = set()
+    for case, files in cases.items():  # one at a time: volumes take much memory
+        masks = read_masks(case, files)
+        found.append(_of_set(masks))
+        units.add(masks.unit)
+        on_progress(len(found), len(cases))
+    return agreement(Path(data).name, found, common_unit(units), named=True)
 
 
 def agreement(data: str, readings: Sequence[Reading], unit: str, *, named: bool) -> Agreement:

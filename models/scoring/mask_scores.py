@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.tables import read_table
 
@@ -23,7 +24,7 @@ from ..metrics.reliability import pooled_ece
 from ..metrics.scores import drawn_masks, energy_at
 from ..metrics.sides import Sides, both_sides
 from ..metrics.summary import NAN, Figure, FigureSummary, figure_summaries, summarise
-from .mask_sets import Layout, MaskSet, Progress, check_labels, matched_folders, read_masks
+from .mask_sets import Layout, MaskSet, Progress, check_labels, common_unit, matched_folders, read_masks
 
 SUM = 1e-3  # by which the weights of a case may miss 1
 MATCHED = DRAWS[0]
@@ -53,13 +54,14 @@ POOLED = {"hypothesis_ece": "ECE of the list of masks", "top_ece": "ECE of the m
 
 @dataclass(frozen=True)
 class CaseScores:
-    """One case: its figures by name, and the readers' choices among its masks, where weights were given."""
+    """One case: its figures by name, the readers' choices among its masks, where weights were given, and the unit of sizes."""
 
     case: str
     readers: int
     masks: int
     figures: Mapping[str, float]
     outcome: Outcome | None
+    unit: str
 
 
 class CaseRow(BaseModel):
@@ -133,23 +135,16 @@ def score(
     if isinstance(readers, np.ndarray) != isinstance(masks, np.ndarray):
         raise UsageError("Expected two folders, or two arrays, as `readers` and `masks`.")
     if isinstance(readers, np.ndarray) and isinstance(masks, np.ndarray):
-        pairs = [(_of_array(readers, "readers"), _of_array(masks, "masks"))]
-        given: Weights | None = (
-            None if weights is None else {"": dict(zip(pairs[0][1].names, _numbers(weights), strict=False))}
-        )
-    else:
-        one, other = matched_folders(Path(str(readers)), Path(str(masks)), layout)
-        given = None if weights is None else read_weights(Path(str(weights)))
-        pairs = []
-        for case in one:
-            pairs.append((read_masks(case, one[case]), read_masks(case, other[case])))
-            on_progress(len(pairs), 2 * len(one))
+        made = _of_array(masks, "masks")
+        given = None if weights is None else _one_each(weights, made.names)
+        return _together([_case(_of_array(readers, "readers"), made, given, seed)], given is not None, seed)
+    one, other = matched_folders(Path(str(readers)), Path(str(masks)), layout)
+    given = None if weights is None else read_weights(Path(str(weights)))
     found = []
-    shares = [None if given is None else case_weights(given, masks.case, masks.names) for _, masks in pairs]
-    for (drawn_by, made), share in zip(pairs, shares, strict=True):
-        found.append(_case(drawn_by, made, share, seed))
-        on_progress(len(pairs) + len(found), 2 * len(pairs))
-    return _together(found, given is not None, _unit([one for one, _ in pairs]), seed)
+    for case in one:  # one at a time: volumes take much memory
+        found.append(_case(read_masks(case, one[case]), read_masks(case, other[case]), given, seed))
+        on_progress(len(found), len(one))
+    return _together(found, given is not None, seed)
 
 
 def read_weights(path: Path) -> Weights:
@@ -189,14 +184,18 @@ def _of_array(masks: NDArray[np.generic], what: str) -> MaskSet:
     return MaskSet("", tuple(map(str, range(len(masks)))), check_labels(masks, f"`{what}`"))
 
 
-def _numbers(weights: Path | str | Sequence[float]) -> list[float]:
+def _one_each(weights: Path | str | Sequence[float], names: Sequence[str]) -> Weights:
+    """The weights of one case's masks, in their order or from a file."""
     if isinstance(weights, Path | str):
-        return list(read_weights(Path(weights)).get("", {}).values())
-    return [float(value) for value in weights]
+        return read_weights(Path(weights))
+    if len(weights) != len(names):
+        raise DataError(f"Got {counted(len(weights), 'weight')} for {counted(len(names), 'mask')}: give one for each.")
+    return {"": {name: float(value) for name, value in zip(names, weights, strict=True)}}
 
 
-def _case(readers: MaskSet, made: MaskSet, share: NDArray[np.float64] | None, seed: int) -> CaseScores:
+def _case(readers: MaskSet, made: MaskSet, given: Weights | None, seed: int) -> CaseScores:
     """The figures of one case."""
+    share = None if given is None else case_weights(given, made.case, made.names)
     if readers.masks.shape[1:] != made.masks.shape[1:]:
         raise DataError(
             f"The masks of {made.case or 'the case'} have the shape {list(made.masks.shape[1:])}, the readers' "
@@ -218,7 +217,9 @@ def _case(readers: MaskSet, made: MaskSet, share: NDArray[np.float64] | None, se
         sides, taken, size
     )
     figures = {name: found[name] for name in FIGURES}
-    return CaseScores(readers.case, len(readers.masks), count, figures, None if share is None else sides.outcome)
+    return CaseScores(
+        readers.case, len(readers.masks), count, figures, None if share is None else sides.outcome, readers.unit
+    )
 
 
 def _figures(sides: Sides, taken: NDArray[np.intp], size: float) -> dict[str, float]:
@@ -283,14 +284,9 @@ def _sizes(masks: NDArray[np.uint8]) -> NDArray[np.intp]:
     return counts
 
 
-def _unit(readers: Sequence[MaskSet]) -> str:
-    if any(one.spacing_mm is None for one in readers):
-        return "pixels"
-    return "mm²" if all(one.spacing_mm is not None and len(one.spacing_mm) == 2 for one in readers) else "mm³"
-
-
-def _together(found: Sequence[CaseScores], weighted: bool, unit: str, seed: int) -> Scores:
+def _together(found: Sequence[CaseScores], weighted: bool, seed: int) -> Scores:
     """Means over the cases, and the ECE of weights over all of them."""
+    unit = common_unit(one.unit for one in found)
     names = [one.case for one in found]
     figures: dict[str, Figure] = {
         name: summarise(np.array([one.figures[name] for one in found]), names, np.random.default_rng(seed))

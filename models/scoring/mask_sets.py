@@ -53,6 +53,13 @@ class MaskSet:
     affine: NDArray[np.float64] | None = None
     like: Path | None = None
 
+    @property
+    def unit(self) -> str:
+        """The unit of sizes: "mm²", "mm³", or "pixels" where the files do not say."""
+        if self.spacing_mm is None:
+            return "pixels"
+        return "mm²" if len(self.spacing_mm) == 2 else "mm³"
+
 
 def matched_folders(readers: Path, masks: Path, layout: Layout | None = None) -> tuple[Files, Files]:
     """The files of two folders by case: read in the one way in which their cases have the same names.
@@ -115,7 +122,7 @@ def read_masks(case: str, files: Mapping[str, Path]) -> MaskSet:
     """
     read: list[tuple[str, MaskSet]] = []
     for name, path in files.items():
-        found = _npz(path) if path.suffix == ".npz" else _nifti(path) if ".nii" in path.name else _png(path)
+        found = _npz(path) if _is_npz(path) else _png(path) if path.name.lower().endswith(".png") else _nifti(path)
         read.append((name, found))
     first_path, first = next(iter(files.values())), read[0][1]
     for (_, one), path in zip(read, files.values(), strict=True):
@@ -131,14 +138,20 @@ def read_masks(case: str, files: Mapping[str, Path]) -> MaskSet:
     )
 
 
+def common_unit(units: Iterable[str]) -> str:
+    """The unit of sizes of several cases: pixels if any has no other, mm³ if any is a volume."""
+    found = set(units)
+    return "pixels" if "pixels" in found else "mm³" if "mm³" in found else "mm²"
+
+
 def check_labels(masks: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
-    """Label maps as bytes; two values of which one is 0 are a mask. Raises DataError for what are no labels."""
+    """Label maps as bytes; in a mask of 0 and 255, 255 (white) is 1. Raises DataError for what are no labels."""
     values = np.unique(masks)
     if not np.isfinite(values.astype(float)).all() or (values != np.round(values.astype(float))).any():
         raise DataError(
             f"{where} holds numbers that are no labels, such as {values[-1]:g}: expected masks of whole numbers."
         )
-    if len(values) <= 2 and values[0] == 0:
+    if values.tolist() == [0, IGNORE]:
         return (masks != 0).astype(np.uint8)
     if values[0] < 0 or values[-1] > IGNORE:
         raise DataError(
@@ -189,7 +202,11 @@ def _grouped(found: Iterable[tuple[str, str, Path]]) -> Files:
 
 
 def _packed(files: Mapping[str, Path]) -> bool:
-    return any(path.suffix == ".npz" for path in files.values())
+    return any(_is_npz(path) for path in files.values())
+
+
+def _is_npz(path: Path) -> bool:
+    return path.name.lower().endswith(".npz")
 
 
 def _some(files: Files) -> str:

@@ -101,6 +101,19 @@ def test_volumes_in_mm(tmp_path: Path) -> None:
     assert (found.unit, found.figures["volume_readers"].mean) == ("mm³", pytest.approx(30 * 0.5))
 
 
+def test_another_label_is_another_structure_and_white_is_one() -> None:
+    """A case in which only label 2 of several is drawn is no mask of label 1."""
+    one = squares(3)
+    assert score(one, one * 2).figures["iou"].mean == 0
+    assert score(one * 2, one * 2).figures["iou"].mean == 1
+    assert score(one, one * 255).figures["iou"].mean == 1
+
+
+def test_weights_of_arrays_are_one_for_each_mask() -> None:
+    with pytest.raises(DataError, match="Got 3 weights for 2 masks: give one for each"):
+        score(squares(2, 4), squares(2, 0), [0.5, 0.5, 0.0])
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
