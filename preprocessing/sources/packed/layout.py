@@ -22,12 +22,8 @@ from .pack import natural
 
 FIELDS = ("split", "patient", "case", "lesion", "slice", "z", "reader", "task")
 SPLIT = r"(?:[^/]*[-_])?(?i:train|training|val|valid|validation|test|testing)"
-IMAGE = (
-    "image",
-    "images",
-    "img",
-    "scan",
-)  # what stands in {reader}'s place in an image's name, where one pattern says both
+# What stands in {reader}'s place in an image's name, where one pattern says both.
+IMAGE = ("image", "images", "img", "scan")
 _WORD = re.compile(rf"(?<![^/_.-])(?:{'|'.join(IMAGE)})(?![^/_.-])")
 MOST_FILES = 2_000_000
 Where = tuple[Path, tuple[str, ...]]  # a folder, and the fields by which masks find their image
