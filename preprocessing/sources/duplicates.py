@@ -46,6 +46,11 @@ class Duplicates:
         found = counted(len(self.pairs), "image lies", "images lie")
         return f"{found} under two patients in different splits: {'; '.join(named[:SHOWN])}{more}."
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the images that were kept do to figures."""
+        return [f"{self.text} Figures on test come out too good: give both one patient."] if self.pairs else []
+
     def _look_at(self, crop: Crop) -> None:
         if crop.image.min() == crop.image.max():
             return  # an empty image says nothing about its patient

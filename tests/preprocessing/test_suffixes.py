@@ -68,7 +68,7 @@ def test_cases_of_nifti_files(tmp_path: Path, suffix: str, case: Callable[[str],
     np.savez(folder / "probabilities.npz", probabilities=np.full((2, *VOXELS.shape), 0.5))
     (folder / "probabilities.npz").rename(folder / f"probabilities{case('.npz')}")
     (found,) = find_cases(tmp_path / "cases")
-    assert (found.image, found.masks) == (image, tuple(masks))
+    assert (found.images, found.masks) == ((image,), tuple(masks))
     assert len(case_crops(found, NiftiSettings(size=4))) == 2
     table = tmp_path / f"table{case('.csv')}"
     row = ",".join(str(each.relative_to(tmp_path)) for each in (image, *masks))

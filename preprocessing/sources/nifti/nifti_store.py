@@ -49,14 +49,15 @@ def preprocess_nifti(
             they bring one, else shares of 70, 10 and 20.
         split_file: A CSV of patients and splits, used instead.
         workers: Processes that read cases; None: as many as save time. They change nothing in the store.
-        allow_duplicates: Whether one image may lie under two patients in different splits.
+        allow_duplicates: Whether one image may lie under two patients whose splits were given. Where the split is drawn
+            here, such an image is a warning.
         on_progress: Called as `on_progress(done, cases)` after each case.
 
     Raises:
         UsageError: A setting cannot be used.
         InputError: There are no cases, or none gave a crop.
         DataError: The CSV, the folder or the split file is not as expected, only some images look like a CT, or one image
-            lies under two patients in different splits.
+            lies under two patients in different splits that were given.
     """
     _check(settings)
     check_place(output)
@@ -89,9 +90,10 @@ def preprocess_nifti(
     unmarked: list[str] = []
     failures_file = output.with_name(f"{output.name}-failures.csv")
     duplicates = Duplicates(chosen.by_patient)
+    allowed = allow_duplicates or not (chosen.by_crop or split_file)
     crops = _placed(_crops(cases, settings, workers, failures, unmarked, on_progress), cases, chosen.by_crop)
     try:
-        rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allow_duplicates))
+        rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allowed))
     except InputError as error:
         raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
     finally:
@@ -103,9 +105,14 @@ def preprocess_nifti(
         "cases left out, no reader marked a lesion": len(unmarked),
         "patients": len({case.patient for case in cases if case.name not in failed}),
     }
-    notes = [*notes, *chosen.notes, *[duplicates.text] * bool(duplicates.pairs)]
     return SourceReport(
-        output, rows, counts, notes, failures=failures, failures_file=failures_file, warnings=chosen.warnings
+        output,
+        rows,
+        counts,
+        [*notes, *chosen.notes],
+        failures=failures,
+        failures_file=failures_file,
+        warnings=[*chosen.warnings, *duplicates.warnings],
     )
 
 

@@ -94,11 +94,10 @@ def write_packed(
     notes = [
         *pack.notes,
         *chosen.notes,
-        *[duplicates.text] * bool(duplicates.pairs),
         *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
     ]
     counts = {"patients": len(set(pack.patients)), "crops left out": left_out}
-    return SourceReport(output, rows, counts, notes, warnings=chosen.warnings)
+    return SourceReport(output, rows, counts, notes, warnings=[*chosen.warnings, *duplicates.warnings])
 
 
 def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:

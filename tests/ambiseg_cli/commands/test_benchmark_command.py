@@ -96,7 +96,11 @@ def test_lidc_lists_what_failed(ambiseg: Command, known_truth: Store, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("-m", "unet"), 2, "No benchmark entry 'unet': expected gated, mose, ssn, generalized-mixture-full, modal"),
+        (
+            ("-m", "unet"),
+            2,
+            "No benchmark entry 'unet': expected gated, mose, ssn, gated-ssn, generalized-mixture-full, modal",
+        ),
         (("--set", "data.crop=999"), 2, "data.crop is 999 pixels, but the stored crops are"),
         (("--seeds", "one"), 2, "seeds 'one' are not understood"),
         (("--seeds", ","), 2, "seeds ',' are not understood"),

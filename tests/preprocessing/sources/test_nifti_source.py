@@ -416,8 +416,11 @@ def test_one_image_under_two_patients_in_different_splits_is_refused(cases: Path
     assert "patient a (train) and patient b (val); patient a (train) and patient copy (test)." in str(refused.exception)
     assert not (tmp_path / "out").exists()
     kept = run(cases, "-o", tmp_path / "out", *options, "--allow-duplicates")
-    assert "Note: 5 images lie under two patients" in " ".join(kept.output.split())
+    assert "Warning: 5 images lie under two patients" in " ".join(kept.output.split())
     assert (tmp_path / "out").exists()
+    drawn = run(cases, "-o", tmp_path / "drawn", "--whole", "--intensity", "hu", "--split", "34,33,33")
+    assert drawn.exit_code == 0
+    assert "Figures on test come out too good: give both one patient." in " ".join(drawn.output.split())
 
 
 @pytest.mark.parametrize("csv", [False, True])
