@@ -25,9 +25,9 @@ EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
     ("choice", "commands"),
     [
         pytest.param(["--quick", "--most", "3"], 10, id="killed, quick", marks=pytest.mark.shortened),
-        pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick", marks=pytest.mark.shortened),
+        pytest.param(["--quick", "--most", "3", "--meet"], 10, id="met, quick"),
         pytest.param(["--most", "1"], 31, id="killed", marks=pytest.mark.slow),
-        pytest.param(["--most", "1", "--meet"], 31, id="met", marks=pytest.mark.slow),
+        pytest.param(["--most", "1", "--meet"], 31, id="met", marks=EXHAUSTIVE),
         pytest.param(["--most", "12"], 31, id="killed more often", marks=EXHAUSTIVE),
         pytest.param(["--most", "4", "--meet"], 31, id="met more often", marks=EXHAUSTIVE),
     ],

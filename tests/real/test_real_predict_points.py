@@ -31,8 +31,6 @@ POINTS = [
     ("name", "points"),
     [
         ("lidc-gated", [POINTS[0], POINTS[3], POINTS[8]]),
-        ("lidc-mixture", POINTS[:1]),
-        ("lidc-codes", POINTS[7:8]),
         *(
             pytest.param(name, POINTS, marks=pytest.mark.exhaustive)
             for name in ("lidc-gated", "lidc-mixture", "lidc-codes")

@@ -28,9 +28,7 @@ MadeRun = Callable[..., Path]
 SIZE = 20
 VARIANTS = [
     ("probunet", {}),
-    ("probunet", {"injection": "early"}),
     ("generalized", {"family": "full", "norm": True}),
-    ("generalized", {"family": "mixture-full"}),
     ("modal", {"codes": 8, "code_dim": 4, "latent_widths": [6]}),
     ("mheads", {"heads": 3}),
     ("gated", {"gate_width": 4, "masks": 6}),
@@ -39,6 +37,8 @@ VARIANTS = [
     ("ensemble", {"members": 2}),
 ]
 RARE = [
+    ("probunet", {"injection": "early"}),
+    ("generalized", {"family": "mixture-full"}),
     ("image2image-vae", {}),
     ("generalized", {"family": "low-rank"}),
     ("generalized", {"family": "mixture-low-rank", "injection": "early"}),

@@ -226,7 +226,7 @@ def slow_scores(labels, weights, masks, truth, readers):
     return found
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_agrees_with_slow_definitions_over_thousands_of_random_sets(classes):
     """Every set of 16 to 20 draws has up to four masks, of which many are empty; with odds and without."""
     rng = np.random.default_rng(classes)

@@ -17,7 +17,7 @@ from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
-KILLS = 3
+KILLS = 2
 TRAIN = """
 import sys, torch
 from pathlib import Path

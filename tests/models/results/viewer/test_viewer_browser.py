@@ -425,6 +425,7 @@ def test_the_summary_comes_first_and_nothing_is_wider_than_the_page(opened, widt
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.exhaustive
 def test_on_paper_the_summary_has_the_first_page(opened):
     page = opened("block")
     assert page.pdf(format="A4").startswith(b"%PDF")
