@@ -43,18 +43,17 @@ OWN = (
 )
 
 
-def subjects() -> Iterator[Any]:
+def subjects(*, trains: bool = False) -> Iterator[Any]:
+    """Every method with each of its choices; where a check `trains`, those other than the default are exhaustive."""
     for name, method in methods().items():
         narrow = {key: value for key, value in NARROW.items() if key in options_model(method).model_fields}
         for choice, options in variants(method, narrow).items():
             reads = options.get("segmenter", OWN) != OWN
-            yield pytest.param(Subject(method, options, reads), id=f"{name}-{choice}" if choice else name)
+            marks = [pytest.mark.exhaustive] * bool(trains and choice)
+            yield pytest.param(Subject(method, options, reads), id=f"{name}-{choice}" if choice else name, marks=marks)
 
 
-every_variant = pytest.mark.parametrize("subject", list(subjects()))
-
-
-@every_variant
+@pytest.mark.parametrize("subject", list(subjects()))
 @pytest.mark.parametrize("check", TENSOR_CHECKS, ids=lambda check: check.__name__)
 def test_every_method_keeps_the_contract(check: TensorCheck, subject: Subject) -> None:
     check(subject)
@@ -67,7 +66,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Store]:
     return {reads: made_store(folder / str(reads), probabilities=reads) for reads in (False, True)}
 
 
-@every_variant
+@pytest.mark.parametrize("subject", list(subjects(trains=True)))
 @pytest.mark.parametrize("check", RUN_CHECKS, ids=lambda check: check.__name__)
 def test_runs_of_every_method_keep_the_contract(
     check: RunCheck, subject: Subject, stores: dict[bool, Store], tmp_path: Path

@@ -31,7 +31,7 @@ EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.slow]
     ("choice", "least"),
     [
         pytest.param(["--cases", "300", "--quick"], 250, id="quick", marks=pytest.mark.shortened),
-        pytest.param(["--cases", "500"], 500, id="all formats", marks=pytest.mark.slow),
+        pytest.param(["--cases", "400"], 400, id="all formats", marks=pytest.mark.slow),
         pytest.param(["--cases", str(CASES), "--seed", str(SEED)], CASES, id="all", marks=EXHAUSTIVE),
     ],
 )

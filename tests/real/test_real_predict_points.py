@@ -30,7 +30,7 @@ POINTS = [
 @pytest.mark.parametrize(
     ("name", "points"),
     [
-        ("lidc-gated", [POINTS[0], POINTS[3], POINTS[8]]),
+        ("lidc-gated", [POINTS[0], POINTS[8]]),
         *(
             pytest.param(name, POINTS, marks=pytest.mark.exhaustive)
             for name in ("lidc-gated", "lidc-mixture", "lidc-codes")

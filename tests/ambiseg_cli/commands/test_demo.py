@@ -20,6 +20,7 @@ def short(method: str, preset: str, **kwargs: object) -> TrainConfig:
     return make_config(method, preset, settings=["steps=20", "validation.every=10"], **kwargs)  # type: ignore[arg-type]
 
 
+@pytest.mark.exhaustive  # `.ci/run` runs the demo itself
 def test_the_demo_runs_from_nothing(ambiseg: Ambiseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "make_config", short)

@@ -109,6 +109,7 @@ def test_each_crops_own_range_is_inside_too(made_run: MadeRun, tmp_path: Path) -
     np.testing.assert_allclose(plain, scaled, atol=1e-3)
 
 
+@pytest.mark.exhaustive
 def test_probabilities_of_another_segmenter_are_an_input(made_run: MadeRun, tmp_path: Path) -> None:
     options = {"refiner_width": 4, "discriminator_width": 4, "segmenter": "stored"}
     model = trained(made_run("refine", options, probabilities=True))

@@ -97,9 +97,9 @@ def test_the_shipped_model_at_common_voxels(tmp_path: Path, step: tuple[float, f
 
 
 def cells() -> list:
-    """Every model with every second of the spacings; of these every fourth is tried daily."""
+    """Every model with every second of the spacings; of these every sixth is tried daily."""
     found = [*product(MODELS, SPACINGS)][::2]
-    return [pytest.param(*cell, marks=[pytest.mark.exhaustive] * bool(n % 4)) for n, cell in enumerate(found)]
+    return [pytest.param(*cell, marks=[pytest.mark.exhaustive] * bool(n % 6)) for n, cell in enumerate(found)]
 
 
 @pytest.mark.slow
