@@ -8,6 +8,7 @@ RUN/mlflow.db        a database of MLflow's, `sqlite:///runs/NAME/mlflow.db`
 import csv
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
@@ -104,7 +105,7 @@ def _mlflow(run: Run) -> Iterator[Write]:
 
     place = run.path.resolve()
     client = MlflowClient(tracking_uri=f"sqlite:///{place / DATABASE}")
-    name = run.path.resolve().name
+    name = place.name
     experiment = client.get_experiment_by_name(name)
     number = experiment.experiment_id if experiment else client.create_experiment(name, (place / "mlflow").as_uri())
     before = client.search_runs([number], max_results=1)
@@ -115,8 +116,6 @@ def _mlflow(run: Run) -> Iterator[Write]:
         client.log_batch(logged.info.run_id, params=[Param(key, str(value)) for key, value in facts.items()])
 
     def write(step: int, kind: str, figures: Mapping[str, float]) -> None:
-        import time
-
         now = int(1000 * time.time())
         metrics = [Metric(f"{kind}/{name}", value, now, step) for name, value in figures.items()]
         client.log_batch(logged.info.run_id, metrics=metrics)

@@ -41,7 +41,7 @@ def score(
     check_place(output)
     with progress() as display:
         found = score_masks(
-            readers, masks, weights, layout=layout, seed=seed, on_progress=Meter(display, "Scoring", "steps")
+            readers, masks, weights, layout=layout, seed=seed, on_progress=Meter(display, "Scoring", "cases")
         )
     page = write_scores(output, found)
     if as_json:

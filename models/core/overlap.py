@@ -80,7 +80,11 @@ def overlaps(
     scored: Sequence[int] | None = None,
 ) -> Overlaps:
     """All IoUs of the model's masks and the readers' masks of one image; the arguments and errors of `comparable`."""
-    labels, masks = comparable(labels, masks, present, scored=scored)
+    return overlaps_of(*comparable(labels, masks, present, scored=scored))
+
+
+def overlaps_of(labels: Masks, masks: Masks) -> Overlaps:
+    """All IoUs of masks that `comparable` has reduced to what counts."""
     iou = pairwise_iou(joined(labels, masks))
     draws = len(labels)
     return Overlaps(iou[:draws, :draws], iou[:draws, draws:], iou[draws:, draws:])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..core.arrays import Masks, on_host
 from ..core.calibration import Reweighting, reweighted
 from ..core.hypotheses import Hypotheses, rank
-from ..core.overlap import Overlaps, comparable, overlaps
+from ..core.overlap import Overlaps, comparable, overlaps_of
 from .distances import GED, equal_weights, ged
 from .outcomes import Outcome, outcome
 
@@ -90,7 +90,7 @@ def both_sides(
         DataError: no reader is present.
     """
     here = comparable(labels, masks, present, scored=scored)
-    iou = overlaps(*here)
+    iou = overlaps_of(*here)
     model, readers = map(on_host, here)
     believed, missing = reweighted(weights, model, calibration, left_out)
     hypotheses = rank(model, believed, draws=draws, left_out=missing, iou=iou.draws)

@@ -10,7 +10,6 @@ Which of these a folder is follows from the cases: those of the readers and of t
 that tells two ways, `layout` names one: "case/mask", "mask/case", "case_mask", "case" (also of npz) or "mask".
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,16 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume
+from ambiseg.preprocessing.scans.formats.raster import read_pixels
 from ambiseg.preprocessing.sources.packed.pack import load_npz, natural
 from ambiseg.preprocessing.store.store import IGNORE
 
 KINDS = (".nii.gz", ".nii", ".png", ".npz")
+GREY = dict.fromkeys(("1", "LA", "RGB", "RGBA"), "L")  # modes of PNG files that become grey values
 NEAR = 1e-3  # mm, by which the places of two masks' corners may differ
 Layout = Literal["case/mask", "mask/case", "case_mask", "case", "mask"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -223,15 +223,7 @@ def _nifti(path: Path) -> MaskSet:
 
 
 def _png(path: Path) -> MaskSet:
-    try:
-        with (
-            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path) as picture,
-        ):
-            pixels = np.asarray(picture.convert("L") if picture.mode in ("1", "LA", "RGB", "RGBA") else picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} is not a whole PNG file: get it again.") from error
-    return MaskSet("", ("",), check_labels(pixels, str(path))[None])
+    return MaskSet("", ("",), check_labels(read_pixels(path, GREY, "mask"), str(path))[None])
 
 
 def _npz(path: Path) -> MaskSet:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -67,16 +68,7 @@ def _masks(best: Entry) -> list[str]:
     """What is wrong with the masks of the weights that were kept."""
     if "empty_spread" not in best:  # the log of an earlier version
         return []
-    found = symptoms(
-        MaskSets(
-            best["diversity"],
-            best["reader_diversity"],
-            best["empty"],
-            best["reader_empty"],
-            best["empty_spread"],
-            best["reader_empty_spread"],
-        )
-    )
+    found = symptoms(MaskSets(**{figure.name: best[figure.name] for figure in fields(MaskSets)}))
     if not found and best["overlap"] > APART * best["overlap_elsewhere"]:
         found = [
             f"The masks fit other images' readers as well as their own (distance {best['overlap_elsewhere']:.2f} and "

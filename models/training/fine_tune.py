@@ -57,18 +57,21 @@ def with_start(config: TrainConfig, store: Store) -> TrainConfig:
         if config.start.frozen:
             raise UsageError("Only parts of a trained model can be frozen: give the model as `start`.")
         return config
-    _, weights = _source(config)
-    found = config.model_copy(update={"start": config.start.model_copy(update={"weights": weights})})
-    plan(found, store)
-    return found
+    tensors, weights = _source(config)
+    _plan(_unfilled(config, store), tensors, config)
+    return config.model_copy(update={"start": config.start.model_copy(update={"weights": weights})})
 
 
 def plan(config: TrainConfig, store: Store) -> Start:
     """What a run takes from the model that it starts from. Raises as `with_start`."""
     tensors, _ = _source(config)
+    return _plan(_unfilled(config, store), tensors, config)
+
+
+def _unfilled(config: TrainConfig, store: Store) -> Method:
+    """The method of a run, of which only names and shapes are known."""
     with torch.device("meta"):
-        method = new_method(config, store)
-    return _plan(method, tensors, config)
+        return new_method(config, store)
 
 
 def begin_from(method: Method, config: TrainConfig) -> None:

@@ -12,7 +12,7 @@ from ambiseg.preprocessing.volumes.planes import centre_crop
 from ..core.arrays import Masks, on_host
 from ..core.batch import Batch
 from ..core.method import Method
-from ..core.overlap import comparable, marked_counts, overlaps, pairwise_iou
+from ..core.overlap import comparable, marked_counts, overlaps_of, pairwise_iou
 from ..core.randomness import generator_for, seed_of
 from ..core.readers import chosen_masks, likely_modes, present_readers
 from ..metrics.distances import equal_weights, ged
@@ -125,7 +125,7 @@ def validation_scores(
     for number, weight in enumerate(weights.astype(np.float64)):
         known = None if odds is None else odds[number]
         model, readers = comparable(labels[number], masks[number], present[number], scored=scored)
-        iou = overlaps(model, readers)
+        iou = overlaps_of(model, readers)
         weight /= weight.sum()
         found = ged(iou, weight, draws=draws, reader_weights=known)
         row = {"ged": found.v, "ged_u": found.u, "overlap": found.overlap, "diversity": found.sample_diversity}
