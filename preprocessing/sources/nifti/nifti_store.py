@@ -16,6 +16,8 @@ from ...volumes.hounsfield import looks_like_hu
 from ...workers import spread
 from ..duplicates import Duplicates
 from ..packed.crop_values import SourceReport, Unit, unmeasured, write_crops
+from ..packed.pack import Naming
+from ..packed.seats import naming_note
 from ..split_choice import Brought, choose_split
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import Kind, NiftiSettings, Slices, case_crops, read_image
@@ -34,6 +36,7 @@ def preprocess_nifti(
     split_file: Path | None = None,
     workers: int | None = None,
     allow_duplicates: bool = False,
+    readers: Naming = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make a dataset store from NIfTI images and their readers' masks.
@@ -51,6 +54,7 @@ def preprocess_nifti(
         workers: Processes that read cases; None: as many as save time. They change nothing in the store.
         allow_duplicates: Whether one image may lie under two patients whose splits were given. Where the split is drawn
             here, such an image is a warning.
+        readers: "anonymous" where the files' and columns' names do not say who drew; else the store keeps them as names.
         on_progress: Called as `on_progress(done, cases)` after each case.
 
     Raises:
@@ -61,7 +65,7 @@ def preprocess_nifti(
     """
     _check(settings)
     check_place(output)
-    cases = find_cases(source)
+    cases = find_cases(source, readers)
     own = [case.split for case in cases] if any(case.split for case in cases) else []
     data = Brought([case.patient for case in cases], own, what="cases")
     chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
@@ -85,6 +89,7 @@ def preprocess_nifti(
         },
         channels=unmeasured(cases[0].channels),
         same_readers=True,  # each reader has a file
+        reader_names=cases[0].readers,
     )
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
@@ -109,7 +114,7 @@ def preprocess_nifti(
         output,
         rows,
         counts,
-        [*notes, *chosen.notes],
+        [*notes, *naming_note(info.reader_names), *chosen.notes],
         failures=failures,
         failures_file=failures_file,
         warnings=[*chosen.warnings, *duplicates.warnings],
