@@ -17,6 +17,8 @@ from ...work.engine import Engine, TaskLost, always
 from ...work.local_processes import engine_of
 from ..duplicates import Duplicates
 from ..packed.crop_values import SourceReport, Unit, unmeasured, write_crops
+from ..packed.pack import Naming
+from ..packed.seats import naming_note
 from ..split_choice import Brought, choose_split
 from .nifti_cases import NiftiCase, find_cases
 from .nifti_crops import Kind, NiftiSettings, Slices, case_crops, read_image
@@ -35,6 +37,7 @@ def preprocess_nifti(
     split_file: Path | None = None,
     workers: int | Engine | None = None,
     allow_duplicates: bool = False,
+    readers: Naming = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make a dataset store from NIfTI images and their readers' masks.
@@ -53,6 +56,7 @@ def preprocess_nifti(
             the store.
         allow_duplicates: Whether one image may lie under two patients whose splits were given. Where the split is drawn
             here, such an image is a warning.
+        readers: "anonymous" where the files' and columns' names do not say who drew; else the store keeps them as names.
         on_progress: Called as `on_progress(done, cases)` after each case.
 
     Raises:
@@ -63,7 +67,7 @@ def preprocess_nifti(
     """
     _check(settings)
     check_place(output)
-    cases = find_cases(source)
+    cases = find_cases(source, readers)
     own = [case.split for case in cases] if any(case.split for case in cases) else []
     data = Brought([case.patient for case in cases], own, what="cases")
     chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
@@ -87,6 +91,7 @@ def preprocess_nifti(
         },
         channels=unmeasured(cases[0].channels),
         same_readers=True,  # each reader has a file
+        reader_names=cases[0].readers,
     )
     failures: list[CaseFailure] = []
     unmarked: list[str] = []
@@ -111,7 +116,7 @@ def preprocess_nifti(
         output,
         rows,
         counts,
-        [*notes, *chosen.notes],
+        [*notes, *naming_note(info.reader_names), *chosen.notes],
         failures=failures,
         failures_file=failures_file,
         warnings=[*chosen.warnings, *duplicates.warnings],
