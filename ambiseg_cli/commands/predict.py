@@ -256,6 +256,7 @@ def predict(
         from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
+        from ambiseg.preprocessing.work.engine import Limits
 
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
@@ -290,7 +291,7 @@ def predict(
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
             found = predict_cases(
-                trained, cases, folder, request, overwrite=overwrite, minutes=minutes, on_progress=meter
+                trained, cases, folder, request, overwrite=overwrite, limits=Limits(minutes), on_progress=meter
             )
         else:
             searching, predicting = Meter(display, "Searching", "steps"), Meter(display, "Predicting", "lesions")
