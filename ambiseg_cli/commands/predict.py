@@ -10,7 +10,7 @@ from ambiseg.preprocessing.counted import counted
 
 from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
-from ..terminal.options import Device, point
+from ..terminal.options import Cluster, Device, Jobs, Workers, point, workplace
 
 if TYPE_CHECKING:
     from ambiseg.models.prediction.predict_scan import Exports, Prediction
@@ -200,6 +200,15 @@ Minutes = Annotated[
     float,
     typer.Option("--time-limit", help="In a batch, stop a scan that takes longer than this, in minutes.", min=0.01),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-limit",
+        help="In a batch, stop a scan whose process needs more memory than this, in GB.",
+        min=0.1,
+        show_default="what was free at the start",
+    ),
+]
 
 
 def predict(
@@ -236,6 +245,10 @@ def predict(
     output: Output = None,
     overwrite: Overwrite = False,
     minutes: Minutes = 60,
+    memory_gb: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show how the time was spent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
 ) -> None:
@@ -258,9 +271,12 @@ def predict(
         from ambiseg.preprocessing.scans.cases import find_cases
         from ambiseg.preprocessing.work.engine import Limits
 
+        engine = workplace(workers, cluster, jobs)
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         channels = tuple(map(_channel, channel or ()))
+        if cases is None and cluster is not None:
+            raise UsageError("`cluster` is for a folder of scans, but SCAN is a single one: leave `cluster` out.")
         if cases is None:
             check_folder(folder, overwrite)
         elif channels:
@@ -291,7 +307,14 @@ def predict(
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
             found = predict_cases(
-                trained, cases, folder, request, overwrite=overwrite, limits=Limits(minutes), on_progress=meter
+                trained,
+                cases,
+                folder,
+                request,
+                overwrite=overwrite,
+                limits=Limits(minutes, memory_gb),
+                workers=engine,
+                on_progress=meter,
             )
         else:
             searching, predicting = Meter(display, "Searching", "steps"), Meter(display, "Predicting", "lesions")

@@ -28,7 +28,7 @@ from ambiseg.preprocessing.files import PATIENCE, check_place, is_leftover, make
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.scans.point_files import read_table
 from ambiseg.preprocessing.work.engine import CannotStart, Engine, Limits, Make, Outcome
-from ambiseg.preprocessing.work.local_processes import LocalProcesses
+from ambiseg.preprocessing.work.local_processes import LocalProcesses, engine_of
 
 from ..prediction.predict_scan import Request, about
 from ..runs.hardware import keep_freed_memory
@@ -80,7 +80,7 @@ def predict_cases(
     *,
     overwrite: bool = False,
     limits: Limits = Limits(),
-    engine: Engine = LocalProcesses(1),
+    workers: int | Engine | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
     """Predict all cases of a batch that are not done yet, in processes of their own.
@@ -92,7 +92,8 @@ def predict_cases(
         request: where to look, how hypotheses are made, and what is written.
         overwrite: predict all cases again, whatever the folder holds of another model or request.
         limits: what a case may take; one that takes more is stopped and has failed.
-        engine: what has the processes.
+        workers: processes, or the engine that has them; None: one per core with one thread each, or one per CUDA device,
+            and fewer where memory is short.
         on_progress: called with the number of cases done and their total.
 
     Returns:
@@ -111,7 +112,7 @@ def predict_cases(
         predict,
         overwrite=overwrite,
         limits=limits,
-        engine=engine,
+        engine=_engine(workers, trained.device),
         on_progress=on_progress,
     )
 
@@ -134,6 +135,7 @@ def predict_batch(
     that was killed can be continued at any point.
     """
     _check_request(request)
+    engine.check()
     key = _key(trained, request)
     check_place(folder)
     make_folder(folder)
@@ -150,12 +152,24 @@ def predict_batch(
         waiting = [case for case in cases if case.name not in finished and case.name not in batch.nothing]
         work = ((case, folder / case.name) for case in waiting)
         on_progress(len(cases) - len(waiting), len(cases))
-        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder])) as outcomes:
+        with closing(
+            engine.outcomes(predict, work, limits=limits, shared=[folder], read=[case.path for case in cases[:1]])
+        ) as outcomes:
             for count, outcome in enumerate(outcomes, len(cases) - len(waiting) + 1):
                 _record(outcome, batch)
                 _note(folder, key, cases, batch, finished)
                 on_progress(count, len(cases))
     return batch
+
+
+def _engine(workers: int | Engine | None, device: torch.device) -> Engine:
+    """The engine for a model on a device. Without a number, "cuda" means each CUDA device, and "cuda:1" that one."""
+    if isinstance(workers, Engine) or device.type == "cpu":
+        return engine_of(workers)
+    if device.index is not None:
+        return LocalProcesses(workers or 1)
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return LocalProcesses(workers, tuple(seen.split(",")))
 
 
 def _check_request(request: Request) -> None:

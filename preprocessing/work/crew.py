@@ -174,7 +174,7 @@ class Crew(Generic[Task, Result]):
             return f"It took longer than {minutes} and was stopped: allow more `minutes`, or leave it out."
         if self._most_memory < inf and worker.memory > self._most_memory:
             most = f"{self._most_memory / 1e9:.3g} GB of memory"
-            return f"It needed more than {most} and was stopped: allow more `memory`, or leave it out."
+            return f"It needed more than {most} and was stopped: allow more `memory_gb`, or leave it out."
         return None
 
     def _end(self, number: int, error: Exception | None, result: Result | None = None) -> None:
@@ -191,5 +191,5 @@ def most_memory(limits: Limits | None) -> float:
     if limits.memory_gb is None:
         return free or inf
     if free is None:
-        raise ResourceError("A limit of `memory` cannot be kept on this system: leave it out.")
+        raise ResourceError("A limit `memory_gb` cannot be kept on this system: leave it out.")
     return 1e9 * limits.memory_gb

@@ -6,6 +6,7 @@ Each worker keeps a process of its own for the tasks (`dask_worker`).
 
 import os
 import pickle
+import re
 import secrets
 import shutil
 from collections import deque
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SLURM = "slurm"
-CONNECT_S = 20.0  # the longest that connecting to a scheduler may take
+CONNECT_S = 10.0  # the longest that connecting to a scheduler may take
 WORKERLESS_S = 60.0  # how long a cluster may be without workers
 LOOK_S = 1.0  # seconds between two looks at how many workers there are
 AHEAD = 2  # tasks in flight per thread of a worker
@@ -47,6 +48,14 @@ class DaskCluster(Engine):
     address: str
     jobs: int | None = None
 
+    def check(self) -> None:
+        """Raise ResourceError unless the scheduler answers, has workers, and these have this version of ambiseg."""
+        if self.address == SLURM:
+            return  # its workers come with the work
+        with self._client() as client:
+            _wait_for_workers(client, self)
+            _check_workers(client)
+
     def outcomes(
         self,
         make: Make[Task, Result],
@@ -61,7 +70,7 @@ class DaskCluster(Engine):
         with ExitStack() as held:
             client = held.enter_context(self._client())
             _wait_for_workers(client, self)
-            held.enter_context(_checked(client, shared, read))
+            _check_workers(client, shared, read)
             name = held.enter_context(_told(client, pickle.dumps(make), limits))
             round_ = _Round[Task, Result](client, name, in_order)
             held.callback(round_.cancel)
@@ -76,7 +85,7 @@ class DaskCluster(Engine):
 
             try:
                 client = Client(place, timeout=CONNECT_S, set_as_default=False)
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise ResourceError(
                     f"There is no Dask scheduler at {self.address}: start one with `dask scheduler`, and give the address that "
                     "it prints, such as tcp://host:8786."
@@ -86,7 +95,12 @@ class DaskCluster(Engine):
 
 
 def check_cluster(address: str) -> None:
-    """Raise UsageError where clusters cannot be used."""
+    """Raise UsageError where a cluster cannot be used, or the address is none."""
+    if address != SLURM and not re.fullmatch(r"(tcp|tls)://.+:\d+", address):
+        raise UsageError(
+            f"`cluster` {address!r} is not understood: expected the address of a Dask scheduler, such as tcp://host:8786, or "
+            "slurm."
+        )
     try:
         import distributed  # noqa: F401
     except ImportError as error:
@@ -124,8 +138,7 @@ def _no_workers() -> str:
     )
 
 
-@contextmanager
-def _checked(client: "Client", shared: Sequence[Path], read: Sequence[Path]) -> Iterator[None]:
+def _check_workers(client: "Client", shared: Sequence[Path] = (), read: Sequence[Path] = ()) -> None:
     """Raise ResourceError unless every worker has this ambiseg and sees the same folders, by a file that is written there."""
     tokens = [folder.absolute() / f".writing-{secrets.token_hex(8)}" for folder in shared]
     try:
@@ -149,7 +162,6 @@ def _checked(client: "Client", shared: Sequence[Path], read: Sequence[Path]) -> 
                 f"The worker {address} does not see {place} of this machine: all machines need the same folders under the same "
                 "paths, as on a network file system."
             )
-    yield
 
 
 def _looker(paths: Sequence[str]) -> Callable[[], Seen]:

@@ -23,7 +23,7 @@ from .engine import CannotStart, Limits, Outcome, Outcomes
 Answer = tuple[bool, Any]  # whether the task was done, and its result or error
 
 
-class TaskPlace(WorkerPlugin):  # type: ignore[misc]
+class TaskPlace(WorkerPlugin):
     """Held by each worker, also by those that come later: what makes the work, sent once.
 
     name: of the plugin. make: what makes the work, pickled. folder: where relative paths begin. limits: of a task.

@@ -62,6 +62,10 @@ Outcomes: TypeAlias = Generator[Outcome[Task, Result], None, None]
 class Engine(ABC):
     """Does independent tasks."""
 
+    def check(self) -> None:
+        """Raise ResourceError unless there are machines to work on. It is called before anything is written."""
+        return
+
     @abstractmethod
     def outcomes(
         self,
