@@ -133,7 +133,7 @@ def _wait_for_workers(client: "Client", engine: DaskCluster) -> None:
 
 def _no_workers() -> str:
     return (
-        f"The cluster has had no workers for {WORKERLESS_S:g} s: start some with `dask worker ADDRESS --nthreads 1`, then run "
+        f"The cluster has had no workers for {WORKERLESS_S:g} s: start some with `dask worker ADDRESS`, then run "
         "the same command again."
     )
 
@@ -270,17 +270,24 @@ class _Round(Generic[Task, Result]):
             self._hear(future, self._flying.pop(future))
 
     def _hear(self, future: Any, flying: _Flying[Task]) -> None:
-        """A task is over, or was lost with its workers and is sent again."""
-        from distributed import KilledWorker
-
+        """A task is over, or was lost with its workers."""
         if future.status == "cancelled":
             raise ResourceError(_lost())
-        if future.status == "finished":
-            done, result = future.result()
+        try:
+            done, result = future.result(timeout=LOOK_S)
+        except TimeoutError:  # lost with its worker just now: another one makes it again
+            self._flying[future] = flying
+            future.add_done_callback(self._ended.put)
+        except Exception as error:
+            self._retry(flying, error)
+        else:
             task = flying.task
             self._over.put(flying.number, Outcome(task, result) if done else Outcome(task, error=result))
-            return
-        error = future.exception()
+
+    def _retry(self, flying: _Flying[Task], error: Exception) -> None:
+        """Send a task again whose workers died or could not begin it."""
+        from distributed import KilledWorker
+
         if not isinstance(error, KilledWorker | CannotStart | KeyError):
             raise error
         if flying.tries < TRIES:
