@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import AmbisegError, ResourceError, UsageError
+from .errors import AmbisegError, BeingWritten, ResourceError, UsageError
 from .shortages import DEVICE, NAME, RIGHT, ROOM, SIZE, UNWRITTEN, shortage
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def only_writer(
         remedy: What else the user of the second process can do, the end of a sentence.
 
     Raises:
-        UsageError: Another process holds it and does not let go in time; the message says since when.
+        BeingWritten: Another process holds it and does not let go in time; the message says since when.
     """
     from filelock import Timeout
 
@@ -93,7 +93,9 @@ def only_writer(
             lock.acquire(timeout=patience)
         except Timeout as error:
             whose = f"{what or path}{_since(Path(lock.lock_file))}"
-            raise UsageError(f"Another process is writing {whose}: wait until it has finished, or {remedy}.") from error
+            raise BeingWritten(
+                f"Another process is writing {whose}: wait until it has finished, or {remedy}."
+            ) from error
         try:
             if not patience and lock.lock_counter == 1:
                 _sign(Path(lock.lock_file))
