@@ -107,7 +107,8 @@ def join_batch(folder: Path) -> Summary:
     with only_writer(folder / MADE, PATIENCE, what=f"the tables of {folder}"):
         (folder / MADE).unlink(missing_ok=True)
         found = Summary()
-        with overview(folder) as pages, cohort_tables(folder, batch.record.asked.about.settings) as tables:
+        about = batch.record.asked.about
+        with overview(folder, about.model.name) as pages, cohort_tables(folder, about.settings) as tables:
             for name, state in batch.states(batch.names()):
                 found.add(name, state)
                 _tell(batch, name, state, tables, pages)

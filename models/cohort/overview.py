@@ -64,7 +64,7 @@ class Overview:
     """Gathers what the first page tells, and writes the other pages into `folder`."""
 
     folder: Path
-    title: str
+    model: str
     endings: Counter[Ending] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     lesions: int = 0
@@ -136,7 +136,7 @@ class Overview:
         page = Page(f"{number:04d}.html", self._waiting[0].scan, self._waiting[-1].scan)
         text = _rendered(
             "lesion_list.html",
-            title=self.title,
+            model=self.model,
             page=page,
             number=number,
             lesions=self._waiting,
@@ -158,10 +158,10 @@ def _push(heap: list, entry: tuple, most: int) -> None:
 
 
 @contextmanager
-def overview(folder: Path) -> Iterator[Overview]:
-    """Write index.html and the pages in `overview` into the folder of a batch, all whole or as they were."""
+def overview(folder: Path, model: str) -> Iterator[Overview]:
+    """Write index.html and the pages in `overview` into the folder of a batch by `model`, all whole or as they were."""
     with whole_folder(folder / PAGES) as aside:
-        gathered = Overview(aside, folder.resolve().name)
+        gathered = Overview(aside, model)
         yield gathered
         gathered.finish()
         text = _index(gathered)
@@ -173,7 +173,7 @@ def _index(gathered: Overview) -> str:
     largest, smallest = gathered.outliers()
     return _rendered(
         "overview.html",
-        title=gathered.title,
+        model=gathered.model,
         endings=gathered.endings,
         scans=gathered.endings.total(),
         incomplete=gathered.incomplete,
