@@ -7,6 +7,8 @@ from typing import Any
 from markup import code, plain, table
 from pydantic import BaseModel
 
+from ambiseg.models.cohort.batch_folder import BatchRecord, NotPredicted
+from ambiseg.models.cohort.joining import TablesRecord
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.growth.course import GrowthDocument
 from ambiseg.models.prediction.document import Document
@@ -19,6 +21,9 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "summary.json": EvaluationSummary,
     "run.json": RunRecord,
     "manifest.json": Manifest,
+    "batch.json": BatchRecord,
+    "not-predicted.json": NotPredicted,
+    "tables.json": TablesRecord,
 }
 LIMITS = {
     "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
