@@ -377,7 +377,9 @@ def _say_joined(folder: Path, found: "Summary") -> None:
     kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common())
     console.print(
         f"All {counted(endings.total(), 'scan')}: {endings['done']} predicted, {endings['nothing']} with nothing to predict, "
-        f"{endings['failed']} failed" + f" ({kinds})" * bool(kinds)
+        f"{endings['failed']} failed"
+        + f" ({kinds})" * bool(kinds)
+        + f", {endings['waiting']} not predicted yet" * bool(endings["waiting"])
     )
     console.print(f"Written: {folder}/ (open index.html; results.csv, lesions.csv)")
 
@@ -452,7 +454,7 @@ def _report_batch(batch: "Batch", folder: Path, as_json: bool) -> None:
     if batch.whole is not None:
         _say_joined(folder, batch.whole)
     else:
-        console.print("Other parts are not finished: the last one writes the tables, or `--join` does")
+        console.print("The tables are written when all parts are finished: by the last one, or by --join")
     if batch.elsewhere:
         raise PartialError(
             f"Another process predicts {counted(len(batch.elsewhere), 'scan')} of {count} just now "

@@ -22,7 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ambiseg.preprocessing.documents import json_text, parse_json, read_json, write_json
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.files import PATIENCE, is_leftover, make_folder, only_writer, whole_file, whole_folder
+from ambiseg.preprocessing.files import (
+    PATIENCE,
+    clear_leftovers,
+    is_leftover,
+    make_folder,
+    only_writer,
+    whole_file,
+    whole_folder,
+)
 
 from ..prediction.document import About
 from ..results.folder import NOT_PREDICTED
@@ -230,14 +238,12 @@ def open_batch(folder: Path, asked: Asked, names: Sequence[str], *, overwrite: b
             )
         sharded = len(names) > FLAT if former is None else former.sharded
         record = BatchRecord(schema=1, asked_sha256=asked.sha256, sharded=sharded, asked=asked)
-        text = "".join(json.dumps(name) + "\n" for name in names)
-        if not _holds(folder / CASES, text):
-            with whole_file(folder / CASES) as aside:
-                aside.write_text(text, encoding="utf-8")
+        _write_names(folder / CASES, names)
         if former is None or former.asked_sha256 != record.asked_sha256:
             plain = {"schema": 1, "asked_sha256": asked.sha256, "sharded": sharded, "asked": asked.plain()}
             write_json(folder / BATCH, plain)
             (folder / OLD).unlink(missing_ok=True)
+    clear_leftovers(folder / SHARED)
     return BatchFolder(folder, record)
 
 
@@ -276,5 +282,10 @@ def _former(folder: Path, overwrite: bool) -> BatchRecord | None:
     return None
 
 
-def _holds(file: Path, text: str) -> bool:
-    return file.is_file() and file.read_text(encoding="utf-8") == text
+def _write_names(file: Path, names: Sequence[str]) -> None:
+    """Write the names of the cases, unless they stand there already."""
+    text = "".join(json.dumps(name) + "\n" for name in names)
+    with only_writer(file, PATIENCE):
+        if not (file.is_file() and file.read_text(encoding="utf-8") == text):
+            with whole_file(file) as aside:
+                aside.write_text(text, encoding="utf-8")

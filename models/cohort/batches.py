@@ -12,7 +12,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,7 +101,7 @@ class Batch:
         incomplete: sentences about pictures, reports or exports that could not be made of cases that are done.
         failures: the cases that failed, and why.
         elsewhere: names of the cases that another process predicts just now.
-        whole: the state of all cases, where the tables of the whole batch tell of it; None: other parts are not finished.
+        whole: the state of all cases, where the tables tell of it; None: other parts go on, or write the tables.
     """
 
     done: list[str] = field(default_factory=list)
@@ -201,11 +201,16 @@ def predict_batch(
                 _record(outcome, held, batch)
                 on_progress(min(batch.count, total), total)
         on_progress(total, total)
-        if part == WHOLE and not waiting and is_joined(folder, former):
-            batch.whole = former
-        elif part == WHOLE or all_settled(held):
-            batch.whole = join_batch(folder)
+        with suppress(BeingWritten):  # by a part that ended at the same time
+            batch.whole = _joined(held, part, former if part == WHOLE and not waiting else None)
     return batch
+
+
+def _joined(held: BatchFolder, part: Part, known: Summary | None) -> Summary | None:
+    """The state of all cases, after their tables are written unless they tell of it already; None: other parts go on."""
+    if known is not None and is_joined(held.path, known):
+        return known
+    return join_batch(held.path) if part == WHOLE or all_settled(held) else None
 
 
 def asked_of(trained: Trained, request: Request) -> Asked:

@@ -78,10 +78,11 @@ def summary(states: Iterable[tuple[str, State]]) -> Summary:
 
 def is_joined(folder: Path, found: Summary) -> bool:
     """Whether the tables in a folder tell of these states."""
-    try:
-        return read_json(folder / MADE, TablesRecord, "delete it") == found.record()
-    except (DataError, FileNotFoundError):
-        return False
+    with only_writer(folder / MADE, PATIENCE, what=f"the tables of {folder}"):
+        try:
+            return read_json(folder / MADE, TablesRecord, "delete it") == found.record()
+        except (DataError, FileNotFoundError):
+            return False
 
 
 def all_settled(batch: BatchFolder) -> bool:
