@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
+from ambiseg.preprocessing.scans.formats.gzip_of_zeros import GzipOfZeros
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume, write_on_grid
 from ambiseg.preprocessing.volumes.grid import grid_from
 
@@ -178,10 +179,10 @@ def test_a_full_disk_leaves_nothing_and_the_old_file(tmp_path: Path, monkeypatch
     path = save(tmp_path / "scan.nii.gz", VOXELS)
     (tmp_path / "mask.nii.gz").write_bytes(b"old")
 
-    def full(self: gzip.GzipFile, data: bytes) -> int:
+    def full(self: GzipOfZeros, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    monkeypatch.setattr(GzipOfZeros, "write", full)
     with pytest.raises(ResourceError, match="No room left on the disk"):
         write_on_grid(tmp_path / "mask.nii.gz", np.ones((4, 5, 6), np.uint8), read_grid(path))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mask.nii.gz", "scan.nii.gz"]
