@@ -78,6 +78,7 @@ def _open(path: Path | None) -> "Store":
 def _facts(store: "Store") -> dict[str, Any]:
     from ambiseg.preprocessing.store.store_card import (
         crops_by_marks,
+        crops_by_reader,
         masks_text,
         scan_spacing,
         special_facts,
@@ -94,6 +95,7 @@ def _facts(store: "Store") -> dict[str, Any]:
             split: dict(zip(("patients", "lesions", "crops"), count, strict=True)) for split, count in counts.items()
         },
         "readers": store.readers,
+        "crops_by_reader": crops_by_reader(store),
         "known_odds": store.manifest.known_odds,
         "masks": masks_text(store),
         "special": special_facts(store),
@@ -129,7 +131,11 @@ def _tables(facts: dict[str, Any]) -> "list[Table]":
     crops = facts["splits"]["all"]["crops"]
     for marked, count in facts["crops_by_readers_who_marked"].items():
         marks.add_row(marked, f"{count:,}", f"{100 * count / crops:.1f} %")
-    return [about, splits, marks]
+    readers = Table("reader", title="Crops by reader", title_justify="left")
+    readers.add_column("crops read", justify="right")
+    for name, count in facts["crops_by_reader"].items():
+        readers.add_row(name, f"{count:,}")
+    return [about, splits, marks, *([readers] if facts["crops_by_reader"] else [])]
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:

@@ -136,7 +136,9 @@ def readers_agreement(
         rows = store.rows(split)
         readings = _counted((_of_row(store, int(row)) for row in rows), len(rows), on_progress)
         unit = "pixels" if any(pixel_mm(store, int(row)) is None for row in rows) else "mm²"
-        return agreement(store.manifest.name, list(readings), unit, named=False)
+        return agreement(
+            store.manifest.name, list(readings), unit, named=bool(store.reader_names) and all(store.reader_names)
+        )
     cases = folder_cases(Path(data), layout)
     found: list[Reading] = []
     units: set[str] = set()
@@ -208,7 +210,9 @@ def _of_row(store: Store, row: int) -> Reading:
     here = np.flatnonzero(store.present[row])
     masks = store.masks(np.array([row]))[0][here]
     size = pixel_mm(store, row)
-    return _reading(tuple(f"reader {number + 1}" for number in here), masks, 1.0 if size is None else size[0] * size[1])
+    names = store.reader_names or [""] * store.readers
+    who = tuple(names[number] or f"reader {number + 1}" for number in here)
+    return _reading(who, masks, 1.0 if size is None else size[0] * size[1])
 
 
 def _of_set(one: MaskSet) -> Reading:

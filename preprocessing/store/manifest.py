@@ -27,6 +27,8 @@ SCHEMA = 1
 AGAIN = "make the dataset again with `ambiseg preprocess`"
 FILE, INDEX, POOL = "manifest.json", "index.csv", "bank.npz"
 
+LONGEST_NAME = 100  # characters of a reader's name
+
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Side = Annotated[int, Field(strict=True, ge=1, le=2**16)]
@@ -80,6 +82,8 @@ class Manifest(BaseModel):
         flips: The flips that make the masks of each row from its one label map.
         same_readers: Whether mask r of all crops of a lesion is one reader's, so that it stacks into that reader's volume.
             None in stores written before this key.
+        reader_names: The reader who drew mask r of every crop [R], "" for one whose name is not known. Empty where the data
+            do not say who drew, and in stores written before this key.
         channels: What each channel of the images is. Empty where the source does not say, and in stores written before this
             key.
         fit: How whole images became crops of one size; None where crops are parts of them, or were of one size.
@@ -108,6 +112,7 @@ class Manifest(BaseModel):
     group: str | None = None
     flips: Annotated[tuple[Flip, ...], Field(max_length=16)] = ()
     same_readers: bool | None = None
+    reader_names: tuple[Annotated[str, Field(max_length=LONGEST_NAME)], ...] = ()
     channels: Annotated[tuple[Channel, ...], Field(max_length=2**16)] = ()
     fit: Fit | None = None
     deal: str | None = None
@@ -167,6 +172,11 @@ class Manifest(BaseModel):
             raise ValueError("`image_shape` and `masks_shape` of one height and width")
         if self.flips and (self.masks_shape[0] != 1 or not self.known_odds):
             raise ValueError("one label map per row, with known probabilities, where there are `flips`")
+        named = [name for name in self.reader_names if name]
+        if self.reader_names and (self.known_odds or len(self.reader_names) != self.masks_shape[0]):
+            raise ValueError(f"`reader_names` as many as readers' masks, {self.masks_shape[0]}")
+        if len(set(named)) < len(named):
+            raise ValueError("each of the `reader_names` once")
         if self.channels and len(self.channels) != self.image_shape[0]:
             raise ValueError(
                 f"`channels` as many as images have, {len(self.channels)} and {self.image_shape[0]} stand there"

@@ -100,6 +100,11 @@ class Store:
         return self.manifest.masks_per_row
 
     @property
+    def reader_names(self) -> tuple[str, ...]:
+        """Who drew mask r of every crop [R], "" for a reader without a name; empty where the data do not say who drew."""
+        return self.manifest.reader_names
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the K classes, background first."""
         return self.manifest.class_names

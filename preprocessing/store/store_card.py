@@ -31,6 +31,7 @@ def dataset_card(store: Store) -> str:
         "|---|---|",
         *(f"| {marked} | {count} |" for marked, count in crops_by_marks(store).items()),
         "",
+        *_readers_table(store),
         *(f"- {name}: {value}" for name, value in special_facts(store).items()),
         *(f"- {text}" for text in channel_texts(store)),
         *_spacing_line(store),
@@ -105,6 +106,12 @@ def crops_by_marks(store: Store) -> dict[int, int]:
     return dict(sorted(Counter(row.marked for row in store.index).items()))
 
 
+def crops_by_reader(store: Store) -> dict[str, int]:
+    """How many crops each named reader read, in the order of the masks; empty where the data do not say who drew."""
+    read = store.present.sum(0) if store.reader_names else ()
+    return {name: int(count) for name, count in zip(store.reader_names, read, strict=False) if name}
+
+
 def scan_spacing(store: Store) -> tuple[float, float, float] | None:
     """Least, median and largest pixel spacing of the scans along x, in mm; None where no crop has one."""
     spacing = [float(row["spacing_x_mm"]) for row in store.index if row["spacing_x_mm"]]
@@ -117,6 +124,14 @@ def scan_spacing(store: Store) -> tuple[float, float, float] | None:
 def _split_line(store: Store, split: str) -> str:
     patients, lesions, crops = split_counts(store, split)
     return f"| {split} | {patients} | {lesions} | {crops} |"
+
+
+def _readers_table(store: Store) -> list[str]:
+    """How many crops each named reader read, as a table; nothing where there are no names."""
+    read = crops_by_reader(store)
+    if not read:
+        return []
+    return ["| reader | crops read |", "|---|---|", *(f"| {name} | {count} |" for name, count in read.items()), ""]
 
 
 def _spacing_line(store: Store) -> list[str]:

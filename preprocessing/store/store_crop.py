@@ -78,6 +78,8 @@ class StoreInfo:
         flips: Where given, rows hold one label map, and the flips make the masks from it.
         game: The game that draws new training images from the store's pool in every step.
         same_readers: Whether mask r of all crops of a lesion is one reader's.
+        reader_names: The reader who drew mask r of every crop [R], "" for one whose name is not known. Empty where the data
+            do not say who drew.
         channels: What each channel of the images is, where that is known.
         fit: How whole images became crops of one size.
     """
@@ -95,6 +97,7 @@ class StoreInfo:
     flips: tuple[Flip, ...] = ()
     game: str | None = None
     same_readers: bool = False
+    reader_names: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
     fit: Fit | None = None
 
@@ -117,6 +120,11 @@ def check_info(info: StoreInfo) -> None:
 def check_crop(crop: Crop, info: StoreInfo) -> None:
     """Raise a DataError when a crop's masks or probabilities do not fit the store's classes."""
     _check_labels(crop, len(info.class_names))
+    if info.reader_names and len(info.reader_names) != len(crop.masks):
+        raise DataError(
+            f"Case {crop.case}: expected a mask of each of {counted(len(info.reader_names), 'named reader')}, got "
+            f"{counted(len(crop.masks), 'mask')}."
+        )
     if info.flips and (len(crop.masks) != 1 or crop.mask_probabilities is not None):
         raise DataError(
             f"Case {crop.case}: expected one label map per row, without probabilities, in a store with flips; got "

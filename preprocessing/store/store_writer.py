@@ -157,6 +157,7 @@ class StoreWriter:
             group=info.group,
             flips=info.flips,
             same_readers=info.same_readers,
+            reader_names=info.reader_names,
             channels=info.channels,
             fit=info.fit,
             deal=info.game,

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,8 +45,8 @@ def nifti(
             metavar="IN",
             help="A folder with CASE/image.nii.gz and CASE/reader_1.nii.gz, CASE/reader_2.nii.gz, ..., where each case is a "
             "patient; or a CSV file with the columns case, patient (optional), image, mask_1, mask_2, ... (paths relative to "
-            "the CSV file, an empty cell for an absent reader). Another segmenter's class probabilities may be added as "
-            "CASE/probabilities.npz or .nii.gz, or in the column probabilities.",
+            "the CSV file, an empty cell for an absent reader). Columns reader_1, reader_2, ... say who drew. Another "
+            "segmenter's class probabilities may lie in CASE/probabilities.npz or .nii.gz, or in the column probabilities.",
         ),
     ],
     output: Annotated[
@@ -71,6 +71,12 @@ def nifti(
             help="Unit of the images' values: hu (CT), relative grey values, or judged from the images (auto).",
         ),
     ] = Unit.auto,
+    readers: Annotated[
+        Literal["auto", "named", "anonymous"],
+        typer.Option(
+            help="Whether a reader's name or number is the same person in all cases (auto: yes); the store then keeps it."
+        ),
+    ] = "auto",
     split: OwnOrShares = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
@@ -96,6 +102,7 @@ def nifti(
             split_file=split_file,
             allow_duplicates=allow_duplicates,
             workers=workers,
+            readers=readers,
             on_progress=Meter(display, "Cropping", "cases"),
         )
     say_of_store(report)

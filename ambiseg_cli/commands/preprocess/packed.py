@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,8 +40,8 @@ def packed(
         typer.Argument(
             metavar="IN...",
             help="Files, or folders of them: npz (images [N,H,W] or [N,C,H,W], masks [N,R,H,W], optional patient, case, "
-            "lesion, slice, split, present); Knegt's data_lidc.pickle; PHiSeg's or CCDM's data_lidc.hdf5; or a folder with "
-            "images/ and mask-0/, mask-1/, ... of PNG files, or one such folder per lesion, as PATIENT/LESION/images/. "
+            "lesion, slice, split, present, readers); Knegt's data_lidc.pickle; PHiSeg's or CCDM's data_lidc.hdf5; or a folder "
+            "with images/ and mask-0/, mask-1/, ... of PNG files, or one such folder per lesion, as PATIENT/LESION/images/. "
             "Folders train, val and test may stand about these.",
         ),
     ],
@@ -111,6 +111,13 @@ def packed(
             show_default=False,
         ),
     ] = None,
+    readers: Annotated[
+        Literal["auto", "named", "anonymous"],
+        typer.Option(
+            help="Whether readers' names are those of persons, which the store keeps. auto: names are, and what {reader} of "
+            "--layout finds; mere numbers of other layouts are not. named: numbers are, too.",
+        ),
+    ] = "auto",
     split: OwnOrShares = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
@@ -130,6 +137,7 @@ def packed(
         fit.value if fit else None,
         size,
         tuple(name.strip() for name in channels.split(",")) if channels else (),
+        readers,
     )
     pack = open_pack(inputs, settings)
     with progress() as display:

@@ -10,19 +10,24 @@ the image, as probabilities.npz or probabilities.nii.gz (see `class_probabilitie
 A CSV says the same, and whose cases they are: columns `case`, `patient` (optional), `image` (or `image_t1`, `image_flair`,
 ...), `mask_1`, `mask_2`, ..., `probabilities` and `split` (optional); paths are relative to the CSV, and an empty
 cell is an absent reader. Cases in folders train, val and test have these splits.
+
+Readers' names follow reader_ or mask_, as in reader_anna.nii.gz and in the column `mask_anna`. Where readers differ from case
+to case, columns `reader_1`, `reader_2`, ... say who drew `mask_1`, `mask_2`, ...; or a case has one row for each mask, in the
+columns `mask` and `reader`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...documents import shown
 from ...errors import DataError, InputError
 from ...lfs import check_no_pointer
 from ...names import CSV, NIFTI, NPZ, has_suffix, without_suffix
-from ...tables import Row, read_table
-from ..packed.pack import natural
+from ...tables import Row, Table, read_table
+from ..packed.pack import Naming, natural
+from ..packed.seats import names_of, places_of, seats_for
 from ..split_choice import split_folders
 
 IMAGE = "image_"  # before the name of a channel that has a file of its own
@@ -32,6 +37,8 @@ PROBABILITIES = "probabilities"  # how such a file is called, before its suffix
 @dataclass(frozen=True)
 class NiftiCase:
     """An image with its readers' masks, in the same order for all cases, None for an absent reader.
+
+    `readers` are the readers' names, "" for one without a name.
 
     `images` has one file, or one for each channel; none where a folder lacks it. `probabilities` is None unless another
     segmenter's class probabilities are given; `channels` are the channels' names, where each has a file. `split` is that
@@ -45,10 +52,11 @@ class NiftiCase:
     probabilities: Path | None = None
     channels: tuple[str, ...] = ()
     split: str = ""
+    readers: tuple[str, ...] = ()
 
 
-def find_cases(source: Path) -> list[NiftiCase]:
-    """The cases of a folder or a CSV, in their natural order.
+def find_cases(source: Path, readers: Naming = "auto") -> list[NiftiCase]:
+    """The cases of a folder or a CSV, in their natural order; with `readers` "anonymous", without the readers' names.
 
     Raises `InputError` or `DataError` when there are none, or when some have class probabilities and others have not.
     """
@@ -59,7 +67,7 @@ def find_cases(source: Path) -> list[NiftiCase]:
             f"{len(without)} of {len(cases)} cases have no class probabilities, case {without[0]} first: expected them in "
             "all cases or in none."
         )
-    return cases
+    return [replace(case, readers=()) for case in cases] if readers == "anonymous" else cases
 
 
 def _csv(source: Path) -> Path:
@@ -93,6 +101,7 @@ def _folder_cases(root: Path) -> list[NiftiCase]:
             files.get(PROBABILITIES),
             _channels(names),
             splits.get(folder.parent, "") if len(set(splits.values())) > 1 else "",
+            names_of(readers, "reader"),
         )
         for folder, files in found.items()
     ]
@@ -130,6 +139,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _csv_cases(path: Path) -> list[NiftiCase]:
     table = read_table(path, "a CSV with the columns case,image,mask_1,mask_2,...").lowered()
+    if {"mask", "reader"} <= set(table.columns):
+        return _by_mask(table, path)
     masks = sorted((name for name in table.columns if name.startswith("mask_")), key=natural)
     images = _image_names(table.columns)
     table.need("case", *(images or ["image"]), *(masks or ["mask_1"]))
@@ -143,7 +154,63 @@ def _csv_cases(path: Path) -> list[NiftiCase]:
                 "of its own."
             )
         seen.add(row["case"])
-    return [_csv_case(path.parent, row, images, masks) for row in table.rows]
+    cases = [_csv_case(path.parent, row, images, masks) for row in table.rows]
+    given = [name.replace("mask_", "reader_", 1) for name in masks]
+    if not set(given) & set(table.columns):
+        return [replace(case, readers=names_of(masks, "mask")) for case in cases]
+    names = [[row.get(name, "").strip() for name in given] for row in table.rows]
+    return _seated(cases, names)
+
+
+def _by_mask(table: Table, path: Path) -> list[NiftiCase]:
+    """The cases of a table with one row for each mask."""
+    images = _image_names(table.columns)
+    table.need("case", *(images or ["image"]))
+    if not table.rows:
+        raise InputError(f"{path} has no rows: expected one for each mask.")
+    several: dict[str, list[Row]] = {}
+    for row in table.rows:
+        several.setdefault(row["case"], []).append(row)
+    for rows in several.values():
+        _check_one_case(table, rows, images)
+    cases = [
+        replace(
+            _csv_case(path.parent, rows[0], images, []),
+            masks=tuple(path.parent / row["mask"] if row["mask"] else None for row in rows),
+        )
+        for rows in several.values()
+    ]
+    return _seated(cases, [[row["reader"].strip() for row in rows] for rows in several.values()])
+
+
+def _check_one_case(table: Table, rows: Sequence[Row], images: Sequence[str]) -> None:
+    """Raise a DataError unless the rows of a case have a name and differ in nothing but masks and readers."""
+    for row in rows:
+        if not row["case"]:
+            raise DataError(f"{table.where(row, 'case')} is empty: give each case a name.")
+        for column in ("patient", "split", "probabilities", *images):
+            if row.get(column, "") != rows[0].get(column, ""):
+                raise DataError(
+                    f"{table.where(row, column)}: case {shown(repr(row['case']))} has {shown(repr(row[column]))} here and "
+                    f"{shown(repr(rows[0][column]))} before: give all rows of a case the same."
+                )
+
+
+def _seated(cases: Sequence[NiftiCase], names: Sequence[Sequence[str]]) -> list[NiftiCase]:
+    """Cases whose masks are put on the seats of their readers, whose names are given mask by mask."""
+    here = [
+        [None if mask is None else name for name, mask in zip(readers, case.masks, strict=True)]
+        for readers, case in zip(names, cases, strict=True)
+    ]
+    seats = seats_for((f"Case {case.name}", readers) for case, readers in zip(cases, here, strict=True))
+    found = []
+    for case, readers in zip(cases, here, strict=True):
+        masks: list[Path | None] = [None] * len(seats)
+        for mask, place in zip(case.masks, places_of(readers, seats), strict=True):
+            if place is not None:
+                masks[place] = mask
+        found.append(replace(case, masks=tuple(masks), readers=seats))
+    return found
 
 
 def _csv_case(folder: Path, row: Row, images: Sequence[str], masks: Sequence[str]) -> NiftiCase:

@@ -18,6 +18,7 @@ from .packed_pickle import pickle_pack
 from .packed_png import image_folders, png_pack
 from .packed_shards import shard_pack
 from .pickle_reader import is_pickle
+from .seats import check_all_named, seated, seats_for
 
 SUFFIXES = (NPZ, ".pickle", ".pkl", ".hdf5", ".h5")
 OTHERS = {
@@ -122,8 +123,14 @@ def _joined(packs: Mapping[str | None, Pack]) -> Pack:
     first, *_ = packs.values()
     splits = [split or "" for split, pack in packs.items() for _ in pack.patients]
 
+    check_all_named([bool(pack.readers) for pack in packs.values()], "files")
+    seats = seats_for(("A file", pack.readers) for pack in packs.values())
+
     def crops() -> Iterator[Crop]:
-        return chain.from_iterable(pack.crops() for pack in packs.values())
+        return chain.from_iterable(
+            (seated(crop, pack.readers, seats) for crop in pack.crops()) if seats else pack.crops()
+            for pack in packs.values()
+        )
 
     return replace(
         first,
@@ -132,6 +139,7 @@ def _joined(packs: Mapping[str | None, Pack]) -> Pack:
         notes=[note for pack in packs.values() for note in pack.notes],
         attribution=next((pack.attribution for pack in packs.values() if pack.attribution), ""),
         same_readers=all(pack.same_readers for pack in packs.values()),
+        readers=seats,
         splits=splits,
         published={},
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from ...store.store_crop import Crop
 from ...volumes.planes import Fit
 from .crop_values import Unit
 
+Naming = Literal["auto", "named", "anonymous"]
+
 
 @dataclass(frozen=True)
 class PackSettings:
@@ -25,7 +27,8 @@ class PackSettings:
 
     `patient_pattern` finds the patient in the path of an image file (its first group, or all of it); `layout` has patterns of
     image files (see `layout.layout_of`). `fit` brings images of different sizes to `size` pixels (see `fitted`).
-    `channel_names` say what the channels show.
+    `channel_names` say what the channels show. `readers` says whether the data's names of readers, or numbers, are those of
+    persons: "auto" takes names, and the numbers of a user's own `layout`.
     """
 
     class_names: tuple[str, ...] = ("background", "lesion")
@@ -35,6 +38,7 @@ class PackSettings:
     fit: Fit | None = None
     size: int | None = None
     channel_names: tuple[str, ...] = ()
+    readers: Naming = "auto"
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class Pack:
     """Already cut crops. `patients` has the patient of each, in order; `crops()` reads them one after the other.
 
     `name` and `source` say what they are; `notes` what the user should know; `same_readers` whether mask r of all crops of a
-    lesion is one reader's. `splits` has the split of each crop where the data bring one, and `published` the splits of
-    papers, by name.
+    lesion is one reader's. `readers` are the readers' names, "" for one without a name; `numbered` whether they are mere
+    numbers, which may be given anew in each image. `splits` has the split of each crop where the data bring one, and
+    `published` the splits of papers, by name.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Pack:
     notes: Sequence[str] = ()
     attribution: str = ""
     same_readers: bool = False
+    readers: Sequence[str] = ()
+    numbered: bool = False
     splits: Sequence[str] = ()
     published: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

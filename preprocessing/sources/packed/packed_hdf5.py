@@ -3,6 +3,7 @@
     images   [N, H, W]
     labels   [N, H, W, R], or [N, R, H, W]
     uids     [N], optional: series UIDs, or Python 2's hashes of them
+    readers  [R] or [N, R] texts, optional: who drew each mask
 
 The groups are the data's own split. Needs h5py, which comes with `pip install 'ambiseg[hdf5]'`.
 """
@@ -10,10 +11,11 @@ The groups are the data's own split. Needs h5py, which comes with `pip install '
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, InputError, UsageError
@@ -23,6 +25,7 @@ from ...store.store_crop import Crop
 from .crop_values import image_values, mask_values
 from .lidc_identity import lidc_identities
 from .pack import Pack, PackSettings, check_values, name_within
+from .seats import check_all_named, seated, seats_for
 
 if TYPE_CHECKING:
     import h5py
@@ -37,27 +40,38 @@ PACKING = 1000  # times that stored numbers may unpack to
 
 @dataclass(frozen=True)
 class _Group:
-    """A group of a file: its split, its crops' series, and whether readers come before height and width."""
+    """A group of a file: its split, its crops' series, whether readers come before height and width, and who drew the masks
+    of each crop; [] where nobody is named.
+    """
 
     path: Path
     split: str
     series: Sequence[str]
     readers_first: bool
+    readers: Sequence[Sequence[str]]
 
 
 def hdf5_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all files, by groups train, val and test."""
     groups = [group for path in paths for group in _groups(path)]
+    if settings.readers == "anonymous":
+        groups = [replace(group, readers=()) for group in groups]
     series = [uid for group in groups for uid in group.series]
     names = [
         f"{name_within(group.path)}-{group.split}-{row:05d}" for group in groups for row in range(len(group.series))
     ]
+    check_all_named([bool(group.readers) for group in groups], "groups")
+    who = (
+        (f"{group.path}: {group.split}, row {row}", one) for group in groups for row, one in enumerate(group.readers)
+    )
+    seats = seats_for(who)
     identities = lidc_identities(series, [""] * len(names) if all(series) else names, paths[0].name)
 
     def crops() -> Iterator[Crop]:
         patients = iter(zip(identities.patients, names, strict=True))
         for group in groups:
-            yield from _crops(group, patients, settings)
+            for row, crop in enumerate(_crops(group, patients, settings)):
+                yield seated(crop, group.readers[row], seats) if seats else crop
 
     return Pack(
         name=name,
@@ -66,6 +80,7 @@ def hdf5_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
         crops=crops,
         notes=identities.notes,
         attribution=ATTRIBUTION if identities.is_lidc else "",
+        readers=seats,
         splits=[group.split for group in groups for _ in group.series],
     )
 
@@ -133,7 +148,7 @@ def _dataset(file: "h5py.File", split: str, name: str, path: Path) -> Any:
         raise DataError(f"{where} is no array; expected numbers.")
     if found.is_virtual or found.external:
         raise DataError(f"{where} leads to another file, which is not read; get the whole file.")
-    if name != "uids" and found.dtype.kind not in "biuf":
+    if name not in ("uids", "readers") and found.dtype.kind not in "biuf":
         raise DataError(f"{where} holds {found.dtype} values; expected numbers.")
     whole, stored = math.prod(found.shape) * found.dtype.itemsize, path.stat().st_size
     at_once = math.prod(found.chunks or found.shape[1:]) * found.dtype.itemsize
@@ -154,7 +169,32 @@ def _group(file: "h5py.File", split: str, path: Path) -> _Group:
             f"{path}: {split}/images {list(images)} and {split}/labels {list(labels)} do not fit; expected [N, H, W] and "
             "[N, H, W, R]."
         )
-    return _Group(path, split, _series(file, split, path, images[0]), readers_first=not last)
+    masks = (labels[0], labels[3] if last else labels[1])
+    return _Group(
+        path,
+        split,
+        _series(file, split, path, images[0]),
+        readers_first=not last,
+        readers=_readers(file, split, path, masks),
+    )
+
+
+def _readers(file: "h5py.File", split: str, path: Path, masks: tuple[int, int]) -> list[list[str]]:
+    """Who drew each of [N, R] masks; [] where nobody is named."""
+    if "readers" not in file[split]:
+        return []
+    found = _dataset(file, split, "readers", path)
+    if found.shape not in (masks, masks[1:]):
+        raise DataError(
+            f"{path}: {split}/readers {list(found.shape)} does not fit; expected [R] or [N, R], one for each mask of "
+            f"{list(masks)}."
+        )
+    names = [[_text(name).strip() for name in row] for row in np.atleast_2d(found[()])]
+    return names * masks[0] if len(found.shape) == 1 else names
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _series(file: "h5py.File", split: str, path: Path, count: int) -> list[str]:

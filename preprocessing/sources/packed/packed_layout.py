@@ -22,6 +22,7 @@ from .layout import Found, Layout, Matches, compiled, files_below, fits, layout_
 from .lidc_identity import PATIENT, published_note
 from .pack import Pack, PackSettings, check_values
 from .packed_png import image_pixels, mask_pixels
+from .seats import seats_for
 
 HPU_PUBLISHED = 12_816  # crops of HPU-Net's authors: 8,843, 1,993 and 1,980
 _HEIGHT = re.compile(r"z(-?\d+(?:\.\d+)?)(?![^_])")  # of a slice's name in HPU-Net's layout
@@ -65,6 +66,8 @@ def layout_pack(
         crops=crops,
         notes=notes + _left_out(found),
         attribution=ATTRIBUTION if is_lidc else "",
+        readers=seats_for([("An image", found.readers)]),
+        numbered=layout is not None,
         splits=[split for split in own if split] if None not in own and len(set(own)) > 1 else [],
     )
 

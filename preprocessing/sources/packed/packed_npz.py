@@ -5,6 +5,7 @@
     patient, case (or names), lesion, slice   [N], optional
     split    [N], optional: train, val or test
     present  [N, R] bool, optional: which readers read which image; a mask of NaN alone is an absent reader's too
+    readers  [R] or [N, R] text or numbers, optional: who drew mask r, of all images or of each; "" for nobody in particular
 
 Other arrays [N] of text or numbers go into the store's index under their own names.
 """
@@ -23,6 +24,7 @@ from ...store.store_index import COLUMNS
 from ...volumes.hounsfield import check_hu
 from .crop_values import image_values, mask_values
 from .pack import Pack, PackSettings, broken_npz, check_values, load_npz, name_within
+from .seats import check_all_named, seated, seats_for
 
 OWN = {"images", "masks", "patient", "case", "names", "lesion", "slice", "present", *COLUMNS}
 
@@ -32,13 +34,17 @@ Columns = Mapping[str, NDArray]
 def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
     """The crops of all files, in their order; without a key `patient`, each image is a patient of its own."""
     columns = {path: _columns(path) for path in paths}
+    names = {path: [] if settings.readers == "anonymous" else _readers(path) for path in paths}
+    check_all_named([bool(one) for one in names.values()], "npz files")
+    seats = seats_for((f"{path}, image {row}", one) for path in paths for row, one in enumerate(names[path]))
     if len({"split" in found for found in columns.values()}) > 1:
         raise DataError("Some of the npz files have a key split and others none: give it to all or to none.")
     alone = sum(len(found["case"]) for found in columns.values() if "patient" not in found)
 
     def crops() -> Iterator[Crop]:
         for path in paths:
-            yield from _crops(path, columns[path], settings)
+            for row, crop in enumerate(_crops(path, columns[path], settings)):
+                yield seated(crop, names[path][row], seats) if seats else crop
 
     splits = [str(split) for found in columns.values() for split in found.get("split", ())]
     return Pack(
@@ -46,6 +52,7 @@ def npz_pack(paths: Sequence[Path], settings: PackSettings, name: str) -> Pack:
         source="packed crops (npz)",
         patients=[_patient(found, row) for found in columns.values() for row in range(len(found["case"]))],
         splits=splits,
+        readers=seats,
         crops=crops,
         notes=[f"No key patient for {counted(alone, 'image')}: each counts as a patient of its own in the split."]
         * bool(alone),
@@ -56,7 +63,7 @@ def _columns(path: Path) -> dict[str, NDArray]:
     """All arrays [N] of a file, with the key `case` at least, whatever it is called in the file."""
     count = len(_array(path, "images"))
     with load_npz(path) as opened:
-        names = [name for name in opened.files if name not in ("images", "masks", "present")]
+        names = [name for name in opened.files if name not in ("images", "masks", "present", "readers")]
     columns = {
         name: array for name in names if (array := _array(path, name)).ndim == 1 and array.dtype.kind in "iufUbS"
     }
@@ -66,6 +73,28 @@ def _columns(path: Path) -> dict[str, NDArray]:
             raise DataError(f"{path}: {name} has {len(array)} entries for {count} images; correct the file.")
     numbers = np.array([f"{name_within(path)}-{number:05d}" for number in range(count)])
     return {"case": columns.get("names", numbers), **columns}
+
+
+def _readers(path: Path) -> list[list[str | None]]:
+    """Who drew each mask of each image: "" for nobody in particular, None for an absent reader; [] where nobody is named."""
+    with load_npz(path) as opened:
+        if "readers" not in opened.files:
+            return []
+        has_present = "present" in opened.files
+    given, masks = _array(path, "readers"), _array(path, "masks")
+    if given.dtype.kind == "S":
+        given = np.char.decode(given, "utf-8")
+    shape = masks.shape[:2]
+    if masks.ndim != 4 or given.dtype.kind not in "iuU" or given.shape not in (shape, shape[1:]):
+        raise DataError(
+            f"{path}: readers is {given.dtype} of shape {list(given.shape)}; expected texts or whole numbers [R] or [N, R], "
+            f"one for each mask of {list(shape)}."
+        )
+    here = _array(path, "present").astype(bool) if has_present else np.ones(shape, bool)
+    if masks.dtype.kind == "f":
+        here = here & ~np.isnan(masks).all((2, 3))
+    rows = zip(np.broadcast_to(given, shape), np.broadcast_to(here, shape), strict=True)
+    return [[str(name).strip() if there else None for name, there in zip(*row, strict=True)] for row in rows]
 
 
 def _array(path: Path, name: str) -> NDArray:

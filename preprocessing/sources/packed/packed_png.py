@@ -23,6 +23,7 @@ from ...store.store_crop import Crop
 from ...tables import read_table
 from .crop_values import image_values, label_values
 from .pack import Pack, PackSettings, named_files, natural
+from .seats import names_of
 
 JPEG = (".jpg", ".jpeg")
 
@@ -64,7 +65,7 @@ def png_pack(tops: Sequence[Path], settings: PackSettings, name: str, splits: Ma
     """The crops of all folders in their natural order; `splits` has the folders that name a split, with its name."""
     if settings.intensity == "hu":
         raise UsageError("PNG files hold no numbers below 0, so no HU: leave out the `intensity` hu.")
-    pictures = _pictures(tops, splits or {})
+    readers, pictures = _pictures(tops, splits or {})
     patients, notes = _patients(pictures, settings.patient_pattern)
     missing = sum(mask is None for picture in pictures for mask in picture.masks)
     if missing:
@@ -76,7 +77,16 @@ def png_pack(tops: Sequence[Path], settings: PackSettings, name: str, splits: Ma
 
     found = [picture.split for picture in pictures]
     kept = [split for split in found if split] if len(set(found)) > 1 and None not in found else []
-    return Pack(name=name, source="packed crops (PNG)", patients=patients, crops=crops, notes=notes, splits=kept)
+    return Pack(
+        name=name,
+        source="packed crops (PNG)",
+        patients=patients,
+        crops=crops,
+        notes=notes,
+        splits=kept,
+        readers=names_of(readers, "mask"),
+        numbered=all(reader.removeprefix("mask-").isdigit() for reader in readers),
+    )
 
 
 def image_folders(top: Path) -> list[Path]:
@@ -84,7 +94,8 @@ def image_folders(top: Path) -> list[Path]:
     return sorted((path for path in top.rglob("images") if path.is_dir()), key=lambda path: natural(path.as_posix()))
 
 
-def _pictures(tops: Sequence[Path], splits: Mapping[Path, str]) -> list[_Picture]:
+def _pictures(tops: Sequence[Path], splits: Mapping[Path, str]) -> tuple[list[str], list[_Picture]]:
+    """The names of the folders of masks, and the pictures."""
     folders = [(top, images) for top in tops for images in image_folders(top)]
     readers = sorted({mask.name for _, images in folders for mask in images.parent.glob("mask-*")}, key=natural)
     if not readers:
@@ -98,7 +109,7 @@ def _pictures(tops: Sequence[Path], splits: Mapping[Path, str]) -> list[_Picture
         ]
     if not pictures:
         raise InputError(f"No PNG file in {folders[0][1]}: expected images as .png.")
-    return pictures
+    return readers, pictures
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

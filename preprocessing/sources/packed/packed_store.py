@@ -20,7 +20,8 @@ from ...volumes.planes import Fit, crop_labels, fit_grid
 from ..duplicates import Duplicates
 from ..split_choice import Brought, SplitChoice, choose_split
 from .crop_values import SourceReport, unmeasured, write_crops
-from .pack import Pack, PackSettings
+from .pack import Naming, Pack, PackSettings
+from .seats import names_of, naming_note
 
 RESIZED = 128  # pixels to which images are resized when no size is given
 
@@ -68,6 +69,7 @@ def write_packed(
         size, fitting = fitted(pack.crops, settings.fit, settings.size, len(settings.class_names))
         pack = replace(pack, crops=fitting)
     pack = replace(pack, patients=[patient.strip() for patient in pack.patients])
+    readers = _names(pack, settings.readers)
     chosen = choose_split(Brought(pack.patients, pack.splits, pack.published), split, seed, split_file)
     info = StoreInfo(
         name=name or pack.name,
@@ -84,7 +86,8 @@ def write_packed(
         channels=unmeasured(settings.channel_names),
         fit=settings.fit,
         attribution=pack.attribution,
-        same_readers=pack.same_readers
+        reader_names=readers,
+        same_readers=(pack.same_readers or (bool(readers) and all(readers)))
         and not absent_when_empty,  # a reader absent from some slices has no known volume
     )
     duplicates = Duplicates(chosen.by_patient)
@@ -93,11 +96,22 @@ def write_packed(
     left_out = len(pack.patients) - rows
     notes = [
         *pack.notes,
+        *naming_note(readers),
         *chosen.notes,
         *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
     ]
     counts = {"patients": len(set(pack.patients)), "crops left out": left_out}
     return SourceReport(output, rows, counts, notes, warnings=[*chosen.warnings, *duplicates.warnings])
+
+
+def _names(pack: Pack, naming: Naming) -> tuple[str, ...]:
+    """The readers' names that the store keeps."""
+    if naming == "anonymous" or (naming == "auto" and pack.numbered):
+        return ()
+    if naming == "auto" or pack.readers:
+        return tuple(pack.readers)
+    first = next(pack.crops(), None)
+    return names_of([str(number) for number in range(1, 1 + (0 if first is None else len(first.masks)))], "")
 
 
 def _reported(pack: Pack, on_progress: Callable[[int, int], None] | None) -> Iterator[Crop]:

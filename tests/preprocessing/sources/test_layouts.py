@@ -133,7 +133,9 @@ def test_patterns_of_a_users_own(layout: tuple[str, ...], mine: Path, tmp_path: 
         (f"{name}-{split}", split) for name in "pq" for split in ("train", "val", "test")
     }
     assert sorted(set(store.column("slice"))) == ["1", "2"]
-    assert notes == "The data's own split is kept: train 4, val 4, test 4 crops."
+    assert store.reader_names == ("anna", "ben")
+    assert notes.startswith("The store keeps who drew: anna, ben.")
+    assert notes.endswith("The data's own split is kept: train 4, val 4, test 4 crops.")
     first = store.index[0]["file"]
     np.testing.assert_array_equal(store.images(np.array([0]))[0, 0], np.asarray(Image.open(mine / first)))
     drawn = np.asarray(Image.open(mine / first.replace("image_", "mask_").replace(".png", "_ben.png")))
