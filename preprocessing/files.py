@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,10 +124,14 @@ def scratch_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder what killed processes were writing there, and their locks; put back what they were replacing."""
+def clear_leftovers(folder: Path, names: Container[str] | None = None) -> None:
+    """Remove from a folder what killed processes were writing there, and their locks; put back what they were replacing.
+
+    names: of the files and folders that may have been written; None: all.
+    """
     for name in {left.name.split("-", 1)[1] for left in folder.glob(".*-*") if is_leftover(left.name)}:
-        _clear_left(folder / name)
+        if names is None or name in names:
+            _clear_left(folder / name)
 
 
 def _clear_left(path: Path) -> None:

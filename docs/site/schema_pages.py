@@ -20,10 +20,10 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "growth.json": GrowthDocument,
     "summary.json": EvaluationSummary,
     "run.json": RunRecord,
-    "manifest.json": Manifest,
     "batch.json": BatchRecord,
     "not-predicted.json": NotPredicted,
     "tables.json": TablesRecord,
+    "manifest.json": Manifest,
 }
 LIMITS = {
     "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",

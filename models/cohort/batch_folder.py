@@ -1,4 +1,4 @@
-"""The folder of a batch: what was asked for, and what became of each case, which lies with the case.
+"""A batch on disk: what was asked for, and what became of each case, which lies with the case.
 
 <folder>/batch.json                      the request, written once
 <folder>/cases.jsonl                     the names of the cases, one in a line
@@ -12,7 +12,7 @@ its folder holds a prediction that carries the hash of the request.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,7 @@ Ending = Literal["done", "failed", "nothing", "waiting"]
 
 
 class AskedPlaces(BaseModel):
-    """Where a batch looks for lesions."""
+    """Where lesions are looked for."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,7 +58,7 @@ class AskedPlaces(BaseModel):
 
 
 class AskedFiles(BaseModel):
-    """Which files a batch writes."""
+    """Which files are written for each case."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -186,6 +186,12 @@ class BatchFolder:
         """The names of cases with what became of them, read as they are needed."""
         return ((name, self.state(name)) for name in names)
 
+    def clear_leftovers(self, names: Container[str]) -> None:
+        """Remove what killed processes left of these cases."""
+        shards = self.path.glob("[0-9a-f][0-9a-f]") if self.record.sharded else [self.path]
+        for folder in shards:
+            clear_leftovers(folder, names)
+
     def note(self, name: str, state: Literal["failed", "nothing"], kind: str, reason: str) -> None:
         """Write down why a case has no prediction. An earlier prediction of it goes."""
         place = self.place(name)
@@ -214,7 +220,7 @@ def _content(path: Path) -> tuple[str, bytes]:
 
 
 def open_batch(folder: Path, asked: Asked, names: Sequence[str], *, overwrite: bool) -> BatchFolder:
-    """Begin a batch in a folder, or go on with one.
+    """Begin a batch in a folder, or continue one.
 
     Args:
         folder: the folder, which is made.

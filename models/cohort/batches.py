@@ -191,6 +191,7 @@ def predict_batch(
     own = part.own(cases)
     with only_writer(folder / f"part-{part.number}-of-{part.of}", what=f"{folder}" + f", {part}" * (part != WHOLE)):
         held = open_batch(folder, asked_of(trained, request), [case.name for case in cases], overwrite=overwrite)
+        held.clear_leftovers({case.name for case in own})
         batch, former = Batch(), Summary()
         waiting = list(_waiting(held, own, batch, former, overwrite))
         total, settled = len(own), len(own) - len(waiting)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
-Write = Callable[[Row], None]
+Write = Callable[[Mapping[str, object]], None]
 Kind = type[str] | type[int] | type[float]
 Columns = Mapping[str, Kind]
 PLACE: Columns = {
@@ -143,7 +143,7 @@ def _table(stem: Path, columns: Columns) -> Iterator[Write]:
         else:
             writes.append(held.enter_context(_parquet(parquet, columns)))
 
-        def write_all(row: Row) -> None:
+        def write_all(row: Mapping[str, object]) -> None:
             for write in writes:
                 write(row)
 
@@ -156,7 +156,7 @@ def _if_any(path: Path, columns: Columns) -> Iterator[Write]:
     with ExitStack() as held:
         writes: list[Write] = []
 
-        def write(row: Row) -> None:
+        def write(row: Mapping[str, object]) -> None:
             if not writes:
                 writes.append(held.enter_context(table_writer(path, list(columns), for_people=True)))
             writes[0](row)
@@ -174,10 +174,10 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
 
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-    waiting: list[Row] = []
+    waiting: list[Mapping[str, object]] = []
     with whole_file(path) as aside, pyarrow.parquet.ParquetWriter(aside, schema) as writer:
 
-        def write(row: Row) -> None:
+        def write(row: Mapping[str, object]) -> None:
             waiting.append(row)
             if len(waiting) >= TOGETHER:
                 writer.write_table(_packed(waiting, schema))
@@ -187,7 +187,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
         writer.write_table(_packed(waiting, schema))
 
 
-def _packed(rows: Sequence[Row], schema: "pyarrow.Schema") -> "pyarrow.Table":
+def _packed(rows: Sequence[Mapping[str, object]], schema: "pyarrow.Schema") -> "pyarrow.Table":
     import pyarrow
 
     return pyarrow.Table.from_pydict({name: [row.get(name) for row in rows] for name in schema.names}, schema=schema)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ambiseg.preprocessing.files import whole_file, whole_folder
@@ -194,7 +195,7 @@ def _index(gathered: Overview) -> str:
     )
 
 
-def _rendered(template: str, **values: object) -> str:
+def _rendered(template: str, **values: Any) -> str:
     return render(template, package=__package__, styles=["cohort.css"], beside=True, **values)
 
 

@@ -65,7 +65,7 @@ def detected_points(
         [((-1.0, -2.0, 3.0), '')]
     """
     images, named = _images(content, name)
-    own = [each for each, of in zip(images, named, strict=True) if of in scan]
+    own: Sequence[Detections] = [each for each, of in zip(images, named, strict=True) if of in scan]
     if not own and len(images) == 1 and not of_many:
         own = images
     if not own and not any(each.image for each in images):
