@@ -191,9 +191,9 @@ def predict_batch(
     own = part.own(cases)
     with only_writer(folder / f"part-{part.number}-of-{part.of}", what=f"{folder}" + f", {part}" * (part != WHOLE)):
         held = open_batch(folder, asked_of(trained, request), [case.name for case in cases], overwrite=overwrite)
-        held.clear_leftovers({case.name for case in own})
         batch, former = Batch(), Summary()
         waiting = list(_waiting(held, own, batch, former, overwrite))
+        held.clear_leftovers({*batch.skipped, *batch.nothing})
         total, settled = len(own), len(own) - len(waiting)
         on_progress(settled, total)
         work = _still_waiting(held, waiting, batch, overwrite)
