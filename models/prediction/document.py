@@ -193,6 +193,10 @@ class ModelEntry(_Part):
     method: str = Field(description="its method")
     weights_sha256: str = Field(description="SHA-256 of its weights")
     data_sha256: str = Field(description="content hash of the training set")
+    reader: str | None = Field(
+        None,
+        description="only if one reader was asked for: the reader's name; otherwise hypotheses are those of all readers",
+    )
 
 
 class CalibrationEntry(_Part):

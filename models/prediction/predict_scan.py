@@ -160,6 +160,7 @@ def about(trained: Trained, ranking: Ranking, *, flat: bool = False) -> About:
             method=trained.record.method,
             weights_sha256=trained.weights_hash,
             data_sha256=data.content_hash,
+            **({"reader": trained.reader} if trained.reader else {}),
         ),
         settings=ranking,
         calibration=None if calibration is None else CalibrationEntry.of(calibration, flat),
