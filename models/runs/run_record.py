@@ -155,13 +155,12 @@ def told_apart(store: Store, config: TrainConfig) -> tuple[str, ...]:
             f"{asked} {store.path} {what}, so readers cannot be told apart: make it again from data with the readers' names, "
             "or leave the option out."
         )
-    read = store.present[store.rows("train")].any(0)
-    names = tuple(name for name, some in zip(store.reader_names, read, strict=True) if name and some)
-    if len(names) < 2 and not any(some and not name for name, some in zip(store.reader_names, read, strict=True)):
-        raise UsageError(
-            f"{asked} the training crops of {store.path} were all read by {names[0] if names else 'nobody'} alone: leave the "
-            "option out."
-        )
+    present = store.present[store.rows("train")]
+    read = [name for name, some in zip(store.reader_names, present.T, strict=True) if some.any()]
+    names = tuple(name for name in read if name)
+    if len(read) < 2 or not names:
+        whom = f"{names[0]} alone" if names else "readers without a name"
+        raise UsageError(f"{asked} the training crops of {store.path} were all read by {whom}: leave the option out.")
     return names
 
 
