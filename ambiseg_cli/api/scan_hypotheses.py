@@ -103,6 +103,7 @@ class ScanHypotheses:
         formats: Sequence[str] = (),
         seg: str = "all",
         layout: str = "plain",
+        report: str = "single",
         overwrite: bool = False,
     ) -> Sequence[str]:
         """Write the folder that `ambiseg predict` writes, whole or not at all.
@@ -113,6 +114,8 @@ class ScanHypotheses:
             "dicom-sc", "seg-nrrd", "png".
             seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
             layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
+            report: "single": a report.html that needs no other file; "shared": one whose viewer (2.3 MB) and style
+                lie in a folder `report-files` beside `folder`, once for all such reports; "none": no report.
             overwrite: replace an earlier prediction even if it also holds other files.
 
         Returns:
@@ -122,7 +125,7 @@ class ScanHypotheses:
             UsageError: if the folder may not be replaced, or a format does not suit the scan.
         """
         check_folder(Path(folder), overwrite)
-        exports = Exports(tuple(formats), seg, layout)
+        exports = Exports(tuple(formats), seg, layout, report)
         check_exports(self.scan, exports)
         return write_prediction(Path(folder), self.scan, self.prediction, self.trained, exports).missing
 

@@ -43,6 +43,14 @@ class Layout(StrEnum):
     BIDS = "bids"
 
 
+class Report(StrEnum):
+    """How reports are written."""
+
+    SINGLE = "single"
+    SHARED = "shared"
+    NONE = "none"
+
+
 Scan = Annotated[
     Path,
     typer.Argument(
@@ -177,6 +185,15 @@ Names = Annotated[
     Layout,
     typer.Option("--layout", help="How masks and maps are named: plainly, or as BIDS derivatives."),
 ]
+Reports = Annotated[
+    Report | None,
+    typer.Option(
+        "--report",
+        help="report.html as a single file that needs no other; or with its viewer and style in a folder report-files, shared "
+        "by all scans of a batch; or none.",
+        show_default="single for one scan, shared for a folder of scans",
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="<scan>-hypotheses")
 ]
@@ -223,6 +240,7 @@ def predict(
     formats: Formats = None,
     seg: Seg = SegWay.ALL,
     layout: Names = Layout.PLAIN,
+    report: Reports = None,
     device: Device = "auto",
     output: Output = None,
     overwrite: Overwrite = False,
@@ -247,6 +265,7 @@ def predict(
         from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
+        from ambiseg.preprocessing.work.engine import Limits
 
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
@@ -272,7 +291,8 @@ def predict(
         ranking = Ranking(
             top, draws, depth_mm, seed, fast, tuple(diameters_mm or DIAMETERS_MM), tuple(volumes_mm3 or VOLUMES_MM3)
         )
-        exports = Exports(tuple(each.value for each in formats or ()), seg.value, layout.value)
+        kept = report or (Report.SINGLE if cases is None else Report.SHARED)
+        exports = Exports(tuple(each.value for each in formats or ()), seg.value, layout.value, kept.value)
         _say_added(exports)
         request = Request(places, ranking, probabilities, series, exports, channels)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
@@ -281,7 +301,7 @@ def predict(
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
             found = predict_cases(
-                trained, cases, folder, request, overwrite=overwrite, minutes=minutes, on_progress=meter
+                trained, cases, folder, request, overwrite=overwrite, limits=Limits(minutes), on_progress=meter
             )
         else:
             searching, predicting = Meter(display, "Searching", "steps"), Meter(display, "Predicting", "lesions")

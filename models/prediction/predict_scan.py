@@ -31,11 +31,14 @@ class Exports:
             "dicom-sc", "seg-nrrd", "png" (which a picture's masks have anyway).
         seg: how "dicom-seg" holds a lesion's hypotheses: "all" in one object, or "each" in its own.
         layout: "plain" names, or "bids": masks and maps under names of BIDS derivatives.
+        report: "single": a report.html that needs no other file; "shared": one that shares its viewer and its style with
+            others, in a folder `report-files`; "none": no report.
     """
 
     formats: Sequence[str] = ()
     seg: str = "all"
     layout: str = "plain"
+    report: str = "single"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,19 @@ STYLE = "report.css"
 
 
 def render(
-    name: str, *, package: str = __package__, styles: Sequence[str] = (), scripts: Sequence[str] = (), **values: Any
+    name: str,
+    *,
+    package: str = __package__,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    linked: Sequence[str] = (),
+    **values: Any,
 ) -> str:
     """The HTML of the page whose template is `name`, an extension of frame.html; values are escaped.
 
     Templates, `styles` and `scripts` are files of `package` or of this one. The page may use the styles (this package's
-    first) and scripts that it contains, and no others.
+    first) and scripts that it contains, and no others. A page with `linked` files, style sheets (.css) and scripts (.js) by
+    their addresses from the page, has these in place of this package's style; they must lie on the page's own disk or server.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -31,16 +38,25 @@ def render(
     )
     environment.policies |= {"json.dumps_function": json_text, "json.dumps_kwargs": {"indent": None}}
     environment.filters |= {write.__name__: _printed(write) for write in (decimals, interval)}
-    style, programs = "".join(map(read, (STYLE, *styles))), list(map(read, scripts))
+    style, programs = "".join(map(read, styles if linked else (STYLE, *styles))), list(map(read, scripts))
     return environment.get_template(name).render(
-        style=style, scripts=programs, policy=_policy(style, programs), **values
+        style=style, scripts=programs, linked=linked, policy=_policy(style, programs, beside=bool(linked)), **values
     )
 
 
-def _policy(style: str, scripts: Sequence[str]) -> str:
-    """The content security policy: embedded pictures, this style and these scripts, identified by their hashes."""
-    rules = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
-    rules += [f"script-src {' '.join(map(_digest, scripts))}"] if scripts else []
+def whole_style(package: str, styles: Sequence[str]) -> str:
+    """This package's style and the `styles` of another, as one sheet."""
+    return "".join(_read(style, package) for style in (STYLE, *styles))
+
+
+def _policy(style: str, scripts: Sequence[str], *, beside: bool) -> str:
+    """The content security policy: embedded pictures, this style and these scripts, identified by their hashes.
+
+    beside: also the files of the page's own server or disk. (Browsers check no hash of a file on a disk.)
+    """
+    own = ["'self' file:"] if beside else []
+    rules = ["default-src 'none'", "img-src data:", f"style-src {' '.join([*own, _digest(style)])}"]
+    rules += [f"script-src {' '.join([*own, *map(_digest, scripts)])}"] if scripts or beside else []
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 

@@ -1,7 +1,7 @@
-"""Many scans, one after the other: finished cases are skipped the next time, failures are recorded, the other cases go on.
+"""Many scans: finished cases are skipped the next time, failures are recorded, the other cases go on.
 
 A case in which there is nothing to predict has not failed: it is recorded with the reason, and not tried again. The cases are
-predicted in a separate process, so that a damaged file which crashes it or holds it up does no further harm.
+predicted in separate processes, so that a damaged file which crashes one or holds it up does no further harm.
 
 <folder>/manifest.json     the request, as a hash, and the state of each case
 <folder>/failures.csv      the cases that failed, and why
@@ -9,9 +9,10 @@ predicted in a separate process, so that a damaged file which crashes it or hold
 """
 
 import hashlib
+import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence, Set
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,10 @@ from ambiseg.preprocessing.documents import json_text, read_json, write_json
 from ambiseg.preprocessing.errors import AmbisegError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.failures import CaseFailure, write_failures
 from ambiseg.preprocessing.files import PATIENCE, check_place, is_leftover, make_folder, only_writer
-from ambiseg.preprocessing.lone_worker import CannotStart, LoneWorker
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.scans.point_files import read_table
+from ambiseg.preprocessing.work.engine import CannotStart, Engine, Limits, Make, Outcome
+from ambiseg.preprocessing.work.local_processes import LocalProcesses
 
 from ..prediction.predict_scan import Request, about
 from ..runs.hardware import keep_freed_memory
@@ -35,8 +37,8 @@ from .folder import predict_to_folder
 from .result_documents import INDEX
 
 MANIFEST = "manifest.json"
-Work = tuple[Case, Path]
-Predict = Callable[[Case, Path], Sequence[str]]
+Work = tuple[Case, Path]  # a case and its folder
+Predict = Make[Work, Sequence[str]]  # what could not be made of a case
 
 
 class Manifest(BaseModel):
@@ -77,10 +79,11 @@ def predict_cases(
     request: Request,
     *,
     overwrite: bool = False,
-    minutes: float = 60.0,
+    limits: Limits = Limits(),
+    engine: Engine = LocalProcesses(1),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
-    """Predict all cases of a batch that are not done yet, in a process of their own.
+    """Predict all cases of a batch that are not done yet, in processes of their own.
 
     Args:
         trained: the model.
@@ -88,7 +91,8 @@ def predict_cases(
         folder: the folder to write, with one folder per case.
         request: where to look, how hypotheses are made, and what is written.
         overwrite: predict all cases again, whatever the folder holds of another model or request.
-        minutes: how long a case may take; one that takes longer is stopped and has failed.
+        limits: what a case may take; one that takes more is stopped and has failed.
+        engine: what has the processes.
         on_progress: called with the number of cases done and their total.
 
     Returns:
@@ -98,8 +102,18 @@ def predict_cases(
         UsageError: if the folder holds something else, another process is writing it, or the request only makes sense for a
             single scan.
     """
-    with _apart(trained, request, overwrite, minutes) as predict:
-        return predict_batch(trained, cases, folder, request, predict, overwrite=overwrite, on_progress=on_progress)
+    predict = partial(_prepared, pickle.dumps(trained), torch.get_num_threads(), request, overwrite)
+    return predict_batch(
+        trained,
+        cases,
+        folder,
+        request,
+        predict,
+        overwrite=overwrite,
+        limits=limits,
+        engine=engine,
+        on_progress=on_progress,
+    )
 
 
 def predict_batch(
@@ -110,9 +124,11 @@ def predict_batch(
     predict: Predict,
     *,
     overwrite: bool = False,
+    limits: Limits = Limits(),
+    engine: Engine = LocalProcesses(1),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
-    """As `predict_cases`, with a function that predicts a case into its folder and returns what could not be made of it.
+    """As `predict_cases`, with what makes the function that predicts a case into its folder and returns what it lacks.
 
     Any error of a case is recorded as its failure. The manifest is written before the first case is started, so that a batch
     that was killed can be continued at any point.
@@ -130,14 +146,15 @@ def predict_batch(
             incomplete={name: what for name, what in former.incomplete.items() if name in names & finished},
         )
         _note(folder, key, cases, batch, finished)
-        for count, case in enumerate(cases):
-            on_progress(count, len(cases))
-            if case.name in finished:
-                batch.skipped.append(case.name)
-            elif case.name not in batch.nothing:
-                _attempt(predict, case, folder / case.name, batch)
+        batch.skipped += [case.name for case in cases if case.name in finished]
+        waiting = [case for case in cases if case.name not in finished and case.name not in batch.nothing]
+        work = ((case, folder / case.name) for case in waiting)
+        on_progress(len(cases) - len(waiting), len(cases))
+        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder])) as outcomes:
+            for count, outcome in enumerate(outcomes, len(cases) - len(waiting) + 1):
+                _record(outcome, batch)
                 _note(folder, key, cases, batch, finished)
-        on_progress(len(cases), len(cases))
+                on_progress(count, len(cases))
     return batch
 
 
@@ -172,23 +189,24 @@ def _key(trained: Trained, request: Request) -> str:
     return hashlib.sha256(json_text(asked).encode()).hexdigest()
 
 
-def _attempt(predict: Predict, case: Case, folder: Path, batch: Batch) -> None:
-    """Predict a case and record in the batch how it went."""
+def _record(outcome: Outcome[Work, Sequence[str]], batch: Batch) -> None:
+    """Record in the batch how a case went."""
+    name = outcome.task[0].name
     try:
-        missing = predict(case, folder)
+        missing = outcome.get()
     except (Interrupted, CannotStart):  # no case is to blame
         raise
     except NothingFound as error:
-        batch.nothing[case.name] = str(error)
+        batch.nothing[name] = str(error)
     except AmbisegError as error:
-        batch.failures.append(CaseFailure(case.name, str(error)))
+        batch.failures.append(CaseFailure(name, str(error)))
     except Exception as error:  # a bug in one case must not cost the others
         reason = f"Unexpected error ({type(error).__name__}), a bug in ambiseg: predict this scan alone."
-        batch.failures.append(CaseFailure(case.name, reason))
+        batch.failures.append(CaseFailure(name, reason))
     else:
-        batch.done.append(case.name)
+        batch.done.append(name)
         if missing:
-            batch.incomplete[case.name] = list(missing)
+            batch.incomplete[name] = list(missing)
 
 
 def _former(folder: Path, key: str, overwrite: bool) -> Batch:
@@ -224,20 +242,9 @@ def _note(folder: Path, key: str, cases: Sequence[Case], batch: Batch, finished:
     write_failures(folder / "failures.csv", batch.failures)
 
 
-@contextmanager
-def _apart(trained: Trained, request: Request, overwrite: bool, minutes: float) -> Iterator[Predict]:
-    """A function that predicts a case in another process.
-
-    The model is handed over once, so that all cases are predicted with the same weights, and with as many threads as here.
-    """
-    make = partial(_prepared, pickle.dumps(trained), torch.get_num_threads(), request, overwrite)
-    with LoneWorker[Work, Sequence[str]](make, minutes) as worker:
-        yield lambda case, folder: worker.do((case, folder))
-
-
 def _prepared(trained: bytes, threads: int, request: Request, overwrite: bool) -> Callable[[Work], Sequence[str]]:
-    """In the other process: the function that predicts a case."""
-    torch.set_num_threads(threads)
+    """In a process: the function that predicts a case, with as many threads as this process may have."""
+    torch.set_num_threads(min(threads, int(os.environ.get("OMP_NUM_THREADS", threads))))
     model: Trained = pickle.loads(trained)
     if model.device.type == "cpu":
         keep_freed_memory()

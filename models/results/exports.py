@@ -17,6 +17,7 @@ from ..prediction.inference import LesionHypotheses
 from ..prediction.predict_scan import Exports, Prediction
 
 LAYOUTS = ("plain", "bids")
+REPORTS = ("single", "shared", "none")
 SEGS = ("all", "each")  # one SEG for all hypotheses of a lesion, or one for each
 
 
@@ -184,6 +185,8 @@ def check_exports(scan: Scan, exports: Exports) -> None:
         raise UsageError(f"`seg` is {exports.seg!r}: expected {' or '.join(SEGS)}.")
     if exports.layout not in LAYOUTS:
         raise UsageError(f"`layout` is {exports.layout!r}: expected {' or '.join(LAYOUTS)}.")
+    if exports.report not in REPORTS:
+        raise UsageError(f"`report` is {exports.report!r}: expected {', '.join(REPORTS)}.")
     dicom = [each for each in exports.formats if FORMATS[each].dicom]
     if dicom and scan.dicom is None:
         raise UsageError(

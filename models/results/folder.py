@@ -5,6 +5,7 @@ give the same bytes in every file except run.json, which records when and how fa
 UIDs are new each time.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -28,10 +29,11 @@ from ..runs.trained import Trained
 from .bids import FILES as BIDS
 from .bids import as_bids, write_dataset
 from .exports import FORMATS, check_exports, suited, wanted
-from .prediction_page import write_report
+from .prediction_page import SHARED, write_report, write_shared
 from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
+REPORT = "report.html"
 OURS = re.compile(
     r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|(hyp_\d+|preview)\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
     r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
@@ -65,6 +67,7 @@ def predict_to_folder(
     *,
     name: str | None = None,
     overwrite: bool = False,
+    shared: Path | None = None,
     patience: float = 0.0,
     watch: Stopwatch | None = None,
     on_search: Progress = silent,
@@ -79,6 +82,8 @@ def predict_to_folder(
         request: where to look, how hypotheses are made, and what is written.
         name: the scan's name in tables of points; None: that of its file or folder.
         overwrite: replace an earlier prediction even if it also holds other files.
+        shared: where reports keep what they share, in a folder `report-files`, if the request has them share it; None: beside
+            `folder`.
         patience: how long to wait, in seconds, for another process that writes the same folder.
         watch: where the time of each part is added up.
         on_search: called with the number of steps of a search done and their total.
@@ -102,7 +107,15 @@ def predict_to_folder(
             if request.channels:
                 scan = with_files(scan, request.channels, trained.record.data.channel_names)
         return predict_open_scan(
-            trained, scan, folder, request, patience=patience, watch=watch, on_search=on_search, on_lesion=on_lesion
+            trained,
+            scan,
+            folder,
+            request,
+            shared=shared,
+            patience=patience,
+            watch=watch,
+            on_search=on_search,
+            on_lesion=on_lesion,
         )
 
 
@@ -112,6 +125,7 @@ def predict_open_scan(
     folder: Path,
     request: Request = Request(),
     *,
+    shared: Path | None = None,
     patience: float = 0.0,
     watch: Stopwatch | None = None,
     on_search: Progress = silent,
@@ -122,7 +136,7 @@ def predict_open_scan(
     make_folder(folder.parent)
     with only_writer(folder, patience):
         prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
-        return write_prediction(folder, scan, prediction, trained, request.exports, watch=watch)
+        return write_prediction(folder, scan, prediction, trained, request.exports, shared=shared, watch=watch)
 
 
 def write_prediction(
@@ -132,6 +146,7 @@ def write_prediction(
     trained: Trained,
     exports: Exports = Exports(),
     *,
+    shared: Path | None = None,
     watch: Stopwatch | None = None,
 ) -> Prediction:
     """Write a prediction, whole or not at all, and return it with what is missing.
@@ -152,10 +167,12 @@ def write_prediction(
             prediction = _write_pictures(aside, scan, prediction, unit)
             prediction = _with(aside, prediction, list(_exports(aside, scan, prediction, exports)))
         with watch("report"):
-            page = partial(
-                write_report, aside / "report.html", scan.volume, prediction.lesions, prediction.document, unit
+            page = Extra(
+                REPORT,
+                [REPORT],
+                partial(_write_report, aside, folder, shared or folder.parent, scan, prediction, exports),
             )
-            prediction = _with(aside, prediction, [Extra("report.html", ["report.html"], page)])
+            prediction = _with(aside, prediction, [page] if exports.report != "none" else [])
         write_run(aside, prediction, trained, wanted(exports), watch)
     return prediction
 
@@ -236,6 +253,18 @@ def _pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str) -> It
 def _as_drawn(folder: Path, lesion: LesionEntry) -> LesionEntry:
     there = lesion.preview is not None and (folder / lesion.preview).is_file()
     return lesion if there else lesion.model_copy(update={"preview": None})
+
+
+def _write_report(
+    aside: Path, folder: Path, shared: Path, scan: Scan, prediction: Prediction, exports: Exports
+) -> None:
+    """The report, in the folder `aside` that is to become `folder`; in `shared` lies what reports share."""
+    seen = ""
+    if exports.report == "shared":
+        make_folder(shared / SHARED)
+        write_shared(shared / SHARED)
+        seen = Path(os.path.relpath(shared / SHARED, folder)).as_posix()
+    write_report(aside / REPORT, scan.volume, prediction.lesions, prediction.document, shown_unit(scan), shared=seen)
 
 
 def _exports(folder: Path, scan: Scan, prediction: Prediction, exports: Exports) -> Iterator[Extra]:

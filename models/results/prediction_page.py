@@ -1,7 +1,13 @@
-"""The report of a prediction: one file with its voxels, its viewer and its style, which loads nothing."""
+"""The report of a prediction: one file with its voxels, its viewer and its style, which loads nothing.
 
-from collections.abc import Sequence
+The reports of a batch may share the viewer and the style, which then lie in a folder of their own, once for all of them.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from ambiseg.preprocessing.exports.segments import COLOURS
@@ -10,7 +16,7 @@ from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..prediction.document import Document, LesionEntry
 from ..prediction.inference import LesionHypotheses
-from ..report.template import render
+from ..report.template import render, whole_style
 from .preview import save_preview
 from .three_planes import data_url, outlined, three_planes
 from .viewer import words
@@ -20,6 +26,9 @@ from .viewer.size_plot import size_plot
 from .viewer.voxels import voxels
 
 PARTS = ("page", "voxels", "shown", "window", "place", "borders", "paint", "lesion", "input", "viewer")  # of the script
+PROGRAMS = ("niivue.umd.js", *(f"{part}.js" for part in PARTS))
+STYLE, ALONE, LICENCE = "viewer.css", "alone.css", "LICENSE-niivue.txt"
+SHARED = "report-files"  # the folder of what reports share
 LIVE = 24  # lesions whose voxels are on the page; all have a picture and their figures
 
 
@@ -32,7 +41,13 @@ class Viewer:
 
 
 def write_report(
-    path: Path, volume: Volume, results: Sequence[LesionHypotheses], document: Document, unit: str
+    path: Path,
+    volume: Volume,
+    results: Sequence[LesionHypotheses],
+    document: Document,
+    unit: str,
+    *,
+    shared: str = "",
 ) -> None:
     """Write the report of a scan, whole or not at all. The same results give the same bytes.
 
@@ -42,6 +57,7 @@ def write_report(
         results: the hypotheses of each lesion, for their voxels.
         document: the content of hypotheses.json, for all figures.
         unit: "HU" for the windows of CT, "relative" for windows from the scan's own values.
+        shared: the folder that `write_shared` fills, as seen from the page; empty: viewer and style are in the page.
     """
     cards, summaries = [], []
     for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
@@ -51,15 +67,40 @@ def write_report(
         planes = data_url(three_planes(result, volume, unit))
         summaries.append(summary(lesion, outlined(result), planes))
     with whole_file(path) as aside:
-        aside.write_text(_page(cards, summaries, document, unit), encoding="utf-8")
+        aside.write_text(_page(cards, summaries, document, unit, shared), encoding="utf-8")
 
 
-def _page(cards: Sequence[Card], summaries: Sequence[Summary], document: Document, unit: str) -> str:
+def write_shared(folder: Path) -> None:
+    """Write what reports share to a folder, as far as it is not there yet.
+
+    The names hold a hash of the content, so that reports of several versions of the program can share a folder.
+    """
+    for name, text in _shared_files().items():
+        if not (folder / name).is_file():
+            with whole_file(folder / name) as aside:
+                aside.write_text(text, encoding="utf-8")
+
+
+@cache
+def _shared_files() -> Mapping[str, str]:
+    """The names and texts of what reports share."""
+    package = files(words.__package__)
+    niivue, *parts = (package.joinpath(name).read_text("utf-8") for name in PROGRAMS)
+    style = whole_style(words.__package__, [STYLE]) + ".apart { display: none; }\n"
+    texts = (("style", ".css", style), ("niivue", ".js", niivue), ("viewer", ".js", "".join(parts)))
+    named = {f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}{end}": text for name, end, text in texts}
+    return named | {LICENCE: package.joinpath(LICENCE).read_text("utf-8")}
+
+
+def _page(cards: Sequence[Card], summaries: Sequence[Summary], document: Document, unit: str, shared: str) -> str:
+    linked = [f"{shared}/{name}" for name in _shared_files() if name != LICENCE] if shared else []
     return render(
         "prediction.html",
         package=words.__package__,
-        styles=["viewer.css"],
-        scripts=["niivue.umd.js", *(f"{part}.js" for part in PARTS)],
+        styles=[ALONE if linked else STYLE],
+        scripts=[] if linked else PROGRAMS,
+        linked=linked,
+        shared=shared,
         cards=cards,
         summaries=summaries,
         live=LIVE,

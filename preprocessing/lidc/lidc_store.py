@@ -23,7 +23,8 @@ from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
 from ..store.store_crop import StoreInfo
 from ..store.store_writer import check_place, write_store
-from ..workers import spread
+from ..work.engine import Engine, TaskLost, always
+from ..work.local_processes import engine_of
 from .annotations import READERS
 from .lidc_crops import CropSettings, ScanTask, Slices, scan_crops
 from .lidc_plan import plan
@@ -63,7 +64,7 @@ def preprocess_lidc(
     slices: Slices = "any-reader",
     seed: int = 0,
     split_file: Path | None = None,
-    workers: int | None = None,
+    workers: int | Engine | None = None,
     on_file: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LidcReport:
@@ -80,7 +81,7 @@ def preprocess_lidc(
         slices: Which slices of a nodule are cropped (see `CropSettings`).
         seed: By it the patients who have nodules are split, in the proportions of Kohl et al.
         split_file: A CSV of patients and splits, used instead of `seed`.
-        workers: Processes over which scans are spread; None: as many as save time.
+        workers: Processes that crop scans, or the engine that has them; None: as many as save time.
         on_file: Called as `on_file(done, files)` while the folder is searched.
         on_progress: Called as `on_progress(done, scans)` while scans are cropped.
 
@@ -135,16 +136,18 @@ def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
 
 
 def _crop_scans(
-    tasks: Sequence[ScanTask], workers: int | None, on_progress: Callable[[int, int], None] | None
+    tasks: Sequence[ScanTask], workers: int | Engine | None, on_progress: Callable[[int, int], None] | None
 ) -> list[Failure]:
     """Make the parts that are not there yet; the failures come in the order of the tasks."""
     waiting = [task for task in tasks if not task.part.is_file()]
     reasons: dict[str, str] = {}
     tell = on_progress or (lambda done, total: None)
     tell(len(tasks) - len(waiting), len(tasks))
-    for count, (task, reason) in enumerate(spread(_crop_scan, waiting, workers), len(tasks) - len(waiting) + 1):
+    outcomes = engine_of(workers).outcomes(always(_crop_scan), waiting)
+    for count, outcome in enumerate(outcomes, len(tasks) - len(waiting) + 1):
+        reason = str(outcome.error) if isinstance(outcome.error, TaskLost) else outcome.get()
         if reason is not None:
-            reasons[task.scan.series_uid] = reason
+            reasons[outcome.task.scan.series_uid] = reason
         tell(count, len(tasks))
     return [
         Failure(task.case, task.scan.series_uid, reasons[task.scan.series_uid])

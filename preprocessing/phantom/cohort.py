@@ -21,7 +21,8 @@ from ..documents import json_text, write_json
 from ..errors import InputError, UsageError
 from ..files import clear_leftovers, is_free, whole_folder
 from ..lidc.annotations import ScanRecord, marks, nodules, scans
-from ..workers import spread
+from ..work.engine import Engine, always
+from ..work.local_processes import engine_of
 from .faults import FAULTS, describe
 from .images import slice_dataset, write_slice
 from .made_scan import make_scan, slice_pixels
@@ -87,7 +88,7 @@ def write_phantom(
     seed: int = 0,
     slices: Slices = "all",
     faults: Sequence[str] = (),
-    workers: int | None = None,
+    workers: int | Engine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Cohort:
     """Make a simulated cohort, and return the content of its phantom.json.
@@ -100,7 +101,7 @@ def write_phantom(
             "nodules" writes only the slices about nodules. That is enough wherever contours are mapped by z; pylidc maps
             them by index and needs "all".
         faults: Names of faults (see `faults`). Each spoils one patient's first scan.
-        workers: Processes; None: as many as save time.
+        workers: Processes, or the engine that has them; None: as many as save time.
         on_progress: Called as `on_progress(done, total)`; it counts slices.
 
     Raises:
@@ -122,8 +123,9 @@ def write_phantom(
     done = total - sum(task.images for task in waiting)
     tell = on_progress or (lambda done, total: None)
     tell(done, total)
-    for task, _ in spread(_write_patient, waiting, workers):
-        done += task.images
+    for outcome in engine_of(workers).outcomes(always(_write_patient), waiting):
+        outcome.get()
+        done += outcome.task.images
         tell(done, total)
     return manifest
 

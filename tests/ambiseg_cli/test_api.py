@@ -63,6 +63,14 @@ def test_saving_gives_the_commands_folder(model: Trained, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "out" / "hypotheses.json").read_text()) == found.figures
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"hyp_01.nii.gz", "hyp_02.nii.gz", "report.html", "run.json", "hypotheses.seg.nrrd"} <= names
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out"]
+    found.save(tmp_path / "without", report="none")
+    assert not (tmp_path / "without" / "report.html").exists()
+    found.save(tmp_path / "sharing", report="shared")
+    page = (tmp_path / "sharing" / "report.html").read_text(encoding="utf-8")
+    assert all(f"../report-files/{file.name}" in page for file in (tmp_path / "report-files").glob("*.[cj]s*"))
+    with pytest.raises(UsageError, match="`report` is 'all': expected single, shared, none"):
+        found.save(tmp_path / "other", report="all")
     with pytest.raises(UsageError, match="refers to the scan's DICOM images, but the scan is not DICOM"):
         found.save(tmp_path / "other", formats=["dicom-seg"])
     assert not (tmp_path / "other").exists()

@@ -25,7 +25,7 @@ HOUSE = modules()
 GRAPH = arrows(HOUSE)
 FLOORS = (  # from the ground up: a module imports its own room and rooms of lower floors
     "preprocessing",
-    "preprocessing.volumes",
+    "preprocessing.volumes preprocessing.work",
     "preprocessing.scans.formats preprocessing.scans.dicom",
     "preprocessing.scans",
     "preprocessing.exports preprocessing.store",

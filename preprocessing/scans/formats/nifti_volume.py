@@ -26,6 +26,7 @@ from ...names import GZIP, NIFTI, PAIR, has_suffix
 from ...volumes.grid import Grid, apart_mm, grid_of, times
 from ...volumes.values import check_claim, usable_values
 from ...volumes.volume import Volume, of_channels
+from .gzip_blocks import GzipBlocks
 from .voxel_stream import broken, check_end, opened, read_exactly, readable
 
 KIND = "NIfTI"
@@ -142,7 +143,7 @@ def write_volume(path: Path, volume: Volume) -> None:
 def _save(image: nib.Nifti1Image, path: Path) -> None:
     with path.open("wb") as file:
         if has_suffix(path, GZIP):
-            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+            with GzipBlocks(file) as packed:
                 image.to_stream(packed)
         else:
             image.to_stream(file)

@@ -13,7 +13,8 @@ from ...store.intensity import BYTES, HOUNSFIELD
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place
 from ...volumes.hounsfield import looks_like_hu
-from ...workers import spread
+from ...work.engine import Engine, TaskLost, always
+from ...work.local_processes import engine_of
 from ..duplicates import Duplicates
 from ..packed.crop_values import SourceReport, Unit, unmeasured, write_crops
 from ..packed.pack import Naming
@@ -34,7 +35,7 @@ def preprocess_nifti(
     seed: int = 0,
     split: tuple[int, int, int] | str | None = None,
     split_file: Path | None = None,
-    workers: int | None = None,
+    workers: int | Engine | None = None,
     allow_duplicates: bool = False,
     readers: Naming = "auto",
     on_progress: Callable[[int, int], None] | None = None,
@@ -51,7 +52,8 @@ def preprocess_nifti(
         split: Shares of train, val and test, or "own" for the split that came with the data. None: the data's own where
             they bring one, else shares of 70, 10 and 20.
         split_file: A CSV of patients and splits, used instead.
-        workers: Processes that read cases; None: as many as save time. They change nothing in the store.
+        workers: Processes that read cases, or the engine that has them; None: as many as save time. They change nothing in
+            the store.
         allow_duplicates: Whether one image may lie under two patients whose splits were given. Where the split is drawn
             here, such an image is a warning.
         readers: "anonymous" where the files' and columns' names do not say who drew; else the store keeps them as names.
@@ -143,19 +145,21 @@ def _check(settings: NiftiSettings) -> None:
 def _crops(
     cases: Sequence[NiftiCase],
     settings: NiftiSettings,
-    workers: int | None,
+    workers: int | Engine | None,
     failures: list[CaseFailure],
     unmarked: list[str],
     on_progress: Callable[[int, int], None] | None,
 ) -> Iterator[Crop]:
     """The crops of all cases, a few cases at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
-    found = spread(partial(_attempt, settings=settings), cases, workers, in_order=True)
-    for done, (case, crops) in enumerate(found, 1):
+    attempt = always(partial(_attempt, settings=settings))
+    for done, outcome in enumerate(engine_of(workers).outcomes(attempt, cases, in_order=True), 1):
+        lost = isinstance(outcome.error, TaskLost)
+        crops = CaseFailure(outcome.task.name, str(outcome.error)) if lost else outcome.get()
         if isinstance(crops, CaseFailure):
             failures.append(crops)
         else:
             yield from crops
-            unmarked += [] if crops else [case.name]
+            unmarked += [] if crops else [outcome.task.name]
         if on_progress is not None:
             on_progress(done, len(cases))
 
@@ -180,13 +184,13 @@ def _nothing(source: Path, cases: int, failures: Sequence[CaseFailure], failures
     )
 
 
-def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | None = None) -> tuple[Unit, list[str]]:
+def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | Engine | None = None) -> tuple[Unit, list[str]]:
     """The unit of the images of all cases, and notes that say what it was judged by.
 
     Args:
         cases: Images that cannot be read do not count.
         kind: "hu" or "relative" is the unit, which then needs no image; "auto" lets the images say it.
-        workers: Processes that read images (see `spread`).
+        workers: Processes that read images, or their engine.
 
     Raises:
         DataError: Some images look like a CT and others do not.
@@ -208,10 +212,11 @@ def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | None = No
     ]
 
 
-def _looks(cases: Sequence[NiftiCase], workers: int | None) -> dict[str, bool]:
+def _looks(cases: Sequence[NiftiCase], workers: int | Engine | None) -> dict[str, bool]:
     """Whether the image of each case, where it can be read, looks like a CT."""
-    found = spread(_looks_like_ct, cases, workers, in_order=True)
-    return {case.name: looks for case, looks in found if looks is not None}
+    found = engine_of(workers).outcomes(always(_looks_like_ct), cases, in_order=True)
+    looks = {outcome.task.name: outcome.get() for outcome in found if not isinstance(outcome.error, TaskLost)}
+    return {case: ct for case, ct in looks.items() if ct is not None}
 
 
 def _looks_like_ct(case: NiftiCase) -> bool | None:

@@ -12,7 +12,8 @@ from ...store.intensity import BYTES
 from ...store.splits import SPLITS
 from ...store.store_crop import Crop, StoreInfo
 from ...store.store_writer import check_place, write_store
-from ...workers import spread
+from ...work.engine import Engine, always
+from ...work.local_processes import engine_of
 from ..packed.crop_values import SourceReport
 from .cityscapes_frames import CLASS_NAMES, FLIPS, SCORED, VALIDATION_CITIES, Frame, find_frames, read_frame
 
@@ -28,7 +29,7 @@ def preprocess_cityscapes(
     output: Path,
     *,
     size: Size = "quarter",
-    workers: int | None = None,
+    workers: int | Engine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SourceReport:
     """Make a dataset store from Cityscapes' official folders leftImg8bit and gtFine.
@@ -41,7 +42,7 @@ def preprocess_cityscapes(
         root: The folder that holds leftImg8bit and gtFine.
         output: The store to make.
         size: "full", "half" or "quarter" (256x512, as in the papers).
-        workers: Processes that read images; None: as many as save time.
+        workers: Processes that read images, or the engine that has them; None: as many as save time.
         on_progress: Called as `on_progress(done, images)` after each image.
 
     Raises:
@@ -65,9 +66,9 @@ def preprocess_cityscapes(
     )
     splits = {frame.sequence: frame.split for frame in frames}
     with write_store(output, info, splits) as writer:
-        cropped = spread(partial(frame_crop, factor=FACTORS[size]), frames, workers, in_order=True)
-        for done, (_, crop) in enumerate(cropped, 1):
-            writer.add(crop)
+        crop = always(partial(frame_crop, factor=FACTORS[size]))
+        for done, outcome in enumerate(engine_of(workers).outcomes(crop, frames, in_order=True), 1):
+            writer.add(outcome.get())
             if on_progress is not None:
                 on_progress(done, len(frames))
     return SourceReport(output, len(frames), counts, _notes(cities))

@@ -73,8 +73,9 @@ def test_a_scan_that_kills_the_process_costs_itself_and_the_rest_is_as_if_alone(
     assert (code, "1 of 3 scans failed" in err) == (5, True)
     assert json.loads(Path("out/manifest.json").read_text())["cases"] == {"a": "done", "b": "failed", "c": "done"}
     assert "ended the process that worked on it (SIGABRT)" in Path("out/failures.csv").read_text()
-    assert ambiseg("predict", "scans/c.nii.gz", "--at", POINT, "--draws", "16", "-o", "alone")[0] == 0
+    assert ambiseg("predict", "scans/c.nii.gz", "--at", POINT, "--draws", "16", "-o", "alone", "--report", "shared")[0] == 0
     assert files("alone") == files("out/c")
+    assert files("report-files") == files("out/report-files")
     save("scans/b.nii.gz")
     before = Path("out/a/run.json").stat().st_mtime_ns
     assert ambiseg(*points("a", "b", "c"))[0] == 0
@@ -194,7 +195,7 @@ def test_a_batch_that_is_killed_at_any_moment_goes_on(
     assert second.returncode == 0, second.stderr
     states = json.loads(Path("out/manifest.json").read_text())
     assert (states["cases"], states["incomplete"]) == ({"a": "done", "b": "done"}, {})
-    assert {path.name for path in Path("out").iterdir()} == {"a", "b", "manifest.json"}
+    assert {path.name for path in Path("out").iterdir()} == {"a", "b", "manifest.json", "report-files"}
     found = files("out/a")
     assert {"hypotheses.json", "report.html", "preview.png"} <= set(found)
     assert found == files("out/b")  # the same scan under another name: the same bytes

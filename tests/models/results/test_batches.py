@@ -15,8 +15,8 @@ from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.results.batches import Batch, predict_batch
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
-from ambiseg.preprocessing.lone_worker import CannotStart
 from ambiseg.preprocessing.scans.cases import Case
+from ambiseg.preprocessing.work.engine import CannotStart, InProcess, always
 
 CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
 
@@ -35,9 +35,12 @@ class Batches:
 
     def run(self, request: Request = Request(), **choice: Any) -> Batch:
         self.seen.clear()
-        return predict_batch(self.trained, CASES, self.folder, request, self.predict, **choice)
+        return predict_batch(
+            self.trained, CASES, self.folder, request, always(self.predict), engine=InProcess(), **choice
+        )
 
-    def predict(self, case: Case, folder: Path) -> list[str]:
+    def predict(self, work: tuple[Case, Path]) -> list[str]:
+        case, folder = work
         self.seen.append(case.name)
         if case.name in self.broken:
             raise self.broken[case.name]
@@ -90,7 +93,9 @@ def test_a_case_with_nothing_to_predict_is_no_failure(batches: Batches) -> None:
         assert {failure.case for failure in batch.failures} == {"c", "d"}
         assert batches.states() == {"a": "done", "b": "nothing", "c": "failed", "d": "failed"}
     assert batches.seen == ["c", "d"]  # what failed alone is tried again
-    fewer = predict_batch(batches.trained, CASES[:1], batches.folder, Request(), batches.predict)
+    fewer = predict_batch(
+        batches.trained, CASES[:1], batches.folder, Request(), always(batches.predict), engine=InProcess()
+    )
     assert (fewer.skipped, fewer.nothing) == (["a"], {})  # b is not asked for
     assert batches.states() == {"a": "done"}
     del batches.broken["b"]
@@ -129,12 +134,12 @@ def test_the_folder_is_a_batchs_before_its_first_case_is_begun(batches: Batches)
     """So that after a kill at any moment the same call can continue."""
     seen: list[dict[str, str]] = []
 
-    def predict(case: Case, folder: Path) -> list[str]:
+    def predict(work: tuple[Case, Path]) -> list[str]:
         seen.append(batches.states())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_batch(batches.trained, CASES, batches.folder, Request(), predict)
+        predict_batch(batches.trained, CASES, batches.folder, Request(), always(predict), engine=InProcess())
     assert seen == [dict.fromkeys("abcd", "waiting")]
     batches.broken.clear()
     assert batches.run().done == ["a", "b", "c", "d"]

@@ -1,7 +1,9 @@
 """NIfTI in and out: orientation, scaling, the written grid, and what is refused."""
 
 import gzip
+import io
 import struct
+import zlib
 from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 import SimpleITK as sitk
 
 from ambiseg.preprocessing.errors import DataError, InputError, ResourceError
-from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume, write_on_grid
+from ambiseg.preprocessing.scans.formats.gzip_blocks import BLOCK, GzipBlocks
+from ambiseg.preprocessing.scans.formats.nifti_volume import read_grid, read_volume, write_on_grid, write_volume
 from ambiseg.preprocessing.volumes.grid import grid_from
+from ambiseg.preprocessing.volumes.volume import Volume
 
 RNG = np.random.default_rng(5)
 VOXELS = RNG.integers(-1000, 400, (6, 5, 4)).astype(np.int16)
@@ -178,10 +182,10 @@ def test_a_full_disk_leaves_nothing_and_the_old_file(tmp_path: Path, monkeypatch
     path = save(tmp_path / "scan.nii.gz", VOXELS)
     (tmp_path / "mask.nii.gz").write_bytes(b"old")
 
-    def full(self: gzip.GzipFile, data: bytes) -> int:
+    def full(self: GzipBlocks, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    monkeypatch.setattr(GzipBlocks, "write", full)
     with pytest.raises(ResourceError, match="No room left on the disk"):
         write_on_grid(tmp_path / "mask.nii.gz", np.ones((4, 5, 6), np.uint8), read_grid(path))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mask.nii.gz", "scan.nii.gz"]
@@ -482,3 +486,29 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, kind: type[nib.Nif
         (tmp_path / "scan.nii").write_bytes(content[:kept])
         with pytest.raises(DataError, match=r"scan.nii is not a whole NIfTI file"):
             read_volume(tmp_path / "scan.nii")
+
+
+@pytest.mark.parametrize("sizes", [[0], [5], [BLOCK], [BLOCK - 1, 2, BLOCK], [3 * BLOCK + 7], [1] * 9])
+@pytest.mark.parametrize("full", [False, True])
+def test_blocks_of_gzip_are_one_member_that_any_reader_unpacks(sizes: list[int], full: bool) -> None:
+    made = np.random.default_rng(0)
+    parts = [made.integers(0, 9, size).astype(np.uint8).tobytes() if full else bytes(size) for size in sizes]
+    file = io.BytesIO()
+    with GzipBlocks(file) as packed:
+        for part in parts:
+            packed.write(part)
+        assert packed.tell() == sum(sizes)
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS + 16)
+    assert unpacker.decompress(file.getvalue()) + unpacker.flush() == b"".join(parts)
+    assert (unpacker.eof, unpacker.unused_data) == (True, b"")  # one member, with the right checksum and size
+    assert len(file.getvalue()) < sum(sizes) / 1000 + 500 or full
+
+
+def test_a_large_mask_takes_a_thousandth_of_its_voxels_and_itk_reads_it(tmp_path: Path) -> None:
+    mask = np.zeros((40, 256, 256), np.uint8)
+    mask[10:14, 100:120, 90:130] = 1
+    write_volume(tmp_path / "like.nii.gz", Volume(mask, np.diag([-0.7, -0.7, 2.0, 1.0])))
+    write_on_grid(tmp_path / "mask.nii.gz", mask, tmp_path / "like.nii.gz", "a mask")
+    assert (tmp_path / "mask.nii.gz").stat().st_size < 1.5 * mask.size / 1000
+    image = sitk.ReadImage(tmp_path / "mask.nii.gz")
+    assert np.count_nonzero(sitk.GetArrayViewFromImage(image)) == 4 * 20 * 40

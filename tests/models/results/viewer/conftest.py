@@ -29,9 +29,9 @@ class Made:
     results: list[LesionHypotheses]
     content: dict[str, Any]
 
-    def write(self, path: Path, unit: str = "HU") -> Path:
+    def write(self, path: Path, unit: str = "HU", shared: str = "") -> Path:
         """The page of this prediction."""
-        write_report(path, self.volume, self.results, Document.model_validate(self.content), unit)
+        write_report(path, self.volume, self.results, Document.model_validate(self.content), unit, shared=shared)
         return path
 
 

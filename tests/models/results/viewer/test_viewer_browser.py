@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ambiseg.models.results.prediction_page import write_shared
 from ambiseg.preprocessing.exports.segments import COLOURS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -377,6 +378,21 @@ def test_nothing_is_wider_than_the_window(opened, width):
     page.set_viewport_size({"width": 1100, "height": 700})
     settle(page)
     page.wait_for_function("() => marks.width === scan.width && scan.width === views.clientWidth")
+
+
+def test_a_page_that_shares_its_viewer_works_from_a_disk_and_says_what_it_lacks_alone(browser, made, tmp_path):
+    for folder in ("batch/report-files", "batch/case", "alone"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_shared(tmp_path / "batch" / "report-files")
+    page = browser.new_page()
+    page.goto(made().write(tmp_path / "batch" / "case" / "report.html", shared="../report-files").as_uri())
+    page.wait_for_selector("#views[data-ready]", state="attached")
+    assert page.locator(".apart").is_hidden()
+    page.goto(made().write(tmp_path / "alone" / "report.html", shared="../report-files").as_uri())
+    assert page.locator("text=This page lacks its style and its viewer").is_visible()
+    assert page.locator(".still img:visible").count() == 1
+    assert page.locator("canvas:visible").count() == 0
+    page.close()
 
 
 @pytest.mark.parametrize("kind", ["block", "two"])

@@ -21,7 +21,7 @@ from ambiseg.models.results.viewer.voxels import scan_nifti, windows
 from ambiseg.preprocessing.volumes.volume import Volume
 
 KINDS = ("block", "tilted", "flat", "classes", "two", "one")
-VOID = {"meta", "img", "br", "input"}
+VOID = {"meta", "img", "br", "input", "link"}
 
 
 class Read(HTMLParser):
@@ -104,6 +104,34 @@ def test_only_the_scripts_and_the_style_of_the_page_may_run(made, tmp_path):
         "style-src": digests("style"), "script-src": digests("script"),
     }  # fmt: skip
     assert len(rules["script-src"].split()) == len(page_module.PARTS) + 1
+
+
+def test_pages_that_share_their_viewer_hold_the_same_and_say_what_they_lack_without_it(made, tmp_path):
+    folder, shared = tmp_path / "case", tmp_path / "report-files"
+    folder.mkdir()
+    shared.mkdir()
+    page_module.write_shared(shared)
+    written = {file: file.stat().st_mtime_ns for file in shared.iterdir()}
+    page_module.write_shared(shared)  # what is there stays
+    assert {file: file.stat().st_mtime_ns for file in shared.iterdir()} == written
+    text = made().write(folder / "report.html", shared="../report-files").read_text(encoding="utf-8")
+    single = made().write(tmp_path / "report.html").read_text(encoding="utf-8")
+    read, whole = Read(text), Read(single)
+    linked = [
+        a.get("href", a.get("src")) for tag, a in read.elements if tag == "link" or (tag == "script" and "src" in a)
+    ]
+    assert len(linked) == 3
+    assert all((folder / address).is_file() for address in linked)
+    programs = [data for tag, attributes, data in whole.programs if tag == "script" and "type" not in attributes]
+    texts = [(folder / address).read_text(encoding="utf-8") for address in linked]
+    assert texts[1] + texts[2] == "".join(programs)
+    assert embedded(text, "voxels-0") == embedded(single, "voxels-0")
+    assert read.words.count("This page lacks its style and its viewer.") == 1
+    assert texts[0].endswith(".apart { display: none; }\n")  # hidden by what would be lacking
+    assert len(text) < len(single) - 2_000_000
+    (policy,) = (a["content"] for tag, a in read.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert "script-src 'self' file:;" in policy
+    assert not re.search(r"https?:|'unsafe", policy)
 
 
 @pytest.mark.parametrize("kind", ["block", "tilted", "flat", "classes"])

@@ -1,13 +1,15 @@
 """Work distributed over processes: in this process while that is faster, with the same results for any number of processes."""
 
 import os
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ambiseg.preprocessing import workers
-from ambiseg.preprocessing.workers import STARTING, spread, worth_processes
+from ambiseg.preprocessing.work import local_processes
+from ambiseg.preprocessing.work.engine import always
+from ambiseg.preprocessing.work.local_processes import STARTING, LocalProcesses, worth_processes
 
 
 def process_of(task: int) -> int:
@@ -18,6 +20,14 @@ def square(task: int) -> int:
     return task * task
 
 
+def spread(
+    work: Callable[[int], int], tasks: Iterable[int], workers: int | None = None, in_order: bool = False
+) -> list[tuple[int, int]]:
+    """Each task with its result."""
+    found = LocalProcesses(workers).outcomes(always(work), tasks, in_order=in_order)
+    return [(outcome.task, outcome.get()) for outcome in found]
+
+
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight cores, and a failure where any of them is used."""
@@ -25,16 +35,16 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*asked: object, **named: object) -> None:
         raise AssertionError("processes were started")
 
-    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(local_processes, "usable_cores", lambda: 8)
+    monkeypatch.setattr(local_processes, "Crew", refuse)
 
 
 @pytest.fixture
 def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cores, and a clock by which every task takes a second."""
     clock = iter(range(1000))
-    monkeypatch.setattr(workers, "perf_counter", lambda: float(next(clock)))
-    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
+    monkeypatch.setattr(local_processes, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(local_processes, "usable_cores", lambda: 2)
 
 
 @pytest.mark.usefixtures("no_processes")
@@ -70,13 +80,13 @@ def test_a_number_of_workers_is_obeyed_from_the_start() -> None:
 
 def test_six_scans_are_done_here_and_a_thousand_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """.4 s each, the first one with a second of imports: the others would start in 2 s and save 1."""
-    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
+    monkeypatch.setattr(local_processes, "usable_cores", lambda: 2)
     assert not any(worth_processes([1.4, *[0.4] * done], 5 - done) for done in range(6))
     assert worth_processes([1.4, 0.4], 998)
 
 
 def test_long_tasks_need_no_second_one_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "usable_cores", lambda: 4)
+    monkeypatch.setattr(local_processes, "usable_cores", lambda: 4)
     assert worth_processes([60.0], 3)
     assert not worth_processes([60.0], 1)
 
@@ -86,7 +96,7 @@ def test_long_tasks_need_no_second_one_to_tell(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_processes_are_started_only_where_they_save_time(took: list[float], left: int, cores: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(workers, "usable_cores", lambda: cores)
+        patched.setattr(local_processes, "usable_cores", lambda: cores)
         chosen = worth_processes(took, left)
     if chosen:
         one = sum(took[1:]) / (len(took) - 1) if len(took) > 1 else took[0]
