@@ -51,7 +51,8 @@ def notes(trained: Trained, scan: Scan) -> list[str]:
     if scan.picture:
         return [
             *of_reader,
-            "The size of a pixel is not known: each counts as 1 mm wide and high, in all lengths, areas and places.",
+            "The size of a pixel is not known: lengths, areas and places count pixels (px). In files whose names or keys say "
+            "mm, each pixel counts as 1 mm wide and high.",
         ]
     if _is_scaled(trained, scan) and in_hounsfield(scan):
         return [*of_reader, f"{_scaling(trained, scan)} This is usual for a CT in HU."]

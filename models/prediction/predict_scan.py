@@ -127,7 +127,7 @@ def predict_scan(
             warnings=cautions(trained, scan, lesions),
             notes=notes(trained, scan),
             found_by=found_by,
-            scan=scan_entry(scan.volume),
+            scan=scan_entry(scan.volume, scan.picture),
             lesions=lesion_entries(found, scan.volume, trained.record.data.class_names, ranking),
         )
     return Prediction(found, document)

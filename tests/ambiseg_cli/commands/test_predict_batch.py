@@ -73,7 +73,10 @@ def test_a_scan_that_kills_the_process_costs_itself_and_the_rest_is_as_if_alone(
     assert (code, "1 of 3 scans failed" in err) == (5, True)
     assert json.loads(Path("out/manifest.json").read_text())["cases"] == {"a": "done", "b": "failed", "c": "done"}
     assert "ended the process that worked on it (SIGABRT)" in Path("out/failures.csv").read_text()
-    assert ambiseg("predict", "scans/c.nii.gz", "--at", POINT, "--draws", "16", "-o", "alone", "--report", "shared")[0] == 0
+    assert (
+        ambiseg("predict", "scans/c.nii.gz", "--at", POINT, "--draws", "16", "-o", "alone", "--report", "shared")[0]
+        == 0
+    )
     assert files("alone") == files("out/c")
     assert files("report-files") == files("out/report-files")
     save("scans/b.nii.gz")
