@@ -1,4 +1,4 @@
-"""Models that tell readers apart: each reader's habit, and the mixture of all, on made lesions where habits are known."""
+"""Models that tell readers apart: each reader's habit, and the mixture of all, on synthetic lesions of known habits."""
 
 import json
 import re
