@@ -17,7 +17,6 @@ from ..scans.dicom.slice_steps import rounding_mm
 from ..scans.dicom.slices import SAME_PLACE, Slice
 from ..store.intensity import HOUNSFIELD
 from ..store.store_crop import Crop
-from ..volumes.planes import crop_image
 from ..volumes.resample import PlaneGrid, majority
 from .annotations import RATINGS, READERS, Mark, Nodule, ScanRecord
 from .contours import Box, bounding_box, contours_mask
@@ -157,7 +156,7 @@ def _crop(task: ScanTask, outlined: _Outlined, z: float, image: Slice, plane: ND
         raise DataError(f"The images have {plane.shape[0]} x {plane.shape[1]} pixels, but readers drew beyond them.")
     centre = ((box[0].start + box[0].stop - 1) / 2, (box[1].start + box[1].stop - 1) / 2)
     step = (settings.spacing_mm / image.spacing_mm[0], settings.spacing_mm / image.spacing_mm[1])
-    pixels = crop_image(plane, PlaneGrid(settings.size, centre, step), AIR)
+    pixels = PlaneGrid(settings.size, centre, step).image(plane, AIR)
     masks = reader_masks(outlined.readers, z, box)
     corner = PlaneGrid(settings.size, (centre[0] - box[0].start, centre[1] - box[1].start), step)
     y, x = _flips(image)

@@ -16,7 +16,6 @@ from ..errors import DataError, InputError
 from ..lfs import check_no_pointer
 from ..names import NIFTI, NPZ, has_suffix
 from ..volumes.grid import Grid, check_same_grid, times
-from ..volumes.planes import crop_image
 from ..volumes.resample import PlaneGrid
 from ..volumes.volume import Volume
 from .formats.nifti_volume import read_volumes
@@ -65,7 +64,7 @@ def crop_probabilities(planes: Probabilities, grid: PlaneGrid) -> Probabilities:
 
     They sum to 1 in every pixel.
     """
-    crops = [crop_image(plane, grid, fill=float(label == 0)) for label, plane in enumerate(planes)]
+    crops = [grid.image(plane, fill=float(label == 0)) for label, plane in enumerate(planes)]
     shares = np.clip(np.stack(crops), 0, 1)
     return shares / shares.sum(0)
 

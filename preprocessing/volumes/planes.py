@@ -1,6 +1,5 @@
 """Crops of planes, resampled onto a square grid, and of arrays that are already on one."""
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,17 +28,6 @@ def fit_grid(fit: Fit, shape: tuple[int, int], size: int, crop: int | None = Non
     first = centre_start(size, side)
     centre_y, centre_x = (start + (first + (side - 1) / 2) * step for start, step in zip(starts, (y, x), strict=True))
     return PlaneGrid(side, (centre_y, centre_x), (y, x))
-
-
-def crop_image(plane: NDArray[Any], grid: PlaneGrid, fill: float) -> NDArray[np.float32]:
-    """`grid.image` [size, size] of the plane [Y, X], computed from the part of the plane that the grid can see."""
-    window = []
-    for axis in (0, 1):
-        first, last = grid.positions(axis)[[0, -1]]
-        margin = grid.step[axis] + 2
-        window.append(slice(max(int(first - margin), 0), min(int(last + margin), plane.shape[axis])))
-    shifted = (grid.centre[0] - window[0].start, grid.centre[1] - window[1].start)
-    return replace(grid, centre=shifted).image(plane[tuple(window)], fill)
 
 
 def crop_labels(labels: NDArray[Any], grid: PlaneGrid, classes: int) -> NDArray[np.uint8]:

@@ -55,11 +55,12 @@ class PlaneGrid:
 
     def image(self, plane: NDArray[Any], fill: float) -> NDArray[np.float32]:
         """The plane [..., Y, X] on the grid [..., size, size], linear, `fill` outside."""
-        rows, columns = (
-            linear_weights(plane.shape[axis - 2], self.positions(axis), self.step[axis]).astype(np.float32)
+        (rows, high), (columns, wide) = (
+            _without_zeros(linear_weights(plane.shape[axis - 2], self.positions(axis), self.step[axis]))
             for axis in (0, 1)
         )
-        return rows @ (plane.astype(np.float32) - np.float32(fill)) @ columns.T + np.float32(fill)
+        seen = plane[..., high, wide].astype(np.float32)
+        return rows @ (seen - np.float32(fill)) @ columns.T + np.float32(fill)
 
     def coverage(self, mask: NDArray[Any]) -> NDArray[np.float32]:
         """Share [..., size, size] of each grid pixel's area that lies in the mask [..., Y, X]; nothing lies outside."""
@@ -77,6 +78,15 @@ class PlaneGrid:
     def _back(self, axis: int, count: int) -> NDArray[np.float32]:
         centres = (np.arange(count, dtype=np.float64) - self.centre[axis]) / self.step[axis] + (self.size - 1) / 2
         return area_weights(self.size, centres, 1 / self.step[axis]).astype(np.float32)
+
+
+def _without_zeros(weights: Weights) -> tuple[NDArray[np.float32], slice]:
+    """The weights [outputs, seen] of the inputs that any output sees, and which inputs these are: a crop sees little of a
+    plane.
+    """
+    seen = np.flatnonzero(weights.any(0))
+    part = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0)
+    return weights[:, part].astype(np.float32), part
 
 
 def majority(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:

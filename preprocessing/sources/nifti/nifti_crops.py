@@ -16,7 +16,7 @@ from ...store.intensity import HOUNSFIELD
 from ...store.store_crop import Crop
 from ...volumes.grid import check_same_grid
 from ...volumes.hounsfield import check_hu
-from ...volumes.planes import crop_image, crop_labels
+from ...volumes.planes import crop_labels
 from ...volumes.resample import PlaneGrid
 from ...volumes.volume import Volume, of_channels
 from ..packed.crop_values import Unit, image_values, label_values
@@ -131,7 +131,7 @@ def _crop(
     fills = [HOUNSFIELD.low if settings.intensity == "hu" else float(channel.min()) for channel in volume.channels]
     solid = len(volume.array) > 1
     planes = zip(volume.channels[:, number], fills, strict=True)
-    image = np.stack([crop_image(plane, grid, fill) for plane, fill in planes])
+    image = np.stack([grid.image(plane, fill) for plane, fill in planes])
     unit: Unit = "hu" if settings.intensity == "hu" else "relative"
     return Crop(
         image=image_values(image, unit),

@@ -13,13 +13,14 @@ from ambiseg.models.prediction.draws import SEARCH_MM, Draws
 from ambiseg.models.prediction.inference import Ranking, predict_volume
 from ambiseg.models.prediction.lesion import Lesion, at_point, region_lesions
 from ambiseg.models.prediction.neighbourhood import Neighbourhood
-from ambiseg.models.prediction.settle import ROUNDS, STEPS, Ask, Field, Sight, look_around, look_once, settled
+from ambiseg.models.prediction.settle import ROUNDS, STEPS, STILL_MM, Ask, Field, Sight, look_around, look_once, settled
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.regions import Region
 from ambiseg.preprocessing.volumes.volume import Volume
 
 Make = Callable[..., Trained]
 SHAPE = (60, 90, 80)
+VOXELS_MM = 0.1  # by which the centre of a ball's voxels may be off
 TURNS = [np.diag(signs) for signs in product((1.0, -1.0), repeat=3)]
 Pull = Callable[[np.ndarray], np.ndarray]
 
@@ -99,7 +100,8 @@ def test_all_points_near_a_lesion_end_at_the_same_place(
         assert lesion.centre_mm == point
         places.append(np.array(lesion.place_mm))
         assert len(asked) <= STEPS + 1
-    assert np.linalg.norm(places[0] - places[1]) < 0.2
+    left = abs(share) / (1 - abs(share)) * STILL_MM  # of the way, where the last step is as long as it may be
+    assert np.linalg.norm(places[0] - places[1]) < 2 * left + VOXELS_MM
     assert np.linalg.norm(places[0] - true) < 0.3
 
 
