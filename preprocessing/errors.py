@@ -32,6 +32,10 @@ class UsageError(AmbisegError):
     exit_code = 2
 
 
+class BeingWritten(UsageError):
+    """Another process writes the same file or folder."""
+
+
 class InputError(AmbisegError):
     """The input does not exist, or holds nothing that can be used."""
 

@@ -10,12 +10,12 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import AmbisegError, ResourceError, UsageError
+from .errors import AmbisegError, BeingWritten, ResourceError, UsageError
 from .shortages import DEVICE, NAME, RIGHT, ROOM, SIZE, UNWRITTEN, shortage
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def only_writer(
         remedy: What else the user of the second process can do, the end of a sentence.
 
     Raises:
-        UsageError: Another process holds it and does not let go in time; the message says since when.
+        BeingWritten: Another process holds it and does not let go in time; the message says since when.
     """
     from filelock import Timeout
 
@@ -93,7 +93,9 @@ def only_writer(
             lock.acquire(timeout=patience)
         except Timeout as error:
             whose = f"{what or path}{_since(Path(lock.lock_file))}"
-            raise UsageError(f"Another process is writing {whose}: wait until it has finished, or {remedy}.") from error
+            raise BeingWritten(
+                f"Another process is writing {whose}: wait until it has finished, or {remedy}."
+            ) from error
         try:
             if not patience and lock.lock_counter == 1:
                 _sign(Path(lock.lock_file))
@@ -122,10 +124,14 @@ def scratch_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder what killed processes were writing there, and their locks; put back what they were replacing."""
+def clear_leftovers(folder: Path, names: Container[str] | None = None) -> None:
+    """Remove from a folder what killed processes were writing there, and their locks; put back what they were replacing.
+
+    names: of the files and folders that may have been written; None: all.
+    """
     for name in {left.name.split("-", 1)[1] for left in folder.glob(".*-*") if is_leftover(left.name)}:
-        _clear_left(folder / name)
+        if names is None or name in names:
+            _clear_left(folder / name)
 
 
 def _clear_left(path: Path) -> None:

@@ -10,9 +10,11 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from .documents import shown
 from .errors import DataError, InputError
@@ -131,20 +133,39 @@ def write_table(
 
     for_people: cells of text that a spreadsheet would take for a formula are made inert (see `inert`).
     """
-    text = table_text(rows, columns, for_people=for_people)
-    with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="")
+    with table_writer(path, columns, for_people=for_people) as write:
+        for row in rows:
+            write(row)
+
+
+@contextmanager
+def table_writer(
+    path: Path, columns: Sequence[str], *, for_people: bool = False
+) -> Iterator[Callable[[Mapping[str, object]], None]]:
+    """A function that writes a row, for as long as the block lasts: as `write_table`, for rows that come one by one."""
+    with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        yield _row_writer(file, columns, for_people)
 
 
 def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, for_people: bool = False) -> str:
     """The text of a table, as `write_table` writes it."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    write = _row_writer(text, columns, for_people)
     for row in rows:
+        write(row)
+    return text.getvalue()
+
+
+def _row_writer(file: TextIO, columns: Sequence[str], for_people: bool) -> Callable[[Mapping[str, object]], None]:
+    """A function that writes a row to a file, after the columns' names."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+
+    def write(row: Mapping[str, object]) -> None:
         cells = (row.get(column, "") for column in columns)
         writer.writerow(inert(cell) if for_people and isinstance(cell, str) else cell for cell in cells)
-    return text.getvalue()
+
+    return write
 
 
 def number_text(text: str, *, decimal_comma: bool = False) -> str | None:

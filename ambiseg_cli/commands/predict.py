@@ -13,9 +13,10 @@ from ..terminal.console import Meter, console, emit_json, failures_table, progre
 from ..terminal.options import Device, point
 
 if TYPE_CHECKING:
+    from ambiseg.models.cohort.batches import Batch
+    from ambiseg.models.cohort.joining import Summary
     from ambiseg.models.prediction.predict_scan import Exports, Prediction
     from ambiseg.models.prediction.stopwatch import Stopwatch
-    from ambiseg.models.results.batches import Batch
 
 
 class Format(StrEnum):
@@ -52,7 +53,7 @@ class Report(StrEnum):
 
 
 Scan = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
         help="The scan, 2D or 3D: .nii, .nii.gz, .nrrd, .mha, a DICOM folder, a picture (.png, .jpg, .tif), or a .zip of one "
         "of these; or a folder of scans.",
@@ -204,6 +205,25 @@ Overwrite = Annotated[
         help="Replace an earlier prediction even if the folder also holds other files. In a batch, predict all scans again.",
     ),
 ]
+PartOf = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        help="Predict only the I-th of N parts of a folder of scans. The parts may run at the same time, on several machines "
+        "that share the folder --output.",
+        metavar="I/N",
+        show_default=False,
+    ),
+]
+Join = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the tables and the overview of this folder of results, as the last part of a batch does, and say what is "
+        "missing. Nothing is predicted.",
+        metavar="FOLDER",
+        show_default=False,
+    ),
+]
 Minutes = Annotated[
     float,
     typer.Option("--time-limit", help="In a batch, stop a scan that takes longer than this, in minutes.", min=0.01),
@@ -211,7 +231,7 @@ Minutes = Annotated[
 
 
 def predict(
-    scan: Scan,
+    scan: Scan = None,
     at: At = None,
     points: Points = None,
     roi: Roi = None,
@@ -244,6 +264,8 @@ def predict(
     device: Device = "auto",
     output: Output = None,
     overwrite: Overwrite = False,
+    part: PartOf = None,
+    join: Join = None,
     minutes: Minutes = 60,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show how the time was spent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
@@ -252,24 +274,32 @@ def predict(
 
     If no place is given, a small scan is taken for one lesion's crop, and a chest CT is searched (experimental).
     """
+    if join is not None:
+        _join(scan, join, as_json)
+        return
     from ambiseg.models.prediction.stopwatch import Stopwatch
 
     watch = Stopwatch()
     with watch("starting"):
+        from ambiseg.models.cohort.batches import WHOLE, Part, predict_cases
         from ambiseg.models.metrics.size_forecast import DIAMETERS_MM, VOLUMES_MM3
         from ambiseg.models.prediction.inference import Ranking
         from ambiseg.models.prediction.places import Places
         from ambiseg.models.prediction.predict_scan import Exports, Request
-        from ambiseg.models.results.batches import predict_cases
         from ambiseg.models.results.folder import check_folder, predict_to_folder
         from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
         from ambiseg.preprocessing.work.engine import Limits
 
+        if scan is None:
+            raise UsageError("SCAN is missing: give a scan or a folder of scans, or `join` with a folder of results.")
+        share = WHOLE if part is None else Part.parse(part)
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         channels = tuple(map(_channel, channel or ()))
+        if cases is None and part is not None:
+            raise UsageError("`part` is for a folder of scans, but SCAN is a single one: leave `part` out.")
         if cases is None:
             check_folder(folder, overwrite)
         elif channels:
@@ -301,7 +331,14 @@ def predict(
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
             found = predict_cases(
-                trained, cases, folder, request, overwrite=overwrite, limits=Limits(minutes), on_progress=meter
+                trained,
+                cases,
+                folder,
+                request,
+                overwrite=overwrite,
+                part=share,
+                limits=Limits(minutes),
+                on_progress=meter,
             )
         else:
             searching, predicting = Meter(display, "Searching", "steps"), Meter(display, "Predicting", "lesions")
@@ -319,6 +356,42 @@ def predict(
         _report_batch(found, folder, as_json)
     else:
         _report(prediction, folder, watch, as_json, verbose)
+
+
+def _join(scan: Path | None, folder: Path, as_json: bool) -> None:
+    """Write the tables of a batch. Leave with 5 if scans are missing or failed."""
+    from ambiseg.models.cohort.joining import join_batch
+    from ambiseg.preprocessing.errors import PartialError, UsageError
+
+    if scan is not None:
+        raise UsageError(f"`join` takes the folder of results alone: leave out {scan}.")
+    found = join_batch(folder)
+    if as_json:
+        emit_json(found.record().model_dump(mode="json", exclude={"stamp"}))
+    _say_joined(folder, found)
+    if waiting := found.endings["waiting"]:
+        names = ", ".join(found.waiting[:5]) + ", ..." * (waiting > 5)
+        raise PartialError(
+            f"{counted(waiting, 'scan')} of {found.endings.total()} {'is' if waiting == 1 else 'are'} not predicted yet "
+            f"({names}): run the parts that are missing, then join again. The tables hold the others."
+        )
+    if failed := found.endings["failed"]:
+        raise PartialError(
+            f"{counted(failed, 'scan')} of {found.endings.total()} failed; {folder}/failures.csv says why."
+        )
+
+
+def _say_joined(folder: Path, found: "Summary") -> None:
+    """Print what became of all scans of a batch, and where to read it."""
+    endings = found.endings
+    kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common())
+    console.print(
+        f"All {counted(endings.total(), 'scan')}: {endings['done']} predicted, {endings['nothing']} with nothing to predict, "
+        f"{endings['failed']} failed"
+        + f" ({kinds})" * bool(kinds)
+        + f", {endings['waiting']} not predicted yet" * bool(endings["waiting"])
+    )
+    console.print(f"Written: {folder}/ (open index.html; results.csv, lesions.csv)")
 
 
 def _channel(text: str) -> tuple[str, Path]:
@@ -365,7 +438,7 @@ def _report_batch(batch: "Batch", folder: Path, as_json: bool) -> None:
     from ambiseg.preprocessing.errors import NothingFound, PartialError
     from ambiseg.preprocessing.failures import CaseFailure
 
-    count = len(batch.done) + len(batch.skipped) + len(batch.nothing) + len(batch.failures)
+    count = batch.count
     if as_json:
         emit_json(
             {
@@ -388,12 +461,22 @@ def _report_batch(batch: "Batch", folder: Path, as_json: bool) -> None:
         f"Written: {folder!s}/: {counted(len(batch.done), 'scan')} predicted, {len(batch.skipped)} predicted earlier, "
         f"{len(batch.nothing)} with nothing to predict"
     )
-    if len(batch.nothing) == count:
+    if batch.whole is not None:
+        _say_joined(folder, batch.whole)
+    else:
+        console.print("The tables are written when all parts are finished: by the last one, or by --join")
+    if batch.elsewhere:
+        raise PartialError(
+            f"Another process predicts {counted(len(batch.elsewhere), 'scan')} of {count} just now "
+            f"({batch.elsewhere[0]}): run the same command again when it has finished."
+        )
+    if count and len(batch.nothing) == count:
         raise NothingFound("There is nothing to predict in any of the scans; the table above says why.")
     if batch.failures:
+        where = "the table above" if batch.whole is None else f"{folder}/failures.csv"
         raise PartialError(
-            f"{len(batch.failures)} of {counted(count, 'scan')} failed; {folder}/failures.csv says why. Run the same command "
-            "again to retry them."
+            f"{len(batch.failures)} of {counted(count, 'scan')} failed; {where} says why. Run the same command again to retry "
+            "them."
         )
     if batch.incomplete:
         raise PartialError(

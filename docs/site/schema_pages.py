@@ -7,6 +7,8 @@ from typing import Any
 from markup import code, plain, table
 from pydantic import BaseModel
 
+from ambiseg.models.cohort.batch_folder import BatchRecord, NotPredicted
+from ambiseg.models.cohort.joining import TablesRecord
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.growth.course import GrowthDocument
 from ambiseg.models.prediction.document import Document
@@ -18,6 +20,9 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "growth.json": GrowthDocument,
     "summary.json": EvaluationSummary,
     "run.json": RunRecord,
+    "batch.json": BatchRecord,
+    "not-predicted.json": NotPredicted,
+    "tables.json": TablesRecord,
     "manifest.json": Manifest,
 }
 LIMITS = {

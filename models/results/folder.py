@@ -34,10 +34,19 @@ from .preview import save_preview
 from .result_documents import INDEX, write_numbers, write_run
 
 REPORT = "report.html"
+NOT_PREDICTED = "not-predicted.json"  # of a batch: why this case has no prediction
 OURS = re.compile(
     r"(lesion_\d+/)?((hyp_\d+|probability|entropy|aleatoric)\.nii\.gz|(hyp_\d+|preview)\.png|sizes\.csv|(hypotheses|hyp_\d+|probability|probability_map|key_image)\.dcm"
-    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html"
+    r"|hypotheses\.seg\.nrrd)|lesion_\d+|hypotheses\.(json|csv)|measurements\.dcm|lesions\.csv|run\.json|report\.html|not-predicted\.json"
 )
+
+
+@dataclass(frozen=True)
+class OfBatch:
+    """The batch that a scan is one of: its `folder`, in which reports share their viewer, and the hash of its request."""
+
+    folder: Path
+    asked_sha256: str
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -49,7 +58,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         return
     inside = (file.relative_to(folder) for file in folder.rglob("*")) if folder.is_dir() else (Path("a file"),)
     held = [file.as_posix() for file in inside if not any(map(is_leftover, file.parts))]
-    if held and INDEX not in held:
+    if held and INDEX not in held and held != [NOT_PREDICTED]:
         raise UsageError(f"{folder} exists and is not an earlier prediction: choose another folder.")
     others = [name for name in held if not OURS.fullmatch(name) and not BIDS.fullmatch(name)]
     if others and not overwrite:
@@ -67,7 +76,7 @@ def predict_to_folder(
     *,
     name: str | None = None,
     overwrite: bool = False,
-    shared: Path | None = None,
+    batch: OfBatch | None = None,
     patience: float = 0.0,
     watch: Stopwatch | None = None,
     on_search: Progress = silent,
@@ -82,8 +91,7 @@ def predict_to_folder(
         request: where to look, how hypotheses are made, and what is written.
         name: the scan's name in tables of points; None: that of its file or folder.
         overwrite: replace an earlier prediction even if it also holds other files.
-        shared: where reports keep what they share, in a folder `report-files`, if the request has them share it; None: beside
-            `folder`.
+        batch: the batch that the scan is one of.
         patience: how long to wait, in seconds, for another process that writes the same folder.
         watch: where the time of each part is added up.
         on_search: called with the number of steps of a search done and their total.
@@ -111,7 +119,7 @@ def predict_to_folder(
             scan,
             folder,
             request,
-            shared=shared,
+            batch=batch,
             patience=patience,
             watch=watch,
             on_search=on_search,
@@ -125,7 +133,7 @@ def predict_open_scan(
     folder: Path,
     request: Request = Request(),
     *,
-    shared: Path | None = None,
+    batch: OfBatch | None = None,
     patience: float = 0.0,
     watch: Stopwatch | None = None,
     on_search: Progress = silent,
@@ -136,7 +144,7 @@ def predict_open_scan(
     make_folder(folder.parent)
     with only_writer(folder, patience):
         prediction = predict_scan(trained, scan, request, watch=watch, on_search=on_search, on_lesion=on_lesion)
-        return write_prediction(folder, scan, prediction, trained, request.exports, shared=shared, watch=watch)
+        return write_prediction(folder, scan, prediction, trained, request.exports, batch=batch, watch=watch)
 
 
 def write_prediction(
@@ -146,7 +154,7 @@ def write_prediction(
     trained: Trained,
     exports: Exports = Exports(),
     *,
-    shared: Path | None = None,
+    batch: OfBatch | None = None,
     watch: Stopwatch | None = None,
 ) -> Prediction:
     """Write a prediction, whole or not at all, and return it with what is missing.
@@ -170,10 +178,12 @@ def write_prediction(
             page = Extra(
                 REPORT,
                 [REPORT],
-                partial(_write_report, aside, folder, shared or folder.parent, scan, prediction, exports),
+                partial(
+                    _write_report, aside, folder, batch.folder if batch else folder.parent, scan, prediction, exports
+                ),
             )
             prediction = _with(aside, prediction, [page] if exports.report != "none" else [])
-        write_run(aside, prediction, trained, wanted(exports), watch)
+        write_run(aside, prediction, trained, wanted(exports), watch, batch.asked_sha256 if batch else None)
     return prediction
 
 

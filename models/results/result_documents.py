@@ -19,7 +19,7 @@ from ..prediction.predict_scan import Prediction
 from ..prediction.stopwatch import Stopwatch, peak_memory_mb
 from ..runs.trained import Trained
 
-INDEX = "hypotheses.json"
+INDEX, RUN = "hypotheses.json", "run.json"
 
 
 class PredictionRun(BaseModel):
@@ -39,6 +39,9 @@ class PredictionRun(BaseModel):
     device: str = Field(description="device that the model ran on")
     threads: int = Field(description="number of CPU threads")
     finished: str = Field(description="time of the end, in UTC")
+    batch_sha256: str | None = Field(
+        None, description="hash of the batch's request (`asked_sha256`); null: not of a batch"
+    )
     seconds: Mapping[str, float] = Field(description="time spent in each part, in seconds")
     peak_memory_mb: int = Field(description="peak memory of the process, in MB (10^6 bytes)")
 
@@ -69,7 +72,14 @@ def read_hypotheses(path: Path | str) -> Document:
     return read_json(file, Document, "predict the scan again")
 
 
-def write_run(folder: Path, prediction: Prediction, trained: Trained, formats: Sequence[str], watch: Stopwatch) -> None:
+def write_run(
+    folder: Path,
+    prediction: Prediction,
+    trained: Trained,
+    formats: Sequence[str],
+    watch: Stopwatch,
+    batch_sha256: str | None = None,
+) -> None:
     """Write `run.json`."""
     document = prediction.document
     run = PredictionRun(
@@ -84,7 +94,8 @@ def write_run(folder: Path, prediction: Prediction, trained: Trained, formats: S
         device=str(trained.device),
         threads=torch.get_num_threads(),
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        batch_sha256=batch_sha256,
         seconds={part: round(seconds, 3) for part, seconds in watch.seconds.items()},
         peak_memory_mb=round(peak_memory_mb()),
     )
-    write_json(folder / "run.json", run.model_dump(mode="json"))
+    write_json(folder / RUN, run.model_dump(mode="json"))

@@ -5,6 +5,7 @@ LPS, as LUNA16's annotations are, and a score for each. Names of keys differ bet
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def detected_points(
         >>> detected_points(file, "result.json", ["a"])
         [((-1.0, -2.0, 3.0), '')]
     """
-    images = [checked(each, Detections, name, EXPECTED) for each in _entries(content, name)]
-    own = [each for each in images if scan_name(Path(each.image)) in scan]
+    images, named = _images(content, name)
+    own: Sequence[Detections] = [each for each, of in zip(images, named, strict=True) if of in scan]
     if not own and len(images) == 1 and not of_many:
         own = images
     if not own and not any(each.image for each in images):
@@ -78,6 +79,13 @@ def detected_points(
             + (f" with a score of {min_score:g} or more." if own else '; its key "image" must name this scan.')
         )
     return [((-box[0], -box[1], box[2]), "") for box, _ in sorted(found, key=lambda each: -each[1])]
+
+
+@lru_cache(maxsize=1)  # of the file of a batch, which asks once per scan
+def _images(content: bytes, name: str) -> tuple[Sequence[Detections], Sequence[str]]:
+    """The entries of a file, and the names of their scans."""
+    images = [checked(each, Detections, name, EXPECTED) for each in _entries(content, name)]
+    return images, [scan_name(Path(each.image)) for each in images]
 
 
 def _entries(content: bytes, name: str) -> list[object]:

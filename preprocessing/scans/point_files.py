@@ -1,6 +1,7 @@
 """Tables of points, as users and LUNA16 write them, lists of points of 3D Slicer, and detections of MONAI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ..counted import counted
@@ -46,15 +47,15 @@ def read_points(
         return detected_points(content, path.name, scan, min_score=min_score, of_many=of_many)
     if is_slicer(content):
         return _of_slicer(content, path.name, voxels=voxels, of_many=of_many)
-    table = parse_table(content, Path(path.name), "column names, then one point per row").lowered()
+    table, rows = _table(content, path.name)
     if not table.rows:
         raise InputError(f"{path.name} has no points: expected a line of column names, then one point per row.")
     columns = set(table.columns)
     if OWN_COLUMNS <= columns <= OWN_COLUMNS | {"name", "scan"}:
-        own = _of_scan(table, scan, "scan", of_many)
+        own = _of_scan(table, rows, scan, "scan", of_many)
         return [(_point(table, row, "x", "y", "z"), row.get("name", "")) for row in own]
     if not voxels and LUNA_COLUMNS <= columns <= LUNA_COLUMNS | LUNA_EXTRAS:
-        own = _of_scan(table, scan, "seriesuid", of_many)
+        own = _of_scan(table, rows, scan, "seriesuid", of_many)
         scored = [row for row in own if "probability" not in columns or table.number(row, "probability") >= min_score]
         if not scored:
             raise NothingFound(f"{path.name} has no point of this scan with a probability of {min_score:g} or more.")
@@ -84,22 +85,41 @@ def read_table(path: Path) -> bytes:
     """The bytes of a file of points. Raises `InputError` if there is no such file."""
     if not path.is_file():
         raise InputError(f"No file {path}: expected a table or list of points; check the path.")
+    found = path.stat()
+    return _content(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1)  # that of a batch, which asks once per scan
+def _content(path: Path, changed: int, size: int) -> bytes:
     return path.read_bytes()
 
 
-def _of_scan(table: Table, scan: Sequence[str], column: str, of_many: bool) -> Sequence[Row]:
-    """The rows with any of a scan's names."""
-    named = {row.get(column, "") for row in table.rows}
-    names = {name.strip() for name in scan}
-    own = [row for row in table.rows if row.get(column, "") in names] if len(named) > 1 or of_many else table.rows
+@lru_cache(maxsize=1)
+def _table(content: bytes, name: str) -> tuple[Table, Mapping[str, Sequence[Row]]]:
+    """The table in a file, and its rows by the scan that they name ("": none)."""
+    table = parse_table(content, Path(name), "column names, then one point per row").lowered()
+    column = "seriesuid" if "seriesuid" in table.columns else "scan"
+    rows: dict[str, list[Row]] = {}
+    for row in table.rows:
+        rows.setdefault(row.get(column, ""), []).append(row)
+    return table, rows
+
+
+def _of_scan(
+    table: Table, rows: Mapping[str, Sequence[Row]], scan: Sequence[str], column: str, of_many: bool
+) -> Sequence[Row]:
+    """The rows with any of a scan's names, of the `rows` by name, in the table's order."""
+    if len(rows) < 2 and not of_many:
+        return table.rows
+    own = [row for name in {name.strip() for name in scan} for row in rows.get(name, ())]
     if own:
-        return own
-    if named == {""}:
+        return sorted(own, key=lambda row: row.line)
+    if set(rows) == {""}:
         raise InputError(
             f"{table.path} does not say which scan its points belong to: add a column scan with the scans' names."
         )
     raise NothingFound(
-        f"{table.path} has points for {counted(len(named), 'scan')}, but none for this one: write this scan's name (or, for "
+        f"{table.path} has points for {counted(len(rows), 'scan')}, but none for this one: write this scan's name (or, for "
         f"DICOM, its series UID) in the column {column}, or keep only its rows."
     )
 

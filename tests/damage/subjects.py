@@ -469,7 +469,7 @@ SUBJECTS: Sequence[Subject] = (
     Subject("model verify", sound.installed_model, "models/made/*", partial(with_models, "model", "verify", "made"),
             sealed=True, share=0.5),
     Subject("model export", evaluated_run, "run/**/*.[jc]s*", exported, damages.TEXT, share=0.3),
-    Subject("batch manifest", batch_folder, "out/manifest.json", batch, damages.JSON, share=0.3),
+    Subject("batch record", batch_folder, "out/batch.json", batch, damages.JSON, share=0.3),
     Subject("batch points", batch_folder, "points.csv", batch, damages.TEXT, share=0.1),
     Subject("splits", sound.split_table, "t.csv", splits, damages.TEXT),
     Subject("points", sound.points_table, "t.csv", points, damages.TEXT),

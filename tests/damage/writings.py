@@ -156,6 +156,7 @@ def _resumed(arguments: Arguments) -> Arguments:
 PREDICT = words("predict scan.nii.gz --model run --at=6,8,2 --voxel --draws 8 --top 2 -o out")
 OBJECTS = words("--format dicom-sr --format dicom-pm --format dicom-sc --layout bids")
 BATCH = words("predict scans --model run --points points.csv --voxel --draws 8 --top 1 -o out")
+JOIN = words("predict --join out")
 NIFTI = words("preprocess nifti cases --size 16 --workers 1 -o out")
 PACKED = words("preprocess packed pack.npz -o out")
 LIDC = words("preprocess lidc cohort --size 32 --workers 1 -o out")
@@ -177,6 +178,8 @@ WRITINGS: Sequence[Writing] = (
     Writing("predict a zip", _zipped_scan, ["predict", "scan.zip", *PREDICT[2:]], "out", whole=True),
     Writing("predict a series to DICOM", _series, ["predict", "scan", *PREDICT[2:], *OBJECTS], "out", whole=True),
     Writing("predict a batch", _scans, BATCH, "out", steps=True),
+    Writing("predict a part", _scans, [*BATCH, "--part", "1/2"], "out", steps=True),
+    Writing("join a batch", over(_scans, *BATCH), JOIN, "out", quick=True),
     Writing("preprocess nifti", _cases, NIFTI, "out", whole=True, quick=True),
     Writing("preprocess nifti again", over(_cases, *NIFTI, "--seed", "1"), NIFTI, "out", whole=True, quick=True),
     Writing("preprocess packed", sound.packed_npz, PACKED, "out", whole=True, quick=True),
@@ -238,7 +241,7 @@ def _plain(value: object) -> object:
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-VOLATILE = {"finished", "seconds", "peak_memory_mb", "speed", "steps_per_second", "time"}
+VOLATILE = {"finished", "seconds", "peak_memory_mb", "speed", "steps_per_second", "time", "stamp"}
 
 
 def _timeless(value: object) -> object:

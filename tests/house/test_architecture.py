@@ -47,7 +47,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.bundle models.scoring",
     "models.results.viewer",
     "models.results",
-    "models.growth",
+    "models.growth models.cohort",
     "models.benchmarks models.benchmarks.cost",
     "models.benchmarks.trials",
     "terminal",

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from ambiseg.models.cohort.batch_folder import earlier_batch
 from ambiseg.models.core.predictive import Predictive
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.files import only_writer
@@ -53,6 +54,11 @@ def points(*names: str) -> tuple[str, ...]:
     return "predict", "scans", "--points", "points.csv", "--draws", "16", "-o", "out"
 
 
+def states(folder: str) -> dict[str, str]:
+    held = earlier_batch(Path(folder))
+    return {name: state.ending for name, state in held.states(held.names())}
+
+
 def files(folder: str) -> dict[str, bytes]:
     found = (file for file in Path(folder).rglob("*") if file.is_file() and file.name != "run.json")
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
@@ -71,7 +77,7 @@ def test_a_scan_that_kills_the_process_costs_itself_and_the_rest_is_as_if_alone(
         save(f"scans/{name}.nii.gz", brightest)
     code, _, err = ambiseg(*points("a", "b", "c"))
     assert (code, "1 of 3 scans failed" in err) == (5, True)
-    assert json.loads(Path("out/manifest.json").read_text())["cases"] == {"a": "done", "b": "failed", "c": "done"}
+    assert states("out") == {"a": "done", "b": "failed", "c": "done"}
     assert "ended the process that worked on it (SIGABRT)" in Path("out/failures.csv").read_text()
     assert (
         ambiseg("predict", "scans/c.nii.gz", "--at", POINT, "--draws", "16", "-o", "alone", "--report", "shared")[0]
@@ -92,7 +98,7 @@ def test_a_scan_without_end_does_not_hold_the_next(ambiseg: Command) -> None:
         save(f"scans/{name}.nii.gz", ENDLESS)
     code, _, err = ambiseg(*points("a", "b"), "--time-limit", "0.05")
     assert (code, "2 of 2 scans failed" in err) == (5, True)
-    assert json.loads(Path("out/manifest.json").read_text())["cases"] == {"a": "failed", "b": "failed"}
+    assert states("out") == {"a": "failed", "b": "failed"}
     assert Path("out/failures.csv").read_text().count("took longer than 0.05 min and was stopped") == 2
 
 
@@ -134,7 +140,7 @@ def test_a_folder_that_another_process_writes_is_left_to_it_before_any_work(
         )
     assert not Path("out").exists()
     Path("out").mkdir()
-    with held(Path("out/manifest.json")):
+    with held(Path("out/part-1-of-1")):
         code, _, err = ambiseg(*points("a", "b"))
         assert (code, "Another process is writing out, since" in " ".join(err.split())) == (2, True)
     assert list(Path("out").iterdir()) == []
@@ -147,10 +153,10 @@ def test_what_a_killed_process_left_blocks_nobody(ambiseg: Command) -> None:
     for leftover in ("out/.writing-a", "out/.old-b", ".writing-out", "scans/.writing-c"):
         Path(leftover).mkdir(parents=True)
         Path(leftover, "hyp_01.nii.gz").write_bytes(b"half")
-    for lock in (".lock-out", "out/.lock-a", "out/.lock-manifest.json"):
+    for lock in (".lock-out", "out/.lock-a", "out/.lock-batch.json", "out/.lock-part-1-of-1"):
         Path(lock).touch()
     assert ambiseg(*points("a", "b"))[0] == 0
-    assert {"a", "b", "manifest.json"} <= {path.name for path in Path("out").iterdir()}
+    assert {"a", "b", "batch.json"} <= {path.name for path in Path("out").iterdir()}
     assert not [name for name in files("out") if name.startswith((".writing", ".lock"))]
     Path("single/.writing-report.html").mkdir(parents=True)
     assert ambiseg("predict", "scans/a.nii.gz", "--at", POINT, "--draws", "16", "-o", "single")[0] == 0
@@ -174,7 +180,7 @@ def test_what_is_missing_is_told_at_the_end(ambiseg: Command, monkeypatch: pytes
 
 MOMENTS = (
     "out/.writing-a/hyp_01.nii.gz",
-    *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("out/manifest.json", "out/a/report.html")),
+    *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("out/batch.json", "out/a/report.html")),
 )
 
 
@@ -196,9 +202,11 @@ def test_a_batch_that_is_killed_at_any_moment_goes_on(
     first.wait()
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    states = json.loads(Path("out/manifest.json").read_text())
-    assert (states["cases"], states["incomplete"]) == ({"a": "done", "b": "done"}, {})
-    assert {path.name for path in Path("out").iterdir()} == {"a", "b", "manifest.json", "report-files"}
+    assert states("out") == {"a": "done", "b": "done"}
+    assert {path.name for path in Path("out").iterdir()} - {"results.parquet", "lesions.parquet"} == {
+        "a", "b", "batch.json", "cases.jsonl", "report-files", "results.csv", "lesions.csv", "tables.json", "index.html",
+        "overview",
+    }  # fmt: skip
     found = files("out/a")
     assert {"hypotheses.json", "report.html", "preview.png"} <= set(found)
     assert found == files("out/b")  # the same scan under another name: the same bytes

@@ -1,7 +1,6 @@
 """Batches: what is skipped, what fails, and what a second call does."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from ambiseg.models.cohort.batch_folder import earlier_batch
+from ambiseg.models.cohort.batches import Batch, asked_of, predict_batch
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
-from ambiseg.models.results.batches import Batch, predict_batch
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.work.engine import CannotStart, InProcess, always
+
+from .conftest import write_made
 
 CASES = [Case(name, Path(f"{name}.nii")) for name in ("a", "b", "c", "d")]
 
@@ -32,9 +34,11 @@ class Batches:
         }
         self.missing: dict[str, list[str]] = {}
         self.seen: list[str] = []
+        self.hash = ""
 
     def run(self, request: Request = Request(), **choice: Any) -> Batch:
         self.seen.clear()
+        self.hash = asked_of(self.trained, request).sha256
         return predict_batch(
             self.trained, CASES, self.folder, request, always(self.predict), engine=InProcess(), **choice
         )
@@ -44,13 +48,13 @@ class Batches:
         self.seen.append(case.name)
         if case.name in self.broken:
             raise self.broken[case.name]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "hypotheses.json").write_text("{}")
+        shutil.rmtree(folder, ignore_errors=True)
+        write_made(folder, self.hash, missing=self.missing.get(case.name, []))
         return self.missing.get(case.name, [])
 
     def states(self) -> dict[str, str]:
-        content: dict[str, dict[str, str]] = json.loads((self.folder / "manifest.json").read_text())
-        return content["cases"]
+        held = earlier_batch(self.folder)
+        return {name: state.ending for name, state in held.states(held.names())}
 
 
 @pytest.fixture
@@ -65,8 +69,12 @@ def test_a_failure_is_written_down_and_the_rest_goes_on(batches: Batches) -> Non
     with (batches.folder / "failures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [
-        {"case": "c", "reason": "c.nii is cut short: get it again."},
-        {"case": "d", "reason": "Unexpected error (ZeroDivisionError), a bug in ambiseg: predict this scan alone."},
+        {"case": "c", "kind": "data", "reason": "c.nii is cut short: get it again."},
+        {
+            "case": "d",
+            "kind": "bug",
+            "reason": "Unexpected error (ZeroDivisionError), a bug in ambiseg: predict this scan alone.",
+        },
     ]
 
 
@@ -161,8 +169,8 @@ def test_all_is_waiting_again_before_all_is_predicted_again(batches: Batches) ->
 
 def test_a_folder_with_nothing_but_what_a_killed_process_left_is_taken(batches: Batches) -> None:
     batches.folder.mkdir()
-    (batches.folder / ".writing-manifest.json").write_text("{")
-    (batches.folder / ".lock-manifest.json").touch()
+    (batches.folder / ".writing-batch.json").write_text("{")
+    (batches.folder / ".lock-batch.json").touch()
     batches.broken.clear()
     assert batches.run().done == ["a", "b", "c", "d"]
 
@@ -182,21 +190,14 @@ def test_a_case_that_lacks_something_is_done_and_told_every_time(batches: Batche
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"[]",
-        b'{"schema": 1}',
-        b"\xff\xfe",
-        b'{"schema": 1, "asked_sha256": 3, "cases": {}}',
-        b'{"cases": {"a": "don',
-    ],
+    [b"", b"[]", b'{"schema": 1}', b"\xff\xfe", b'{"schema": 1, "asked_sha256": 3}', b'{"asked": {"about": "mo'],
 )
 def test_a_damaged_manifest_is_named_and_overwritten_on_request(batches: Batches, content: bytes) -> None:
     batches.broken.clear()
     batches.run()
-    (batches.folder / "manifest.json").write_bytes(content)
+    (batches.folder / "batch.json").write_bytes(content)
     with pytest.raises(
-        DataError, match=r"manifest.json is damaged.*restore it, or predict all cases again with `overwrite`"
+        DataError, match=r"batch.json is damaged.*restore it, or predict all cases again with `overwrite`"
     ):
         batches.run()
     assert batches.run(overwrite=True).done == ["a", "b", "c", "d"]
@@ -213,6 +214,6 @@ def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> No
     (batches.folder / "thesis.txt").write_text("precious")
     with pytest.raises(UsageError, match="exists and is not an earlier batch"):
         batches.run()
-    (batches.folder / "manifest.json").write_text("{broken")
-    with pytest.raises(DataError, match=r"manifest.json is damaged.*`overwrite`"):
+    (batches.folder / "batch.json").write_text("{broken")
+    with pytest.raises(DataError, match=r"batch.json is damaged.*`overwrite`"):
         batches.run()
