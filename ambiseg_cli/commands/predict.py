@@ -134,6 +134,14 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        help="Hypotheses for this reader, for a model that knows readers by name.",
+        metavar="NAME",
+        show_default="all readers together",
+    ),
+]
 Depth = Annotated[
     float | None,
     typer.Option(
@@ -245,6 +253,7 @@ def predict(
     channel: Channels = None,
     probabilities: Probabilities = None,
     model: Model = None,
+    reader: Reader = None,
     top: Annotated[int, typer.Option(help="Number of hypotheses to keep.", min=1, max=99)] = 8,
     draws: Annotated[int, typer.Option(help="Number of masks to draw from the model.", min=1)] = 256,
     depth_mm: Depth = None,
@@ -333,6 +342,7 @@ def predict(
         _say_added(exports)
         request = Request(places, ranking, probabilities, series, exports, channels)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
+        trained = trained.as_reader(reader) if reader is not None else trained
     with progress() as display:
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
