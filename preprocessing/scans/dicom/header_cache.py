@@ -110,7 +110,7 @@ class HeaderCache:
             else:
                 unknown.append(path)
         tasks = [unknown[start : start + A_TASK] for start in range(0, len(unknown), A_TASK)]
-        for outcome in engine_of(workers).outcomes(always(_identities), tasks):
+        for outcome in engine_of(workers).outcomes(always(_identities), tasks, read=[root]):
             for path, identity in zip(outcome.task, outcome.get(), strict=True):
                 found[path] = _at(path, identity)
                 self._keep(path, stamps[path], identity)

@@ -23,7 +23,9 @@ def archive(tmp_path: Path, scan: ScanRecord, write_series: WriteSeries) -> Path
     """Two studies of three slices each, a text, a broken file and a folder whose name is no UTF-8."""
     root = tmp_path / "archive"
     write_series(root / "a", scan, [0.0, 1.0, 2.0], SHAPE)
-    write_series(root / "b" / "c", scan, [0.0, 1.0, 2.0], SHAPE, lambda each, _: setattr(each, "SeriesInstanceUID", OTHER))
+    write_series(
+        root / "b" / "c", scan, [0.0, 1.0, 2.0], SHAPE, lambda each, _: setattr(each, "SeriesInstanceUID", OTHER)
+    )
     (root / "notes.txt").write_text("no DICOM")
     (root / "empty.dcm").touch()
     odd = root / os.fsdecode(b"\xff")
