@@ -116,6 +116,7 @@ def predict(
     candidates: int = 5,
     min_score: float | None = None,
     series: str | None = None,
+    reader: str | None = None,
     probabilities: Path | str | None = None,
     top: int = 8,
     draws: int = 256,
@@ -149,6 +150,7 @@ def predict(
         candidates: the largest number of lesions of a search.
         min_score: leave out what the search or MONAI scores lower, 0 to 1; None: .1 for the search, nothing of MONAI's.
         series: which series of a DICOM folder: its number in the list, or its UID.
+        reader: whose hypotheses, for a model that knows readers by name; None: those of all readers.
         probabilities: a file with another segmenter's class probabilities of the scan, for a model that refines them.
         top: the number of hypotheses to keep.
         draws: the number of masks to draw from the model.
@@ -188,6 +190,7 @@ def predict(
     if candidates < 1:
         raise UsageError(f"candidates = {candidates}: expected at least 1.")
     trained = _loaded(model, device)
+    trained = trained.as_reader(reader) if reader is not None else trained
     named = [(float(x), float(y), float(z)) for x, y, z in at]
     if min_score is not None and not 0 <= min_score <= 1:
         raise UsageError(f"min_score = {min_score}: expected a number from 0 to 1.")
@@ -328,6 +331,7 @@ def evaluate(
     whole: bool = False,
     by: By = "auto",
     stability: int = 0,
+    reader: str | None = None,
     device: str = "auto",
     on_progress: OnProgress = _unwatched,
 ) -> Evaluation:
@@ -345,6 +349,7 @@ def evaluate(
             where the data have them.
         stability: on how many lesions and slices to measure how far the answer moves when the image is shifted, mirrored,
             resampled or noisier; 0: none. 60 give a fair picture and take a few minutes on a CPU.
+        reader: compare the hypotheses for this reader with this reader's masks; None: all readers.
         device: where to load the model, if it is not loaded yet.
         on_progress: called with the number of cases done and their total.
 
@@ -371,6 +376,8 @@ def evaluate(
     """
     trained = _loaded(model, device)
     store = _data_of(trained, data)
+    if reader is not None:
+        trained, store = trained.as_reader(reader), store.read_by(reader)
     return evaluate_run.evaluate(
         trained,
         store,

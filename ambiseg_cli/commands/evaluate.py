@@ -60,6 +60,14 @@ def evaluate(
             min=0,
         ),
     ] = 0,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare the hypotheses for this reader with this reader's masks, for a model that knows readers by name.",
+            metavar="NAME",
+            show_default="all readers together",
+        ),
+    ] = None,
     device: Device = "auto",
     output: Annotated[
         Path | None,
@@ -94,7 +102,10 @@ def evaluate(
     store = data_for(trained.record, data)
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
-    folder = output or results_of(place, f"evaluation-{split}")
+    if reader is not None:
+        trained, store = trained.as_reader(reader), store.read_by(reader)
+    asked = "" if reader is None else f"-reader-{1 + trained.record.data.reader_names.index(reader)}"
+    folder = output or results_of(place, f"evaluation-{split}{asked}")
     check_place(folder)
     with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:
         evaluation = evaluate_run(
@@ -139,8 +150,9 @@ def _table(evaluation: "Evaluation") -> "Table":
     from ambiseg.models.report.table import table
 
     about = evaluation.about
+    asked = f", as {about.reader}" if about.reader else ""
     shown = Table(
-        title=f"{about.run} ({about.method}) on {about.data}, {about.split}: {counted(about.cases, 'case')}",
+        title=f"{about.run} ({about.method}){asked} on {about.data}, {about.split}: {counted(about.cases, 'case')}",
         caption=f"data {about.data_hash[:12]}, seed {about.seed}; 95 % bootstrap intervals by patient"
         + ("; calibrated" if about.calibrated else ""),
     )

@@ -10,7 +10,7 @@ from ambiseg.preprocessing.counted import counted
 
 from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
-from ..terminal.options import Device, point
+from ..terminal.options import Cluster, Device, Jobs, Workers, point, workplace
 
 if TYPE_CHECKING:
     from ambiseg.models.cohort.batches import Batch
@@ -134,6 +134,14 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        help="Hypotheses for this reader, for a model that knows readers by name.",
+        metavar="NAME",
+        show_default="all readers together",
+    ),
+]
 Depth = Annotated[
     float | None,
     typer.Option(
@@ -220,6 +228,15 @@ Minutes = Annotated[
     float,
     typer.Option("--time-limit", help="In a batch, stop a scan that takes longer than this, in minutes.", min=0.01),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-limit",
+        help="In a batch, stop a scan whose process needs more memory than this, in GB.",
+        min=0.1,
+        show_default="what was free at the start",
+    ),
+]
 
 
 def predict(
@@ -236,6 +253,7 @@ def predict(
     channel: Channels = None,
     probabilities: Probabilities = None,
     model: Model = None,
+    reader: Reader = None,
     top: Annotated[int, typer.Option(help="Number of hypotheses to keep.", min=1, max=99)] = 8,
     draws: Annotated[int, typer.Option(help="Number of masks to draw from the model.", min=1)] = 256,
     depth_mm: Depth = None,
@@ -258,6 +276,10 @@ def predict(
     part: PartOf = None,
     join: Join = None,
     minutes: Minutes = 60,
+    memory_gb: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show how the time was spent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
 ) -> None:
@@ -286,11 +308,14 @@ def predict(
         if scan is None:
             raise UsageError("SCAN is missing: give a scan or a folder of scans, or `join` with a folder of results.")
         share = WHOLE if part is None else Part.parse(part)
+        engine = workplace(workers, cluster, jobs)
         cases = find_cases(scan)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         channels = tuple(map(_channel, channel or ()))
         if cases is None and part is not None:
             raise UsageError("`part` is for a folder of scans, but SCAN is a single one: leave `part` out.")
+        if cases is None and cluster is not None:
+            raise UsageError("`cluster` is for a folder of scans, but SCAN is a single one: leave `cluster` out.")
         if cases is None:
             check_folder(folder, overwrite)
         elif channels:
@@ -317,6 +342,7 @@ def predict(
         _say_added(exports)
         request = Request(places, ranking, probabilities, series, exports, channels)
         trained = load_chosen(model, device, calibrated=not uncalibrated)
+        trained = trained.as_reader(reader) if reader is not None else trained
     with progress() as display:
         if cases is not None:
             meter = Meter(display, "Predicting", "scans")
@@ -327,7 +353,8 @@ def predict(
                 request,
                 overwrite=overwrite,
                 part=share,
-                limits=Limits(minutes),
+                limits=Limits(minutes, memory_gb),
+                workers=engine,
                 on_progress=meter,
             )
         else:

@@ -15,12 +15,12 @@ NOTES = {
     "cut_off": "masks marked with * reach the border of the region that was looked at.",
     "at_border": "masks marked with | touch the scan's border; part of the lesion may lie outside.",
 }
-UNITS = {"mean_diameter_mm": "mm", "volume_mm3": "mm³"}
+POWERS = {"mean_diameter_mm": "", "volume_mm3": "³"}  # of the unit of length
 
 
 def show(document: "Document") -> None:
     """Print the lesions of a prediction, with warnings and notes."""
-    lesions = document.lesions
+    lesions, length = document.lesions, document.scan.length_unit
     for warning in document.warnings:
         warn(warning)
     if document.found_by == "search":
@@ -29,10 +29,10 @@ def show(document: "Document") -> None:
             "missed, and candidates may not be lesions."
         )
     for lesion in lesions:
-        out(_table(lesion))
+        out(_table(lesion, length))
     if any(lesion.size for lesion in lesions):
-        out(_sizes(lesions))
-        out(_thresholds(lesions))
+        out(_sizes(lesions, length))
+        out(_thresholds(lesions, length))
     for mark, note in NOTES.items():
         if any(getattr(entry, mark) for lesion in lesions for entry in lesion.hypotheses):
             console.print(f"Note: {note}")
@@ -47,7 +47,12 @@ def show(document: "Document") -> None:
         console.print(
             "aleatoric.nii.gz: the entropy that the model states without a draw; entropy.nii.gz: that of its draws."
         )
-    if document.calibration is None:
+    if document.model.reader:
+        console.print(
+            f"The probabilities are the model's own for the reader {document.model.reader}. A calibration is "
+            "that of all readers together, and is not used."
+        )
+    elif document.calibration is None:
         console.print(
             "The probabilities are the model's own. They are not calibrated; `ambiseg calibrate` fits them to readers."
         )
@@ -68,8 +73,8 @@ def _place(point_mm: Sequence[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in point_mm)
 
 
-def _table(lesion: "LesionEntry") -> Table:
-    """A lesion's hypotheses, the most probable first."""
+def _table(lesion: "LesionEntry", length: str) -> Table:
+    """A lesion's hypotheses, the most probable first; `length`: the unit of lengths."""
     from ambiseg.models.core.hypotheses import source_words
 
     place = _place(lesion.centre_mm)
@@ -79,10 +84,10 @@ def _table(lesion: "LesionEntry") -> Table:
     ambiguity = "" if lesion.ambiguity is None else f"ambiguity {lesion.ambiguity:.2f}, "
     flat = lesion.hypotheses[0].volume_mm3 is None
     table = Table(
-        title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) mm{settled}{score}",
+        title=f"{lesion.folder or 'Lesion'} {lesion.name}".strip() + f" at ({place}) {length}{settled}{score}",
         caption=f"P(no lesion) {lesion.no_lesion:.1%}, {ambiguity}not listed {lesion.residual:.1%}, {drawn}",
     )
-    for column in ("rank", "probability", "95 %", "area mm²" if flat else "volume mm³", "axes mm"):
+    for column in ("rank", "probability", "95 %", f"area {length}²" if flat else f"volume {length}³", f"axes {length}"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("file", no_wrap=True)
     for entry in lesion.hypotheses:
@@ -98,14 +103,14 @@ def _table(lesion: "LesionEntry") -> Table:
     return table
 
 
-def _sizes(lesions: Sequence["LesionEntry"]) -> Table:
+def _sizes(lesions: Sequence["LesionEntry"], length: str) -> Table:
     """The lesions' sizes given that they are marked, one row each."""
     flat = lesions[0].hypotheses[0].volume_mm3 is None
     table = Table(
         title="Size if marked: median and 90 % interval",
         caption="over all of the model's masks; diameter: mean of long and short axis",
     )
-    for column in ("lesion", "area mm²" if flat else "volume mm³", "90 %", "diameter mm", "90 %"):
+    for column in ("lesion", f"area {length}²" if flat else f"volume {length}³", "90 %", f"diameter {length}", "90 %"):
         table.add_column(column, justify="right", no_wrap=True)
     for lesion in lesions:
         if lesion.size is not None:
@@ -115,13 +120,13 @@ def _sizes(lesions: Sequence["LesionEntry"]) -> Table:
     return table
 
 
-def _thresholds(lesions: Sequence["LesionEntry"]) -> Table:
+def _thresholds(lesions: Sequence["LesionEntry"], length: str) -> Table:
     """The probabilities that the lesions are marked and reach thresholds of size, one row each."""
     table = Table(title="P(marked, and at least so large)")
     table.add_column("lesion", justify="right")
     first = next(lesion.size for lesion in lesions if lesion.size)
     for entry in first.thresholds:
-        table.add_column(f"{entry.at_least:g} {UNITS[entry.measure]}", justify="right")
+        table.add_column(f"{entry.at_least:g} {length}{POWERS[entry.measure]}", justify="right")
     for lesion in lesions:
         if lesion.size is not None:
             table.add_row(str(lesion.number), *(f"{entry.probability:.1%}" for entry in lesion.size.thresholds))

@@ -80,12 +80,12 @@ def _check_shapes(folder: Path) -> None:
     run = Run.open(folder)
     data, config = run.record.data, run.record.config
     options = check_options(config.method, config.options)
-    wanted = outline(find_method(config.method), data.inputs, len(data.class_names), options).state_dict()
+    method = outline(find_method(config.method), data.inputs, len(data.class_names), options, len(data.reader_names))
     with run.weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > HEADER * MOST_TENSORS:
         raise DataError(f"{run.weights} names more tensors than a model has.")
     with safetensors.safe_open(run.weights, "pt") as opened:
         found = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118  # it is no mapping
-    if found != {name: list(tensor.shape) for name, tensor in wanted.items()}:
+    if found != {name: list(tensor.shape) for name, tensor in method.state_dict().items()}:
         raise DataError(f"{run.weights} holds other weights than {run.record.method} with these options has.")

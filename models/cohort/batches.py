@@ -34,7 +34,7 @@ from ambiseg.preprocessing.files import PATIENCE, check_place, make_folder, only
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.scans.point_files import read_table
 from ambiseg.preprocessing.work.engine import CannotStart, Engine, Limits, Make, Outcome, TaskLost
-from ambiseg.preprocessing.work.local_processes import LocalProcesses
+from ambiseg.preprocessing.work.local_processes import LocalProcesses, engine_of
 
 from ..prediction.predict_scan import Request, about
 from ..results.folder import OfBatch, predict_to_folder
@@ -129,7 +129,7 @@ def predict_cases(
     overwrite: bool = False,
     part: Part = WHOLE,
     limits: Limits = Limits(),
-    engine: Engine = LocalProcesses(1),
+    workers: int | Engine | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
     """Predict all cases of a batch that are not done yet, in processes of their own.
@@ -142,7 +142,8 @@ def predict_cases(
         overwrite: predict all cases again, whatever the folder holds of another model or request.
         part: which of the cases to predict. Several parts may share the folder at the same time, on several machines.
         limits: what a case may take; one that takes more is stopped and has failed.
-        engine: what has the processes.
+        workers: processes, or the engine that has them; None: one per core with one thread each, or one per CUDA device,
+            and fewer where memory is short.
         on_progress: called with the number of cases done and their total.
 
     Returns:
@@ -163,7 +164,7 @@ def predict_cases(
         overwrite=overwrite,
         part=part,
         limits=limits,
-        engine=engine,
+        engine=_engine(workers, trained.device),
         on_progress=on_progress,
     )
 
@@ -188,6 +189,7 @@ def predict_batch(
     """
     _check_request(request)
     check_place(folder)
+    engine.check()
     make_folder(folder)
     cases = sorted(cases, key=lambda case: case.name)
     own = part.own(cases)
@@ -199,7 +201,8 @@ def predict_batch(
         total, settled = len(own), len(own) - len(waiting)
         on_progress(settled, total)
         work = _still_waiting(held, waiting, batch, overwrite)
-        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder])) as outcomes:
+        read = [case.path for case in waiting[:1]]
+        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder], read=read)) as outcomes:
             for outcome in outcomes:
                 _record(outcome, held, batch)
                 on_progress(min(batch.count, total), total)
@@ -227,6 +230,16 @@ def asked_of(trained: Trained, request: Request) -> Asked:
         ),
         files=AskedFiles.model_validate(asdict(files)),
     )
+
+
+def _engine(workers: int | Engine | None, device: torch.device) -> Engine:
+    """The engine for a model on a device. Without a number, "cuda" means each CUDA device, and "cuda:1" that one."""
+    if isinstance(workers, Engine) or device.type == "cpu":
+        return engine_of(workers)
+    if device.index is not None:
+        return LocalProcesses(workers or 1)
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return LocalProcesses(workers, tuple(seen.split(",")))
 
 
 def _check_request(request: Request) -> None:

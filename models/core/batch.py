@@ -19,6 +19,8 @@ class Batch:
         progress: the share of the stage that is done, 0 to 1.
         shared: what the stage has prepared for all of its players; None if it prepares nothing. Its type is the method's
             own.
+        readers: numbers [B, M] of the readers who drew the masks; 0 for the pool (see `named_readers`). None: the method
+            does not ask who drew.
 
     Example:
         >>> import torch
@@ -31,6 +33,7 @@ class Batch:
     mask: Tensor
     progress: float = 0.0
     shared: Any = None
+    readers: Tensor | None = None
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Every image with each of its masks: images [B * M, C, H, W] and masks [B * M, H, W]."""

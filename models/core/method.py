@@ -64,6 +64,9 @@ class Method(nn.Module, ABC):
     - `forward` and `loss` keep nothing of a batch on `self`, except running statistics in buffers, as BatchNorm does.
     - All randomness comes from the generators that are passed in. Dropout layers are the one exception: the training
       loop seeds torch's own generator for them in each step.
+    - A method that tells readers apart has an option `condition` with the choices "none" and "reader", and a constructor
+      parameter `readers`, which says how many have a name; it is 0 for "none". Its losses then ask `Batch.readers`, and its
+      `forward` takes their numbers [B] as a second argument; without them it gives the pool's distribution.
     - Every parameter belongs to at least one player, and the loss of a player moves it.
 
     Attributes:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import AnyArray
+
+Length = Literal["mm", "px"]  # the unit of lengths; px: pixels, where their size is not known
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,17 @@ def about_evaluation(
         known_odds=store.manifest.known_odds,
         scored=None if store.manifest.scored is None else list(store.manifest.scored),
         group=store.manifest.group,
+        reader=trained.reader or None,
         samples=samples,
         seed=seed,
-        estimators=estimators(store.manifest.known_odds),
+        estimators=estimators(store.manifest.known_odds)
+        | ({"readers": f"{trained.reader} alone"} if trained.reader else {}),
         cases=len(cases),
         weights="exact" if exact else "draws",
         seen=None if before is None else SeenInTraining(**vars(before)),
         notes=[
             *([before.sentence(split)] if before else []),
+            *([f"The hypotheses are those for the reader {trained.reader}."] if trained.reader else []),
             *([store.note] if isinstance(store, ScaledStore) else []),
             *notes_on(cases),
         ],

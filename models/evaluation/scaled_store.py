@@ -58,4 +58,4 @@ def as_the_model_reads(data: DataRecord, store: Store) -> Store:
     side = data.scaled_over or max(store.size)
     if data.spacing_mm is not None and store.spacing_mm is not None:
         side = max(round(side * data.spacing_mm / store.spacing_mm), 1)
-    return ScaledStore(store.path, store.manifest, data.intensity, min(side, max(store.size)))
+    return ScaledStore(store.path, store.manifest, data.intensity, min(side, max(store.size)), seat=store.seat)

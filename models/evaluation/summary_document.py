@@ -101,6 +101,8 @@ class EvaluationAbout(BaseModel):
     """Whether the probability of every possible mask is known, which takes the place of readers."""
     scored: list[str] | None
     """Names of the classes that are compared; null for all foreground classes."""
+    reader: str | None = None
+    """The reader whose masks alone were compared, with the model's hypotheses for this reader; null for all readers."""
     group: str | None = None
     """Column of the data set by which `modes` are grouped."""
     samples: int

@@ -4,6 +4,7 @@ Planes are arrays [Y, X] whose pixels have the size `step` (y, x), in mm, or (1,
 are those of pixel centres, from (0, 0) at the upper left.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ambiseg.preprocessing.store.intensity import LUNG_WINDOW
 
+from ..core.size import Length
 from .style import INK
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ Step = tuple[float, float]
 Field = tuple[float, float, float, float]  # left, right, bottom, top: the limits of a square panel
 
 FINE = 6  # points per pixel side, from which outlines are traced
+BAR_SHARE = 0.3  # of a field of view that a bar of pixels takes at most
 LEAST_SHARE = 0.0005  # below it a share would be rounded to 0 %
 
 
@@ -114,20 +117,34 @@ def show_map(
     bar.set_frame_on(False)
 
 
-def scale_bar(panel: "Axes", field: Field, *, inset: float = 0.06, width: float = 2.5, size: float = 8) -> None:
-    """A bar of 10 mm in the lower left corner of a field of view in mm.
+def scale_bar(
+    panel: "Axes", field: Field, length: Length = "mm", *, inset: float = 0.06, width: float = 2.5, size: float = 8
+) -> None:
+    """A bar in the lower left corner of a field of view: of 10 mm, or of a round number of pixels.
 
     Args:
         panel: where it is drawn.
         field: the field of view.
+        length: the unit of the field of view.
         inset: how far the bar lies from both sides, as a share of them.
         width: of the bar in points.
         size: of its letters in points.
     """
     left, right, bottom, top = field
     x, y = left + inset * (right - left), bottom - inset * (bottom - top)
-    panel.plot([x, x + 10], [y, y], color="white", linewidth=width, solid_capstyle="butt")
-    legible(panel.text(x, y - 0.02 * (bottom - top), "10 mm", color="white", fontsize=size, va="bottom"))
+    long = 10 if length == "mm" else round_number((right - left) * BAR_SHARE)
+    panel.plot([x, x + long], [y, y], color="white", linewidth=width, solid_capstyle="butt")
+    legible(panel.text(x, y - 0.02 * (bottom - top), f"{long} {length}", color="white", fontsize=size, va="bottom"))
+
+
+def round_number(most: float) -> int:
+    """The largest of 1, 2, 5, 10, 20, 50, ... that is not above a number; at least 1.
+
+    >>> round_number(37.0), round_number(9.9), round_number(0.4)
+    (20, 5, 1)
+    """
+    power = 10 ** max(math.floor(math.log10(max(most, 1))), 0)
+    return max(digit * power for digit in (1, 2, 5) if digit * power <= max(most, 1))
 
 
 def legible(text: "Text") -> None:

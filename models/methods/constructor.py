@@ -16,7 +16,7 @@ from ambiseg.preprocessing.errors import UsageError
 from ..core.bounds import MOST_CLASSES, MOST_INPUTS, MOST_NUMBERS, MOST_TENSORS
 from ..core.method import Method
 
-GIVEN = ("channels", "classes")  # parameters of a constructor that follow from the data
+GIVEN = ("channels", "classes", "readers")  # parameters of a constructor that follow from the data
 DRAWING = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 Options = Mapping[str, object]
@@ -33,7 +33,7 @@ def options_model(method: type[Method]) -> type[BaseModel]:
         A frozen model with one field per option, in the order of the constructor's parameters.
 
     Raises:
-        TypeError: a parameter other than `channels` and `classes` has no type or no default.
+        TypeError: a parameter other than `channels`, `classes` and `readers` has no type or no default.
 
     Example:
         >>> from .baselines.mheads import MHeads
@@ -74,7 +74,12 @@ def first_problem(error: ValidationError, where: str, known: Sequence[str]) -> s
     return f"Option {shown(key)!r} of {where}: {first['msg'].lower()}, got {shown(repr(first['input']))}."
 
 
-def outline(method: type[Method], channels: int, classes: int, options: Options) -> Method:
+def by_reader(options: Options) -> bool:
+    """Whether these options of a method make it tell readers apart by their names."""
+    return options.get("condition") == "reader"
+
+
+def outline(method: type[Method], channels: int, classes: int, options: Options, readers: int = 0) -> Method:
     """A method whose tensors have shapes but hold no numbers, so that its size is known before memory is allocated.
 
     Args:
@@ -82,6 +87,7 @@ def outline(method: type[Method], channels: int, classes: int, options: Options)
         channels: C, plus K where the class probabilities of another segmenter are read.
         classes: K, background included.
         options: as `checked_options` returns them.
+        readers: how many the data name.
 
     Raises:
         UsageError: the method would be larger than any model that is trained.
@@ -98,16 +104,23 @@ def outline(method: type[Method], channels: int, classes: int, options: Options)
     )
     try:
         with torch.device("meta"), _NothingDrawn():
-            return constructed(method, channels, classes, options)
+            return constructed(method, channels, classes, options, readers)
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def constructed(method: type[Method], channels: int, classes: int, options: Options) -> Method:
-    """A method of these options, which must have been checked."""
+def constructed(method: type[Method], channels: int, classes: int, options: Options, readers: int = 0) -> Method:
+    """A method of these options, which must have been checked; `readers` counts the readers whom the data name.
+
+    Raises UsageError where the options ask for readers with names and there are none.
+    """
     make: Callable[..., Method] = method
-    return make(channels=channels, classes=classes, **options)
+    if not by_reader(options):
+        return make(channels=channels, classes=classes, **options)
+    if readers < 1:
+        raise UsageError("options.condition is reader, but the data name no readers: leave the option out.")
+    return make(channels=channels, classes=classes, readers=readers, **options)
 
 
 def _counter(method: type[Method]) -> Callable[[nn.Module, str, Tensor | None], None]:

@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+
+from ambiseg.preprocessing.errors import UsageError
 
 from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_CHANNELS, MOST_PARTS
 from ..core.method import Method, Player, Stage
+from ..core.named_readers import POOL
 from ..core.predictive import GatedPredictive
 from ..core.randomness import normal
 from ..core.readers import chosen_masks, present_readers
@@ -33,6 +36,7 @@ from .shared_options import (
     RANK,
     TAU,
     Beta,
+    Condition,
     Convs,
     KLDraws,
     LatentFamily,
@@ -105,6 +109,8 @@ class Gated(Method):
         score: Annotated[
             float, Field(ge=0, lt=1, description="share of the steps that train the prior by energy")
         ] = 0.2,
+        condition: Condition = "none",
+        readers: int = 0,
     ):
         super().__init__()
         self.shape_readers, self.score = shape_readers, score if shapes == "latent" else 0.0
@@ -112,14 +118,18 @@ class Gated(Method):
         self.shapes: LatentUNet | SSN
         if shapes == "latent":
             latent = LatentShape(family, dim=latent_dim, components=components, rank=rank, tau=tau)
-            options = LatentOptions(beta, kl_draws)
+            options = LatentOptions(beta, kl_draws, readers=readers)
             net = NetShape(widths, convs, norm)
             self.shapes = LatentUNet(channels, classes, net=net, latent=latent, options=options)
             count, size = components if latent.mixture else 1, latent.noise_size
+        elif readers:
+            raise UsageError(
+                "options.condition is reader, but shapes of ssn know no readers: leave options.shapes out."
+            )
         else:
             self.shapes = SSN(channels, classes, rank=rank, widths=widths, convs=convs, norm=norm)
             count, size = 1, rank
-        self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views)
+        self.gate = LesionGate(channels, gate_width, gate_dropout, gate_views, readers)
         self.points: Tensor
         self.register_buffer("points", normal_points(max(1, masks // count), size))
         self.support = 1 + count * len(self.points)
@@ -127,10 +137,16 @@ class Gated(Method):
         certain = torch.tensor([CERTAIN, *[0.0] * (classes - 1)])
         self.register_buffer("nothing", certain[:, None, None], persistent=False)
 
-    def forward(self, image: Tensor) -> GatedPredictive:
-        """The predictive distribution for images [B, C, H, W]; number 0 is the empty mask."""
-        odds = self.gate(image)
-        shapes, decode = self.shapes.support(image, self.points)
+    def forward(self, image: Tensor, readers: Tensor | None = None) -> GatedPredictive:
+        """The predictive distribution for images [B, C, H, W]; number 0 is the empty mask.
+
+        readers: whose masks, by the readers' numbers [B]; None: the pool's.
+        """
+        odds = self.gate(image, readers)
+        if isinstance(self.shapes, LatentUNet):
+            shapes, decode = self.shapes.support(image, self.points, readers)
+        else:
+            shapes, decode = self.shapes.support(image, self.points)
 
         def decoded(index: Tensor) -> Tensor:
             logits = decode((index - 1).clamp_min(0))
@@ -148,7 +164,8 @@ class Gated(Method):
     def gate_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
         """-log of the probability that the gate gave to what readers did: marked nothing, or something."""
         marked = _marked(batch.mask).float()
-        odds = -self.gate(batch.image).unsqueeze(1).expand_as(marked)
+        odds = -self.gate(batch.image, batch.readers)
+        odds = odds if odds.dim() == 2 else odds.unsqueeze(1).expand_as(marked)
         surprise = F.binary_cross_entropy_with_logits(odds, marked)
         return Loss(surprise, {"gate": surprise.detach()})
 
@@ -160,14 +177,21 @@ class Gated(Method):
         marked = _marked(batch.mask)
         count = min(self.shape_readers, marked.shape[1])
         chosen = present_readers(marked | ~marked.any(1, keepdim=True), count, generator)
-        shown = Batch(batch.image, chosen_masks(batch.mask, chosen, ()), batch.progress)
+        who = None if batch.readers is None else batch.readers.gather(1, chosen)
+        shown = Batch(batch.image, chosen_masks(batch.mask, chosen, ()), batch.progress, readers=who)
         share = marked.float().mean(1).repeat_interleave(count)
         return self.shapes.shared_loss(shown, share, generator)
 
     def score_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """Energy score of masks drawn from the prior, mean over the masks with a lesion; it moves the prior alone."""
+        """Energy score of masks drawn from the prior, mean over the masks with a lesion; it moves the prior alone.
+
+        A named reader's prior is scored against that reader's mask. One reader of those who marked something is asked for
+        each image, so that masks are drawn once for an image.
+        """
         assert isinstance(self.shapes, LatentUNet)
-        prior = self.shapes.prior_of(batch.image)
+        marked = _marked(batch.mask)
+        asked, against = _asked(batch, marked, generator)
+        prior = self.shapes.prior_of(batch.image, asked)
         components = prior.logits.softmax(1)
         draws = max(2, round(SCORED / components.shape[1]))
         noise = normal((draws, self.shapes.latent.noise_size), generator, prior.loc)
@@ -178,8 +202,7 @@ class Gated(Method):
             score = energy_score(
                 hard_planes(logits) * counts, weights, pair_weights(components, draws), readers * counts
             )
-        marked = _marked(batch.mask).float()
-        mean = (score * marked).sum() / marked.sum().clamp_min(1)
+        mean = (score * against).sum() / against.sum().clamp_min(1)
         return Loss(mean, {"energy": mean.detach()})
 
     def _frozen(self, image: Tensor, z: Tensor) -> Tensor:
@@ -203,7 +226,8 @@ class Gated(Method):
             return (Stage("train", (shapes, gate)),)
         assert isinstance(self.shapes, LatentUNet)
         assert self.shapes.prior is not None  # as it is learned
-        prior = Player("prior", list(self.shapes.prior.parameters()), self.score_loss, learning_rate=0.5)
+        of_prior = [*self.shapes.prior.parameters(), *(self.shapes.by_reader or nn.Module()).parameters()]
+        prior = Player("prior", of_prior, self.score_loss, learning_rate=0.5)
         return Stage("train", (shapes, gate), share=1 - self.score), Stage("score", (prior, gate), share=self.score)
 
 
@@ -213,6 +237,16 @@ def normal_points(count: int, dim: int) -> Tensor:
     """
     uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count, dtype=torch.float64)
     return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)).float()
+
+
+def _asked(batch: Batch, marked: Tensor, generator: torch.Generator) -> tuple[Tensor | None, Tensor]:
+    """Whose prior is scored, the reader's number for each image [B] or None for the pool, and against which masks [B, M]."""
+    if batch.readers is None:
+        return None, marked.float()
+    chosen = present_readers(marked | ~marked.any(1, keepdim=True), 1, generator)
+    asked = batch.readers.gather(1, chosen)
+    own = torch.zeros_like(marked).scatter(1, chosen, value=True)
+    return asked.squeeze(1), (marked & (own | (asked == POOL))).float()
 
 
 def _marked(mask: Tensor) -> Tensor:

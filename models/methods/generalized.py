@@ -13,6 +13,7 @@ from .shared_options import (
     TAU,
     Anneal,
     Beta,
+    Condition,
     Convs,
     Injection,
     KLDraws,
@@ -68,6 +69,8 @@ class Generalized(LatentUNet):
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
         injection: Injection = "late",
+        condition: Condition = "none",
+        readers: int = 0,
     ):
         paper = PAPER[family]
         super().__init__(
@@ -81,5 +84,5 @@ class Generalized(LatentUNet):
                 rank=rank or paper.rank,
                 tau=tau or paper.tau,
             ),
-            options=LatentOptions(beta, kl_draws, prior, posterior, injection, anneal),
+            options=LatentOptions(beta, kl_draws, prior, posterior, injection, anneal, readers),
         )

@@ -11,8 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ambiseg.preprocessing.errors import UsageError
+
 from ..core.batch import Batch, Loss
 from ..core.method import Method
+from ..core.named_readers import ReaderShift
 from ..core.predictive import SampledPredictive, expected_areas, one_story
 from ..nets.combine import Combine
 from ..nets.latents import Latent, LatentHead, LatentShape, kl, kl_by_dimension, standard_normal
@@ -54,16 +57,27 @@ class LatentUNet(Method):
         self.prior = _latent_net(channels, net, latent) if options.prior == "learned" else None
         posterior_channels = classes + (channels if self.sees_image else 0)
         self.posterior = _latent_net(posterior_channels, net, latent)
+        self.by_reader = ReaderShift(net.widths[-1], options.readers) if options.readers else None
+        if options.readers and self.prior is None:
+            raise UsageError(
+                "options.condition is reader, but a fixed prior is the same for all: leave options.prior out."
+            )
 
-    def forward(self, image: Tensor) -> "LatentPredictive":
-        """The predictive distribution for images [B, C, H, W]; U-Net and prior run once, however many the draws."""
-        return LatentPredictive(self.prior_of(image), self.decoder(image))
+    def forward(self, image: Tensor, readers: Tensor | None = None) -> "LatentPredictive":
+        """The predictive distribution for images [B, C, H, W]; U-Net and prior run once, however many the draws.
 
-    def prior_of(self, image: Tensor) -> Latent:
-        """p(z|x), or N(0, I) when the prior is fixed."""
+        readers: whose masks, by the readers' numbers [B]; None: the pool's.
+        """
+        return LatentPredictive(self.prior_of(image, readers), self.decoder(image))
+
+    def prior_of(self, image: Tensor, readers: Tensor | None = None) -> Latent:
+        """p(z|x), or N(0, I) when the prior is fixed; p(z|x, r) for readers r [B], or [B, M], which gives B * M of them."""
         if self.prior is None:
             return standard_normal(self.latent, image.shape[0], image)
-        return self.prior(image)
+        if readers is None or self.by_reader is None:
+            return self.prior(image)
+        encoder, head = self.prior
+        return head(self.by_reader(encoder(image), readers).flatten(0, -2))
 
     def posterior_of(self, image: Tensor, mask: Tensor) -> Latent:
         """q(z|x, y) for images [B, C, H, W] and masks [B, H, W]: the one-hot mask goes in as -1/2 and 1/2, an ignored
@@ -83,11 +97,12 @@ class LatentUNet(Method):
 
     def bound(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy and KL(q || p) of every mask of every image, both [B * M] in nats; the KL by dimensions [D]."""
-        readers = batch.mask.shape[1]
+        count = batch.mask.shape[1]
         images, masks = batch.pairs()
         q = self.posterior_of(images, masks)
-        p = _repeat(self.prior_of(batch.image), readers)
-        z = q.draw(q.noise(1, generator)).unflatten(0, (-1, readers)).squeeze(2)
+        p = self.prior_of(batch.image, batch.readers)
+        p = p if self.by_reader is not None and batch.readers is not None else _repeat(p, count)
+        z = q.draw(q.noise(1, generator)).unflatten(0, (-1, count)).squeeze(2)
         logits = self.decoder(batch.image)(z).flatten(0, 1)
         surprise = cross_entropy(logits, masks)
         return surprise, kl(q, p, generator, self.kl_draws), kl_by_dimension(q, p).detach()
@@ -103,13 +118,13 @@ class LatentUNet(Method):
         surprise, divergence, by_dimension = self.bound(batch, generator)
         return self.weighted((surprise * share).mean(), (divergence * share).mean(), by_dimension)
 
-    def support(self, image: Tensor, points: Tensor) -> tuple[Tensor, Decode]:
-        """The masks at standard normal points [P, noise] of each component of the prior.
+    def support(self, image: Tensor, points: Tensor, readers: Tensor | None = None) -> tuple[Tensor, Decode]:
+        """The masks at standard normal points [P, noise] of each component of the prior, that of `readers` [B] if given.
 
         Returns:
             Their log-probabilities [B, N], and a function from their indices [B, n] to class logits [B, n, K, H, W].
         """
-        prior, decode = self.prior_of(image), self.decoder(image)
+        prior, decode = self.prior_of(image, readers), self.decoder(image)
         z = prior.points(points)
         chances = prior.logits.log_softmax(1).repeat_interleave(len(points), 1) - math.log(len(points))
         return chances, lambda index: decode(z.gather(1, index.unsqueeze(2).expand(-1, -1, z.shape[2])))
@@ -150,7 +165,7 @@ class LatentPredictive(SampledPredictive):
         return replace(prior, logits=shared.expand(len(prior), -1))
 
 
-def _latent_net(channels: int, net: NetShape, latent: LatentShape) -> nn.Module:
+def _latent_net(channels: int, net: NetShape, latent: LatentShape) -> nn.Sequential:
     return nn.Sequential(VectorEncoder(channels, *net), LatentHead(net.widths[-1], latent))
 
 

@@ -9,6 +9,7 @@ from .shared_options import (
     LATENT_DIM,
     Anneal,
     Beta,
+    Condition,
     Convs,
     Injection,
     LatentOptions,
@@ -45,11 +46,15 @@ class ProbUNet(LatentUNet):
         prior: Prior = "learned",
         posterior: Posterior = "image-and-mask",
         injection: Injection = "late",
+        condition: Condition = "none",
+        readers: int = 0,
     ):
         super().__init__(
             channels,
             classes,
             net=NetShape(widths, convs, norm),
             latent=LatentShape("axis", latent_dim),
-            options=LatentOptions(beta=beta, prior=prior, posterior=posterior, injection=injection, anneal=anneal),
+            options=LatentOptions(
+                beta=beta, prior=prior, posterior=posterior, injection=injection, anneal=anneal, readers=readers
+            ),
         )

@@ -124,7 +124,7 @@ def check_options(name: str, options: Options) -> dict[str, Any]:
     return checked_options(find_method(name), options)
 
 
-def build(name: str, channels: int, classes: int, options: Options) -> Method:
+def build(name: str, channels: int, classes: int, options: Options, readers: int = 0) -> Method:
     """A method of a name, with fresh weights from torch's global generator.
 
     Args:
@@ -132,6 +132,7 @@ def build(name: str, channels: int, classes: int, options: Options) -> Method:
         channels: C, plus K where the class probabilities of another segmenter are read.
         classes: K, background included.
         options: those that differ from the method's defaults.
+        readers: how many the data name, for a method that tells them apart.
 
     Raises:
         MethodMissing: there is no such method.
@@ -144,8 +145,8 @@ def build(name: str, channels: int, classes: int, options: Options) -> Method:
     """
     method = find_method(name)
     checked = checked_options(method, options)
-    outline(method, channels, classes, checked)
-    return constructed(method, channels, classes, checked)
+    outline(method, channels, classes, checked, readers)
+    return constructed(method, channels, classes, checked, readers)
 
 
 @contextmanager

@@ -37,6 +37,11 @@ Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x)
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
 Injection = Annotated[Literal["late", "early"], Field(description="z after the U-Net (late) or at its input (early)")]
 
+Condition = Annotated[
+    Literal["none", "reader"],
+    Field(description="whose masks: the pool's alone (none), or a named reader's, too (reader)"),
+]
+
 
 class NetShape(NamedTuple):
     """The size of the U-Net and of the encoders beside it."""
@@ -57,6 +62,7 @@ class LatentOptions:
         posterior: whether the posterior sees the image with the mask, or the mask alone.
         injection: "late" combines z with the last features of the U-Net, which then runs once for all draws; "early"
             gives z to the U-Net as further input channels.
+        readers: how many the prior tells apart by their names; 0: none.
         anneal: share of the schedule in which the weight of the KL divergence rises linearly from 0 to beta.
     """
 
@@ -66,3 +72,4 @@ class LatentOptions:
     posterior: Posterior = "image-and-mask"
     injection: Injection = "late"
     anneal: float = 0.0
+    readers: int = 0

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.named_readers import ReaderShift
 from .remembered import remembered
 
 Views = Literal["one", "horizontal", "all"]
@@ -44,10 +45,10 @@ class LesionGate(nn.Module):
     """Images [B, C, H, W] to the log odds [B], in float32, that a reader marks nothing.
 
     views: which views of an image are averaged in prediction, named as in `augment.flip`: the image itself, also mirrored
-    left and right, or all eight.
+    left and right, or all eight. readers: how many are told apart by their names.
     """
 
-    def __init__(self, channels: int, width: int, dropout: float, views: Views = "one"):
+    def __init__(self, channels: int, width: int, dropout: float, views: Views = "one", readers: int = 0):
         super().__init__()
         self.views = views
         stem = [nn.Conv2d(channels, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
@@ -56,13 +57,17 @@ class LesionGate(nn.Module):
         self.features = nn.Sequential(*stem, *blocks)
         self.dropout = nn.Dropout(dropout)
         self.odds = nn.Linear(2 * widths[-1], 1)
+        self.by_reader = ReaderShift(2 * widths[-1], readers) if readers else None
 
-    def forward(self, image: Tensor) -> Tensor:
-        """The log odds of an empty mask for each image: of its own view in training, of the mean probability else."""
+    def forward(self, image: Tensor, readers: Tensor | None = None) -> Tensor:
+        """The log odds of an empty mask for each image: of its own view in training, of the mean probability else.
+
+        readers: whose mask, by the readers' numbers [B], or [B, M], which gives log odds [B, M]; None: one of the pool's.
+        """
         if self.training or self.views == "one":
-            return self._odds(self._seen(image))
+            return self._odds(self._seen(image), readers)
         views = self._seen_in_views(image).unbind(1)
-        return torch.stack([self._odds(view).sigmoid() for view in views]).mean(0).logit(1e-6)
+        return torch.stack([self._odds(view, readers).sigmoid() for view in views]).mean(0).logit(1e-6)
 
     @remembered
     def _seen_in_views(self, image: Tensor) -> Tensor:
@@ -74,8 +79,10 @@ class LesionGate(nn.Module):
         features = self.features(image)
         return torch.cat((features.mean((2, 3)), _middle(features).mean((2, 3))), 1)
 
-    def _odds(self, seen: Tensor) -> Tensor:
-        odds: Tensor = self.odds(self.dropout(seen)).squeeze(1).float()
+    def _odds(self, seen: Tensor, readers: Tensor | None) -> Tensor:
+        if readers is not None and self.by_reader is not None:
+            seen = self.by_reader(seen, readers)
+        odds: Tensor = self.odds(self.dropout(seen)).squeeze(-1).float()
         return odds
 
 

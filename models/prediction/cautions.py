@@ -45,13 +45,18 @@ def cautions(trained: Trained, scan: Scan, lesions: Sequence[Lesion] = ()) -> li
 
 def notes(trained: Trained, scan: Scan) -> list[str]:
     """The `notes` of hypotheses.json: how the scan was fitted to the model where that is usual and needs no action."""
+    asked = f"The hypotheses are those for the reader {trained.reader}, as the model states them: a calibration holds for all "
+    asked += "readers together and is not used."
+    of_reader = [asked] if trained.reader else []
     if scan.picture:
         return [
-            "The size of a pixel is not known: each counts as 1 mm wide and high, in all lengths, areas and places."
+            *of_reader,
+            "The size of a pixel is not known: lengths, areas and places count pixels (px). In files whose names or keys say "
+            "mm, each pixel counts as 1 mm wide and high.",
         ]
     if _is_scaled(trained, scan) and in_hounsfield(scan):
-        return [f"{_scaling(trained, scan)} This is usual for a CT in HU."]
-    return []
+        return [*of_reader, f"{_scaling(trained, scan)} This is usual for a CT in HU."]
+    return of_reader
 
 
 def lesion_notes(result: LesionHypotheses, volume: Volume, ranking: Ranking) -> list[str]:

@@ -46,10 +46,11 @@ OF_HYPOTHESIS = (
 )
 
 
-def scan_entry(volume: Volume) -> ScanEntry:
-    """The scan's grid as in hypotheses.json."""
+def scan_entry(volume: Volume, picture: bool = False) -> ScanEntry:
+    """The scan's grid as in hypotheses.json; the pixels of a `picture` have no size."""
     z, y, x = volume.array.shape
-    return ScanEntry(voxels=(x, y, z), spacing_mm=_rounded(volume.spacing_mm[::-1], 6))
+    entry = ScanEntry(voxels=(x, y, z), spacing_mm=_rounded(volume.spacing_mm[::-1], 6))
+    return entry.model_copy(update={"length_unit": "px"}) if picture else entry
 
 
 def lesion_entries(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from ..core.calibration import Calibration, reweighting
+from ..core.size import Length
 from .inference import Ranking
 from .places import FoundBy
 
@@ -193,6 +194,10 @@ class ModelEntry(_Part):
     method: str = Field(description="its method")
     weights_sha256: str = Field(description="SHA-256 of its weights")
     data_sha256: str = Field(description="content hash of the training set")
+    reader: str | None = Field(
+        None,
+        description="only if one reader was asked for: the reader's name; otherwise hypotheses are those of all readers",
+    )
 
 
 class CalibrationEntry(_Part):
@@ -220,6 +225,11 @@ class ScanEntry(_Part):
 
     voxels: tuple[int, int, int] = Field(description="number of voxels along x, y, z")
     spacing_mm: tuple[float, float, float] = Field(description="their size along x, y, z, in mm")
+    length_unit: Length = Field(
+        "mm",
+        description="only where pixels have no size, as in a picture: `px`. What is in mm elsewhere, or by its name, then "
+        "counts pixels",
+    )
 
 
 class About(_Part):

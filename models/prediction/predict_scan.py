@@ -127,7 +127,7 @@ def predict_scan(
             warnings=cautions(trained, scan, lesions),
             notes=notes(trained, scan),
             found_by=found_by,
-            scan=scan_entry(scan.volume),
+            scan=scan_entry(scan.volume, scan.picture),
             lesions=lesion_entries(found, scan.volume, trained.record.data.class_names, ranking),
         )
     return Prediction(found, document)
@@ -163,6 +163,7 @@ def about(trained: Trained, ranking: Ranking, *, flat: bool = False) -> About:
             method=trained.record.method,
             weights_sha256=trained.weights_hash,
             data_sha256=data.content_hash,
+            **({"reader": trained.reader} if trained.reader else {}),
         ),
         settings=ranking,
         calibration=None if calibration is None else CalibrationEntry.of(calibration, flat),

@@ -254,9 +254,10 @@ def _write_pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str)
 
 
 def _pictures(folder: Path, scan: Scan, prediction: Prediction, unit: str) -> Iterator[Extra]:
+    length = prediction.document.scan.length_unit
     for lesion, result in zip(prediction.document.lesions, prediction.lesions, strict=True):
         if lesion.preview is not None:
-            draw = partial(save_preview, folder / lesion.preview, result, scan.volume, unit)
+            draw = partial(save_preview, folder / lesion.preview, result, scan.volume, unit, length)
             yield Extra(lesion.preview, [lesion.preview], draw)
 
 

@@ -14,6 +14,7 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.files import scratch_folder, whole_file
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.size import Length
 from ..prediction.document import Document, LesionEntry
 from ..prediction.inference import LesionHypotheses
 from ..report.template import render, whole_style
@@ -34,10 +35,11 @@ LIVE = 24  # lesions whose voxels are on the page; all have a picture and their 
 
 @dataclass(frozen=True)
 class Viewer:
-    """What the scripts need to know: the hypotheses' colours, and the `unit` of the scan's values."""
+    """What the scripts need to know: the hypotheses' colours, the `unit` of the scan's values, and that of lengths."""
 
     colours: Sequence[str]
     unit: str
+    length: Length
 
 
 def write_report(
@@ -59,13 +61,13 @@ def write_report(
         unit: "HU" for the windows of CT, "relative" for windows from the scan's own values.
         shared: the folder that `write_shared` fills, as seen from the page; empty: viewer and style are in the page.
     """
-    cards, summaries = [], []
+    cards, summaries, length = [], [], document.scan.length_unit
     for number, (lesion, result) in enumerate(zip(document.lesions, results, strict=True)):
-        picture = _picture(path.parent, lesion, result, volume, unit)
+        picture = _picture(path.parent, lesion, result, volume, unit, length)
         live = voxels(result, volume, document.classes, unit) if number < LIVE else None
-        cards.append(card(lesion, picture, live, size_plot(result.size, lesion)))
-        planes = data_url(three_planes(result, volume, unit))
-        summaries.append(summary(lesion, outlined(result), planes))
+        cards.append(card(lesion, picture, live, size_plot(result.size, lesion), length))
+        planes = data_url(three_planes(result, volume, unit, length))
+        summaries.append(summary(lesion, outlined(result), planes, length))
     with whole_file(path) as aside:
         aside.write_text(_page(cards, summaries, document, unit, shared), encoding="utf-8")
 
@@ -111,11 +113,13 @@ def _page(cards: Sequence[Card], summaries: Sequence[Summary], document: Documen
         calibrated=document.calibration is not None,
         model=document.model.name,
         facts=words.model_facts(document),
-        viewer=Viewer(COLOURS, unit),
+        viewer=Viewer(COLOURS, unit, document.scan.length_unit),
     )
 
 
-def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume: Volume, unit: str) -> str | None:
+def _picture(
+    folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume: Volume, unit: str, length: Length
+) -> str | None:
     """The lesion's preview as a data URL: the file in `folder` if it is there already."""
     if lesion.preview is None:
         return None
@@ -124,6 +128,6 @@ def _picture(folder: Path, lesion: LesionEntry, result: LesionHypotheses, volume
         png = drawn.read_bytes()
     else:
         with scratch_folder() as aside:
-            save_preview(aside / "preview.png", result, volume, unit)
+            save_preview(aside / "preview.png", result, volume, unit, length)
             png = (aside / "preview.png").read_bytes()
     return data_url(png)

@@ -12,7 +12,7 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses, source_words
-from ..core.size import measure
+from ..core.size import Length, measure
 from ..figures.drawing import (
     Field,
     Step,
@@ -40,8 +40,10 @@ MARGIN_MM = 8.0
 SIDE_MM = 24.0  # the smallest field of view
 
 
-def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str) -> None:
-    """Write a PNG of the slice on which the hypotheses mark most; `unit` "HU" chooses the lung window."""
+def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str, length: Length = "mm") -> None:
+    """Write a PNG of the slice on which the hypotheses mark most; `unit` "HU" chooses the lung window, `length` is the unit of
+    lengths.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,15 +63,15 @@ def save_preview(path: Path, result: LesionHypotheses, volume: Volume, unit: str
         show_image(panel, scan, step, field, window)
         panel.set(xticks=[], yticks=[], anchor="N")
         panel.spines[:].set_visible(False)
-    _overview(axes[0, 0], found, number, step, field, shown)
+    _overview(axes[0, 0], found, number, step, field, shown, length)
     _map(axes[0, 1], result.probability[number], step, "magma", 1.0, "Probability of lesion")
     _map(axes[0, 2], result.entropy[number], step, "viridis", _most_entropy(result), "Entropy (nats)")
     _bars(axes[0, 3], found, shown)
     for index in range(shown):
-        _hypothesis(axes.flat[COLUMNS + index], found, index, number, volume.spacing_mm)
+        _hypothesis(axes.flat[COLUMNS + index], found, index, number, volume.spacing_mm, length)
     for panel in axes.flat[COLUMNS + shown :]:
         panel.axis("off")
-    _heading(figure, result, volume, number)
+    _heading(figure, result, volume, number, length)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a lesion's name in letters that the font lacks
         figure.savefig(path, metadata={"Software": None})
@@ -81,10 +83,12 @@ def _field(result: LesionHypotheses, number: int, step: Step) -> Field:
     return field_about(marked, step, margin=MARGIN_MM, least=SIDE_MM)
 
 
-def _overview(panel: "Axes", found: Hypotheses, number: int, step: Step, field: Field, shown: int) -> None:
+def _overview(
+    panel: "Axes", found: Hypotheses, number: int, step: Step, field: Field, shown: int, length: Length
+) -> None:
     for index in reversed(range(shown)):
         outline(panel, found.masks[index, number], step, COLOURS[index], 1.3)
-    scale_bar(panel, field)
+    scale_bar(panel, field, length)
     panel.set_title("All outlines", fontsize=10, color=INK, loc="left")
 
 
@@ -124,14 +128,19 @@ def _bars(panel: "Axes", found: Hypotheses, shown: int) -> None:
 
 
 def _hypothesis(
-    panel: "Axes", found: Hypotheses, index: int, number: int, spacing_mm: tuple[float, float, float]
+    panel: "Axes",
+    found: Hypotheses,
+    index: int,
+    number: int,
+    spacing_mm: tuple[float, float, float],
+    length: Length,
 ) -> None:
     mask = found.masks[index]
     outline(panel, mask[number], spacing_mm[1:], COLOURS[index], 2)
     if found.masks.max() > 1:
         _name_classes(panel, mask[number], spacing_mm[1:])
     panel.set_title(f"{index + 1}   {percent(found.probabilities[index])}", fontsize=11, color=INK, loc="left")
-    note = _size(mask, spacing_mm)
+    note = _size(mask, spacing_mm, length)
     panel.text(0.99, 1.025, note, transform=panel.transAxes, ha="right", va="bottom", fontsize=8.5, color=PALE)
     panel.plot([0, 1], [1.0, 1.0], transform=panel.transAxes, color=COLOURS[index], linewidth=5, clip_on=True)
     if not mask[number].any():
@@ -149,15 +158,15 @@ def _name_classes(panel: "Axes", mask: NDArray[np.uint8], step: Step) -> None:
         legible(panel.text(x * step[1], y * step[0], str(label), color="white", fontsize=8, ha="center", va="center"))
 
 
-def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> str:
+def _size(mask: NDArray[np.uint8], spacing_mm: tuple[float, float, float], length: Length) -> str:
     size = measure(mask, spacing_mm)
     if not size.slices:
         return "empty"
-    extent = f"{size.area_mm2:.0f} mm²" if len(mask) == 1 else f"{size.volume_mm3:.0f} mm³"
-    return f"{extent}, {size.long_axis_mm:.1f} mm"
+    extent = f"{size.area_mm2:.0f} {length}²" if len(mask) == 1 else f"{size.volume_mm3:.0f} {length}³"
+    return f"{extent}, {size.long_axis_mm:.1f} {length}"
 
 
-def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number: int) -> None:
+def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number: int, length: Length) -> None:
     found = result.hypotheses
     x, y, z = result.lesion.place_mm
     height = figure.get_figheight()
@@ -166,7 +175,8 @@ def _heading(figure: "Figure", result: LesionHypotheses, volume: Volume, number:
         title = f"{result.lesion.name}: {title}"
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=15, color=INK, va="top", weight="bold", parse_math=False)
     source = source_words(found.draws, result.left_out)
-    facts = f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm RAS   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
+    at = f"at ({x:.1f}, {y:.1f}, {z:.1f}) {'mm RAS' if length == 'mm' else length}"
+    facts = f"{at}   ·   P(no lesion) {percent(result.no_lesion)}   ·   {source}"
     if len(volume.array) > 1:
         facts += f"   ·   slice {result.box[0].start + number + 1} of {len(volume.array)} from below"
     figure.text(0.02, 1 - 0.52 / height, facts, fontsize=9.5, color=PALE, va="top")

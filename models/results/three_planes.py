@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.volumes.volume import Volume
 
+from ..core.size import Length
 from ..figures.drawing import Step, field_about, grey_window, legible, outline, scale_bar, show_image
 from ..figures.style import png
 from ..prediction.inference import LesionHypotheses
@@ -55,13 +56,14 @@ def outlined(result: LesionHypotheses) -> list[int]:
     return np.flatnonzero(marking)[:SHOWN].tolist()
 
 
-def three_planes(result: LesionHypotheses, volume: Volume, unit: str) -> bytes:
+def three_planes(result: LesionHypotheses, volume: Volume, unit: str, length: Length = "mm") -> bytes:
     """A PNG of a lesion's most probable outlines on the planes through its most marked voxel; one plane of a single slice.
 
     Args:
         result: the hypotheses.
         volume: the scan.
         unit: "HU" for the lung window, else a window from the scan's own values.
+        length: the unit of lengths. Where it is pixels, the plane is a picture, without the sides of a patient.
     """
     from matplotlib.figure import Figure
 
@@ -73,7 +75,7 @@ def three_planes(result: LesionHypotheses, volume: Volume, unit: str) -> bytes:
     panels = figure.subplots(1, len(planes), squeeze=False)[0]
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.92, 0.03)
     for panel, (plane, image, masks, step) in zip(panels, _cuts(result, volume, box, planes), strict=True):
-        _draw(panel, plane, image, masks, step, window)
+        _draw(panel, plane, image, masks, step, window, length)
     return png(figure)
 
 
@@ -96,16 +98,24 @@ def _cuts(
 
 
 def _draw(
-    panel: "Axes", plane: Plane, image: NDArray, masks: NDArray[np.uint8], step: Step, window: tuple[float, float]
+    panel: "Axes",
+    plane: Plane,
+    image: NDArray,
+    masks: NDArray[np.uint8],
+    step: Step,
+    window: tuple[float, float],
+    length: Length,
 ) -> None:
     marked: NDArray[np.bool_] = np.asarray((masks > 0).any(0))
     field = field_about(marked, step, margin=MARGIN_MM, least=SIDE_MM)
     show_image(panel, image, step, field, window)
     for index in reversed(range(len(masks))):
         outline(panel, masks[index], step, COLOURS[index], 1.6)
-    scale_bar(panel, field)
+    scale_bar(panel, field, length)
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
+    if length == "px":
+        return
     panel.set_title(plane.name, fontsize=9, loc="left", pad=3)
     letters = {(0.03, 0.5): plane.left, (0.97, 0.5): plane.right, (0.5, 0.96): plane.top, (0.5, 0.04): plane.bottom}
     for (x, y), letter in letters.items():

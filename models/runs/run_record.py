@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from ambiseg.preprocessing.errors import DataError
+from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.store.intensity import Channel, Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import Fit
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
+from ..methods.constructor import by_reader
 from .config import TrainConfig
 from .normalise import Window, resolve_window
 
@@ -34,6 +35,7 @@ class DataRecord(BaseModel):
             version did not record it.
         fit: how whole images became crops of one size, where they did.
         described: what each channel is, where the store says so.
+        reader_names: the readers whom the model tells apart, in the order of their numbers from 1; empty for most models.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +53,7 @@ class DataRecord(BaseModel):
     scaled_over: Annotated[int, Field(ge=1, le=LARGEST_STORED)] | None = None
     described: tuple[Channel, ...] = ()
     fit: Fit | None = None
+    reader_names: tuple[str, ...] = ()
 
     @property
     def intensities(self) -> tuple[Intensity, ...]:
@@ -111,9 +114,14 @@ class DataRecord(BaseModel):
             )
 
     @classmethod
-    def of(cls, store: Store) -> "DataRecord":
-        """The record of an open store."""
+    def of(cls, store: Store, config: TrainConfig | None = None) -> "DataRecord":
+        """The record of an open store; for a run of these settings, with the readers whom it tells apart.
+
+        Raises:
+            UsageError: the settings tell readers apart, and the store names none or one.
+        """
         return cls(
+            reader_names=told_apart(store, config) if config is not None and by_reader(config.options) else (),
             path=str(store.path),
             name=store.manifest.name,
             content_hash=store.content_hash,
@@ -126,6 +134,34 @@ class DataRecord(BaseModel):
             fit=store.manifest.fit,
             **vars(store.intensity),
         )
+
+
+def told_apart(store: Store, config: TrainConfig) -> tuple[str, ...]:
+    """The readers of a store's training crops, by their names.
+
+    Raises:
+        UsageError: there are fewer than two, or the run has a teacher, whose masks are no reader's.
+    """
+    asked = "options.condition is reader, but"
+    if config.teacher.model:
+        raise UsageError(f"{asked} the masks of a teacher are no reader's: leave out `teacher`, or the option.")
+    if not any(store.reader_names):
+        what = (
+            "holds all masks that can be drawn, and no readers"
+            if store.manifest.known_odds
+            else "does not say who drew"
+        )
+        raise UsageError(
+            f"{asked} {store.path} {what}, so readers cannot be told apart: make it again from data with the readers' names, "
+            "or leave the option out."
+        )
+    present = store.present[store.rows("train")]
+    read = [name for name, some in zip(store.reader_names, present.T, strict=True) if some.any()]
+    names = tuple(name for name in read if name)
+    if len(read) < 2 or not names:
+        whom = f"{names[0]} alone" if names else "readers without a name"
+        raise UsageError(f"{asked} the training crops of {store.path} were all read by {whom}: leave the option out.")
+    return names
 
 
 class RunRecord(BaseModel):
@@ -148,7 +184,7 @@ class RunRecord(BaseModel):
             torch=torch.__version__,
             device=device,
             config=config,
-            data=DataRecord.of(store),
+            data=DataRecord.of(store, config),
         )
 
     @property

@@ -1,7 +1,7 @@
 """A trained model: the best weights of a run, ready to predict."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ class Trained:
         weights_hash: SHA-256 of the file of weights.
         calibration: what was fitted for these weights, None without such.
         folder: where its files are; None for a model that has none.
+        reader: whose masks it gives (see `as_reader`); empty for those of the pool of all readers.
     """
 
     method: Method
@@ -46,6 +47,30 @@ class Trained:
     weights_hash: str
     calibration: Calibration | None = None
     folder: Path | None = None
+    reader: str = ""
+
+    def as_reader(self, name: str) -> "Trained":
+        """The model that gives the masks of one reader.
+
+        It has no calibration: that is fitted to the pool of all readers.
+
+        Args:
+            name: of a reader whom the model knows.
+
+        Raises:
+            UsageError: the model does not know the reader, or none by name.
+        """
+        known = self.record.data.reader_names
+        if not known:
+            raise UsageError(
+                f"The model {self.name} knows no reader by name: leave out `reader`, or train a model with options.condition "
+                "reader on data that say who drew."
+            )
+        if name not in known:
+            raise UsageError(
+                f"The model {self.name} knows no reader {shown(repr(name))}: expected one of {', '.join(known)}."
+            )
+        return replace(self, reader=name, calibration=None)
 
     def trained_on(self) -> TrainingList | None:
         """The patients and images of the training, as hashes; None where the model does not say. Raises DataError."""
@@ -67,7 +92,12 @@ class Trained:
         Returns:
             A distribution over masks [H, W] for each image.
         """
-        predictive: Predictive = self.method(self.network_input(images, probabilities))
+        inputs = self.network_input(images, probabilities)
+        if self.reader:
+            number = 1 + self.record.data.reader_names.index(self.reader)
+            asked: Predictive = self.method(inputs, torch.full((len(inputs),), number, device=inputs.device))
+            return asked
+        predictive: Predictive = self.method(inputs)
         return predictive
 
     def network_input(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Tensor:
@@ -111,7 +141,7 @@ def _method(run: Run, content: bytes) -> Method:
     data, config = run.record.data, run.record.config
     tensors, _ = read_weights(content, str(run.weights))
     try:
-        method = build(config.method, data.inputs, len(data.class_names), config.options)
+        method = build(config.method, data.inputs, len(data.class_names), config.options, len(data.reader_names))
     except MethodMissing as error:
         raise DataError(
             f"{run.path} was trained with the method {shown(config.method)!r}, which is not available here: install the "

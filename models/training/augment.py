@@ -14,6 +14,7 @@ from ambiseg.preprocessing.store.store import IGNORE
 from ambiseg.preprocessing.volumes.planes import centre_start
 
 from ..core.batch import Batch
+from ..core.named_readers import some_forgotten
 from ..core.randomness import normal, uniform
 from ..core.readers import chosen_masks, likely_modes, present_readers
 from ..runs.config import AugmentSettings, DataSettings
@@ -30,8 +31,9 @@ def make_batch(
     window: Window,
     generator: torch.Generator,
     progress: float = 0.0,
+    readers: Tensor | None = None,
 ) -> Batch:
-    """A training batch from stored crops."""
+    """A training batch from stored crops; `readers` are the numbers [R] of the readers, where the method tells them apart."""
     draw = likely_modes if crops.known else present_readers
     chosen = draw(crops.chances if crops.known else crops.chances > 0, data.readers, generator)
     masks = chosen_masks(crops.masks, chosen, crops.flips)
@@ -44,7 +46,8 @@ def make_batch(
         image, mask = _mirror(image, mask, augment.flip, generator)
     shown, *probabilities = image.split([part.shape[1] for part in stored], 1)
     shown = _jitter(normalise(shown, window), augment, generator)
-    return Batch(with_probabilities(shown, *probabilities), mask.long(), progress)
+    who = None if readers is None else some_forgotten(readers[chosen], generator)
+    return Batch(with_probabilities(shown, *probabilities), mask.long(), progress, readers=who)
 
 
 def _exact_crop(

@@ -110,7 +110,8 @@ def saved_progress(path: Path) -> tuple[int, int]:
 
 def new_method(config: TrainConfig, store: Store) -> Method:
     """The method of a run's settings for the images and classes of a store, with weights from torch's own generator."""
-    return build(config.method, DataRecord.of(store).inputs, len(store.class_names), config.options)
+    data = DataRecord.of(store, config)
+    return build(config.method, data.inputs, len(data.class_names), config.options, len(data.reader_names))
 
 
 def initial_state(config: TrainConfig, store: Store, device: torch.device) -> TrainingState:

@@ -24,7 +24,7 @@ from ..core.lesion_slices import LesionSlices
 from ..core.method import Method, Player
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for
-from ..methods.constructor import Options, checked_options, constructed, options_model, outline
+from ..methods.constructor import Options, by_reader, checked_options, constructed, options_model, outline
 from ..methods.registry import find_method, known_as
 from ..runs.config import make_config
 from ..runs.run_folder import Run
@@ -35,6 +35,7 @@ from .loop import BudgetSpent, Progress, train
 CPU = torch.device("cpu")
 SIZE, OTHER_SIZE = (21, 18), (17, 23)  # odd sizes of images, which no pooling divides evenly
 CROPS = 60
+READERS = ("anna", "ben", "carl", "dora")
 STEPS, STOPPED = 6, 2
 
 
@@ -61,8 +62,8 @@ class Subject:
         torch.manual_seed(0)
         inputs = channels + (classes if self.probabilities else 0)
         checked = checked_options(self.method, self.options)
-        outline(self.method, inputs, classes, checked)
-        return constructed(self.method, inputs, classes, checked)
+        outline(self.method, inputs, classes, checked, len(READERS))
+        return constructed(self.method, inputs, classes, checked, len(READERS))
 
     def images(self, batch: int = 3, channels: int = 1, classes: int = 2, size: tuple[int, int] = SIZE) -> Tensor:
         """Random images [B, C, H, W], with random class probabilities [B, C + K, H, W] where these are read."""
@@ -75,7 +76,9 @@ class Subject:
     def batch(self, channels: int = 1, classes: int = 2, readers: int = 2) -> Batch:
         """A batch of three from late in a stage, when all terms of a loss are in."""
         masks = torch.randint(0, classes, (3, readers, *SIZE), generator=generator_for("masks"))
-        return Batch(self.images(channels=channels, classes=classes), masks, progress=0.9)
+        asked = torch.randint(0, 1 + len(READERS), masks.shape[:2], generator=generator_for("readers"))
+        who = asked if by_reader(self.options) else None
+        return Batch(self.images(channels=channels, classes=classes), masks, progress=0.9, readers=who)
 
     def predictive(self, batch: int = 3) -> Predictive:
         """The distribution that the untrained method gives for random images."""
@@ -140,7 +143,8 @@ def variants(method: type[Method], options: Options | None = None) -> Mapping[st
 
 def made_store(path: Path, *, probabilities: bool = False) -> Store:
     """60 synthetic lesions of 24 x 24 pixels with four readers, and with the class probabilities of a segmenter if required."""
-    plain = write_known_truth(path if not probabilities else path.with_name(f"{path.name}-plain"), crops=CROPS, size=24)
+    place = path if not probabilities else path.with_name(f"{path.name}-plain")
+    plain = write_known_truth(place, crops=CROPS, size=24, names=READERS)
     return _with_probabilities(path, plain) if probabilities else plain
 
 
@@ -232,6 +236,27 @@ def draws_replay_from_a_seed(subject: Subject) -> None:
         )
 
 
+def readers_are_told_apart_and_the_pool_is_number_0(subject: Subject) -> None:
+    """A method with the option `condition` gives the pool without a reader's number and for number 0, and another distribution
+    for a reader once that reader's weights have moved.
+    """
+    if not by_reader(subject.options):
+        return
+    method = subject.make().eval()
+    asked = [param for name, param in method.named_parameters() if ".by_reader." in f".{name}"]
+    _require(bool(asked), "no parameter belongs to a reader by its name: expected a `ReaderShift` called `by_reader`")
+    with torch.no_grad():
+        for parameter in asked:
+            parameter.normal_(generator=generator_for("readers"))
+    images = subject.images()
+    with torch.inference_mode():
+        pool = method(images).sample(8, generator_for(0))
+        zero, one, two = (method(images, torch.full((3,), number)).sample(8, generator_for(0)) for number in (0, 1, 2))
+    _require(torch.equal(pool, zero), "reader number 0 gets other draws than the pool")
+    _require(not torch.equal(pool, one), "a reader gets the same draws as the pool")
+    _require(not torch.equal(one, two), "two readers get the same draws")
+
+
 def tied_images_share_their_latent_sample(subject: Subject) -> None:
     """Copies of one image, as slices of one lesion, get the same masks with the same weights."""
     method = subject.make().eval()
@@ -293,6 +318,7 @@ TENSOR_CHECKS: tuple[TensorCheck, ...] = (
     ignored_pixels_have_no_say,
     weighted_masks_are_a_distribution,
     draws_replay_from_a_seed,
+    readers_are_told_apart_and_the_pool_is_number_0,
     tied_images_share_their_latent_sample,
     hypotheses_are_ranked_and_distinct,
 )

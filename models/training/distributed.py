@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ambiseg.preprocessing.errors import UsageError
+from ambiseg.preprocessing.errors import ResourceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,34 @@ def launched_rank() -> int | None:
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the group of processes that torchrun started, if any; yields this process's place in it and its device."""
+    """Join the group of processes that torchrun started, if any; yields this process's place in it and its device.
+
+    Raises ResourceError in the others when a process of the group ends before the training does, or cannot be reached.
+    """
     if launched_rank() is None:
         yield Processes(), device
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    with _others_named():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield Processes(dist.get_rank(), dist.get_world_size()), device
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _others_named() -> Iterator[None]:
+    """Turn what torch raises where another process does not answer into a ResourceError. Of gloo it is a plain RuntimeError."""
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size()), device
-    finally:
-        dist.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        count = os.environ["WORLD_SIZE"]
+        raise ResourceError(
+            f"Another of the {count} processes that train together has ended or cannot be reached: its own output says why. "
+            "What was saved is kept; start all of them again, with `resume`."
+        ) from error

@@ -14,8 +14,10 @@ from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
 from ..core.method import Method
+from ..core.named_readers import by_names
 from ..runs.config import TrainConfig
 from ..runs.run_folder import Run
+from ..runs.run_record import DataRecord
 from ..runs.weights_file import read_weights
 from .checkpoint import new_method
 
@@ -57,14 +59,14 @@ def with_start(config: TrainConfig, store: Store) -> TrainConfig:
         if config.start.frozen:
             raise UsageError("Only parts of a trained model can be frozen: give the model as `start`.")
         return config
-    tensors, weights = _source(config)
+    tensors, weights = _source(config, DataRecord.of(store, config).reader_names)
     _plan(_unfilled(config, store), tensors, config)
     return config.model_copy(update={"start": config.start.model_copy(update={"weights": weights})})
 
 
 def plan(config: TrainConfig, store: Store) -> Start:
     """What a run takes from the model that it starts from. Raises as `with_start`."""
-    tensors, _ = _source(config)
+    tensors, _ = _source(config, DataRecord.of(store, config).reader_names)
     return _plan(_unfilled(config, store), tensors, config)
 
 
@@ -74,11 +76,14 @@ def _unfilled(config: TrainConfig, store: Store) -> Method:
         return new_method(config, store)
 
 
-def begin_from(method: Method, config: TrainConfig) -> None:
-    """Give a new method the weights of the model that its settings name; nothing is done where they name none."""
+def begin_from(method: Method, config: TrainConfig, readers: Sequence[str] = ()) -> None:
+    """Give a new method the weights of the model that its settings name; nothing is done where they name none.
+
+    readers: the names of the readers whom the method tells apart.
+    """
     if not config.start.model:
         return
-    tensors, _ = _source(config)
+    tensors, _ = _source(config, readers)
     taken = _plan(method, tensors, config).taken
     method.load_state_dict({name: tensors[name] for name in taken}, strict=False)
 
@@ -112,8 +117,8 @@ class Frozen:
             tensor.copy_(kept)
 
 
-def _source(config: TrainConfig) -> tuple[dict[str, Tensor], str]:
-    """The weights of the model that a run starts from, and their hash."""
+def _source(config: TrainConfig, readers: Sequence[str]) -> tuple[dict[str, Tensor], str]:
+    """The weights of the model that a run starts from, and their hash; what it has for a reader goes by the name."""
     path, expected = Path(config.start.model), config.start.weights
     try:
         run = Run.open(path)
@@ -130,7 +135,8 @@ def _source(config: TrainConfig) -> tuple[dict[str, Tensor], str]:
             f"{path} has other weights than the run was started from, SHA-256 {weights[:12]} instead of {expected[:12]}: "
             "restore them, or start a new run."
         )
-    return read_weights(content, str(run.weights))[0], weights
+    tensors = read_weights(content, str(run.weights))[0]
+    return by_names(tensors, run.record.data.reader_names, readers), weights
 
 
 def _plan(method: Method, tensors: Mapping[str, Tensor], config: TrainConfig) -> Start:

@@ -17,6 +17,7 @@ from ambiseg.preprocessing.store.store import Store
 
 from ..core.batch import Batch
 from ..core.method import Method, Player
+from ..core.named_readers import reader_numbers
 from ..core.randomness import generator_for, seed_of
 from ..runs.config import HardwareSettings
 from ..runs.hardware import autocast, keep_freed_memory, training_precision
@@ -72,10 +73,12 @@ class Stepper:
         self.graphs = NetworkGraphs(method, self._autocast, self.source.settle) if config.hardware.graphs else None
         self.spans = laid_out(method.stages(), config)
         self.frozen: Frozen | None = None
+        self.names = known = record.data.reader_names
+        self.readers = reader_numbers(store.reader_names, known).to(device) if known else None
 
     def begin(self) -> None:
         """Start from the trained model that the settings name; for a run without a state."""
-        begin_from(self.state.method, self.config)
+        begin_from(self.state.method, self.config, self.names)
         if self.state.averaged is not self.state.method:
             self.state.averaged.load_state_dict(self.state.method.state_dict())
 
@@ -160,7 +163,7 @@ class Stepper:
         config = self.config
         generator = self._generator("batch", number)
         crops = self.source.fetch(number)
-        batch = make_batch(crops, config.data, config.augment, self.window, generator, progress)
+        batch = make_batch(crops, config.data, config.augment, self.window, generator, progress, self.readers)
         if config.hardware.channels_last:
             batch = replace(batch, image=batch.image.to(memory_format=torch.channels_last))
         return batch

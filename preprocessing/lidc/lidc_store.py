@@ -91,11 +91,13 @@ def preprocess_lidc(
     """
     settings = _settings(size, spacing_mm, slices)
     check_place(output)
+    engine = engine_of(workers)
+    engine.check()
     index = find_series(root, on_file)
     tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
     with disk_errors(output), only_writer(output):  # and its parts
-        failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
+        failures = _crop_scans(tasks, engine, root, on_progress) + _unread(root, index)
         failures_file = output.with_name(f"{output.name}-failures.csv")
         write_failures(failures_file, failures)
         failed = {failure.series_uid for failure in failures}
@@ -136,14 +138,15 @@ def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
 
 
 def _crop_scans(
-    tasks: Sequence[ScanTask], workers: int | Engine | None, on_progress: Callable[[int, int], None] | None
+    tasks: Sequence[ScanTask], engine: Engine, root: Path, on_progress: Callable[[int, int], None] | None
 ) -> list[Failure]:
     """Make the parts that are not there yet; the failures come in the order of the tasks."""
     waiting = [task for task in tasks if not task.part.is_file()]
     reasons: dict[str, str] = {}
     tell = on_progress or (lambda done, total: None)
     tell(len(tasks) - len(waiting), len(tasks))
-    outcomes = engine_of(workers).outcomes(always(_crop_scan), waiting)
+    shared = [tasks[0].part.parent.parent] if waiting else []
+    outcomes = engine.outcomes(always(_crop_scan), waiting, shared=shared, read=[root])
     for count, outcome in enumerate(outcomes, len(tasks) - len(waiting) + 1):
         reason = str(outcome.error) if isinstance(outcome.error, TaskLost) else outcome.get()
         if reason is not None:

@@ -15,14 +15,15 @@ The store is written aside and renamed: it is whole or absent. The same rows in 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..documents import shown
 from ..errors import DataError, InputError
 from ..files import sha256
 from .intact import is_intact
@@ -46,6 +47,7 @@ class Store:
     Attributes:
         path: The store's folder.
         manifest: The content of manifest.json.
+        seat: The only reader who counts as present, by the place of the masks; None: all who read a crop (see `read_by`).
 
     Example:
         >>> import tempfile
@@ -60,6 +62,7 @@ class Store:
 
     path: Path
     manifest: Manifest
+    seat: int | None = field(default=None, kw_only=True)
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
@@ -103,6 +106,21 @@ class Store:
     def reader_names(self) -> tuple[str, ...]:
         """Who drew mask r of every crop [R], "" for a reader without a name; empty where the data do not say who drew."""
         return self.manifest.reader_names
+
+    def read_by(self, name: str) -> Self:
+        """The store as one reader read it: the others count as absent.
+
+        Args:
+            name: The reader's name.
+
+        Raises:
+            InputError: The store names no such reader.
+        """
+        known = [reader for reader in self.reader_names if reader]
+        if name not in known:
+            whom = f"expected one of {', '.join(known)}" if known else "it does not say who drew"
+            raise InputError(f"{self.path} names no reader {shown(repr(name))}: {whom}.")
+        return replace(self, seat=self.reader_names.index(name))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -151,7 +169,7 @@ class Store:
             return FlippedTruth(len(self), self.manifest.flips)
         if self.manifest.known_odds:
             return KnownTruth(lambda: self.index)
-        return ReaderTruth(str(self.path), lambda: self.index)
+        return ReaderTruth(str(self.path), lambda: self.index, seat=self.seat)
 
     @property
     def present(self) -> NDArray[np.bool_]:

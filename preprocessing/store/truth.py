@@ -36,16 +36,20 @@ class Truth(Protocol):
 
 @dataclass(frozen=True)
 class ReaderTruth:
-    """One mask per reader. `name` is the store's name in messages; `index` reads its index."""
+    """One mask per reader. `name` is the store's name in messages; `index` reads its index; of all readers, the one in
+    `seat` alone counts as present, where it is given.
+    """
 
     name: str
     index: Callable[[], Sequence[IndexRow]]
     known: bool = False
+    seat: int | None = None
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
         """Which readers read which crop, [rows, R], by the index."""
-        return np.array([row.present for row in self.index()])
+        present = np.array([row.present for row in self.index()])
+        return present if self.seat is None else present & (np.arange(present.shape[1]) == self.seat)
 
     def masks(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The label maps as they are stored."""

@@ -9,7 +9,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
-from ...terminal.options import ReportAsJson, SplitFile, Workers
+from ...terminal.options import Cluster, Jobs, ReportAsJson, SplitFile, Workers, workplace
 
 if TYPE_CHECKING:
     from ambiseg.preprocessing.lidc.lidc_store import LidcReport
@@ -44,6 +44,8 @@ def lidc(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
     split_file: SplitFile = None,
     workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     as_json: ReportAsJson = False,
 ) -> None:
     """Crop LIDC-IDRI's nodules with the masks of their four readers into a dataset store.
@@ -66,7 +68,7 @@ def lidc(
             slices=slices.value,
             seed=seed,
             split_file=split_file,
-            workers=workers,
+            workers=workplace(workers, cluster, jobs),
             on_file=searching,
             on_progress=cropping,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ambiseg.preprocessing.exports.segments import COLOURS
 
 from ...core.hypotheses import source_words
+from ...core.size import Length
 from ...figures.drawing import percent
 from ...prediction.document import HypothesisEntry, LesionEntry, SizeForecastEntry
 from . import words
@@ -66,12 +67,18 @@ class Card:
     voxels: Voxels | None
 
 
-def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None, plot: SizePlot | None = None) -> Card:
-    """The card of a lesion in hypotheses.json."""
+def card(
+    lesion: LesionEntry,
+    picture: str | None,
+    voxels: Voxels | None,
+    plot: SizePlot | None = None,
+    length: Length = "mm",
+) -> Card:
+    """The card of a lesion in hypotheses.json, whose lengths have this unit."""
     return Card(
         number=lesion.number,
         title=lesion.name or f"Lesion {lesion.number}",
-        place=words.place(lesion.settled_mm or lesion.centre_mm),
+        place=words.place(lesion.settled_mm or lesion.centre_mm, length),
         score="" if lesion.score is None else f"{lesion.score:.2f}",
         no_lesion=percent(lesion.no_lesion),
         ambiguity="–" if lesion.ambiguity is None else f"{lesion.ambiguity:.2f}",
@@ -79,8 +86,8 @@ def card(lesion: LesionEntry, picture: str | None, voxels: Voxels | None, plot: 
         residual=percent(lesion.residual) if lesion.residual >= 0.0005 else "",
         source=("" if lesion.draws is None else "from ") + source_words(lesion.draws, lesion.left_out),
         notes=_notes(lesion),
-        size=None if lesion.size is None else _size(lesion.size, plot),
-        hypotheses=tuple(_hypothesis(entry) for entry in lesion.hypotheses),
+        size=None if lesion.size is None else _size(lesion.size, plot, length),
+        hypotheses=tuple(_hypothesis(entry, length) for entry in lesion.hypotheses),
         picture=picture,
         voxels=voxels,
     )
@@ -92,13 +99,13 @@ def _notes(lesion: LesionEntry) -> tuple[str, ...]:
     return (*lesion.notes, *overlap)
 
 
-def _size(size: SizeForecastEntry, plot: SizePlot | None) -> SizeCard:
+def _size(size: SizeForecastEntry, plot: SizePlot | None, length: Length) -> SizeCard:
     measures = {
-        "Volume": (size.if_marked.volume_mm3, "mm³"),
-        "Area": (size.if_marked.area_mm2, "mm²"),
-        "Mean diameter": (size.if_marked.mean_diameter_mm, "mm"),
-        "Long axis": (size.if_marked.long_axis_mm, "mm"),
-        "Short axis": (size.if_marked.short_axis_mm, "mm"),
+        "Volume": (size.if_marked.volume_mm3, f"{length}³"),
+        "Area": (size.if_marked.area_mm2, f"{length}²"),
+        "Mean diameter": (size.if_marked.mean_diameter_mm, length),
+        "Long axis": (size.if_marked.long_axis_mm, length),
+        "Short axis": (size.if_marked.short_axis_mm, length),
     }
     rows = [
         SizeRow(
@@ -110,12 +117,12 @@ def _size(size: SizeForecastEntry, plot: SizePlot | None) -> SizeCard:
         for name, (spread, unit) in measures.items()
         if spread is not None
     ]
-    thresholds = [(words.threshold(entry), percent(entry.probability)) for entry in size.thresholds]
+    thresholds = [(words.threshold(entry, length), percent(entry.probability)) for entry in size.thresholds]
     note = f"{percent(size.cut)} of the masks reach a border: numbers with ≥ are lower bounds." if size.cut else ""
     return SizeCard(tuple(rows), tuple(thresholds), note, plot)
 
 
-def _hypothesis(entry: HypothesisEntry) -> Hypothesis:
+def _hypothesis(entry: HypothesisEntry, length: Length) -> Hypothesis:
     return Hypothesis(
         rank=entry.rank,
         colour=COLOURS[(entry.rank - 1) % len(COLOURS)],
@@ -123,18 +130,18 @@ def _hypothesis(entry: HypothesisEntry) -> Hypothesis:
         interval=entry.interval,
         says=percent(entry.probability),
         interval_says=words.interval(entry.interval),
-        facts=("no lesion: nothing is marked",) if entry.empty else _facts(entry),
+        facts=("no lesion: nothing is marked",) if entry.empty else _facts(entry, length),
         notes=_warnings(entry),
     )
 
 
-def _facts(entry: HypothesisEntry) -> tuple[str, ...]:
+def _facts(entry: HypothesisEntry, length: Length) -> tuple[str, ...]:
     """Size, axes, slices and agreement, and each class's size if there are several."""
     single = entry.area_mm2 is not None
-    facts = [words.extent(entry.size), words.axes(entry.size)]
+    facts = [words.extent(entry.size, length), words.axes(entry.size, length)]
     facts += [] if single else [words.slices(entry.slices)]
     facts += [] if entry.rank == 1 else [f"agreement with 1: {percent(entry.agreement)}"]
-    facts += [f"{name} {words.extent(size)}" for name, size in (entry.classes or {}).items() if size.slices]
+    facts += [f"{name} {words.extent(size, length)}" for name, size in (entry.classes or {}).items() if size.slices]
     return tuple(facts)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ambiseg.preprocessing.exports.segments import COLOURS
 
+from ...core.size import Length
 from ...figures.drawing import percent, share
 from ...prediction.document import HypothesisEntry, LesionEntry, SizeForecastEntry
 from . import words
@@ -35,16 +36,18 @@ class Summary:
     picture: str | None
 
 
-def summary(lesion: LesionEntry, outlined: list[int], picture: str | None) -> Summary:
-    """The summary of a lesion in hypotheses.json; `outlined`: the indices of the hypotheses that the picture shows."""
+def summary(lesion: LesionEntry, outlined: list[int], picture: str | None, length: Length = "mm") -> Summary:
+    """The summary of a lesion in hypotheses.json; `outlined`: the indices of the hypotheses that the picture shows;
+    `length`: the unit of lengths.
+    """
     shown = [lesion.hypotheses[index] for index in outlined]
     others = 1 - lesion.no_lesion - sum(entry.probability for entry in shown)
     return Summary(
         number=lesion.number,
         title=lesion.name or f"Lesion {lesion.number}",
-        place=words.place(lesion.settled_mm or lesion.centre_mm),
-        rows=(*_presence(lesion.no_lesion), *(() if lesion.size is None else _sizes(lesion.size))),
-        outlines=tuple(map(_outline, shown)),
+        place=words.place(lesion.settled_mm or lesion.centre_mm, length),
+        rows=(*_presence(lesion.no_lesion), *(() if lesion.size is None else _sizes(lesion.size, length))),
+        outlines=tuple(_outline(entry, length) for entry in shown),
         rest=share(round(max(others, 0.0), 6)),
         note=""
         if lesion.size is None or not lesion.size.cut
@@ -75,11 +78,11 @@ def _presence(no_lesion: float) -> tuple[Row, Row]:
     )
 
 
-def _sizes(size: SizeForecastEntry) -> list[Row]:
+def _sizes(size: SizeForecastEntry, length: Length) -> list[Row]:
     measures = {
-        "Volume, if marked": (size.if_marked.volume_mm3, "mm³"),
-        "Area, if marked": (size.if_marked.area_mm2, "mm²"),
-        "Mean diameter, if marked": (size.if_marked.mean_diameter_mm, "mm"),
+        "Volume, if marked": (size.if_marked.volume_mm3, f"{length}³"),
+        "Area, if marked": (size.if_marked.area_mm2, f"{length}²"),
+        "Mean diameter, if marked": (size.if_marked.mean_diameter_mm, length),
     }
     rows = [
         Row(
@@ -91,14 +94,13 @@ def _sizes(size: SizeForecastEntry) -> list[Row]:
         if spread is not None
     ]
     thresholds = [
-        Row(words.threshold(entry).capitalize(), percent(entry.probability), of_readers(entry.probability))
+        Row(words.threshold(entry, length).capitalize(), percent(entry.probability), of_readers(entry.probability))
         for entry in size.thresholds
     ]
     return rows + thresholds
 
 
-def _outline(entry: HypothesisEntry) -> Row:
+def _outline(entry: HypothesisEntry, length: Length) -> Row:
     colour = COLOURS[(entry.rank - 1) % len(COLOURS)]
-    return Row(
-        str(entry.rank), percent(entry.probability), f"{words.extent(entry.size)}, {words.axes(entry.size)}", colour
-    )
+    size = f"{words.extent(entry.size, length)}, {words.axes(entry.size, length)}"
+    return Row(str(entry.rank), percent(entry.probability), size, colour)

@@ -131,13 +131,14 @@ function paintWords(pen, frame) {
   const { plane, left, top, width, height, ratio, x, y } = frame
   const pad = 8 * ratio
   const [middleX, middleY] = [left + width / 2, top + height / 2]
+  paintScale(pen, frame)
+  if (page.length === 'px') return // a picture has no sides of a patient
   write(pen, frame, ends(plane.across, x.scale < 0), left + pad, middleY, 'left', 'middle', 14)
   write(pen, frame, ends(plane.across, x.scale > 0), left + width - pad, middleY, 'right', 'middle', 14)
   write(pen, frame, ends(plane.up, y.scale < 0), middleX, top + pad, 'center', 'top', 14)
   write(pen, frame, ends(plane.up, y.scale > 0), middleX, top + height - pad, 'center', 'bottom', 14)
   const active = !flat() && PLANES.indexOf(plane) === state.plane
   write(pen, frame, `${plane.name}${active ? ' ●' : ''}`, left + pad, top + pad, 'left', 'top', 12, active ? '#a9d0f7' : '#c9d1dd')
-  paintScale(pen, frame)
 }
 
 function ends(axis, last) { // the side of the patient towards the first or last voxel of an axis; two letters where it is tilted
@@ -152,7 +153,7 @@ function paintScale(pen, frame) {
   const { plane, left, top, width, height, ratio, x } = frame
   const step = Math.hypot(...lesion.scan.rows.map(row => row[plane.across]))
   const pixels = Math.abs(x.scale) / step // a millimetre's
-  const length = [50, 20, 10, 5, 2, 1].find(mm => mm * pixels < width / 3.2) || 1
+  const length = [...(page.length === 'px' ? [1000, 500, 200, 100] : []), 50, 20, 10, 5, 2, 1].find(mm => mm * pixels < width / 3.2) || 1
   const [fromX, baseY] = [left + 12 * ratio, top + height - 14 * ratio]
   for (const [colour, thick] of [['rgba(0, 0, 0, 0.7)', 4], ['#ffffff', 2]]) {
     pen.strokeStyle = colour
@@ -162,7 +163,7 @@ function paintScale(pen, frame) {
     pen.lineTo(fromX + length * pixels, baseY)
     pen.stroke()
   }
-  write(pen, frame, `${length} mm`, fromX, baseY - 5 * ratio, 'left', 'bottom', 12)
+  write(pen, frame, `${length} ${page.length}`, fromX, baseY - 5 * ratio, 'left', 'bottom', 12)
 }
 
 function write(pen, { ratio }, text, x, y, align, baseline, size, colour = '#ffffff') { // light on a dark rim

@@ -32,7 +32,7 @@ function scroll(plane, by) {
 
 function read() {
   const [x, y, z] = millimetres(state.at)
-  byId('at').textContent = minus(`x ${x.toFixed(1)}, `) + minus(`y ${y.toFixed(1)}, `) + minus(`z ${z.toFixed(1)} mm`)
+  byId('at').textContent = minus(`x ${x.toFixed(1)}, `) + minus(`y ${y.toFixed(1)}, `) + minus(`z ${z.toFixed(1)} ${page.length}`)
   const value = valueAt(lesion.scan, state.at)
   byId('value').textContent = minus(Number.isInteger(value) ? String(value) : value.toPrecision(4)) + (page.unit === 'HU' ? ' HU' : '')
   for (const name of ['probability', 'entropy']) {
@@ -54,7 +54,7 @@ function readSlice(plane, number) {
   const index = state.at[plane.depth]
   const place = millimetres(state.at)[plane.depth]
   slider.value = String(index + 1)
-  let text = minus(`slice ${index + 1} of ${lesion.scan.counts[plane.depth]}, ${'xyz'[plane.depth]} = ${place.toFixed(1)} mm`)
+  let text = minus(`slice ${index + 1} of ${lesion.scan.counts[plane.depth]}, ${'xyz'[plane.depth]} = ${place.toFixed(1)} ${page.length}`)
   if (number === 0 && !flat()) text += `, ${lesion.from + index + 1} of ${lesion.slices} in the scan`
   slider.nextElementSibling.value = text
   slider.setAttribute('aria-valuetext', text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ...core.size import Length
 from ...figures.drawing import percent
 from ...figures.numbers import true_minus
 from ...figures.wording import short_hash
@@ -13,10 +14,10 @@ MILLILITRES = 1000.0  # mm3, from which a volume is also given in mL
 LEVELS = ((0.2, "low"), (0.4, "moderate"), (1.0, "high"))  # of ambiguity, each up to its number
 
 
-def place(point_mm: Sequence[float]) -> str:
+def place(point_mm: Sequence[float], length: Length = "mm") -> str:
     """A point in mm RAS: "x −57.9, y −85.3, z −117.5 mm"."""
     return true_minus(
-        ", ".join(f"{axis} {value + 0.0:.1f}" for axis, value in zip("xyz", point_mm, strict=True)) + " mm"
+        ", ".join(f"{axis} {value + 0.0:.1f}" for axis, value in zip("xyz", point_mm, strict=True)) + f" {length}"
     )
 
 
@@ -30,17 +31,18 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "" if bounds is None else f"{percent(bounds[0]).removesuffix(' %')} to {percent(bounds[1])}"
 
 
-def extent(size: SizeEntry) -> str:
+def extent(size: SizeEntry, length: Length = "mm") -> str:
     """The volume of a mask or of one of its classes, or its area if the scan is a single slice."""
     if size.area_mm2 is not None:
-        return f"{_few(size.area_mm2)} mm²"
+        return f"{_few(size.area_mm2)} {length}²"
     volume = size.volume_mm3 or 0.0
-    return f"{_few(volume)} mm³" + (f" ({volume / MILLILITRES:.3g} mL)" if volume >= MILLILITRES else "")
+    millilitres = volume >= MILLILITRES and length == "mm"
+    return f"{_few(volume)} {length}³" + (f" ({volume / MILLILITRES:.3g} mL)" if millilitres else "")
 
 
-def axes(size: SizeEntry) -> str:
+def axes(size: SizeEntry, length: Length = "mm") -> str:
     """Long and short axis."""
-    return f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f} mm"
+    return f"{size.long_axis_mm:.1f} × {size.short_axis_mm:.1f} {length}"
 
 
 def number(spread: SpreadEntry, name: str) -> str:
@@ -48,10 +50,10 @@ def number(spread: SpreadEntry, name: str) -> str:
     return "≥\u00a0" * (name in spread.lower_bounds) + _few(getattr(spread, name))
 
 
-def threshold(entry: ThresholdEntry) -> str:
+def threshold(entry: ThresholdEntry, length: Length = "mm") -> str:
     """A threshold in words: "mean diameter ≥ 6 mm"."""
-    name, unit = {"mean_diameter_mm": ("mean diameter", "mm"), "volume_mm3": ("volume", "mm³")}[entry.measure]
-    return f"{name} ≥ {entry.at_least:g} {unit}"
+    name, power = {"mean_diameter_mm": ("mean diameter", ""), "volume_mm3": ("volume", "³")}[entry.measure]
+    return f"{name} ≥ {entry.at_least:g} {length}{power}"
 
 
 def slices(count: int) -> str:
@@ -88,6 +90,8 @@ def model_facts(document: Document) -> dict[str, str]:
 
 
 def _scan(scan: ScanEntry) -> str:
+    if scan.length_unit == "px":
+        return " × ".join(str(count) for count in scan.voxels[:2]) + " pixels of unknown size"
     voxels = " × ".join(str(count) for count in scan.voxels)
     return f"{voxels} voxels of {' × '.join(f'{step:.3g}' for step in scan.spacing_mm)} mm"
 

@@ -22,6 +22,11 @@ PROBABILITIES = {"faint": (0.6, 0.3, 0.1), "medium": (0.2, 0.2, 0.6), "bright": 
 BRIGHTNESS = {"faint": 0.45, "medium": 0.65, "bright": 0.95}
 RING, BACKGROUND, NOISE = 0.33, 0.15, 0.04
 CASES_A_PATIENT = 4
+HABITS = {
+    "anna": {"faint": "whole", "other": "whole"},
+    "ben": {"faint": "core", "other": "core"},
+    "carl": {"faint": "empty", "other": "core"},
+}  # what a reader marks of a faint lesion, and of another one
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,48 @@ class Lesion:
         return np.array(PROBABILITIES[self.cue])
 
 
+def write_habits(path: Path, *, crops: int, size: int = 32, seed: int = 0) -> Store:
+    """Make a store of `crops` images of `size` x `size`, each read by two of three named readers with habits of their own.
+
+    anna marks core and ring, ben the core, and carl the core of lesions that are not faint, else nothing.
+    """
+    rng = np.random.default_rng(seed)
+    patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
+    info = StoreInfo(
+        name="habits",
+        source="made by ambiseg",
+        intensity=Intensity("relative", 0.0, 1.0),
+        settings={"crops": crops, "size": size, "seed": seed},
+        group="cue",
+        reader_names=tuple(HABITS),
+        same_readers=True,
+    )
+    with write_store(path, info, split_patients(patients, seed, (60, 20, 20))) as writer:
+        for number, patient in enumerate(patients):
+            lesion = _lesion(size, rng)
+            crop = _crop(lesion, size, 1, patient, number, rng)
+            modes = [habit["faint" if lesion.cue == "faint" else "other"] for habit in HABITS.values()]
+            present = np.arange(len(HABITS)) != rng.integers(len(HABITS))
+            masks = lesion.modes(size)[[MODES.index(mode) for mode in modes]] * present[:, None, None].astype(np.uint8)
+            writer.add(replace(crop, masks=masks, present=present))
+    return Store.open(path)
+
+
 def write_known_truth(
-    path: Path, *, crops: int, size: int = 32, readers: int | None = 4, seed: int = 0, frequencies: bool = False
+    path: Path,
+    *,
+    crops: int,
+    size: int = 32,
+    readers: int | None = 4,
+    seed: int = 0,
+    frequencies: bool = False,
+    names: tuple[str, ...] = (),
 ) -> Store:
     """Make a store of `crops` images of `size` x `size` with `readers` independent readers each.
 
     None instead of a number of readers: the masks of `MODES` with their known probabilities, in groups by cue. `frequencies`:
-    the true frequencies of the classes in each pixel are stored as another segmenter's class probabilities.
+    the true frequencies of the classes in each pixel are stored as another segmenter's class probabilities. `names`: of the
+    readers, who all draw alike.
     """
     rng = np.random.default_rng(seed)
     patients = [f"made-{number // CASES_A_PATIENT:05d}" for number in range(crops)]
@@ -67,6 +107,7 @@ def write_known_truth(
         intensity=Intensity("relative", 0.0, 1.0),
         settings={"crops": crops, "size": size, "readers": readers, "seed": seed},
         group="cue",
+        reader_names=names,
     )
     with write_store(path, info, split_patients(patients, seed, (60, 20, 20))) as writer:
         for number, patient in enumerate(patients):

@@ -73,6 +73,7 @@ class Oracle:
         self.known, self.exact, self.stated = known, exact, stated
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
         self.method = SimpleNamespace(name="oracle")
+        self.reader = ""
         self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
 
     def trained_on(self):

@@ -77,6 +77,7 @@ class Oracle:
         self.exact = exact
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
         self.method = SimpleNamespace(name="oracle")
+        self.reader = ""
         self.name, self.weights_hash, self.calibration, self.extent = "oracle-001", "0" * 64, None, None
 
     def trained_on(self) -> None:

@@ -1,5 +1,6 @@
 """Pictures, arrays and images of several channels: one scan whatever they come from, with masks on their own pixels."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ambiseg
+from ambiseg.models.figures.drawing import round_number
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.results.folder import check_folder, predict_to_folder
 from ambiseg.models.runs.trained import Trained
@@ -18,6 +20,7 @@ from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.names import PICTURE
 from ambiseg.preprocessing.scans.cases import find_cases
 from ambiseg.preprocessing.scans.scan import open_scan
+from ambiseg.terminal.predict_tables import show
 
 HEIGHT, WIDTH = 40, 48
 COLOURS = ("red", "green", "blue")
@@ -42,7 +45,7 @@ def test_a_picture_is_predicted_and_its_masks_are_pictures_too(model: Trained, t
     assert prediction.missing == []
     assert {"preview.png", "report.html"} <= {file.name for file in out.iterdir()}
     (lesion,) = prediction.document.lesions
-    assert "each counts as 1 mm" in prediction.document.notes[0]
+    assert "count pixels (px)" in prediction.document.notes[0]
     for entry in lesion.hypotheses:
         mask = np.asarray(Image.open(out / f"hyp_{entry.rank:02d}.png"))
         assert mask.shape == (HEIGHT, WIDTH)
@@ -53,6 +56,35 @@ def test_a_picture_is_predicted_and_its_masks_are_pictures_too(model: Trained, t
         if mask.any():
             assert red[mask > 0].min() > red[mask == 0].max()
     check_folder(out, overwrite=False)  # it holds nothing that is not its own
+
+
+def test_a_pixel_without_a_size_is_called_a_pixel(
+    model: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terminal and report give px and px²; what remains of mm names settings and files. With a size it is mm, as ever."""
+    Image.fromarray(photograph()).save(tmp_path / "skin.png")
+    picture = predict_to_folder(model, tmp_path / "skin.png", tmp_path / "out").document
+    sized = ambiseg.predict(np.moveaxis(photograph(), -1, 0), model, spacing_mm=(1, 0.7, 0.7)).document
+    assert picture.plain()["scan"]["length_unit"] == "px"
+    assert "length_unit" not in sized.plain()["scan"]
+    show(picture)
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("px²", "axes px", "diameter px", "6 px"))
+    assert "mm" not in printed
+    show(sized)
+    assert "px" not in (printed := capsys.readouterr().out)
+    assert "mm²" in printed
+    words = re.sub(
+        r"<(script|style).*?</\1>|<[^>]*>", " ", (tmp_path / "out" / "report.html").read_text(), flags=re.DOTALL
+    )
+    assert re.search(r"[0-9] px²", words)
+    words = words.replace(picture.notes[0], "")  # it says that files call a pixel 1 mm
+    assert not re.search(r"[0-9,)] mm\b|Millimetres", words)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0.3, 1), (1.0, 1), (9.9, 5), (10.0, 10), (49.0, 20), (700.0, 500)])
+def test_scale_bars_of_pixels_are_round(most: float, expected: int) -> None:
+    assert round_number(most) == expected
 
 
 def test_every_way_to_give_the_colours_gives_the_same(model: Trained, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import json
 import math
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -301,32 +299,3 @@ def test_statistics_are_averaged_with_the_weights_and_counters_copied() -> None:
         update_average(averaged, method, 0.99, step)
     assert averaged.running_mean == pytest.approx(0.5, abs=0.01)
     assert averaged.num_batches_tracked == 399
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(known_truth: Store, tmp_path: Path) -> None:
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "ambiseg",
-        "train",
-    ]
-    settings = [word for setting in TINY for word in ("--set", setting)]
-    done = subprocess.run(
-        [*launcher, "-m", "probunet", "--data", str(known_truth.path), "--preset", "small", "-o", "run", *settings],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "run\n"
-    run = Run.open(tmp_path / "run")
-    validations = [entry for entry in run.read_log() if entry["kind"] == "validation"]
-    assert [entry["step"] for entry in validations] == [10, 20]
-    assert validations[1]["loss"] < validations[0]["loss"]
-    assert load_trained(run.path, CPU).method.name == "probunet"
