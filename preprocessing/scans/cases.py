@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ..errors import InputError
 from ..lfs import is_pointer, pointers_among
-from ..names import ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, is_hidden, scan_name
+from ..names import HIDDEN, ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, is_hidden, scan_name
 from .dicom.dicom_files import FileIdentity, files_under, identify, named_as_dicom
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
@@ -45,10 +45,10 @@ def find_cases(path: Path, identify: Identify = identify) -> list[Case] | None:
         )
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"Not allowed to read {path}: change its permissions or copy it.")
-    images = sorted(each for each in path.iterdir() if is_image(each, (*IMAGES, ZIP)))
+    images = _images_in(path, (*IMAGES, ZIP))
     studies = find_studies(path, identify)
     if not images and not studies:  # beside scans they are pictures of them
-        images = sorted(each for each in path.iterdir() if is_image(each, PICTURE))
+        images = _images_in(path, PICTURE)
     if path in studies and images:
         raise InputError(
             f"{path} holds loose DICOM files beside other scans ({images[0].name}): put each scan's DICOM files in a "
@@ -77,6 +77,13 @@ def is_image(path: Path, suffixes: tuple[str, ...] = IMAGES) -> bool:
     return has_suffix(path, suffixes) and path.is_file() and not is_hidden(path)
 
 
+def _images_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The image files directly in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        names = sorted(each.name for each in entries if each.name.lower().endswith(suffixes) and each.is_file())
+    return [folder / name for name in names if not name.startswith(HIDDEN)]
+
+
 def find_studies(root: Path, identify: Identify = identify) -> dict[Path, str]:
     """The folders under `root` (itself too) with DICOM files directly in them, and the StudyInstanceUID of the first."""
     studies = {}
@@ -85,7 +92,8 @@ def find_studies(root: Path, identify: Identify = identify) -> dict[Path, str]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
-        uids = (_study(Path(folder, name), identify) for name in sorted(names) if not is_hidden(Path(name)))
+        others = (name for name in sorted(names) if not name.lower().endswith((*IMAGES, ZIP)))  # DICOM is not named so
+        uids = (_study(Path(folder, name), identify) for name in others if not name.startswith(HIDDEN))
         uid = next((uid for uid in uids if uid is not None), None)
         if uid is not None:
             studies[Path(folder)] = uid
