@@ -101,6 +101,7 @@ class Batch:
         incomplete: sentences about pictures, reports or exports that could not be made of cases that are done.
         failures: the cases that failed, and why.
         elsewhere: names of the cases that another process predicts just now.
+        changed: whether any case has ended in another way than before.
         whole: the state of all cases, where the tables tell of it; None: other parts go on, or write the tables.
     """
 
@@ -110,6 +111,7 @@ class Batch:
     incomplete: dict[str, list[str]] = field(default_factory=dict)
     failures: list[CaseFailure] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    changed: bool = False
     whole: Summary | None = None
 
     @property
@@ -206,7 +208,7 @@ def predict_batch(
                 on_progress(min(batch.count, total), total)
         on_progress(total, total)
         with suppress(BeingWritten):  # by a part that ended at the same time
-            batch.whole = _joined(held, part, former if part == WHOLE and not waiting else None)
+            batch.whole = _joined(held, part, former if part == WHOLE and not (batch.changed or overwrite) else None)
     return batch
 
 
@@ -299,15 +301,17 @@ def _record(outcome: Outcome[Work, Sequence[str]], held: BatchFolder, batch: Bat
         batch.elsewhere.append(name)
     except NothingFound as error:
         batch.nothing[name] = str(error)
-        held.note(name, "nothing", "nothing", str(error))
+        batch.changed |= held.note(name, "nothing", "nothing", str(error))
     except Exception as error:
         reason = str(error)
         if not isinstance(error, AmbisegError):  # a bug in one case must not cost the others
             reason = f"Unexpected error ({type(error).__name__}), a bug in ambiseg: predict this scan alone."
         batch.failures.append(CaseFailure(name, reason))
-        held.note(name, "failed", next(kind for of, kind in KINDS if isinstance(error, of)), reason)
+        kind = next(kind for of, kind in KINDS if isinstance(error, of))
+        batch.changed |= held.note(name, "failed", kind, reason)
     else:
         batch.done.append(name)
+        batch.changed = True
         if missing:
             batch.incomplete[name] = list(missing)
 
