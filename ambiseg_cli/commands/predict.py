@@ -10,7 +10,7 @@ from ambiseg.preprocessing.counted import counted
 
 from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
-from ..terminal.options import Cluster, Device, Jobs, Workers, point, workplace
+from ..terminal.options import Cluster, Device, Jobs, NoCache, Workers, point, workplace
 
 if TYPE_CHECKING:
     from ambiseg.models.cohort.batches import Batch
@@ -280,6 +280,7 @@ def predict(
     workers: Workers = None,
     cluster: Cluster = None,
     jobs: Jobs = None,
+    no_cache: NoCache = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show how the time was spent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
 ) -> None:
@@ -303,13 +304,15 @@ def predict(
         from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
+        from ambiseg.preprocessing.scans.dicom.header_cache import HeaderCache, cache_file
         from ambiseg.preprocessing.work.engine import Limits
 
         if scan is None:
             raise UsageError("SCAN is missing: give a scan or a folder of scans, or `join` with a folder of results.")
         share = WHOLE if part is None else Part.parse(part)
         engine = workplace(workers, cluster, jobs)
-        cases = find_cases(scan)
+        with HeaderCache(None if no_cache else cache_file()) as headers:
+            cases = find_cases(scan, headers.identify)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         channels = tuple(map(_channel, channel or ()))
         if cases is None and part is not None:

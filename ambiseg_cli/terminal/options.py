@@ -78,6 +78,14 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, help="With --cluster slurm: number of jobs to start.", show_default="1"),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Read the headers of all DICOM files again. Otherwise those that were read before are remembered, in the "
+        "user's folder for caches.",
+    ),
+]
 ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 

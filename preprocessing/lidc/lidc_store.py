@@ -17,7 +17,8 @@ from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex, find_series
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex
+from ..scans.dicom.header_cache import HeaderCache
 from ..store.intensity import HOUNSFIELD
 from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
@@ -65,6 +66,7 @@ def preprocess_lidc(
     seed: int = 0,
     split_file: Path | None = None,
     workers: int | Engine | None = None,
+    cache: Path | None = None,
     on_file: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LidcReport:
@@ -82,6 +84,7 @@ def preprocess_lidc(
         seed: By it the patients who have nodules are split, in the proportions of Kohl et al.
         split_file: A CSV of patients and splits, used instead of `seed`.
         workers: Processes that crop scans, or the engine that has them; None: as many as save time.
+        cache: The file in which headers are kept for the next time (see `HeaderCache`); None: nowhere.
         on_file: Called as `on_file(done, files)` while the folder is searched.
         on_progress: Called as `on_progress(done, scans)` while scans are cropped.
 
@@ -93,7 +96,8 @@ def preprocess_lidc(
     check_place(output)
     engine = engine_of(workers)
     engine.check()
-    index = find_series(root, on_file)
+    with HeaderCache(cache) as headers:
+        index = headers.find_series(root, on_file or (lambda done, total: None), workers=engine)
     tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
     with disk_errors(output), only_writer(output):  # and its parts
