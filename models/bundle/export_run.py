@@ -97,7 +97,7 @@ def export_model(
     with scratch_folder() as folder:
         write_model(folder, facts, content, patients=patients)
         pack(folder, path, said.name)
-    names = run.record.data.reader_names
+    names = trained.record.data.reader_names
     carried = f"The model carries the names of readers, which others will see: {', '.join(names)}."
     return Exported(path, said.name, facts.weights_hash, (*notes, *[carried] * bool(names)))
 
