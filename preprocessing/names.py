@@ -12,6 +12,7 @@ PNG = ".png"
 PICTURE = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CSV = ".csv"
 GZIP = ".gz"
+HIDDEN = (".", "__MACOSX")  # how names begin of files and folders that are the system's own
 
 
 def has_suffix(path: Path, suffixes: str | tuple[str, ...]) -> bool:
@@ -41,4 +42,4 @@ def scan_name(path: Path) -> str:
 
 def is_hidden(path: Path) -> bool:
     """Whether a file or folder is the system's own: .DS_Store, ._scan.nii, __MACOSX."""
-    return path.name.startswith((".", "__MACOSX"))
+    return path.name.startswith(HIDDEN)

@@ -39,6 +39,14 @@ BLANK_PNG = base64.b64decode(  # of one pixel
 BLANK_SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests remember of DICOM headers goes with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMBISEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are composed but blank, except in tests marked `drawn`: drawing takes most of the time of short trainings.

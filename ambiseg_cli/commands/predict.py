@@ -10,7 +10,7 @@ from ambiseg.preprocessing.counted import counted
 
 from ..terminal.chosen_model import load_chosen
 from ..terminal.console import Meter, console, emit_json, failures_table, progress, warn
-from ..terminal.options import Device, point
+from ..terminal.options import Cluster, Device, Jobs, NoCache, Workers, point, workplace
 
 if TYPE_CHECKING:
     from ambiseg.models.cohort.batches import Batch
@@ -228,6 +228,15 @@ Minutes = Annotated[
     float,
     typer.Option("--time-limit", help="In a batch, stop a scan that takes longer than this, in minutes.", min=0.01),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-limit",
+        help="In a batch, stop a scan whose process needs more memory than this, in GB.",
+        min=0.1,
+        show_default="what was free at the start",
+    ),
+]
 
 
 def predict(
@@ -267,6 +276,11 @@ def predict(
     part: PartOf = None,
     join: Join = None,
     minutes: Minutes = 60,
+    memory_gb: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
+    no_cache: NoCache = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show how the time was spent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print hypotheses.json instead of tables.")] = False,
 ) -> None:
@@ -290,16 +304,21 @@ def predict(
         from ambiseg.preprocessing.errors import UsageError
         from ambiseg.preprocessing.names import scan_name
         from ambiseg.preprocessing.scans.cases import find_cases
+        from ambiseg.preprocessing.scans.dicom.header_cache import HeaderCache, cache_file
         from ambiseg.preprocessing.work.engine import Limits
 
         if scan is None:
             raise UsageError("SCAN is missing: give a scan or a folder of scans, or `join` with a folder of results.")
         share = WHOLE if part is None else Part.parse(part)
-        cases = find_cases(scan)
+        engine = workplace(workers, cluster, jobs)
+        with HeaderCache(None if no_cache else cache_file()) as headers:
+            cases = find_cases(scan, headers.identify)
         folder = output or Path(f"{scan_name(scan)}-hypotheses")
         channels = tuple(map(_channel, channel or ()))
         if cases is None and part is not None:
             raise UsageError("`part` is for a folder of scans, but SCAN is a single one: leave `part` out.")
+        if cases is None and cluster is not None:
+            raise UsageError("`cluster` is for a folder of scans, but SCAN is a single one: leave `cluster` out.")
         if cases is None:
             check_folder(folder, overwrite)
         elif channels:
@@ -337,7 +356,8 @@ def predict(
                 request,
                 overwrite=overwrite,
                 part=share,
-                limits=Limits(minutes),
+                limits=Limits(minutes, memory_gb),
+                workers=engine,
                 on_progress=meter,
             )
         else:

@@ -2,11 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ambiseg.preprocessing.errors import UsageError
+
+if TYPE_CHECKING:
+    from ambiseg.preprocessing.work.engine import Engine
 
 Model = Annotated[
     str | None,
@@ -62,7 +65,42 @@ Workers = Annotated[
         "--workers", min=1, help="Number of processes. Default: one per core where that saves time.", show_default=False
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Send the work to a Dask cluster: the address of its scheduler, such as tcp://host:8786, or slurm. "
+        "Needs the extra dask.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="With --cluster slurm: number of jobs to start.", show_default="1"),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Read the headers of all DICOM files again. Otherwise those that were read before are remembered, in the "
+        "user's folder for caches.",
+    ),
+]
 ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+
+
+def workplace(workers: int | None, cluster: str | None, jobs: int | None) -> "int | Engine | None":
+    """Where work is done by these options: a number of processes, None for as many as are of use, or a cluster."""
+    if jobs is not None and cluster != "slurm":
+        raise UsageError("`jobs` is a number of SLURM jobs: give it with `cluster` slurm.")
+    if cluster is None:
+        return workers
+    if workers is not None:
+        raise UsageError("Both `workers` and `cluster` are given: a cluster has its own workers, leave `workers` out.")
+    from ambiseg.preprocessing.work.dask_cluster import DaskCluster, check_cluster
+
+    check_cluster(cluster)
+    return DaskCluster(cluster, jobs)
 
 
 def point(text: str) -> tuple[float, float, float]:

@@ -192,9 +192,11 @@ class BatchFolder:
         for folder in shards:
             clear_leftovers(folder, names)
 
-    def note(self, name: str, state: Literal["failed", "nothing"], kind: str, reason: str) -> None:
-        """Write down why a case has no prediction. An earlier prediction of it goes."""
-        place = self.place(name)
+    def note(self, name: str, state: Literal["failed", "nothing"], kind: str, reason: str) -> bool:
+        """Write down why a case has no prediction; False: it is written there already. An earlier prediction of it goes."""
+        place, former = self.place(name), self.state(name)
+        if (former.ending, former.kind, former.reason) == (state, kind, reason):
+            return False
         why = NotPredicted(batch_sha256=self.record.asked_sha256, state=state, kind=kind, reason=reason)
         content = why.model_dump(mode="json")
         if (place / INDEX).exists():
@@ -203,6 +205,7 @@ class BatchFolder:
         else:
             make_folder(place)
             write_json(place / NOT_PREDICTED, content)
+        return True
 
     def _carries(self, content: bytes) -> bool:
         """Whether a document is one of this batch."""

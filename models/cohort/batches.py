@@ -34,7 +34,7 @@ from ambiseg.preprocessing.files import PATIENCE, check_place, make_folder, only
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.scans.point_files import read_table
 from ambiseg.preprocessing.work.engine import CannotStart, Engine, Limits, Make, Outcome, TaskLost
-from ambiseg.preprocessing.work.local_processes import LocalProcesses
+from ambiseg.preprocessing.work.local_processes import LocalProcesses, engine_of
 
 from ..prediction.predict_scan import Request, about
 from ..results.folder import OfBatch, predict_to_folder
@@ -101,6 +101,7 @@ class Batch:
         incomplete: sentences about pictures, reports or exports that could not be made of cases that are done.
         failures: the cases that failed, and why.
         elsewhere: names of the cases that another process predicts just now.
+        changed: whether any case has ended in another way than before.
         whole: the state of all cases, where the tables tell of it; None: other parts go on, or write the tables.
     """
 
@@ -110,6 +111,7 @@ class Batch:
     incomplete: dict[str, list[str]] = field(default_factory=dict)
     failures: list[CaseFailure] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    changed: bool = False
     whole: Summary | None = None
 
     @property
@@ -127,7 +129,7 @@ def predict_cases(
     overwrite: bool = False,
     part: Part = WHOLE,
     limits: Limits = Limits(),
-    engine: Engine = LocalProcesses(1),
+    workers: int | Engine | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Batch:
     """Predict all cases of a batch that are not done yet, in processes of their own.
@@ -140,7 +142,8 @@ def predict_cases(
         overwrite: predict all cases again, whatever the folder holds of another model or request.
         part: which of the cases to predict. Several parts may share the folder at the same time, on several machines.
         limits: what a case may take; one that takes more is stopped and has failed.
-        engine: what has the processes.
+        workers: processes, or the engine that has them; None: one per core with one thread each, or one per CUDA device,
+            and fewer where memory is short.
         on_progress: called with the number of cases done and their total.
 
     Returns:
@@ -161,7 +164,7 @@ def predict_cases(
         overwrite=overwrite,
         part=part,
         limits=limits,
-        engine=engine,
+        engine=_engine(workers, trained.device),
         on_progress=on_progress,
     )
 
@@ -186,6 +189,7 @@ def predict_batch(
     """
     _check_request(request)
     check_place(folder)
+    engine.check()
     make_folder(folder)
     cases = sorted(cases, key=lambda case: case.name)
     own = part.own(cases)
@@ -197,13 +201,14 @@ def predict_batch(
         total, settled = len(own), len(own) - len(waiting)
         on_progress(settled, total)
         work = _still_waiting(held, waiting, batch, overwrite)
-        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder])) as outcomes:
+        read = [case.path for case in waiting[:1]]
+        with closing(engine.outcomes(predict, work, limits=limits, shared=[folder], read=read)) as outcomes:
             for outcome in outcomes:
                 _record(outcome, held, batch)
                 on_progress(min(batch.count, total), total)
         on_progress(total, total)
         with suppress(BeingWritten):  # by a part that ended at the same time
-            batch.whole = _joined(held, part, former if part == WHOLE and not waiting else None)
+            batch.whole = _joined(held, part, former if part == WHOLE and not (batch.changed or overwrite) else None)
     return batch
 
 
@@ -225,6 +230,16 @@ def asked_of(trained: Trained, request: Request) -> Asked:
         ),
         files=AskedFiles.model_validate(asdict(files)),
     )
+
+
+def _engine(workers: int | Engine | None, device: torch.device) -> Engine:
+    """The engine for a model on a device. Without a number, "cuda" means each CUDA device, and "cuda:1" that one."""
+    if isinstance(workers, Engine) or device.type == "cpu":
+        return engine_of(workers)
+    if device.index is not None:
+        return LocalProcesses(workers or 1)
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return LocalProcesses(workers, tuple(seen.split(",")))
 
 
 def _check_request(request: Request) -> None:
@@ -286,15 +301,17 @@ def _record(outcome: Outcome[Work, Sequence[str]], held: BatchFolder, batch: Bat
         batch.elsewhere.append(name)
     except NothingFound as error:
         batch.nothing[name] = str(error)
-        held.note(name, "nothing", "nothing", str(error))
+        batch.changed |= held.note(name, "nothing", "nothing", str(error))
     except Exception as error:
         reason = str(error)
         if not isinstance(error, AmbisegError):  # a bug in one case must not cost the others
             reason = f"Unexpected error ({type(error).__name__}), a bug in ambiseg: predict this scan alone."
         batch.failures.append(CaseFailure(name, reason))
-        held.note(name, "failed", next(kind for of, kind in KINDS if isinstance(error, of)), reason)
+        kind = next(kind for of, kind in KINDS if isinstance(error, of))
+        batch.changed |= held.note(name, "failed", kind, reason)
     else:
         batch.done.append(name)
+        batch.changed = True
         if missing:
             batch.incomplete[name] = list(missing)
 

@@ -17,7 +17,8 @@ from ..errors import DataError, InputError, ResourceError, UsageError
 from ..failures import write_failures
 from ..files import disk_errors, only_writer
 from ..lfs import pointers_among
-from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex, find_series
+from ..scans.dicom.dicom_files import FileIdentity, SeriesIndex
+from ..scans.dicom.header_cache import HeaderCache
 from ..store.intensity import HOUNSFIELD
 from ..store.resume import load_notes, load_part, save_part
 from ..store.splits import assign_splits
@@ -65,6 +66,7 @@ def preprocess_lidc(
     seed: int = 0,
     split_file: Path | None = None,
     workers: int | Engine | None = None,
+    cache: Path | None = None,
     on_file: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LidcReport:
@@ -82,6 +84,7 @@ def preprocess_lidc(
         seed: By it the patients who have nodules are split, in the proportions of Kohl et al.
         split_file: A CSV of patients and splits, used instead of `seed`.
         workers: Processes that crop scans, or the engine that has them; None: as many as save time.
+        cache: The file in which headers are kept for the next time (see `HeaderCache`); None: nowhere.
         on_file: Called as `on_file(done, files)` while the folder is searched.
         on_progress: Called as `on_progress(done, scans)` while scans are cropped.
 
@@ -91,11 +94,14 @@ def preprocess_lidc(
     """
     settings = _settings(size, spacing_mm, slices)
     check_place(output)
-    index = find_series(root, on_file)
+    engine = engine_of(workers)
+    engine.check()
+    with HeaderCache(cache) as headers:
+        index = headers.find_series(root, on_file or (lambda done, total: None), workers=engine)
     tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
     splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
     with disk_errors(output), only_writer(output):  # and its parts
-        failures = _crop_scans(tasks, workers, on_progress) + _unread(root, index)
+        failures = _crop_scans(tasks, engine, root, on_progress) + _unread(root, index)
         failures_file = output.with_name(f"{output.name}-failures.csv")
         write_failures(failures_file, failures)
         failed = {failure.series_uid for failure in failures}
@@ -136,14 +142,15 @@ def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:
 
 
 def _crop_scans(
-    tasks: Sequence[ScanTask], workers: int | Engine | None, on_progress: Callable[[int, int], None] | None
+    tasks: Sequence[ScanTask], engine: Engine, root: Path, on_progress: Callable[[int, int], None] | None
 ) -> list[Failure]:
     """Make the parts that are not there yet; the failures come in the order of the tasks."""
     waiting = [task for task in tasks if not task.part.is_file()]
     reasons: dict[str, str] = {}
     tell = on_progress or (lambda done, total: None)
     tell(len(tasks) - len(waiting), len(tasks))
-    outcomes = engine_of(workers).outcomes(always(_crop_scan), waiting)
+    shared = [tasks[0].part.parent.parent] if waiting else []
+    outcomes = engine.outcomes(always(_crop_scan), waiting, shared=shared, read=[root])
     for count, outcome in enumerate(outcomes, len(tasks) - len(waiting) + 1):
         reason = str(outcome.error) if isinstance(outcome.error, TaskLost) else outcome.get()
         if reason is not None:

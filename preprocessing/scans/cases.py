@@ -2,17 +2,19 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 from ..errors import InputError
 from ..lfs import is_pointer, pointers_among
-from ..names import ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, is_hidden, scan_name
-from .dicom.dicom_files import files_under, identify, named_as_dicom
+from ..names import HIDDEN, ITK, NIFTI, PAIR, PICTURE, ZIP, has_suffix, is_hidden, scan_name
+from .dicom.dicom_files import FileIdentity, files_under, identify, named_as_dicom
 
 IMAGES = (*NIFTI, *ITK, PAIR[0])
+Identify: TypeAlias = Callable[[Path], FileIdentity | None]
 PREDICTION = "hypotheses.json"  # a folder with this file is a result, no input
 
 
@@ -24,13 +26,14 @@ class Case:
     path: Path
 
 
-def find_cases(path: Path) -> list[Case] | None:
+def find_cases(path: Path, identify: Identify = identify) -> list[Case] | None:
     """The cases of a batch folder, sorted by name; None when `path` is one scan: a file, or DICOM files of one study.
 
     A case is each image file and each zip directly in the folder (where there are no scans, each picture), and each DICOM
     study below each child folder, however deep, named after that child folder. Cases of one name get the endings -2, -3, ...
-    in the order of their paths. Hidden files, former predictions and files of other kinds are passed over. Raises
-    `InputError` when there is nothing, or when DICOM files lie loose beside other scans.
+    in the order of their paths. Hidden files, former predictions and files of other kinds are passed over. `identify` says
+    of a file which study it belongs to; a `HeaderCache` remembers it. Raises `InputError` when there is nothing, or when DICOM
+    files lie loose beside other scans.
     """
     if not path.exists():
         raise InputError(f"No file or folder {path}: expected a scan or a folder of scans; check the path.")
@@ -42,10 +45,10 @@ def find_cases(path: Path) -> list[Case] | None:
         )
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"Not allowed to read {path}: change its permissions or copy it.")
-    images = sorted(each for each in path.iterdir() if is_image(each, (*IMAGES, ZIP)))
-    studies = find_studies(path)
+    images = _images_in(path, (*IMAGES, ZIP))
+    studies = find_studies(path, identify)
     if not images and not studies:  # beside scans they are pictures of them
-        images = sorted(each for each in path.iterdir() if is_image(each, PICTURE))
+        images = _images_in(path, PICTURE)
     if path in studies and images:
         raise InputError(
             f"{path} holds loose DICOM files beside other scans ({images[0].name}): put each scan's DICOM files in a "
@@ -74,7 +77,14 @@ def is_image(path: Path, suffixes: tuple[str, ...] = IMAGES) -> bool:
     return has_suffix(path, suffixes) and path.is_file() and not is_hidden(path)
 
 
-def find_studies(root: Path) -> dict[Path, str]:
+def _images_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The image files directly in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        names = sorted(each.name for each in entries if each.name.lower().endswith(suffixes) and each.is_file())
+    return [folder / name for name in names if not name.startswith(HIDDEN)]
+
+
+def find_studies(root: Path, identify: Identify = identify) -> dict[Path, str]:
     """The folders under `root` (itself too) with DICOM files directly in them, and the StudyInstanceUID of the first."""
     studies = {}
     for folder, folders, names in os.walk(root):
@@ -82,14 +92,15 @@ def find_studies(root: Path) -> dict[Path, str]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
-        uids = (_study(Path(folder, name)) for name in sorted(names) if not is_hidden(Path(name)))
+        others = (name for name in sorted(names) if not name.lower().endswith((*IMAGES, ZIP)))  # DICOM is not named so
+        uids = (_study(Path(folder, name), identify) for name in others if not name.startswith(HIDDEN))
         uid = next((uid for uid in uids if uid is not None), None)
         if uid is not None:
             studies[Path(folder)] = uid
     return studies
 
 
-def _study(path: Path) -> str | None:
+def _study(path: Path, identify: Identify) -> str | None:
     """The StudyInstanceUID of a DICOM file that is part of a series (a DICOMDIR is not), None of any other."""
     found = identify(path) if path.is_file() else None
     return found.study if found is not None and found.series else None

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Generic
 
 from ..errors import ResourceError
-from .engine import TRIES, CannotStart, Limits, Outcome, Outcomes, Result, Task, TaskLost
+from .engine import TRIES, CannotStart, Limits, Outcome, Outcomes, Result, Task, TaskLost, Turns
 from .free_memory import free_memory
 from .worker_process import WorkerProcess, stop
 
@@ -34,17 +34,24 @@ class Crew(Generic[Task, Result]):
     """The processes that do the tasks of one call.
 
     make: the pickled function that each process calls once. environments: the variables of each process. limits: what a task
-    may take. in_order: whether outcomes come in the order of the tasks.
+    may take. in_order: whether outcomes come in the order of the tasks. check: called at every look at the limits; what it
+    raises stops the processes.
     """
 
-    def __init__(self, make: bytes, environments: Sequence[Mapping[str, str]], limits: Limits | None, in_order: bool):
-        self._make, self._limits, self._in_order = make, limits, in_order
+    def __init__(
+        self,
+        make: bytes,
+        environments: Sequence[Mapping[str, str]],
+        limits: Limits | None,
+        in_order: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ):
+        self._make, self._limits, self._check = make, limits, check
         self._environments = dict(enumerate(environments))
         self._workers: dict[int, WorkerProcess] = {}
         self._waiting: deque[_Given[Task]] = deque()
         self._given: dict[int, _Given[Task]] = {}
-        self._over: dict[int, Outcome[Task, Result]] = {}
-        self._taken = self._yielded = 0
+        self._over = Turns[Task, Result](in_order)
         self._need = NEED
         self._most_memory = most_memory(limits)
 
@@ -55,7 +62,7 @@ class Crew(Generic[Task, Result]):
             while self._fill(queue):
                 self._wait()
                 self._fill(queue)  # so that nobody waits while outcomes are dealt with
-                yield from self._due()
+                yield from self._over.due()
         finally:
             stop(list(self._workers.values()))
 
@@ -75,11 +82,9 @@ class Crew(Generic[Task, Result]):
 
     def _takes(self, queue: Iterator[Task], spoken_for: int = 0) -> bool:
         """Whether more tasks wait than are spoken for; one is taken from the queue where they do not."""
-        ahead = self._taken - self._yielded >= AHEAD * len(self._environments)
-        if len(self._waiting) <= spoken_for and not (self._in_order and ahead):
+        if len(self._waiting) <= spoken_for and self._over.is_open(AHEAD * len(self._environments)):
             for task in islice(queue, 1):
-                self._waiting.append(_Given(task, self._taken))
-                self._taken += 1
+                self._waiting.append(_Given(task, self._over.number()))
         return len(self._waiting) > spoken_for
 
     def _give(self, place: int, worker: WorkerProcess) -> None:
@@ -98,6 +103,7 @@ class Crew(Generic[Task, Result]):
 
     def _wait(self) -> None:
         """Wait until a process says something, or for a while, and see to limits."""
+        self._check()
         places = {worker.line: place for place, worker in self._workers.items()}
         for line in wait(list(places), LOOK_S):
             self._hear(places[line])  # type: ignore[index]  # these are the lines that went in
@@ -116,7 +122,10 @@ class Crew(Generic[Task, Result]):
                 self._do_without(place, said[1])
         elif number is not None:
             self._need = max(self._need, held)
-            self._end(number, said[1] if said[0] == "failed" else None, said[1])
+            if said[0] == "done":
+                self._end(number, None, said[1])
+            else:
+                self._end(number, said[1])
 
     def _mourn(self, place: int) -> None:
         """A process is gone: its task is tried again where others ended it."""
@@ -165,20 +174,13 @@ class Crew(Generic[Task, Result]):
             return f"It took longer than {minutes} and was stopped: allow more `minutes`, or leave it out."
         if self._most_memory < inf and worker.memory > self._most_memory:
             most = f"{self._most_memory / 1e9:.3g} GB of memory"
-            return f"It needed more than {most} and was stopped: allow more `memory`, or leave it out."
+            return f"It needed more than {most} and was stopped: allow more `memory_gb`, or leave it out."
         return None
 
     def _end(self, number: int, error: Exception | None, result: Result | None = None) -> None:
         """A task is over."""
         task = self._given.pop(number).task
-        self._over[number] = Outcome(task, result) if error is None else Outcome(task, error=error)
-
-    def _due(self) -> Iterator[Outcome[Task, Result]]:
-        """The outcomes whose turn it is."""
-        while self._over and not (self._in_order and self._yielded not in self._over):
-            number = self._yielded if self._in_order else next(iter(self._over))
-            self._yielded += 1
-            yield self._over.pop(number)
+        self._over.put(number, Outcome(task, result) if error is None else Outcome(task, error=error))
 
 
 def most_memory(limits: Limits | None) -> float:
@@ -189,5 +191,5 @@ def most_memory(limits: Limits | None) -> float:
     if limits.memory_gb is None:
         return free or inf
     if free is None:
-        raise ResourceError("A limit of `memory` cannot be kept on this system: leave it out.")
+        raise ResourceError("A limit `memory_gb` cannot be kept on this system: leave it out.")
     return 1e9 * limits.memory_gb

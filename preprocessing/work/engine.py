@@ -6,7 +6,7 @@ needed, and a task that fails is an outcome among the others.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,10 @@ Outcomes: TypeAlias = Generator[Outcome[Task, Result], None, None]
 class Engine(ABC):
     """Does independent tasks."""
 
+    def check(self) -> None:
+        """Raise ResourceError unless there are machines to work on. It is called before anything is written."""
+        return
+
     @abstractmethod
     def outcomes(
         self,
@@ -71,6 +75,7 @@ class Engine(ABC):
         limits: Limits | None = None,
         in_order: bool = False,
         shared: Sequence[Path] = (),
+        read: Sequence[Path] = (),
     ) -> Outcomes[Task, Result]:
         """Do all tasks; whatever stops the loop over the outcomes stops the tasks, which then clean up.
 
@@ -81,7 +86,8 @@ class Engine(ABC):
             limits: what a task may take. With limits every task is done in another process, so that one which ends it or
                 exceeds them costs only itself. Without, tasks are trusted, and done in this process where that is quicker.
             in_order: whether outcomes come in the tasks' order, instead of as they are finished.
-            shared: folders that every process must see.
+            shared: folders that every process writes; on a cluster it is checked that they are the same.
+            read: files and folders that every process reads; on a cluster it is checked that they are there.
 
         Yields:
             Each task with its result or its error.
@@ -90,6 +96,35 @@ class Engine(ABC):
             CannotStart: there is no process to work in.
             ResourceError: the machines cannot be used; the sentence says what to do.
         """
+
+
+class Turns(Generic[Task, Result]):
+    """Outcomes that wait for their turn: in the order in which tasks were taken, or as they came."""
+
+    def __init__(self, in_order: bool):
+        self._in_order = in_order
+        self._over: dict[int, Outcome[Task, Result]] = {}
+        self._taken = self._told = 0
+
+    def is_open(self, most: int) -> bool:
+        """Whether another task may be taken: of those in order, at most so many are ahead of the one that is due."""
+        return not self._in_order or self._taken - self._told < most
+
+    def number(self) -> int:
+        """The number of a task that is taken now."""
+        self._taken += 1
+        return self._taken - 1
+
+    def put(self, number: int, outcome: Outcome[Task, Result]) -> None:
+        """A task is over."""
+        self._over[number] = outcome
+
+    def due(self) -> Iterator[Outcome[Task, Result]]:
+        """The outcomes whose turn it is."""
+        while self._over and not (self._in_order and self._told not in self._over):
+            number = self._told if self._in_order else next(iter(self._over))
+            self._told += 1
+            yield self._over.pop(number)
 
 
 class InProcess(Engine):
@@ -103,6 +138,7 @@ class InProcess(Engine):
         limits: Limits | None = None,
         in_order: bool = False,
         shared: Sequence[Path] = (),
+        read: Sequence[Path] = (),
     ) -> Outcomes[Task, Result]:
         """Do all tasks, as `Engine` says."""
         work = make()

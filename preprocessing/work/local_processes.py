@@ -42,6 +42,7 @@ class LocalProcesses(Engine):
         limits: Limits | None = None,
         in_order: bool = False,
         shared: Sequence[Path] = (),
+        read: Sequence[Path] = (),
     ) -> Outcomes[Task, Result]:
         """Do all tasks, as `Engine` says.
 

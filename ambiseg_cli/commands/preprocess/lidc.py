@@ -9,7 +9,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ...terminal.console import Meter, console, emit_json, failures_table, out, progress
-from ...terminal.options import ReportAsJson, SplitFile, Workers
+from ...terminal.options import Cluster, Jobs, NoCache, ReportAsJson, SplitFile, Workers, workplace
 
 if TYPE_CHECKING:
     from ambiseg.preprocessing.lidc.lidc_store import LidcReport
@@ -44,6 +44,9 @@ def lidc(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split by patient (722/144/144 in proportion).")] = 0,
     split_file: SplitFile = None,
     workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
+    no_cache: NoCache = False,
     as_json: ReportAsJson = False,
 ) -> None:
     """Crop LIDC-IDRI's nodules with the masks of their four readers into a dataset store.
@@ -53,6 +56,7 @@ def lidc(
     from ambiseg.preprocessing.errors import PartialError, UsageError
     from ambiseg.preprocessing.lidc.lidc_plan import default_root
     from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
+    from ambiseg.preprocessing.scans.dicom.header_cache import cache_file
 
     if dicom_root is not None and root is not None:
         raise UsageError("Both `dicom_root` and `root` are given: give one of them.")
@@ -66,7 +70,8 @@ def lidc(
             slices=slices.value,
             seed=seed,
             split_file=split_file,
-            workers=workers,
+            workers=workplace(workers, cluster, jobs),
+            cache=None if no_cache else cache_file(),
             on_file=searching,
             on_progress=cropping,
         )

@@ -12,6 +12,8 @@ from ...terminal.console import Meter, console, emit_json, failures_table, out, 
 from ...terminal.options import (
     AllowDuplicates,
     ClassNames,
+    Cluster,
+    Jobs,
     OwnOrShares,
     ReportAsJson,
     SplitFile,
@@ -19,6 +21,7 @@ from ...terminal.options import (
     Workers,
     own_or_sizes,
     spacing_mm,
+    workplace,
 )
 from ...terminal.options import class_names as parse_classes
 
@@ -82,6 +85,8 @@ def nifti(
     split_file: SplitFile = None,
     allow_duplicates: AllowDuplicates = False,
     workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     as_json: ReportAsJson = False,
 ) -> None:
     """Crop 2D or 3D images and the masks of their readers into a dataset store."""
@@ -101,7 +106,7 @@ def nifti(
             split=own_or_sizes(split),
             split_file=split_file,
             allow_duplicates=allow_duplicates,
-            workers=workers,
+            workers=workplace(workers, cluster, jobs),
             readers=readers,
             on_progress=Meter(display, "Cropping", "cases"),
         )

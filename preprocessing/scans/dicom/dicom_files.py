@@ -9,7 +9,7 @@ import sys
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,41 +87,43 @@ class SeriesIndex(Generic[File]):
         return self.nameless + len(self.strangers)
 
 
-def find_series(
-    root: Path, on_file: Callable[[int, int], None] | None = None, *, nested: bool = True
-) -> SeriesIndex[FileIdentity]:
+def find_series(root: Path, *, nested: bool = True) -> SeriesIndex[FileIdentity]:
     """Index all DICOM files anywhere under a folder by their series.
 
     Hidden files and folders are passed over: some systems leave a ._NAME.dcm beside every file.
 
     Args:
         root: The folder.
-        on_file: Called as `on_file(done, total)` after every file.
         nested: Whether to look below the folder too.
 
     Raises:
         InputError: There is no such folder.
     """
-    return index_files(root, identify, on_file, nested=nested)
+    return index_files(root, identify, nested=nested)
 
 
 def index_files(
-    root: Path,
-    read: Callable[[Path], File | FileIdentity | None],
-    on_file: Callable[[int, int], None] | None = None,
-    *,
-    nested: bool = True,
+    root: Path, read: Callable[[Path], File | FileIdentity | None], *, nested: bool = True
 ) -> SeriesIndex[File]:
     """As `find_series`, with what `read` gives for each file: a `File` where it names its series, None for no DICOM."""
+    return series_of((path, read(path)) for path in files_of(root, nested))
+
+
+def files_of(root: Path, nested: bool = True) -> list[Path]:
+    """As `files_under`; InputError where there is no such folder."""
     if not root.is_dir():
         raise InputError(f"No folder {root}: expected one with DICOM files; check the path.")
+    return list(files_under(root, nested))
+
+
+def series_of(files: Iterable[tuple[Path, File | FileIdentity | None]]) -> SeriesIndex[File]:
+    """The index of files of which it is known what they are, None for no DICOM."""
     members: dict[str, list[File]] = defaultdict(list)
     broken: list[FileIdentity] = []
     strangers: list[Path] = []
-    nameless = pointers = 0
-    paths = list(files_under(root, nested))
-    for count, path in enumerate(paths, 1):
-        found = read(path)
+    nameless = pointers = total = 0
+    for path, found in files:
+        total += 1
         if found is None:
             if named_as_dicom(path) and is_pointer(path):
                 pointers += 1
@@ -133,9 +135,7 @@ def index_files(
             nameless += 1
         else:
             broken.append(found)
-        if on_file is not None:
-            on_file(count, len(paths))
-    return SeriesIndex(members, broken, strangers, nameless, pointers, len(paths))
+    return SeriesIndex(members, broken, strangers, nameless, pointers, total)
 
 
 def files_under(root: Path, nested: bool = True) -> Iterator[Path]:

@@ -67,12 +67,14 @@ def preprocess_nifti(
     """
     _check(settings)
     check_place(output)
+    engine = engine_of(workers)
+    engine.check()
     cases = find_cases(source, readers)
     own = [case.split for case in cases] if any(case.split for case in cases) else []
     data = Brought([case.patient for case in cases], own, what="cases")
     chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
     asked = settings.intensity
-    unit, notes = judged_unit(cases, asked, workers)
+    unit, notes = judged_unit(cases, asked, engine)
     settings = replace(settings, intensity=unit)
     info = StoreInfo(
         name=source.resolve().stem,
@@ -98,7 +100,7 @@ def preprocess_nifti(
     failures_file = output.with_name(f"{output.name}-failures.csv")
     duplicates = Duplicates(chosen.by_patient)
     allowed = allow_duplicates or not (chosen.by_crop or split_file)
-    crops = _placed(_crops(cases, settings, workers, failures, unmarked, on_progress), cases, chosen.by_crop)
+    crops = _placed(_crops(cases, settings, engine, failures, unmarked, on_progress), cases, chosen.by_crop)
     try:
         rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allowed))
     except InputError as error:
@@ -145,14 +147,14 @@ def _check(settings: NiftiSettings) -> None:
 def _crops(
     cases: Sequence[NiftiCase],
     settings: NiftiSettings,
-    workers: int | Engine | None,
+    engine: Engine,
     failures: list[CaseFailure],
     unmarked: list[str],
     on_progress: Callable[[int, int], None] | None,
 ) -> Iterator[Crop]:
     """The crops of all cases, a few cases at a time in memory; fills `failures` and `unmarked` (cases without a crop)."""
     attempt = always(partial(_attempt, settings=settings))
-    for done, outcome in enumerate(engine_of(workers).outcomes(attempt, cases, in_order=True), 1):
+    for done, outcome in enumerate(engine.outcomes(attempt, cases, in_order=True, read=_first(cases)), 1):
         lost = isinstance(outcome.error, TaskLost)
         crops = CaseFailure(outcome.task.name, str(outcome.error)) if lost else outcome.get()
         if isinstance(crops, CaseFailure):
@@ -214,9 +216,14 @@ def judged_unit(cases: Sequence[NiftiCase], kind: Kind, workers: int | Engine | 
 
 def _looks(cases: Sequence[NiftiCase], workers: int | Engine | None) -> dict[str, bool]:
     """Whether the image of each case, where it can be read, looks like a CT."""
-    found = engine_of(workers).outcomes(always(_looks_like_ct), cases, in_order=True)
+    found = engine_of(workers).outcomes(always(_looks_like_ct), cases, in_order=True, read=_first(cases))
     looks = {outcome.task.name: outcome.get() for outcome in found if not isinstance(outcome.error, TaskLost)}
     return {case: ct for case, ct in looks.items() if ct is not None}
+
+
+def _first(cases: Sequence[NiftiCase]) -> list[Path]:
+    """An image that every process must find."""
+    return [path for case in cases for path in case.images][:1]
 
 
 def _looks_like_ct(case: NiftiCase) -> bool | None:

@@ -313,3 +313,13 @@ def test_a_damaged_document_is_named_when_tables_are_made(cohort: Cohort, tmp_pa
     (tmp_path / "scan-0001" / "hypotheses.json").write_text("{")
     with pytest.raises(DataError, match=r"scan-0001/hypotheses.json is damaged.*predict the scan again"):
         join_batch(tmp_path)
+
+
+def test_a_failure_that_repeats_itself_changes_nothing(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.run(tmp_path, 9)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    batch = cohort.run(tmp_path, 9)
+    assert [failure.case for failure in batch.failures] == ["scan-0007"]
+    assert batch.whole is not None
+    assert batch.whole.endings == {"done": 7, "nothing": 1, "failed": 1}
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -95,7 +95,7 @@ def test_limits_name_what_was_exceeded_and_the_others_go_on() -> None:
     assert time.monotonic() - begun < 30
     with pytest.raises(TaskLost, match=r"longer than 0.05 min and was stopped: allow more `minutes`"):
         found["sleep"].get()
-    with pytest.raises(TaskLost, match=r"needed more than 0.4 GB of memory and was stopped: allow more `memory`"):
+    with pytest.raises(TaskLost, match=r"needed more than 0.4 GB of memory and was stopped: allow more `memory_gb`"):
         found["eat"].get()
     assert all(found[task].error is None for task in "abcdef")
 
@@ -202,6 +202,6 @@ def test_signals_to_a_worker_cost_nothing(name: str) -> None:
 
 def test_a_limit_that_cannot_be_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ambiseg.preprocessing.work.crew.free_memory", lambda: None)
-    with pytest.raises(ResourceError, match="`memory` cannot be kept"):
+    with pytest.raises(ResourceError, match="`memory_gb` cannot be kept"):
         outcomes(ONE, "a", limits=FIRM)
     assert outcomes(ONE, "a")["a"].error is None
