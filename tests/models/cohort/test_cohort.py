@@ -282,7 +282,7 @@ def test_the_overview_shows_outliers_and_doubtful_ones_first_and_pages_all(cohor
     assert re.search(r"undecided</th><td>1</td>.*ambiguous</th><td>2</td>", text, re.DOTALL)
     pages = sorted(path.name for path in (tmp_path / "overview").iterdir())
     assert pages == ["0001.html", "0002.html", "0003.html"]
-    shown = [re.findall(r"<h3>.*?</h3>", (tmp_path / "overview" / page).read_text()) for page in pages]
+    shown = [re.findall(r"<h2>.*?</h2>", (tmp_path / "overview" / page).read_text()) for page in pages]
     assert list(map(len, shown)) == [100, 100, 32]
     for page in (tmp_path / "index.html", *((tmp_path / "overview" / name) for name in pages)):
         for address in Links(page).found:
