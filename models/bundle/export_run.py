@@ -64,7 +64,7 @@ def export_model(
         overwrite: Whether to replace an existing zip.
 
     Returns:
-        The zip, the model's name, the hash of its weights, and notes on what of the run was left out.
+        The zip, the model's name, the hash of its weights, and notes on what of the run was left out, or is in it.
 
     Raises:
         UsageError: The name is not valid, the zip exists, a text is too long, or something is to be changed in a model that was
@@ -97,7 +97,9 @@ def export_model(
     with scratch_folder() as folder:
         write_model(folder, facts, content, patients=patients)
         pack(folder, path, said.name)
-    return Exported(path, said.name, facts.weights_hash, tuple(notes))
+    names = trained.record.data.reader_names
+    carried = f"The model carries the names of readers, which others will see: {', '.join(names)}."
+    return Exported(path, said.name, facts.weights_hash, (*notes, *[carried] * bool(names)))
 
 
 def _free(path: Path, overwrite: bool) -> Path:

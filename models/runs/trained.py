@@ -63,8 +63,8 @@ class Trained:
         known = self.record.data.reader_names
         if not known:
             raise UsageError(
-                f"The model {self.name} knows no reader by name: leave out `reader`, or train a model with options.condition "
-                "reader on data that say who drew."
+                f"The model {self.name} knows no reader by name: leave out `reader`, or train a model with "
+                "options.condition=reader on data that say who drew."
             )
         if name not in known:
             raise UsageError(

@@ -97,11 +97,12 @@ def test_every_reader_has_a_habit_and_the_pool_mixes_them(run: Run, habits: Stor
 @pytest.mark.learning
 @pytest.mark.parametrize("method", ["probunet", "generalized"])
 def test_latent_methods_learn_habits_too(method: str, habits: Store, tmp_path: Path) -> None:
-    found = trained_on(habits, method, tmp_path / "run", 800, **{"optimiser.learning_rate": 3e-3})
+    found = trained_on(habits, method, tmp_path / "run", 800)
     trained = load_model(found.path, "cpu")
     assert empty_and_area(trained.as_reader("anna"), habits, False)[1] > 0.7
     assert empty_and_area(trained.as_reader("ben"), habits, False)[1] < 0.45
-    assert empty_and_area(trained.as_reader("carl"), habits, True)[0] > 0.4
+    empty = {name: empty_and_area(trained.as_reader(name), habits, True)[0] for name in HABITS}
+    assert empty["carl"] > max(empty["anna"], empty["ben"]) + 0.15
 
 
 def test_prediction_for_a_reader_says_so(run: Run, habits: Store, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def found(threshold_model: Callable[..., Trained]) -> ambiseg.ScanHypotheses:
 def failing(error: Exception, *leaves: str) -> Callable[..., None]:
     """A maker that writes half a file and raises."""
 
-    def make(path: Path, *_: object) -> None:
+    def make(path: Path, *_: object, **__: object) -> None:
         for file in leaves:
             (path / file).write_bytes(b"half")
         if not leaves:
