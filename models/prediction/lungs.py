@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ambiseg.preprocessing.volumes.volume import Volume, check_voxel_size
+from ambiseg.preprocessing.volumes.volume import Volume, check_body, check_voxel_size
 
 BLOCK_MM = 2.5
 AIRY = -400  # HU; lung and gas are below it
@@ -30,9 +30,10 @@ def lung_mask(volume: Volume) -> NDArray[np.bool_]:
     """Mask [Z, Y, X] of both lungs on the scan's voxels (CT in HU); empty where the scan shows none.
 
     Gaps and bays of up to 20 mm are closed, so that nodules at the pleura and the vessels at the hilum lie inside. Raises
-    DataError, before any work, for voxels of an impossible size.
+    DataError, before any work, for voxels or a scan of an impossible size.
     """
     check_voxel_size(volume)
+    check_body(volume)
     blocks = block_sizes(volume.spacing_mm)
     small, spacing = block_means(volume.array, blocks), _times(volume.spacing_mm, blocks)
     lungs = closed(open_lungs(small, spacing), spacing)

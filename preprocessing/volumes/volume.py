@@ -14,6 +14,8 @@ from .usual_range import usual_range
 BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 VOXEL_MM = (0.01, 100.0)  # between these lie the voxels of scans of patients, with much room on either side
 
+LONGEST_MM, WIDEST_MM = 2500.0, 1200.0  # of a scan that is searched: a CT of a whole body, and its widest field of view
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -108,6 +110,17 @@ def check_voxel_size(volume: Volume) -> None:
         raise DataError(
             f"The scan's voxels measure {x:.3g} x {y:.3g} x {z:.3g} mm: expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm "
             "along each axis; its units are wrong, correct its header."
+        )
+
+
+def check_body(volume: Volume) -> None:
+    """Raise DataError where a scan is larger than any body, so that it would take minutes to search: its units are wrong."""
+    z, y, x = (count * step for count, step in zip(volume.array.shape, volume.spacing_mm, strict=True))
+    _, middle, longest = sorted((z, y, x))
+    if longest > LONGEST_MM or middle > WIDEST_MM:
+        raise DataError(
+            f"The scan measures {x:.0f} x {y:.0f} x {z:.0f} mm: expected at most {LONGEST_MM:.0f} mm along the body and "
+            f"{WIDEST_MM:.0f} mm across; its units may be wrong: correct its header, or say where to look."
         )
 
 

@@ -53,6 +53,7 @@ class Crew(Generic[Task, Result]):
         self._given: dict[int, _Given[Task]] = {}
         self._over = Turns[Task, Result](in_order)
         self._need = NEED
+        self._lost = 0  # processes in a row that were killed while they started
         self._most_memory = most_memory(limits)
 
     def outcomes(self, tasks: Iterable[Task]) -> Outcomes[Task, Result]:
@@ -118,6 +119,7 @@ class Crew(Generic[Task, Result]):
             if worker.gone:
                 self._mourn(place)
         elif starting:
+            self._lost = 0
             if said[0] == "failed":
                 self._do_without(place, said[1])
         elif number is not None:
@@ -130,6 +132,10 @@ class Crew(Generic[Task, Result]):
     def _mourn(self, place: int) -> None:
         """A process is gone: its task is tried again where others ended it."""
         worker = self._workers[place]
+        if worker.starting and worker.killed_from_outside and self._lost < TRIES:
+            self._lost += 1
+            self._workers.pop(place).end()
+            return
         if worker.starting:
             self._do_without(place, None)
             return

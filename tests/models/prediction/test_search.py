@@ -108,6 +108,16 @@ def test_a_part_much_larger_than_a_chest_is_refused_at_once(chest: Volume, thres
         search(threshold_model(), wide, lungs=np.ones(SHAPE, bool))
 
 
+def test_a_scan_larger_than_a_body_is_refused_before_its_lungs_are_looked_for(
+    threshold_model: ModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Centimetres taken for millimetres: one such scan would hold a process for minutes."""
+    monkeypatch.setattr("ambiseg.models.prediction.lungs.block_means", lambda *_: pytest.fail("it was looked at"))
+    scan = Volume(np.zeros((120, 256, 256), np.int16), np.diag([-7, -7, 12.5, 1.0]))
+    with pytest.raises(DataError, match=r"The scan measures 1792 x 1792 x 1500 mm: expected at most 2500 mm along"):
+        search(threshold_model(), scan)
+
+
 def test_given_lungs_say_where_to_look(chest: Volume, threshold_model: ModelMaker) -> None:
     lungs = np.zeros(SHAPE, np.uint8)
     lungs[:, :, 80:] = 1

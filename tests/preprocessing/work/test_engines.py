@@ -132,6 +132,19 @@ def test_without_a_process_no_task_is_to_blame() -> None:
         list(ONE.outcomes(unready, "abc", limits=Limits(1)))
 
 
+def killed_at_first(place: Path) -> Callable[[str], tuple[str, int]]:
+    """A worker that is killed from outside the first time that it starts."""
+    if not place.exists():
+        place.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answering("late")
+
+
+def test_a_process_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    make = partial(killed_at_first, tmp_path / "tried")
+    assert [outcome.get()[0] for outcome in ONE.outcomes(make, "ab", limits=Limits(1))] == ["late did a", "late did b"]
+
+
 def cleaning(place: Path) -> Callable[[str], None]:
     """Work that leaves a file while it lasts."""
     return partial(clean, place)
