@@ -154,9 +154,12 @@ class BatchFolder:
 
     def place(self, name: str) -> Path:
         """The folder of a case."""
+        return Path(self._where(name))
+
+    def _where(self, name: str) -> str:
         if not self.record.sharded:
-            return self.path / name
-        return self.path / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:2] / name
+            return f"{self.path}/{name}"
+        return f"{self.path}/{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:2]}/{name}"
 
     def names(self) -> Iterator[str]:
         """The names of all cases, sorted, read as they are needed."""
@@ -171,15 +174,15 @@ class BatchFolder:
 
     def state(self, name: str) -> State:
         """What became of a case, by the files in its folder. A case costs two or three system calls of a file."""
-        place = self.place(name)
-        stamp, run = _content(place / RUN)
-        if self._carries(run) and (place / INDEX).is_file():
-            missing = () if b'"missing": []' in run else parse_json(run, _Told, str(place / RUN), AGAIN).missing
+        place = self._where(name)
+        stamp, run = _content(f"{place}/{RUN}")
+        if self._mark in run and os.path.isfile(f"{place}/{INDEX}"):
+            missing = () if b'"missing": []' in run else parse_json(run, _Told, f"{place}/{RUN}", AGAIN).missing
             return State("done", missing=tuple(missing), stamp=stamp)
-        stamp, told = _content(place / NOT_PREDICTED)
-        if not self._carries(told):
+        stamp, told = _content(f"{place}/{NOT_PREDICTED}")
+        if self._mark not in told:
             return WAITING
-        why = parse_json(told, NotPredicted, str(place / NOT_PREDICTED), "delete it")
+        why = parse_json(told, NotPredicted, f"{place}/{NOT_PREDICTED}", "delete it")
         return State(why.state, why.kind, why.reason, stamp=stamp)
 
     def states(self, names: Iterable[str]) -> Iterator[tuple[str, State]]:
@@ -207,19 +210,23 @@ class BatchFolder:
             write_json(place / NOT_PREDICTED, content)
         return True
 
-    def _carries(self, content: bytes) -> bool:
-        """Whether a document is one of this batch."""
-        return f'"batch_sha256": "{self.record.asked_sha256}"'.encode() in content
+    @cached_property
+    def _mark(self) -> bytes:
+        """What every document of this batch holds."""
+        return f'"batch_sha256": "{self.record.asked_sha256}"'.encode()
 
 
-def _content(path: Path) -> tuple[str, bytes]:
-    """A stamp of a file and its content; both empty where there is none."""
+def _content(path: str) -> tuple[str, bytes]:
+    """A stamp of a small file and its content; both empty where there is none."""
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            return f"{found.st_mtime_ns}-{found.st_size}", file.read()
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError):
         return "", b""
+    try:
+        found = os.fstat(file)
+        return f"{found.st_mtime_ns}-{found.st_size}", os.read(file, found.st_size)
+    finally:
+        os.close(file)
 
 
 def open_batch(folder: Path, asked: Asked, names: Sequence[str], *, overwrite: bool) -> BatchFolder:

@@ -118,7 +118,7 @@ def preprocess_nifti(
         output,
         rows,
         counts,
-        [*notes, *naming_note(info.reader_names), *chosen.notes],
+        [*notes, *naming_note(info.reader_names, readers == "named"), *chosen.notes],
         failures=failures,
         failures_file=failures_file,
         warnings=[*chosen.warnings, *duplicates.warnings],

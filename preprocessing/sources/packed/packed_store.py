@@ -96,7 +96,7 @@ def write_packed(
     left_out = len(pack.patients) - rows
     notes = [
         *pack.notes,
-        *naming_note(readers),
+        *naming_note(readers, settings.readers == "named"),
         *chosen.notes,
         *[f"Left out: {counted(left_out, 'crop')} that no reader marked."] * bool(left_out),
     ]

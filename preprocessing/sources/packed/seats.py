@@ -82,14 +82,15 @@ def seated(crop: Crop, readers: Names, seats: Sequence[str]) -> Crop:
     return replace(crop, masks=masks, present=present)
 
 
-def naming_note(seats: Sequence[str]) -> list[str]:
-    """What to say of a data set whose masks have these readers; nothing where none has a name."""
+def naming_note(seats: Sequence[str], certain: bool = False) -> list[str]:
+    """What to say of a data set whose masks have these readers; nothing where none has a name.
+
+    certain: whether the user said that these are names.
+    """
     named = [name for name in seats if name]
     if not named:
         return []
     others = len(seats) - len(named)
     more = f", and {counted(others, 'mask')} without a name" if others else ""
-    return [
-        f"The store keeps who drew: {', '.join(named)}{more}. If these names or numbers are given anew in each image, set "
-        "`readers` to anonymous."
-    ]
+    doubt = " If these names or numbers are given anew in each image, set `readers` to anonymous."
+    return [f"The store keeps who drew: {', '.join(named)}{more}.{'' if certain else doubt}"]
