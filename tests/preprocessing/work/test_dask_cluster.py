@@ -112,7 +112,7 @@ def kill_workers(pids: Callable[[], list[int]], times: int, every: float) -> thr
     return thread
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_workers_that_are_killed_cost_no_task(cluster: Any, tmp_path: Path, kills: int) -> None:
     """Dask starts them again."""
 
