@@ -155,7 +155,7 @@ def _resumed(arguments: Arguments) -> Arguments:
 
 PREDICT = words("predict scan.nii.gz --model run --at=6,8,2 --voxel --draws 8 --top 2 -o out")
 OBJECTS = words("--format dicom-sr --format dicom-pm --format dicom-sc --layout bids")
-BATCH = words("predict scans --model run --points points.csv --voxel --draws 8 --top 1 -o out")
+BATCH = words("predict scans --model run --points points.csv --voxel --draws 8 --top 1 --workers 1 -o out")
 JOIN = words("predict --join out")
 NIFTI = words("preprocess nifti cases --size 16 --workers 1 -o out")
 PACKED = words("preprocess packed pack.npz -o out")
