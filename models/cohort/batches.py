@@ -164,7 +164,7 @@ def predict_cases(
         overwrite=overwrite,
         part=part,
         limits=limits,
-        engine=_engine(workers, trained.device),
+        engine=engine_on(workers, trained.device),
         on_progress=on_progress,
     )
 
@@ -232,7 +232,7 @@ def asked_of(trained: Trained, request: Request) -> Asked:
     )
 
 
-def _engine(workers: int | Engine | None, device: torch.device) -> Engine:
+def engine_on(workers: int | Engine | None, device: torch.device) -> Engine:
     """The engine for a model on a device. Without a number, "cuda" means each CUDA device, and "cuda:1" that one."""
     if isinstance(workers, Engine) or device.type == "cpu":
         return engine_of(workers)

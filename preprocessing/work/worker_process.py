@@ -17,6 +17,7 @@ from ..shortages import named
 from .free_memory import first_to_go, resident
 
 PATIENCE = 10.0  # seconds that a process has to clean up when it is stopped
+KILLED = {-9, -15, 128 + 15, -1}  # by SIGKILL, SIGTERM (also where a task was broken off), SIGHUP
 Said = tuple[Literal["ready", "done", "failed"], Any]
 
 
@@ -100,7 +101,7 @@ class WorkerProcess:
     def killed_from_outside(self) -> bool:
         """Whether the process was ended by others, as far as its exit tells."""
         code = self._process.exitcode
-        return code is None or code in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGHUP)
+        return code is None or code in KILLED
 
     @property
     def ending(self) -> str:

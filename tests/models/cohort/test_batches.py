@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ambiseg.models.cohort.batch_folder import earlier_batch
-from ambiseg.models.cohort.batches import Batch, asked_of, predict_batch
+from ambiseg.models.cohort.batches import Batch, asked_of, engine_on, predict_batch
 from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, Interrupted, NothingFound, UsageError
 from ambiseg.preprocessing.scans.cases import Case
-from ambiseg.preprocessing.work.engine import CannotStart, InProcess, always
+from ambiseg.preprocessing.work.engine import CannotStart, Engine, InProcess, always
+from ambiseg.preprocessing.work.local_processes import LocalProcesses
 
 from .conftest import write_made
 
@@ -217,3 +219,21 @@ def test_a_folder_of_other_things_and_a_damaged_manifest(batches: Batches) -> No
     (batches.folder / "batch.json").write_text("{broken")
     with pytest.raises(DataError, match=r"batch.json is damaged.*`overwrite`"):
         batches.run()
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "expected"),
+    [
+        ("cpu", None, LocalProcesses()),
+        ("cpu", 3, LocalProcesses(3)),
+        ("cuda", None, LocalProcesses(None, ("2", "5"))),
+        ("cuda", 1, LocalProcesses(1, ("2", "5"))),
+        ("cuda:1", None, LocalProcesses(1)),
+        ("cuda", InProcess(), None),
+    ],
+)
+def test_each_device_has_a_process(
+    device: str, workers: int | Engine | None, expected: Engine | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert engine_on(workers, torch.device(device)) == (expected or workers)

@@ -10,9 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ambiseg.preprocessing.errors import ResourceError, UsageError
+from ambiseg.preprocessing.scans.formats.nifti_volume import write_volume
+from ambiseg.preprocessing.sources.nifti.nifti_crops import NiftiSettings
+from ambiseg.preprocessing.sources.nifti.nifti_store import preprocess_nifti
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.volume import Volume
 from ambiseg.preprocessing.work import dask_cluster
 from ambiseg.preprocessing.work.dask_cluster import DaskCluster, check_cluster
 from ambiseg.preprocessing.work.engine import Limits, Outcome, TaskLost
@@ -106,7 +112,7 @@ def kill_workers(pids: Callable[[], list[int]], times: int, every: float) -> thr
     return thread
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_workers_that_are_killed_cost_no_task(cluster: Any, tmp_path: Path, kills: int) -> None:
     """Dask starts them again."""
 
@@ -169,3 +175,18 @@ def test_workers_need_this_version(version: str, says: str) -> None:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="expected the address of a Dask scheduler, such as tcp://host:8786, or slurm"):
         check_cluster(address)
+
+
+@pytest.mark.exhaustive
+def test_a_store_has_the_same_content_whoever_makes_it(cluster: Any, tmp_path: Path) -> None:
+    ball = np.linalg.norm(np.indices((9, 24, 24)) - np.array([[[[4]]], [[[12]]], [[[12]]]]), axis=0)
+    for number in range(4):
+        case = tmp_path / "cases" / f"case{number}"
+        case.mkdir(parents=True)
+        for name, array in {"image": 40 * ball, "reader_1": ball < 4 + number, "reader_2": ball < 5 + number}.items():
+            write_volume(case / f"{name}.nii.gz", Volume(array.astype(np.int16), np.diag([-0.7, -0.7, 2.0, 1.0])))
+    hashes = set()
+    for name, workers in {"one": 1, "two": 2, "dask": DaskCluster(cluster.scheduler_address)}.items():
+        report = preprocess_nifti(tmp_path / "cases", tmp_path / name, NiftiSettings(size=9), workers=workers)
+        hashes.add(Store.open(report.store).content_hash)
+    assert len(hashes) == 1

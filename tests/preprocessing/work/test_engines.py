@@ -1,6 +1,8 @@
 """The contract of every engine: outcomes of tasks, and what a task costs that fails, ends its process or exceeds a limit."""
 
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ambiseg.preprocessing.errors import DataError, NothingFound, ResourceError
-from ambiseg.preprocessing.work.engine import CannotStart, Engine, InProcess, Limits, Outcome, TaskLost
+from ambiseg.preprocessing.work.engine import CannotStart, Engine, InProcess, Limits, Outcome, TaskLost, always
 from ambiseg.preprocessing.work.local_processes import LocalProcesses
 
 HERE, ONE, TWO = InProcess(), LocalProcesses(1), LocalProcesses(2)
@@ -218,3 +220,29 @@ def test_a_limit_that_cannot_be_kept_is_refused(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ResourceError, match="`memory_gb` cannot be kept"):
         outcomes(ONE, "a", limits=FIRM)
     assert outcomes(ONE, "a")["a"].error is None
+
+
+def test_little_memory_is_for_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ambiseg.preprocessing.work.crew.free_memory", lambda: 1)
+    found = outcomes(TWO, *"abcdef", limits=Limits(1, memory_gb=4.0))
+    assert len({outcome.get()[1] for outcome in found.values()}) == 1
+
+
+def slow(task: int) -> int:
+    time.sleep(0.05)
+    return task * task
+
+
+@pytest.mark.exhaustive
+def test_processes_that_are_killed_at_random_cost_no_task() -> None:
+    """20 kills, while 400 tasks are done."""
+    draw, killed, found = random.Random(0), 0, {}
+    for outcome in TWO.outcomes(always(slow), range(400), limits=Limits(1)):
+        assert outcome.task not in found, "a task was done twice"
+        found[outcome.task] = outcome.get()
+        if len(found) % 20 == 0:
+            workers = multiprocessing.active_children()
+            os.kill(draw.choice([worker.pid for worker in workers if worker.pid]), signal.SIGKILL)
+            killed += 1
+    assert killed == 20
+    assert found == {task: task * task for task in range(400)}
