@@ -153,7 +153,7 @@ def told_apart(store: Store, config: TrainConfig) -> tuple[str, ...]:
         )
         raise UsageError(
             f"{asked} {store.path} {what}, so readers cannot be told apart: make it again from data with the readers' names "
-            "(`ambiseg preprocess packed --readers named`, where numbers stand for persons), or leave the option out."
+            "(with `readers` named, where numbers stand for persons), or leave the option out."
         )
     present = store.present[store.rows("train")]
     read = [name for name, some in zip(store.reader_names, present.T, strict=True) if some.any()]
