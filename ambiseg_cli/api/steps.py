@@ -35,6 +35,7 @@ from ambiseg.preprocessing.scans.point_files import Point
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.scans.scan_in_memory import scan_of_array, scan_of_image
 from ambiseg.preprocessing.store.store import Store, default_store
+from ambiseg.preprocessing.work.engine import Engine
 
 from .metric_logs import Log, also_logged, check_log
 from .scan_hypotheses import ScanHypotheses
@@ -333,6 +334,7 @@ def evaluate(
     stability: int = 0,
     reader: str | None = None,
     device: str = "auto",
+    workers: int | Engine | None = 1,
     on_progress: OnProgress = _unwatched,
 ) -> Evaluation:
     """Compare a model's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks, calibration.
@@ -351,6 +353,7 @@ def evaluate(
             resampled or noisier; 0: none. 60 give a fair picture and take a few minutes on a CPU.
         reader: compare the hypotheses for this reader with this reader's masks; None: all readers.
         device: where to load the model, if it is not loaded yet.
+        workers: processes, or the engine that has them; None: as many as save time. The figures are the same.
         on_progress: called with the number of cases done and their total.
 
     Returns:
@@ -388,6 +391,7 @@ def evaluate(
         whole=whole,
         by=by,
         stability=stability,
+        workers=workers,
         on_progress=on_progress,
     )
 

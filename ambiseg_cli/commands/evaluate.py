@@ -9,7 +9,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress, warn
-from ..terminal.options import Data, Device, Model
+from ..terminal.options import Cluster, Data, Device, Jobs, Model, Workers, workplace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,6 +69,9 @@ def evaluate(
         ),
     ] = None,
     device: Device = "auto",
+    workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -118,6 +121,7 @@ def evaluate(
             whole=whole,
             by=by.value,
             stability=stability,
+            workers=workplace(workers, cluster, jobs),
             on_progress=Meter(display, "Evaluating", "cases"),
         )
         if no_report:

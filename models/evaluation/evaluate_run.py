@@ -4,8 +4,9 @@ The random numbers of a case are seeded by the evaluation's seed and the case's 
 A case's figures therefore do not depend on which other cases are evaluated.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,13 +18,16 @@ from ambiseg.preprocessing.store.lesion_rows import LesionRows, lesions_of, pixe
 from ambiseg.preprocessing.store.splits import spread_evenly
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from ambiseg.preprocessing.work.engine import Engine, InProcess
+from ambiseg.preprocessing.work.local_processes import engine_of
 
 from ..core.arrays import where_it_lies
 from ..core.calibration import Reweighting, reweighting
 from ..core.predictive import Atoms, Predictive
 from ..core.randomness import generator_for, seed_of
-from ..lesions.by_lesion import chosen_lesions, evaluate_lesions, whole_lesions
-from ..lesions.stability import measure_stability
+from ..lesions.by_lesion import chosen_lesions, evaluated_lesions, lesion_case, whole_lesions
+from ..lesions.case_work import CaseTask, CaseWork, evaluated_cases
+from ..lesions.stability import Stability, check_stability, stability_case
 from ..metrics.modes import mode_shares
 from ..metrics.reliability import Bins, pixel_reliability
 from ..metrics.scores import PAPERS_DRAWS, image_scores
@@ -49,6 +53,7 @@ def evaluate(
     whole: bool = False,
     by: By = "auto",
     stability: int = 0,
+    workers: int | Engine | None = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare a model's masks with the readers' masks on a split of a data set.
@@ -70,6 +75,7 @@ def evaluate(
             the split has such (see `by_lesion.has_lesions`).
         stability: Of so many slices, and of so many lesions where lesions are evaluated, spread evenly, the model's answer is
             also compared with its answers to changed images (see `lesions.stability`); 0: none.
+        workers: Processes, or the engine that has them; None: as many as save time. The figures are the same.
         on_progress: Called with (cases done, cases in all) after each case; a lesion, and a case whose stability is
             measured, is a further case.
 
@@ -98,21 +104,18 @@ def evaluate(
     before = seen_before(trained, store, rows)
     lesions = _lesions(store, split, limit, by)
     moved = _moved(store, rows, lesions, stability)
+    if moved:
+        check_stability(trained)
     size = max(store.size) if whole else trained.record.crop
-    steps = _Steps(len(rows) + len(lesions) + sum(map(len, moved.values())), on_progress)
-    still = {
-        kind: measure_stability(trained, store, some, samples=samples, size=size, seed=seed, on_case=steps.next)
-        for kind, some in moved.items()
-    }
-    cases, exact = list[Case](), False
-    for row in rows:
-        atoms, predictive = drawn(trained, store, row, samples, seed, size)
-        cases.append(_case(trained, store, row, atoms, predictive.pixelwise(), seed, size))
-        exact = atoms.draws is None
-        steps.next()
-    volumes = None
-    if lesions:
-        volumes = evaluate_lesions(trained, store, lesions, samples=samples, seed=seed, size=size, on_lesion=steps.next)
+    work = CaseWork(trained, store, samples, size, seed)
+    tasks: list[CaseTask] = [(stability_case, one) for some in moved.values() for one in some]
+    tasks += [(slice_case, int(row)) for row in rows]
+    tasks += [(lesion_case, lesion) for lesion in lesions]
+    found = _told(evaluated_cases(work, tasks, _engine(workers, trained)), len(tasks), on_progress)
+    still = {kind: Stability(tuple(islice(found, len(some))), seed) for kind, some in moved.items()}
+    judged = list(islice(found, len(rows)))
+    cases, exact = [case for case, _ in judged], judged[-1][1]
+    volumes = evaluated_lesions(list(found), seed) if lesions else None
     return Evaluation(
         about=about_evaluation(
             trained, store, split, cases, samples=samples, seed=seed, size=size, exact=exact, before=before
@@ -126,17 +129,19 @@ def evaluate(
     )
 
 
-class _Steps:
-    """Counts the cases that are done, and tells of each."""
+def _told(found: Iterator[Any], total: int, on_progress: Callable[[int, int], None]) -> Iterator[Any]:
+    """The same, told of one by one."""
+    on_progress(0, total)
+    for done, one in enumerate(found, 1):
+        on_progress(done, total)
+        yield one
 
-    def __init__(self, total: int, on_progress: Callable[[int, int], None]) -> None:
-        self.done, self.total, self.tell = 0, total, on_progress
-        on_progress(0, total)
 
-    def next(self) -> None:
-        """One more is done."""
-        self.done += 1
-        self.tell(self.done, self.total)
+def _engine(workers: int | Engine | None, trained: Trained) -> Engine:
+    """The engine for a model; one on a GPU is not shared by several processes unless they are asked for as an engine."""
+    if isinstance(workers, Engine):
+        return workers
+    return InProcess() if workers == 1 or trained.device.type != "cpu" else engine_of(workers)
 
 
 def _moved(
@@ -156,6 +161,13 @@ def _lesions(store: Store, split: str, limit: int | None, by: By) -> list[Lesion
     if by == "lesion":
         return chosen_lesions(store, split, limit)
     return whole_lesions(store, split, limit) if by == "auto" else []
+
+
+def slice_case(work: CaseWork, row: int) -> tuple[Case, bool]:
+    """One row evaluated on its central pixels, and whether the model's weights are exact."""
+    trained, store, size, seed = work.trained, work.store, work.size, work.seed
+    atoms, predictive = drawn(trained, store, row, work.samples, seed, size)
+    return _case(trained, store, row, atoms, predictive.pixelwise(), seed, size), atoms.draws is None
 
 
 def _case(trained: Trained, store: Store, row: int, atoms: Atoms, stated: Tensor | None, seed: int, size: int) -> Case:

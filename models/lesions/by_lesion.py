@@ -5,7 +5,7 @@ one reader marked. Each reader's volume, also that of a reader who marked the le
 weighted set of volumes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..metrics.lesion_scores import Baseline, Judged, baseline_scores, forecast_
 from ..metrics.reliability import Bins, bins_summaries
 from ..metrics.size_forecast import LEVELS
 from ..metrics.summary import NAN, Figure, figure_summaries
-from ..runs.trained import Trained
+from .case_work import CaseWork
 from .lesion_masks import drawn_lesion, readers_of, sides_of_lesion
 from .lesion_pooled import lesion_bins, lesion_figures
 from .lesions_document import LesionsSummary
@@ -52,6 +52,7 @@ class LesionCase:
             nan where they are not defined.
         own: the figures of the model.
         baselines: the figures of the baselines, by name.
+        exact: whether the model's weights are exact.
     """
 
     lesion: LesionRows
@@ -59,6 +60,7 @@ class LesionCase:
     forecast_mm3: Mapping[str, float]
     own: Judged
     baselines: Mapping[Baseline, Judged]
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -148,65 +150,25 @@ def chosen_lesions(store: Store, split: str, limit: int | None = None) -> list[L
     return [lesions[number] for number in spread_evenly(max(count, 1), len(lesions))]
 
 
-def evaluate_lesions(
-    trained: Trained,
-    store: Store,
-    lesions: Sequence[LesionRows],
-    *,
-    samples: int,
-    size: int,
-    seed: int = 0,
-    on_lesion: Callable[[], None] = lambda: None,
-) -> LesionEvaluation:
-    """Compare a model's weighted volumes with the readers' volumes.
-
-    Args:
-        trained: The model; it can read the store (see `rows.readable`).
-        store: The data set.
-        lesions: The lesions to evaluate, at least one (see `chosen_lesions`).
-        samples: Draws per lesion (S). For a model with exact probabilities, the most masks that are taken.
-        size: Height and width of the centre of each crop that the model sees, in pixels.
-        seed: Seed of the draws and of the bootstrap.
-        on_lesion: Called after each lesion.
-
-    Returns:
-        The figures with 95 % intervals by patient, those of the baselines, and each lesion.
+def lesion_case(work: CaseWork, lesion: LesionRows) -> LesionCase:
+    """Compare a model's weighted volumes of a lesion with the readers' volumes.
 
     Raises:
         DataError: The model's probabilities are not finite.
     """
-    cases, exact = list[LesionCase](), False
-    for lesion in lesions:
-        case, exact = _case(trained, store, lesion, samples, seed, size)
-        cases.append(case)
-        on_lesion()
-    patients = [case.lesion.patient for case in cases]
-    own = [case.own for case in cases]
-    return LesionEvaluation(
-        cases=tuple(cases),
-        exact=exact,
-        figures=lesion_figures(own, patients, seed),
-        baselines={name: _of_baseline(cases, name, seed) for name in BASELINES},
-        reliability=lesion_bins(own),
-    )
-
-
-def _case(
-    trained: Trained, store: Store, lesion: LesionRows, samples: int, seed: int, size: int
-) -> tuple[LesionCase, bool]:
-    """One lesion evaluated, and whether the model's weights are exact."""
-    atoms = drawn_lesion(trained, store, lesion, samples, seed, size)
-    calibration = reweighting(trained.calibration, flat=False)
-    found = sides_of_lesion(atoms, readers_of(store, lesion), store.manifest.scored_labels, calibration)
+    atoms = drawn_lesion(work.trained, work.store, lesion, work.samples, work.seed, work.size)
+    calibration = reweighting(work.trained.calibration, flat=False)
+    scored = work.store.manifest.scored_labels
+    found = sides_of_lesion(atoms, readers_of(work.store, lesion), scored, calibration)
     sides, spacing = found.sides, lesion.spacing_mm
-    rng = np.random.default_rng(seed_of(seed, "resample", int(lesion.rows.min())))
+    rng = np.random.default_rng(seed_of(work.seed, "resample", int(lesion.rows.min())))
     given = None if spacing is None else forecast_of(sides, lesion.voxel_mm3).marked
     numbers = (
         {}
         if given is None
         else dict(zip(QUANTILES, map(float, given.quantiles(tuple(QUANTILES.values()))), strict=True))
     )
-    case = LesionCase(
+    return LesionCase(
         lesion=lesion,
         readers_mm3=volumes_of(sides.masks, lesion.voxel_mm3),
         forecast_mm3={
@@ -216,8 +178,26 @@ def _case(
         },
         own=lesion_scores(sides, rng=rng, spacing_mm=spacing),
         baselines=baseline_scores(sides, found.mean_map, rng=rng, spacing_mm=spacing),
+        exact=atoms.draws is None,
     )
-    return case, atoms.draws is None
+
+
+def evaluated_lesions(cases: Sequence[LesionCase], seed: int = 0) -> LesionEvaluation:
+    """The figures of lesions, at least one, with 95 % intervals by patient, and those of the baselines.
+
+    Args:
+        cases: What was found in each lesion, by `lesion_case`.
+        seed: Seed of the bootstrap.
+    """
+    patients = [case.lesion.patient for case in cases]
+    own = [case.own for case in cases]
+    return LesionEvaluation(
+        cases=tuple(cases),
+        exact=cases[-1].exact,
+        figures=lesion_figures(own, patients, seed),
+        baselines={name: _of_baseline(cases, name, seed) for name in BASELINES},
+        reliability=lesion_bins(own),
+    )
 
 
 def _of_baseline(cases: Sequence[LesionCase], name: Baseline, seed: int) -> dict[str, Figure]:

@@ -13,7 +13,7 @@ All changes are absolute. The transport distance is the least cost, with 1 - IoU
 mask of one reader and that of another, whose answers are single masks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -33,6 +33,7 @@ from ..metrics.matching import transport_distance
 from ..metrics.summary import NAN, Figure, mean_of_defined, summarise
 from ..metrics.volume_scores import VolumeForecast
 from ..runs.trained import Trained
+from .case_work import CaseWork
 from .lesion_masks import lesion_atoms, places_mm, readers_of
 from .lesions_document import Moved, StabilitySummary
 from .perturbations import CHANGES, RANGE_HU, Flags, Scene, View, unchanged
@@ -151,42 +152,14 @@ def stability_columns(found: Mapping[str, Stability]) -> dict[str, list[int | fl
     }
 
 
-def measure_stability(
-    trained: Trained,
-    store: Store,
-    cases: Sequence[LesionRows],
-    *,
-    samples: int,
-    size: int,
-    seed: int = 0,
-    on_case: Callable[[], None] = lambda: None,
-) -> Stability:
-    """Measure how still a model stands.
-
-    All foreground classes that count are one. Where the store holds other slices of a lesion, all of them are shown at once.
-
-    Args:
-        trained: The model; it can read the store.
-        store: The data set.
-        cases: Lesions, or single slices as lesions of one row.
-        samples: Draws (S). For a model with exact probabilities, the most masks that are taken.
-        size: Height and width of the centre of each crop that the model sees, in pixels.
-        seed: Seed of the draws, of the changes and of the bootstrap.
-        on_case: Called after each case.
-
-    Raises:
-        UsageError: The model reads another segmenter's class probabilities, which the changes would have to change, too.
-        DataError: The model's probabilities are not finite.
+def check_stability(trained: Trained) -> None:
+    """Raise UsageError for a model that reads another segmenter's class probabilities, which the changes would have to change,
+    too.
     """
     if trained.record.data.probabilities:
         raise UsageError(
             "Stability is not measured for a model that reads another segmenter's class probabilities: leave out `stability`."
         )
-    found = list[StabilityCase]()
-    for case in cases:
-        found.append(_case(trained, store, case, samples, size, seed))
-        on_case()
-    return Stability(tuple(found), seed)
 
 
 def compared(before: Answer, after: Answer) -> dict[str, float]:
@@ -209,7 +182,15 @@ def compared(before: Answer, after: Answer) -> dict[str, float]:
     }
 
 
-def _case(trained: Trained, store: Store, case: LesionRows, samples: int, size: int, seed: int) -> StabilityCase:
+def stability_case(work: CaseWork, case: LesionRows) -> StabilityCase:
+    """How still a model stands on a lesion, or on a single slice as a lesion of one row.
+
+    All foreground classes that count are one. Where the store holds other slices of a lesion, all of them are shown at once.
+
+    Raises:
+        DataError: The model's probabilities are not finite.
+    """
+    trained, store, samples, size, seed = work.trained, work.store, work.samples, work.size, work.seed
     images = store.images(case.rows).astype(np.float32)
     scene = Scene(images, min(size, *images.shape[2:]), store.intensity, case.pixel_mm, trained.record.data.spacing_mm)
     first = int(case.rows.min())

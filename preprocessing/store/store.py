@@ -15,7 +15,7 @@ The store is written aside and renamed: it is whole or absent. The same rows in 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -63,6 +63,10 @@ class Store:
     path: Path
     manifest: Manifest
     seat: int | None = field(default=None, kw_only=True)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process needs: where it is, not what was read of it."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":

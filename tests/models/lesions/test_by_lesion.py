@@ -17,7 +17,8 @@ from ambiseg.models.core.predictive import Atoms
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.stored import read_evaluation, read_evaluations
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
-from ambiseg.models.lesions.by_lesion import BASELINES, chosen_lesions, evaluate_lesions, has_lesions
+from ambiseg.models.lesions.by_lesion import BASELINES, chosen_lesions, evaluated_lesions, has_lesions, lesion_case
+from ambiseg.models.lesions.case_work import CaseWork
 from ambiseg.models.lesions.lesion_masks import on_one_frame
 from ambiseg.models.metrics.catalogue import LESION_CASE_MEASURES, LESION_CATALOGUE
 from ambiseg.models.runs.run_record import DataRecord
@@ -108,8 +109,8 @@ class Oracle:
 
 
 def evaluated(oracle: Oracle, store: Store, **options: Any) -> Any:
-    settings = {"samples": 100, "size": oracle.record.crop} | options
-    return evaluate_lesions(oracle, store, chosen_lesions(store, "test"), **settings)
+    work = CaseWork(oracle, store, **{"samples": 100, "size": oracle.record.crop} | options)  # type: ignore[arg-type]
+    return evaluated_lesions([lesion_case(work, lesion) for lesion in chosen_lesions(store, "test")])
 
 
 def readers_volumes(store: Store) -> NDArray[np.uint8]:
@@ -196,7 +197,8 @@ def test_a_lesion_does_not_depend_on_the_others(store: Store) -> None:
     oracle = Oracle(store, exact=False)
     every = evaluated(oracle, store)
     lesions = chosen_lesions(store, "test")[7:9]
-    some = evaluate_lesions(oracle, store, lesions, samples=100, size=SIZE)
+    work = CaseWork(oracle, store, samples=100, size=SIZE)  # type: ignore[arg-type]
+    some = evaluated_lesions([lesion_case(work, lesion) for lesion in lesions])
     assert not every.exact
     assert dict(some.cases[1].own.scores) == pytest.approx(dict(every.cases[8].own.scores), nan_ok=True)
 

@@ -1,7 +1,9 @@
 """How still a model stands: the changed views and their way back, the measures by hand, and models that follow the image."""
 
 import csv
+import filecmp
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.models.lesions.case_work import CaseWork
 from ambiseg.models.lesions.perturbations import (
     CHANGES,
     OFFSET_HU,
@@ -20,7 +23,15 @@ from ambiseg.models.lesions.perturbations import (
     Scene,
     unchanged,
 )
-from ambiseg.models.lesions.stability import MEASURES, READERS, Answer, compared, measure_stability
+from ambiseg.models.lesions.stability import (
+    MEASURES,
+    READERS,
+    Answer,
+    Stability,
+    check_stability,
+    compared,
+    stability_case,
+)
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD, Intensity
@@ -178,9 +189,14 @@ def model(threshold_model: Callable[..., Trained]) -> Trained:
     return trained
 
 
+def measured(model: Trained, store: Store, samples: int) -> Stability:
+    work = CaseWork(model, store, samples, SIZE)
+    return Stability(tuple(stability_case(work, one) for one in lesions_of(store, store.rows("test"))), 0)
+
+
 def test_a_model_that_follows_the_image_stands_still(store: Store, model: Trained) -> None:
     """Its masks move with the lesion, so that nothing changes once they are put back; other draws do change it."""
-    found = measure_stability(model, store, lesions_of(store, store.rows("test")), samples=40, size=SIZE)
+    found = measured(model, store, samples=40)
     for name in (*SAME, *SHIFTED):
         for measure in MEASURES:
             assert found.values(name, measure).tolist() == pytest.approx([0, 0, 0], abs=1e-9), (name, measure)
@@ -192,7 +208,7 @@ def test_a_model_that_follows_the_image_stands_still(store: Store, model: Traine
 
 def test_the_yardstick_is_another_reader(store: Store, model: Trained) -> None:
     lesions = lesions_of(store, store.rows("test"))
-    found = measure_stability(model, store, lesions, samples=16, size=SIZE)
+    found = measured(model, store, samples=16)
     masks = store.masks(lesions[0].rows).sum((0, 2, 3)).astype(float)
     iou = masks[1] / masks[0]  # one disc within the other; the third reader marked nothing
     assert found.values(READERS, "sets")[0] == pytest.approx((1 - iou + 1 + 1) / 3)
@@ -227,4 +243,29 @@ def test_stability_is_measured_on_request_and_of_models_of_images_alone(store: S
     data = model.record.data.model_copy(update={"probabilities": True})
     other = replace(model, record=model.record.model_copy(update={"data": data}))
     with pytest.raises(UsageError, match="leave out `stability`"):
-        measure_stability(other, store, lesions_of(store, store.rows("test")), samples=16, size=SIZE)
+        check_stability(other)
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(store: Store, model: Trained, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    one, two = (
+        evaluate(
+            model, store, "test", samples=16, stability=1, workers=workers, on_progress=lambda *step: steps.append(step)
+        )
+        for workers in (1, 2)
+    )
+    for found, folder in ((one, tmp_path / "one"), (two, tmp_path / "two")):
+        folder.mkdir()
+        found.write(folder)
+    files = sorted(file.name for file in (tmp_path / "one").iterdir())
+    assert files == ["cases.csv", "lesions.csv", "stability.csv", "summary.json"]
+    assert filecmp.cmpfiles(tmp_path / "one", tmp_path / "two", files, shallow=False) == (files, [], [])
+    assert steps == 2 * [(done, 12 + 3 + 1 + 1) for done in range(12 + 3 + 1 + 1 + 1)]
+
+
+def test_a_store_travels_without_what_was_read_of_it(store: Store) -> None:
+    store.images(store.rows("test"))
+    sent = pickle.dumps(store)
+    assert pickle.loads(sent) == store
+    assert len(sent) < 4000
