@@ -14,6 +14,7 @@ from scipy.optimize import linprog
 
 EXCESS = (0, 0, 1)  # of (limit, slope, excess)
 SOLVED = 1e-7  # tolerance of the solver
+WIDEST = 100.0  # a rounding of more than that (0E18) leaves the lines as free, and the solver lost
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Lines:
     def __init__(self, figures: Mapping[int, Rounded]):
         self.counts = tuple(figures)
         self.values = np.array([figure.value for figure in figures.values()])
-        self.half_units = np.array([figure.half_unit for figure in figures.values()])
+        self.half_units = np.array([min(figure.half_unit, WIDEST) for figure in figures.values()])
         self.design = np.array([[1, 1 / n] for n in figures])
+        self._scale = _scale(self.design[:, 1])
         self._excesses: dict[tuple[tuple[AtMost, ...], bool], float] = {}  # each is solved once
 
     def excess(self, *conditions: AtMost, rounded: bool = True) -> float:
@@ -89,10 +91,26 @@ class Lines:
     ) -> NDArray[np.float64]:
         """Limit, slope and excess of least `cost`, with an excess of at most `most`."""
         half_units = self.half_units if rounded else np.zeros_like(self.half_units)
-        beyond = -np.ones((len(self.values), 1))
-        rows = [np.hstack([self.design, beyond]), np.hstack([-self.design, beyond])]
+        beyond, scale = -np.ones((len(self.values), 1)), self._scale
+        design = self.design @ scale[:2, :2]
+        rows = [np.hstack([design, beyond]), np.hstack([-design, beyond])]
         bounds = [self.values + half_units, half_units - self.values]
-        rows += [np.array([[one.limit, one.slope, 0.0]]) for one in conditions]
-        bounds += [np.array([one.bound]) for one in conditions]
-        free = (None, None)
-        return linprog(cost, np.vstack(rows), np.concatenate(bounds), bounds=[free, free, (0, most)]).x
+        for one in conditions:
+            row = np.array([one.limit, one.slope, 0.0]) @ scale
+            rows.append(row[None] / np.abs(row).max())
+            bounds.append(np.array([one.bound]) / np.abs(row).max())
+        free, towards = (None, None), np.asarray(cost) @ scale
+        bounded = [free, free, (0, most)]
+        found = linprog(towards / np.abs(towards).max(), np.vstack(rows), np.concatenate(bounds), bounds=bounded)
+        best: NDArray[np.float64] = scale @ found.x
+        return best
+
+
+def _scale(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix [3, 3] that makes limit, slope and excess of a line from its height in the middle of the places 1/N, its rise
+    over them and the excess. Large numbers of draws lie so close together that the solver fails without it.
+    """
+    middle, width = (places.min() + places.max()) / 2, np.ptp(places)
+    if width == 0:
+        return np.eye(3)
+    return np.array([[1, -middle / width, 0], [0, 1 / width, 0], [0, 0, 1]])

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ambiseg.models.audit.audit_published import audit, write_audits
@@ -331,6 +331,8 @@ COLUMNS = ("ged16", "ged99999", "GED100000", "readers", "reader_diversity", "div
 
 
 @settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(cells=("", "1", ".0", "", "", ""), decimals=None)
+@example(cells=("", "0", "0E18", "", "", ""), decimals=None)
 @given(cells=st.tuples(*[CELLS] * len(COLUMNS)), decimals=st.none() | st.integers(0, 12))
 def test_any_cells_are_audited_or_refused_by_row_and_column(tmp_path, cells, decimals):
     """No number is too long or too large to be answered at once, by finite numbers or by one sentence."""
