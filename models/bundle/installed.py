@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ambiseg.preprocessing.errors import DataError, InputError
 from ambiseg.preprocessing.files import disk_errors, only_writer, scratch_folder
+from ambiseg.preprocessing.user_folders import user_folder
 
 from .metadata import Metadata, read_metadata
 from .model_files import CALIBRATION, FILES, RECORD, SUMS, check_files, is_name
@@ -22,14 +22,7 @@ def models_folder() -> Path:
     asked = os.environ.get("AMBISEG_MODELS")
     if asked:
         return Path(asked).expanduser()
-    home = Path.home()
-    if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        data = home / "Library" / "Application Support"
-    else:
-        data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return data / "ambiseg" / "models"
+    return user_folder("data") / "models"
 
 
 @dataclass(frozen=True)

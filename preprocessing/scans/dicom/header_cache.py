@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from ...user_folders import user_folder
 from ...work.engine import Engine, always
 from ...work.local_processes import engine_of
 from .dicom_files import FileIdentity, SeriesIndex, files_of, identify, series_of
@@ -34,16 +35,7 @@ Stamp: TypeAlias = tuple[int, int]
 def cache_file() -> Path:
     """The file of the cache, in AMBISEG_CACHE or else the platform's folder for caches."""
     asked = os.environ.get("AMBISEG_CACHE")
-    if asked:
-        return Path(asked).expanduser() / "headers.sqlite"
-    home = Path.home()
-    if sys.platform == "win32":
-        root = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        root = home / "Library" / "Caches"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return root / "ambiseg" / "headers.sqlite"
+    return (Path(asked).expanduser() if asked else user_folder("cache")) / "headers.sqlite"
 
 
 class HeaderCache:
