@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -66,7 +66,13 @@ class DaskCluster(Engine):
         shared: Sequence[Path] = (),
         read: Sequence[Path] = (),
     ) -> Outcomes[Task, Result]:
-        """Do all tasks, as `Engine` says. Tasks of workers that die are done again by others."""
+        """Do all tasks, as `Engine` says. Tasks of workers that die are done again by others. Without a task no worker is
+        needed.
+        """
+        queue = iter(tasks)
+        first = list(islice(queue, 1))
+        if not first:
+            return
         with ExitStack() as held:
             client = held.enter_context(self._client())
             _wait_for_workers(client, self)
@@ -74,7 +80,7 @@ class DaskCluster(Engine):
             name = held.enter_context(_told(client, pickle.dumps(make), limits))
             round_ = _Round[Task, Result](client, name, in_order)
             held.callback(round_.cancel)
-            yield from round_.outcomes(tasks)
+            yield from round_.outcomes(chain(first, queue))
 
     @contextmanager
     def _client(self) -> Iterator["Client"]:

@@ -21,7 +21,7 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.volume import Volume
 from ambiseg.preprocessing.work import dask_cluster
 from ambiseg.preprocessing.work.dask_cluster import DaskCluster, check_cluster
-from ambiseg.preprocessing.work.engine import Limits, Outcome, TaskLost
+from ambiseg.preprocessing.work.engine import Limits, Outcome, TaskLost, always
 from ambiseg.version import __version__
 
 distributed = pytest.importorskip("distributed")
@@ -126,6 +126,10 @@ def test_workers_that_are_killed_cost_no_task(cluster: Any, tmp_path: Path, kill
     killer.join()
     assert [found[task].get() for task in tasks] == [task.upper() for task in tasks]
     assert {file.read_text() for file in tmp_path.iterdir()} == {"done"}
+
+
+def test_without_tasks_no_scheduler_is_needed() -> None:
+    assert list(DaskCluster("tcp://127.0.0.1:9").outcomes(always(abs), [])) == []
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
