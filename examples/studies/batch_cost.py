@@ -1,6 +1,7 @@
 """What a case of a batch costs beside its prediction, from a thousand cases to a hundred thousand.
 
     python examples/studies/batch_cost.py run --cases 1000 10000 100000 -o FOLDER     measures, and draws FOLDER/cost.png
+    python examples/studies/batch_cost.py run --cases 1000 10000 100000 --dask 2 -o FOLDER     the same by workers of Dask
     python examples/studies/batch_cost.py parts --cases 100000 --parts 64 --processes 8 -o FOLDER
 
 The cases are predicted by a stub that writes a small prediction of one lesion at once; one in 200 fails, and one in 100 has
@@ -8,8 +9,9 @@ nothing to predict. All else is the real thing: `predict_batch`, which records e
 
 For each number of cases `run` starts a process for each of these: the batch; the tables and the overview once more; the batch
 once more, when everything is done but for the cases that fail. It prints for each what it took: processor time, bytes and calls
-that wrote (of Linux' /proc/self/io), and the largest memory. `parts` predicts the batch in one process, and again in parts by
-several processes at once, and compares all files but for the stamp in tables.json.
+that wrote (of Linux' /proc/self/io), and the largest memory. With `--dask`, a cluster of so many workers is started on this
+machine and does the batch; its scheduler is counted, what the workers take is not. `parts` predicts the batch in one process,
+and again in parts by several processes at once, and compares all files but for the stamp in tables.json.
 """
 
 import argparse
@@ -21,7 +23,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,7 +40,7 @@ from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError, NothingFound
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.scans.cases import Case
-from ambiseg.preprocessing.work.engine import InProcess, always
+from ambiseg.preprocessing.work.engine import Engine, InProcess, always
 
 REQUEST = Request(exports=Exports(report="shared"))
 JOBS = ("batch", "tables", "again")
@@ -70,24 +74,24 @@ def names(count: int) -> list[Case]:
 
 
 def stub(trained: Trained) -> Predict:
-    """What predicts a case at once: a lesion whose size follows from the case's name."""
+    """What predicts a case at once."""
     asked = asked_of(trained, REQUEST)
-    about = asked.about.plain()
     run = json.dumps({"missing": [], "batch_sha256": asked.sha256})
+    return always(partial(predict, asked.about.plain(), run))
 
-    def predict(work: tuple[Case, Path]) -> Sequence[str]:
-        case, folder = work
-        number = int.from_bytes(sha256(case.name.encode()).digest()[:4])
-        if number % 200 == 0:
-            raise DataError(f"{case.name} is cut short: get it again.")
-        if number % 100 == 1:
-            raise NothingFound(f"{case.name} holds nothing that looks like a lesion.")
-        with whole_folder(folder) as aside:
-            (aside / "hypotheses.json").write_text(json.dumps({**about, **prediction(number)}))
-            (aside / "run.json").write_text(run)
-        return []
 
-    return always(predict)
+def predict(about: dict[str, object], run: str, work: tuple[Case, Path]) -> Sequence[str]:
+    """Write the prediction of a lesion whose size follows from the case's name."""
+    case, folder = work
+    number = int.from_bytes(sha256(case.name.encode()).digest()[:4])
+    if number % 200 == 0:
+        raise DataError(f"{case.name} is cut short: get it again.")
+    if number % 100 == 1:
+        raise NothingFound(f"{case.name} holds nothing that looks like a lesion.")
+    with whole_folder(folder) as aside:
+        (aside / "hypotheses.json").write_text(json.dumps({**about, **prediction(number)}))
+        (aside / "run.json").write_text(run)
+    return []
 
 
 def prediction(number: int) -> dict[str, object]:
@@ -116,20 +120,35 @@ def prediction(number: int) -> dict[str, object]:
     return {"warnings": [], "notes": [], "found_by": "given", "scan": scan, "lesions": [lesion]}
 
 
-def measured(folder: Path, count: int, job: str, part: Part = WHOLE) -> Cost:
+def measured(folder: Path, count: int, job: str, part: Part = WHOLE, dask: int = 0) -> Cost:
     """Do a job in this process, and say what it cost beyond what the process had used before."""
     torch.set_num_threads(1)
     trained = load_trained(find_model("lidc-gated"), torch.device("cpu"))
     made = stub(trained)
-    begun, cpu, (bytes_before, calls_before) = time.perf_counter(), time.process_time(), written()
-    if job == "tables":
-        join_batch(folder)
-    else:
-        found = predict_batch(trained, names(count), folder, REQUEST, made, part=part, engine=InProcess())
-        assert job == "batch" or not found.done, "a restart does nothing that is done"
+    with workers(dask) as engine:
+        begun, cpu, (bytes_before, calls_before) = time.perf_counter(), time.process_time(), written()
+        if job == "tables":
+            join_batch(folder)
+        else:
+            found = predict_batch(trained, names(count), folder, REQUEST, made, part=part, engine=engine)
+            assert job == "batch" or not found.done, "a restart does nothing that is done"
     seconds, cpu_s, (bytes_now, calls_now) = time.perf_counter() - begun, time.process_time() - cpu, written()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return Cost(count, job, seconds, cpu_s, bytes_now - bytes_before, calls_now - calls_before, peak)
+
+
+@contextmanager
+def workers(dask: int) -> Iterator[Engine]:
+    """This process, or the workers of a Dask cluster."""
+    if not dask:
+        yield InProcess()
+        return
+    from distributed import LocalCluster
+
+    from ambiseg.preprocessing.work.dask_cluster import DaskCluster
+
+    with LocalCluster(n_workers=dask, threads_per_worker=1, dashboard_address=":0", silence_logs=60) as cluster:
+        yield DaskCluster(cluster.scheduler_address)
 
 
 def written() -> tuple[int, int]:
@@ -138,21 +157,21 @@ def written() -> tuple[int, int]:
     return int(told["wchar"]), int(told["syscw"])
 
 
-def apart(folder: Path, count: int, job: str, part: Part = WHOLE) -> Cost:
+def apart(folder: Path, count: int, job: str, dask: int = 0) -> Cost:
     """As `measured`, in a process of its own."""
-    command = [sys.executable, __file__, "one", "--cases", str(count), "--job", job, "-o", str(folder)]
-    told = subprocess.run([*command, "--part", f"{part.number}/{part.of}"], check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, "one", "--cases", str(count), "--job", job, "--dask", str(dask)]
+    told = subprocess.run([*command, "-o", str(folder)], check=True, capture_output=True, text=True)
     return Cost(**json.loads(told.stdout))
 
 
-def run(folder: Path, counts: Sequence[int]) -> None:
+def run(folder: Path, counts: Sequence[int], dask: int) -> None:
     """Measure batches of several sizes, print the costs and draw them."""
     folder.mkdir(parents=True, exist_ok=True)
     print("  cases job        cpu_s   ms/case  bytes/case writes/case  peak_MB  seconds", flush=True)
     costs = []
     for count in counts:
         for job in JOBS:
-            costs.append(apart(folder / f"out-{count}", count, job))
+            costs.append(apart(folder / f"out-{count}", count, job, dask))
             print(costs[-1].told, flush=True)
     (folder / "cost.json").write_text(json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
     draw(costs, folder / "cost.png")
@@ -160,7 +179,7 @@ def run(folder: Path, counts: Sequence[int]) -> None:
 
 def draw(costs: Sequence[Cost], file: Path) -> None:
     """A panel each for processor time, bytes and memory over the number of cases."""
-    note = "A stub predicts; all else is the real batch. One process, tables and overview included."
+    note = "A stub predicts; all else is the real batch. Tables and overview included."
     figure = new_figure(11, 3.6, "What a case costs beside its prediction", note)
     panels = figure.subplots(1, 3)
     place_panels(figure, 0.75, 0.62, wspace=0.35)
@@ -230,15 +249,15 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=64)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--job", choices=JOBS, default="batch")
-    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--dask", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("batch-cost"))
     asked = parser.parse_args()
     if asked.what == "run":
-        run(asked.output, asked.cases)
+        run(asked.output, asked.cases, asked.dask)
     elif asked.what == "parts":
         parts(asked.output, asked.cases[0], asked.parts, asked.processes)
     else:
-        print(json.dumps(asdict(measured(asked.output, asked.cases[0], asked.job, Part.parse(asked.part)))))
+        print(json.dumps(asdict(measured(asked.output, asked.cases[0], asked.job, dask=asked.dask))))
 
 
 if __name__ == "__main__":

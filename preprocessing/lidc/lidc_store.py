@@ -8,6 +8,7 @@ All crops of a nodule have one centre, that of the box about all its contours, s
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -94,43 +95,47 @@ def preprocess_lidc(
     """
     settings = _settings(size, spacing_mm, slices)
     check_place(output)
-    engine = engine_of(workers)
-    engine.check()
-    with HeaderCache(cache) as headers:
-        index = headers.find_series(root, on_file or (lambda done, total: None), workers=engine)
-    tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
-    splits = assign_splits([task.scan.patient for task in tasks], seed, split_file=split_file)  # of failed scans too
-    with disk_errors(output), only_writer(output):  # and its parts
-        failures = _crop_scans(tasks, engine, root, on_progress) + _unread(root, index)
-        failures_file = output.with_name(f"{output.name}-failures.csv")
-        write_failures(failures_file, failures)
-        failed = {failure.series_uid for failure in failures}
-        done = [task for task in tasks if task.scan.series_uid not in failed]
-        if not done and index.pointers:
-            raise pointers_among(root.name, index.pointers, index.total)
-        if not done:
-            raise InputError(
-                f"Of {counted(len(tasks), 'scan')} with nodules under {root} none could be used; the first: "
-                f"{failures[0].reason} All reasons are in {failures_file}."
+    with ExitStack() as held:
+        engine = held.enter_context(engine_of(workers).held())
+        engine.check()
+        with HeaderCache(cache) as headers:
+            index = headers.find_series(root, on_file or (lambda done, total: None), workers=engine)
+        tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
+        splits = assign_splits(
+            [task.scan.patient for task in tasks], seed, split_file=split_file
+        )  # of failed scans too
+        with disk_errors(output), only_writer(output):  # and its parts
+            failures = _crop_scans(tasks, engine, root, on_progress) + _unread(root, index)
+            held.close()  # no worker waits while the store is written
+            failures_file = output.with_name(f"{output.name}-failures.csv")
+            write_failures(failures_file, failures)
+            failed = {failure.series_uid for failure in failures}
+            done = [task for task in tasks if task.scan.series_uid not in failed]
+            if not done and index.pointers:
+                raise pointers_among(root.name, index.pointers, index.total)
+            if not done:
+                raise InputError(
+                    f"Of {counted(len(tasks), 'scan')} with nodules under {root} none could be used; the first: "
+                    f"{failures[0].reason} All reasons are in {failures_file}."
+                )
+            counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
+            info = StoreInfo(
+                name="lidc",
+                source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
+                intensity=HOUNSFIELD,
+                spacing_mm=spacing_mm,
+                settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
+                counts=counts,
+                attribution=ATTRIBUTION,
+                same_readers=True,
             )
-        counts |= _counts(done) | {"scans that failed": len(tasks) - len(done)}
-        info = StoreInfo(
-            name="lidc",
-            source="LIDC-IDRI, axial CT slices with the nodule masks of four readers",
-            intensity=HOUNSFIELD,
-            spacing_mm=spacing_mm,
-            settings=vars(settings) | {"seed": seed, "split": split_file.name if split_file else "by seed"},
-            counts=counts,
-            attribution=ATTRIBUTION,
-            same_readers=True,
-        )
-        with write_store(output, info, splits) as writer:
-            for task in done:
-                for crop in load_part(task.part):
-                    writer.add(crop)
-            rows = len(writer.rows)
-        shutil.rmtree(tasks[0].part.parent)
-        return LidcReport(output, rows, counts, failures, failures_file)
+            with write_store(output, info, splits) as writer:
+                for task in done:
+                    for crop in load_part(task.part):
+                        writer.add(crop)
+                rows = len(writer.rows)
+            shutil.rmtree(tasks[0].part.parent)
+            return LidcReport(output, rows, counts, failures, failures_file)
 
 
 def _settings(size: int, spacing_mm: float, slices: Slices) -> CropSettings:

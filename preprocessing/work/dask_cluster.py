@@ -12,7 +12,8 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -43,10 +44,18 @@ class DaskCluster(Engine):
     Attributes:
         address: of the scheduler, as tcp://host:8786; "slurm": workers are started as jobs, and end with the call.
         jobs: how many jobs SLURM is asked for.
+        kept: the connection of an engine that is held.
     """
 
     address: str
     jobs: int | None = None
+    kept: "_Connection | None" = None
+
+    @contextmanager
+    def held(self) -> Iterator[Engine]:
+        """The engine with one connection, and with the same jobs of SLURM, for several rounds of tasks."""
+        with ExitStack() as open_:
+            yield replace(self, kept=_Connection(self.address, self.jobs, open_))
 
     def check(self) -> None:
         """Raise ResourceError unless the scheduler answers, has workers, and these have this version of ambiseg."""
@@ -85,19 +94,33 @@ class DaskCluster(Engine):
     @contextmanager
     def _client(self) -> Iterator["Client"]:
         """A connection to the scheduler."""
-        with ExitStack() as held:
-            place = held.enter_context(_slurm(self.jobs or 1)) if self.address == SLURM else self.address
-            from distributed import Client
+        with ExitStack() as open_:
+            yield (self.kept or _Connection(self.address, self.jobs, open_)).client
 
-            try:
-                client = Client(place, timeout=CONNECT_S, set_as_default=False)
-            except OSError as error:
-                raise ResourceError(
-                    f"There is no Dask scheduler at {self.address}: start one with `dask scheduler`, and give the address that "
-                    "it prints, such as tcp://host:8786."
-                ) from error
-            held.enter_context(client)
-            yield client
+
+@dataclass
+class _Connection:
+    """A connection to a scheduler, made when it is first needed and closed with `open_`."""
+
+    address: str
+    jobs: int | None
+    open_: ExitStack
+
+    @cached_property
+    def client(self) -> "Client":
+        """What talks to the scheduler."""
+        from distributed import Client
+
+        place = self.open_.enter_context(_slurm(self.jobs or 1)) if self.address == SLURM else self.address
+        try:
+            client = Client(place, timeout=CONNECT_S, set_as_default=False)
+        except OSError as error:
+            raise ResourceError(
+                f"There is no Dask scheduler at {self.address}: start one with `dask scheduler`, and give the address that "
+                "it prints, such as tcp://host:8786."
+            ) from error
+        self.open_.enter_context(client)
+        return client
 
 
 def check_cluster(address: str) -> None:

@@ -7,6 +7,7 @@ needed, and a task that fails is an outcome among the others.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,11 @@ class Engine(ABC):
     def check(self) -> None:
         """Raise ResourceError unless there are machines to work on. It is called before anything is written."""
         return
+
+    @contextmanager
+    def held(self) -> Iterator["Engine"]:
+        """The engine for several rounds of tasks: what it starts for the first one with a task lasts until the block ends."""
+        yield self
 
     @abstractmethod
     def outcomes(

@@ -67,46 +67,46 @@ def preprocess_nifti(
     """
     _check(settings)
     check_place(output)
-    engine = engine_of(workers)
-    engine.check()
-    cases = find_cases(source, readers)
-    own = [case.split for case in cases] if any(case.split for case in cases) else []
-    data = Brought([case.patient for case in cases], own, what="cases")
-    chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
-    asked = settings.intensity
-    unit, notes = judged_unit(cases, asked, engine)
-    settings = replace(settings, intensity=unit)
-    info = StoreInfo(
-        name=source.resolve().stem,
-        source="NIfTI images with readers' masks",
-        intensity=HOUNSFIELD if unit == "hu" else BYTES,
-        class_names=settings.class_names,
-        spacing_mm=settings.spacing_mm,
-        settings={
-            "size": settings.size,
-            "spacing": "native" if settings.spacing_mm is None else f"{settings.spacing_mm:g} mm",
-            "slices": settings.slices,
-            "whole": settings.whole,
-            "intensity": NAMES[unit] + " (judged from the images)" * (asked == "auto"),
-            "seed": seed,
-            "split": chosen.text,
-        },
-        channels=unmeasured(cases[0].channels),
-        same_readers=True,  # each reader has a file
-        reader_names=cases[0].readers,
-    )
-    failures: list[CaseFailure] = []
-    unmarked: list[str] = []
-    failures_file = output.with_name(f"{output.name}-failures.csv")
-    duplicates = Duplicates(chosen.by_patient)
-    allowed = allow_duplicates or not (chosen.by_crop or split_file)
-    crops = _placed(_crops(cases, settings, engine, failures, unmarked, on_progress), cases, chosen.by_crop)
-    try:
-        rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allowed))
-    except InputError as error:
-        raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
-    finally:
-        write_failures(failures_file, failures)
+    with engine_of(workers).held() as engine:
+        engine.check()
+        cases = find_cases(source, readers)
+        own = [case.split for case in cases] if any(case.split for case in cases) else []
+        data = Brought([case.patient for case in cases], own, what="cases")
+        chosen = choose_split(data, split, seed, split_file)  # a failed case moves no other
+        asked = settings.intensity
+        unit, notes = judged_unit(cases, asked, engine)
+        settings = replace(settings, intensity=unit)
+        info = StoreInfo(
+            name=source.resolve().stem,
+            source="NIfTI images with readers' masks",
+            intensity=HOUNSFIELD if unit == "hu" else BYTES,
+            class_names=settings.class_names,
+            spacing_mm=settings.spacing_mm,
+            settings={
+                "size": settings.size,
+                "spacing": "native" if settings.spacing_mm is None else f"{settings.spacing_mm:g} mm",
+                "slices": settings.slices,
+                "whole": settings.whole,
+                "intensity": NAMES[unit] + " (judged from the images)" * (asked == "auto"),
+                "seed": seed,
+                "split": chosen.text,
+            },
+            channels=unmeasured(cases[0].channels),
+            same_readers=True,  # each reader has a file
+            reader_names=cases[0].readers,
+        )
+        failures: list[CaseFailure] = []
+        unmarked: list[str] = []
+        failures_file = output.with_name(f"{output.name}-failures.csv")
+        duplicates = Duplicates(chosen.by_patient)
+        allowed = allow_duplicates or not (chosen.by_crop or split_file)
+        crops = _placed(_crops(cases, settings, engine, failures, unmarked, on_progress), cases, chosen.by_crop)
+        try:
+            rows = write_crops(output, info, chosen.by_patient, duplicates.watched(crops, allowed))
+        except InputError as error:
+            raise InputError(_nothing(source, len(cases), failures, failures_file)) from error
+        finally:
+            write_failures(failures_file, failures)
     failed = {failure.case for failure in failures}
     counts = {
         "cases": len(cases) - len(failed),

@@ -128,6 +128,19 @@ def test_workers_that_are_killed_cost_no_task(cluster: Any, tmp_path: Path, kill
     assert {file.read_text() for file in tmp_path.iterdir()} == {"done"}
 
 
+def test_an_engine_that_is_held_keeps_its_connection(cluster: Any, tmp_path: Path) -> None:
+    before = set(cluster.scheduler.clients)
+    with DaskCluster(cluster.scheduler_address).held() as engine:
+        seen = []
+        for tasks in (["a", "b"], ["c"]):
+            assert {one.get() for one in engine.outcomes(partial(answering, tmp_path), tasks)} == set(
+                "".join(tasks).upper()
+            )
+            seen.append(set(cluster.scheduler.clients) - before)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 1
+
+
 def test_without_tasks_no_scheduler_is_needed() -> None:
     assert list(DaskCluster("tcp://127.0.0.1:9").outcomes(always(abs), [])) == []
 

@@ -41,12 +41,12 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.filterwarnings("ignore")  # of dask-jobqueue, about its own configuration
 def test_jobs_do_the_tasks_and_end_with_them(slurm: Path) -> None:
     check_cluster("slurm")
-    outcomes = DaskCluster("slurm", jobs=2).outcomes(
-        always(partial(pow, 2)), range(20), limits=Limits(1), in_order=True
-    )
-    assert [outcome.get() for outcome in outcomes] == [2**number for number in range(20)]
+    with DaskCluster("slurm", jobs=2).held() as engine:
+        for base in (2, 3):
+            outcomes = engine.outcomes(always(partial(pow, base)), range(20), limits=Limits(1), in_order=True)
+            assert [outcome.get() for outcome in outcomes] == [base**number for number in range(20)]
     scripts = list(slurm.glob("*.sh"))
-    assert len(scripts) == 2
+    assert len(scripts) == 2, "the second round has the jobs of the first"
     assert all("#SBATCH --mem=4G" in script.read_text() for script in scripts)
     deadline = time.monotonic() + 30
     while any(runs(int(job.read_text())) for job in slurm.glob("*.pid")):
