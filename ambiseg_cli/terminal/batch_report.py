@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import NothingFound, PartialError, UsageError
-from ambiseg.preprocessing.failures import CaseFailure
 
 from .console import console, emit_json, failures_table
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 def report_batch(batch: "Batch", folder: Path, as_json: bool) -> None:
     """Print how a batch went. Leave with 5 if some scans failed or lack something, with 3 if there was nothing to predict."""
+    from ambiseg.preprocessing.failures import CaseFailure
+
     count = batch.count
     if as_json:
         emit_json(
