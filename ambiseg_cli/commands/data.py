@@ -1,4 +1,4 @@
-"""`ambiseg data info|verify|export`: inspect a dataset store."""
+"""`ambiseg data info|verify|export|split`: inspect a dataset store, and split it anew."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,13 +8,14 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress
+from ..terminal.options import SplitFile, SplitSeed, split_sizes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ambiseg.preprocessing.store.store import Store
 
-data = typer.Typer(help="Inspect a dataset store: counts, hashes, pictures.", no_args_is_help=True)
+data = typer.Typer(help="Inspect a dataset store: counts, hashes, pictures; or split it anew.", no_args_is_help=True)
 
 StorePath = Annotated[
     Path | None,
@@ -67,6 +68,42 @@ def export(
     store = _open(path)
     draw_mosaic(store, choose_rows(store, split, count, seed), output)
     console.print(f"Written: {output}")
+
+
+@data.command()
+def split(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new store, or of the folds' stores.")],
+    path: StorePath = None,
+    shares: Annotated[str, typer.Option("--split", help="Shares of train, val and test, by patient.")] = "70,10,20",
+    seed: SplitSeed = 0,
+    split_file: SplitFile = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=2,
+            help="Make one store per fold of a cross-validation instead: each patient is in the test split of one.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Split the crops of a store anew by patient, into a new store or into the folds of a cross-validation.
+
+    Files are shared with the old store, so the new ones take next to no room.
+    """
+    from ambiseg.preprocessing.errors import UsageError
+    from ambiseg.preprocessing.sources.resplit import write_folds, write_split
+    from ambiseg.preprocessing.store.splits import SPLITS
+
+    store = _open(path)
+    if folds is None:
+        written = [write_split(store, output, split_sizes(shares), seed=seed, split_file=split_file)]
+    elif split_file is not None:
+        raise UsageError("`folds` and `split_file` are both given: give one of them.")
+    else:
+        written = write_folds(store, output, folds, seed=seed)
+    for one in written:
+        out(f"{one.path}: " + ", ".join(f"{name} {len(one.rows(name)):,}" for name in SPLITS) + " crops")
 
 
 def _open(path: Path | None) -> "Store":

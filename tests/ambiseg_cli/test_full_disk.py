@@ -98,6 +98,7 @@ COMMANDS = {  # what is to be done before, then the command that writes on the s
     "numbers": "evaluate RUN -d STORE --limit 3 --samples 16 --no-report --parquet -o DISK/evaluation",
     "audit": "audit IN/published.csv -o DISK/audit.csv",
     "gallery": "gallery CODES -d STORE -o DISK/gallery.png",
+    "split": "data split STORE -o DISK/split",
     "mosaic": "data export STORE -o DISK/mosaic.png",
     "export": "model export RUN -o DISK/model.zip",
     "install": "model install IN/model.zip",

@@ -205,6 +205,8 @@ WRITINGS: Sequence[Writing] = (
     Writing("gallery", partial(_store_and_run, method="mheads"), GALLERY, "out.png", whole=True),
     Writing("data export", sound.store, words("data export store --count 2 -o out.png"), "out.png", whole=True),
     Writing("data consensus", sound.store, words("data consensus store -o out"), "out", whole=True),
+    Writing("data split", sound.store, words("data split store -o out"), "out", whole=True, quick=True),
+    Writing("data folds", partial(sound.store, crops=24), words("data split store --folds 2 -o out"), "out", quick=True),
     Writing("data readers", sound.store, words("data readers store -o out"), "out"),
     Writing("score", _two_folders, words("score --readers a --masks b -o out"), "out"),
 )  # fmt: skip

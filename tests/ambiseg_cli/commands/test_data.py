@@ -108,3 +108,16 @@ def test_no_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for arguments in (["info"], ["verify", "nowhere"], ["export", "nowhere"]):
         assert isinstance(run(*arguments).exception, InputError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_split_anew(store: Store) -> None:
+    printed = run("split", "-o", "data/again", "--split", "60,20,20", "--seed", "2").stdout
+    assert printed == "data/again: train 12, val 4, test 4 crops\n"
+    printed = run("split", store.path, "-o", "folds", "--folds", "5").stdout.splitlines()
+    assert [line.partition(":")[0] for line in printed] == [f"folds/fold-{fold}" for fold in range(1, 6)]
+    folds = [Store.open(f"folds/fold-{fold}") for fold in range(1, 6)]
+    tested = [row.patient for fold in folds for row in fold.index if row.split == "test"]
+    assert sorted(tested) == sorted(row.patient for row in store.index), "each crop is tested once"
+    refused = run("split", store.path, "-o", "more", "--folds", "5", "--split-file", "folds/folds.csv")
+    assert str(refused.exception).startswith("`folds` and `split_file` are both given")
+    assert not Path("more").exists()
