@@ -1,0 +1,50 @@
+"""examples/studies/lidc_page/records.py: what a benchmark has measured is kept and taken up elsewhere, without weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+import records
+
+
+def made(folder: Path, *runs: str, finished: bool = True) -> Path:
+    """A benchmark's folder."""
+    for name in runs:
+        run = folder / "runs" / name
+        (run / "evaluation-val").mkdir(parents=True)
+        for file in ("run.json", "metrics.jsonl", "evaluation-val/cases.csv", "evaluation-val/summary.json"):
+            (run / file).write_text(f"{file} of {name}")
+        (run / "model.safetensors").write_bytes(b"weights")
+        notes = {"evaluation-val": {"limit": 400, "seconds": 1.0}} if finished else {}
+        (run / "benchmark.json").write_text(json.dumps(notes))
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_finished_runs_go_elsewhere_without_their_weights(tmp_path: Path) -> None:
+    here = made(tmp_path / "here", "gated-seed0", "mose-seed1")
+    made(here, "ssn-seed0", finished=False)
+    assert records.keep(here, tmp_path / "one.tar.xz") == ["gated-seed0", "mose-seed1"]
+    assert records.take(tmp_path / "one.tar.xz", tmp_path / "there") == ["gated-seed0", "mose-seed1"]
+    wanted = {name: text for name, text in files(here).items() if "ssn" not in name and "safetensors" not in name}
+    assert files(tmp_path / "there") == wanted
+    records.keep(tmp_path / "there", tmp_path / "two.tar.xz")
+    assert (tmp_path / "one.tar.xz").read_bytes() == (tmp_path / "two.tar.xz").read_bytes()
+
+
+def test_runs_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
+    here = made(tmp_path / "here", "gated-seed0", "mose-seed1")
+    records.keep(here, tmp_path / "kept.tar.xz")
+    there = made(tmp_path / "there", "gated-seed0")
+    (there / "runs" / "gated-seed0" / "metrics.jsonl").write_text("further")
+    assert records.take(tmp_path / "kept.tar.xz", there) == ["mose-seed1"]
+    assert (there / "runs" / "gated-seed0" / "metrics.jsonl").read_text() == "further"
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no finished run"):
+        records.keep(made(tmp_path / "here", "gated-seed0", finished=False), tmp_path / "kept.tar.xz")
+    assert not (tmp_path / "kept.tar.xz").exists()
