@@ -1,0 +1,28 @@
+"""What is tried for the default model: each recipe changes one thing of the base, or a few that belong together."""
+
+from ambiseg.models.benchmarks.trials.entries import Entry
+
+BASE = {"widths": [16, 32, 64, 128]}
+AVERAGED = {"optimiser.ema": 0.998}
+
+
+def recipe(name: str, /, method: str = "gated", settings: dict[str, object] | None = None, **options: object) -> Entry:
+    """A recipe with some options and settings of its own."""
+    return Entry(name, method, {**BASE, **options}, {**AVERAGED, **(settings or {})})
+
+
+RECIPES = (
+    recipe("base"),  # as `lidc-gated` was trained
+    recipe("one-component", components=1),
+    recipe("heavy-kl", beta=3.0),
+    recipe("one-heavy", components=1, beta=3.0),
+    recipe("wide", widths=[24, 48, 96, 192], gate_width=32),
+    recipe("deep", widths=[16, 32, 64, 96, 128]),
+    recipe("three-convs", convs=3),
+    recipe("low-rank-logits", shapes="ssn"),
+    recipe("wide-field", settings={"data.crop": 96}),
+    recipe("all-readers", shape_readers=4),
+    recipe("long-average", settings={"optimiser.ema": 0.9995}),
+    recipe("strong-augment", settings={"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}),
+    recipe("experts", method="mose"),
+)

@@ -1,0 +1,190 @@
+"""The default model: which recipe is best for this data, and how good it is on patients that it has not seen.
+
+    python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model
+    python examples/studies/default_model/study.py folds --data data/lidc-128-repack -o default-model --recipes base
+
+`search` looks at the validation patients of the store's own split alone. It trains all recipes of `recipes.py` from two seeds
+for a few steps, keeps the better half, trains these anew for more steps, and so on (successive halving; Jamieson & Talwalkar
+2016). A recipe's score is its mean GED16 less its mean HM-IoU16; lower is better.
+
+`folds` trains the recipes that are named on the folds of a cross-validation by patient and tests each on its fold. The figures
+of all folds together are out of fold: every patient was judged by a model that had not seen them. Intervals are by patient;
+beside them stand the folds' least and largest figure.
+
+Both use several processes, with one thread each, and go on where they were stopped or killed. Tables: search.csv, folds.csv.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from recipes import RECIPES
+
+from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.benchmarks.trials.lidc_tables import read_results
+from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
+from ambiseg.models.benchmarks.trials.measured import Measured
+from ambiseg.models.benchmarks.trials.table_text import by_entry
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.metrics.summary import summarise
+from ambiseg.preprocessing.sources.resplit import write_folds
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.tables import write_table
+from ambiseg.preprocessing.work.engine import Limits, always
+from ambiseg.preprocessing.work.local_processes import LocalProcesses
+
+FOLDS = 5
+FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
+LONGEST = Limits(minutes=48 * 60)  # of one training
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of the search: how long each recipe is trained, and how many recipes stay in it."""
+
+    steps: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is studied: on which data, where its runs lie, from which seeds, by how many processes; limit: as of `Work`."""
+
+    store: Store
+    folder: Path
+    seeds: Sequence[int] = (0, 1)
+    workers: int = 2
+    limit: int | None = None
+
+
+ROUNDS = (Round(1000, 6), Round(3000, 3), Round(8750, 1))
+
+
+def main() -> None:
+    """Do what was asked for."""
+    asked = arguments()
+    study = Study(Store.open(asked.data), asked.output, asked.seeds, asked.workers, asked.limit)
+    entries = [entry for entry in RECIPES if not asked.recipes or entry.name in asked.recipes]
+    if asked.what == "search":
+        search(study, entries)
+    else:
+        cross_validate(study, entries, asked.steps)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("search", "folds"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=8750, help="of each fold's training")
+    parser.add_argument("--limit", type=int, default=None, help="the most crops of a split that are measured")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+def search(study: Study, entries: Sequence[Entry], rounds: Sequence[Round] = ROUNDS) -> None:
+    """Halve the recipes round by round."""
+    rows = list[dict[str, object]]()
+    for number, each in enumerate(rounds, 1):
+        place = study.folder / f"round-{number}"
+        trials = plan(place, entries, study.store, "small", seeds=study.seeds, steps=each.steps, others=RECIPES)
+        do_all(study, [(study.store.path, trial) for trial in trials], test=False)
+        names = {entry.name for entry in entries}
+        scores = scored([run for run in read_results(place, limit=study.limit)["val"] if run.entry in names])
+        kept = set(list(scores)[: each.kept])
+        entries = [entry for entry in entries if entry.name in kept]
+        rows += [row_of(number, each, name, runs, name in kept) for name, runs in scores.items()]
+        write_table(study.folder / "search.csv", rows, list(rows[0]))
+        print(
+            f"Round {number}, {each.steps} steps: {', '.join(name + ' *' * (name in kept) for name in scores)}",
+            flush=True,
+        )
+
+
+def scored(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
+    """The recipes' runs, that with the best mean score first."""
+    return dict(sorted(by_entry(runs).items(), key=lambda item: fmean(map(score, item[1]))))
+
+
+def score(run: Measured) -> float:
+    """GED16 less HM-IoU16; lower is better."""
+    return run.figure("ged16_v").mean - run.figure("hm_iou16").mean
+
+
+def row_of(number: int, each: Round, name: str, runs: Sequence[Measured], kept: bool) -> dict[str, object]:
+    """A row of search.csv."""
+    means = {figure: [run.figure(figure).mean for run in runs] for figure in FIGURES}
+    figures = {figure: f"{fmean(values):.4f}" for figure, values in means.items()}
+    spread = {f"{figure}_spread": f"{max(values) - min(values):.4f}" for figure, values in means.items()}
+    minutes = f"{fmean(run.training.seconds for run in runs) / 60:.1f}"
+    about = {"round": number, "steps": each.steps, "recipe": name, "seeds": len(runs), "kept": int(kept)}
+    return {**about, "score": f"{fmean(map(score, runs)):.4f}", **figures, **spread, "training_minutes": minutes}
+
+
+def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
+    """Train on every fold, and give the figures of all patients, each from the model that had not seen them."""
+    stores = fold_stores(study.store, study.folder / "data")
+    places = [study.folder / "folds" / one.path.name for one in stores]
+    planned = [
+        (fold.path, trial)
+        for fold, place in zip(stores, places, strict=True)
+        for trial in plan(place, entries, fold, "small", seeds=study.seeds, steps=steps, others=RECIPES)
+    ]
+    do_all(study, planned, test=True)
+    found = [run for place in places for run in read_results(place, limit=study.limit)["test"]]
+    rows = [out_of_fold(name, runs) for name, runs in scored(found).items()]
+    write_table(study.folder / "folds.csv", rows, list(rows[0]))
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def fold_stores(store: Store, folder: Path) -> list[Store]:
+    """The folds, made once."""
+    places = [folder / f"fold-{number}" for number in range(1, FOLDS + 1)]
+    if all((place / "manifest.json").is_file() for place in places):
+        return [Store.open(place) for place in places]
+    return write_folds(store, folder, FOLDS)
+
+
+def out_of_fold(name: str, runs: Sequence[Measured]) -> dict[str, object]:
+    """A row of folds.csv: the mean over all crops, its interval by patient, and the folds' least and largest mean."""
+    row: dict[str, object] = {"recipe": name, "runs": len(runs), "crops": sum(len(run.evaluation.rows) for run in runs)}
+    patients = [patient for run in runs for patient in run.evaluation.patients]
+    for figure in FIGURES:
+        values = np.concatenate([run.evaluation.scores[figure] for run in runs])
+        found = summarise(values, patients, np.random.default_rng(0))
+        folds = [float(np.nanmean(run.evaluation.scores[figure])) for run in runs]
+        row[figure] = f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
+        row[f"{figure}_of_runs"] = f"{min(folds):.4f} to {max(folds):.4f}"
+    return row
+
+
+def do_all(study: Study, tasks: Sequence[tuple[Path, Trial]], *, test: bool) -> None:
+    """Measure all trials, several at a time; the first that fails ends the study."""
+    work = always(partial(measure, limit=study.limit, test=test))
+    try:
+        for done, outcome in enumerate(LocalProcesses(study.workers).outcomes(work, tasks, limits=LONGEST), 1):
+            outcome.get()
+            print(f"{done} of {len(tasks)}: {outcome.task[1].path}", flush=True)
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped. Nothing is lost; the same command goes on.") from None
+
+
+def measure(task: tuple[Path, Trial], *, limit: int | None, test: bool) -> None:
+    """In a process: train a recipe and evaluate it, as far as that is not done."""
+    data, trial = task
+    torch.set_num_threads(1)
+    for _ in run_benchmark([trial], Work(Store.open(data), torch.device("cpu"), limit), test=test):
+        pass
+
+
+if __name__ == "__main__":
+    main()

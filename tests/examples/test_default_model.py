@@ -1,0 +1,71 @@
+"""examples/studies/default_model: the search keeps the better recipes, folds judge every patient once, and again is quick."""
+
+from pathlib import Path
+
+import pytest
+import study
+from recipes import RECIPES, recipe
+
+from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.runs.config import make_config
+from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.tables import read_table
+
+SMALL = {"data.crop": 16, "batch": 4, "validation.limit": 2}
+
+
+def tiny(name: str, heads: int) -> Entry:
+    return Entry(name, "mheads", {"widths": [2, 4], "convs": 1, "heads": heads}, SMALL)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return write_known_truth(tmp_path_factory.mktemp("made") / "store", crops=120, size=16)
+
+
+@pytest.mark.parametrize("entry", RECIPES, ids=lambda entry: entry.name)
+def test_recipes_are_settings_that_exist(entry: Entry) -> None:
+    entry.config("small", 0, [], {"steps": 10})
+    if entry.name != "base":
+        assert entry.config("small", 0, [], {}) != recipe("base").config("small", 0, [], {})
+
+
+def test_the_base_is_the_model_that_comes_with_ambiseg() -> None:
+    from ambiseg.models.bundle.find import find_model
+    from ambiseg.models.runs.run_folder import Run
+
+    shipped = Run.open(find_model("lidc-gated")).record.config
+    ours = recipe("base").config(
+        "small", 0, [], {"steps": shipped.steps, "validation.every": 500, "validation.limit": 400}
+    )
+    assert ours.method == shipped.method == make_config("gated", "small").method
+    for part in ("options", "data", "augment", "optimiser"):
+        mine, theirs = (getattr(one, part) for one in (ours, shipped))
+        held = theirs if part == "options" else dict(theirs)
+        assert {name: dict(mine)[name] for name in held} == held, part
+
+
+def test_a_search_keeps_the_better_recipes_and_goes_on(store: Store, tmp_path: Path) -> None:
+    entries, rounds = [tiny("two", 2), tiny("three", 3)], [study.Round(2, 1), study.Round(4, 1)]
+    asked = study.Study(store, tmp_path, workers=1, limit=2)
+    for _ in range(2):
+        study.search(asked, entries, rounds)
+        rows = read_table(tmp_path / "search.csv", "one row per recipe and round").rows
+        assert [(row["round"], row["seeds"], row["kept"]) for row in rows] == [
+            ("1", "2", "1"),
+            ("1", "2", "0"),
+            ("2", "2", "1"),
+        ]
+        assert float(rows[0]["score"]) <= float(rows[1]["score"])
+        assert rows[0]["recipe"] == rows[2]["recipe"]
+        runs = {run.parent.name: run.stat().st_mtime_ns for run in tmp_path.rglob("run.json")}
+        weights = sorted(file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors"))
+    assert len(runs) == 4
+    assert weights == sorted(file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors"))
+
+
+def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
+    study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
+    (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows
+    assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
