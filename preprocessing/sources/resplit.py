@@ -108,7 +108,7 @@ def write_folds(store: Store, output: Path, count: int, *, seed: int = 0) -> lis
     folds = fold_patients(patients, count, seed)
     stores = []
     for fold in range(1, count + 1):
-        about = {"split": f"fold {fold} of {count}", "seed": seed}
+        about: dict[str, str | int] = {"split": f"fold {fold} of {count}", "seed": seed}
         stores.append(_written(store, output / f"fold-{fold}", fold_splits(folds, fold, seed), about))
     rows = [{"patient": patient, "fold": folds[patient]} for patient in sorted(folds)]
     write_table(output / FOLDS, rows, ["patient", "fold"])

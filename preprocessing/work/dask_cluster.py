@@ -146,7 +146,9 @@ def _slurm(jobs: int) -> Iterator[Any]:
     import dask
     from dask_jobqueue import SLURMCluster
 
-    asked = {name: value for name, value in JOB.items() if dask.config.get(f"jobqueue.slurm.{name}", None) is None}
+    asked: dict[str, Any] = {
+        name: value for name, value in JOB.items() if dask.config.get(f"jobqueue.slurm.{name}", None) is None
+    }
     with SLURMCluster(**asked) as cluster:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
         yield cluster

@@ -90,7 +90,7 @@ class _Inbox(Iterator[bytes]):
 
 def done(name: str, task: bytes) -> Answer:
     """In a worker: the answer to a task."""
-    worker = get_worker()
+    worker: Any = get_worker()
     place = worker.plugins[name]
     if place.version != __version__:
         raise ResourceError(wrong_version(worker.address, __version__, place.version))
@@ -105,7 +105,7 @@ def wrong_version(address: str, there: str, here: str) -> str:
 
 def _still_wanted() -> None:
     """Raise where the scheduler no longer asks for the task of this thread, as when its command was stopped."""
-    worker = get_worker()
+    worker: Any = get_worker()
     task = worker.state.tasks.get(worker.active_threads.get(threading.get_ident()))
     if task is None or task.state == "cancelled":
         raise CannotStart("The command that asked for this task was stopped.")
