@@ -1,4 +1,4 @@
-"""Keep what `ambiseg benchmark lidc` has measured, without weights, and go on with the rest on another machine.
+"""Keep what `ambiseg benchmark lidc` has measured, without weights, and continue on another machine.
 
     python examples/studies/lidc_page/records.py keep benchmarks/lidc-600 lidc-600.tar.xz
     python examples/studies/lidc_page/records.py take lidc-600.tar.xz benchmarks/lidc-600
