@@ -125,6 +125,11 @@ def train(
             out(*_toml(made).splitlines())
             return
         training = new_training(made, Store.open(data or default_store()), where, output)
+        if method is None and own is None:
+            console.print(
+                f"No --method: {chosen}, which follows its paper and has the most options. Of all methods gated comes closest "
+                "to the readers of LIDC-IDRI (docs/results/lidc.md); `ambiseg methods` lists them."
+            )
         if preset is None and where.type == "cpu":
             console.print(
                 f"On a CPU the preset is small ({made.data.crop} x {made.data.crop} crops, narrow networks). "

@@ -70,11 +70,23 @@ def test_train_then_resume_then_list(
     assert code == 0, err
     assert out == "runs/probunet-001\n"
     assert "Best on validation" in err
+    assert "No --method" not in err
     code, out, err = ambiseg("train", "--resume", "runs/probunet-001", "--json")
     assert (code, '"finished": true' in out) == (0, True)
     code, _, err = ambiseg("train", "--resume", "runs/probunet-001", "--seed", "3")
     assert code == 2
     assert "A resumed run keeps its settings: leave out --seed" in err
+
+
+def test_a_method_that_nobody_chose_is_explained(
+    ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ambiseg("train", "--data", known_truth.path, *TINY, "--steps", "2")
+    assert (code, out) == (0, "runs/generalized-001\n")
+    said = " ".join(err.split())
+    assert "No --method: generalized, which follows its paper and has the most options." in said
+    assert "gated comes closest to the readers of LIDC-IDRI" in said
 
 
 def test_a_student_learns_from_a_teacher(
