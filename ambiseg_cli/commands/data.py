@@ -74,7 +74,10 @@ def export(
 def split(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new store, or of the folds' stores.")],
     path: StorePath = None,
-    shares: Annotated[str, typer.Option("--split", help="Shares of train, val and test, by patient.")] = "70,10,20",
+    shares: Annotated[
+        str | None,
+        typer.Option("--split", help="Shares of train, val and test, by patient.", show_default="70,10,20"),
+    ] = None,
     seed: SplitSeed = 0,
     split_file: SplitFile = None,
     folds: Annotated[
@@ -93,13 +96,15 @@ def split(
     """
     from ambiseg.preprocessing.errors import UsageError
     from ambiseg.preprocessing.sources.resplit import write_folds, write_split
-    from ambiseg.preprocessing.store.splits import SPLITS
+    from ambiseg.preprocessing.store.splits import SPLITS, USUAL_SPLIT
 
+    given = {"`folds`": folds, "`split`": shares, "`split_file`": split_file}
+    if len(both := [name for name, value in given.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(both)} are given together: give one of them.")
+    sizes = USUAL_SPLIT if shares is None else split_sizes(shares)
     store = _open(path)
     if folds is None:
-        written = [write_split(store, output, split_sizes(shares), seed=seed, split_file=split_file)]
-    elif split_file is not None:
-        raise UsageError("`folds` and `split_file` are both given: give one of them.")
+        written = [write_split(store, output, sizes, seed=seed, split_file=split_file)]
     else:
         written = write_folds(store, output, folds, seed=seed)
     for one in written:

@@ -101,9 +101,8 @@ def preprocess_lidc(
         with HeaderCache(cache) as headers:
             index = headers.find_series(root, on_file or (lambda done, total: None), workers=engine)
         tasks, counts = plan(root, index, settings, output.with_name(f"{output.name}.partial"))
-        splits = assign_splits(
-            [task.scan.patient for task in tasks], seed, split_file=split_file
-        )  # of failed scans too
+        patients = [task.scan.patient for task in tasks]  # of failed scans too
+        splits = assign_splits(patients, seed, split_file=split_file)
         with disk_errors(output), only_writer(output):  # and its parts
             failures = _crop_scans(tasks, engine, root, on_progress) + _unread(root, index)
             held.close()  # no worker waits while the store is written

@@ -119,5 +119,6 @@ def test_split_anew(store: Store) -> None:
     tested = [row.patient for fold in folds for row in fold.index if row.split == "test"]
     assert sorted(tested) == sorted(row.patient for row in store.index), "each crop is tested once"
     refused = run("split", store.path, "-o", "more", "--folds", "5", "--split-file", "folds/folds.csv")
-    assert str(refused.exception).startswith("`folds` and `split_file` are both given")
+    assert str(refused.exception) == "`folds` and `split_file` are given together: give one of them."
+    assert "`folds` and `split`" in str(run("split", "-o", "more", "--folds", "2", "--split", "1,1,1").exception)
     assert not Path("more").exists()
