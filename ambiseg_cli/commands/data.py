@@ -70,11 +70,11 @@ def export(
     console.print(f"Written: {output}")
 
 
-@data.command()
-def split(
+@data.command("split")
+def split_anew(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new store, or of the folds' stores.")],
     path: StorePath = None,
-    shares: Annotated[
+    split: Annotated[
         str | None,
         typer.Option("--split", help="Shares of train, val and test, by patient.", show_default="70,10,20"),
     ] = None,
@@ -98,10 +98,10 @@ def split(
     from ambiseg.preprocessing.sources.resplit import write_folds, write_split
     from ambiseg.preprocessing.store.splits import SPLITS, USUAL_SPLIT
 
-    given = {"`folds`": folds, "`split`": shares, "`split_file`": split_file}
+    given = {"`folds`": folds, "`split`": split, "`split_file`": split_file}
     if len(both := [name for name, value in given.items() if value is not None]) > 1:
         raise UsageError(f"{' and '.join(both)} are given together: give one of them.")
-    sizes = USUAL_SPLIT if shares is None else split_sizes(shares)
+    sizes = USUAL_SPLIT if split is None else split_sizes(split)
     store = _open(path)
     if folds is None:
         written = [write_split(store, output, sizes, seed=seed, split_file=split_file)]
