@@ -1,4 +1,4 @@
-"""examples/studies/lidc_page/records.py: what a benchmark has measured is kept and taken up elsewhere, without weights."""
+"""examples/studies/records.py: what a benchmark has measured is kept and taken up elsewhere, without weights."""
 
 import json
 from pathlib import Path
@@ -42,6 +42,16 @@ def test_runs_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
     (there / "runs" / "gated-seed0" / "metrics.jsonl").write_text("further")
     assert records.take(tmp_path / "kept.tar.xz", there) == ["mose-seed1"]
     assert (there / "runs" / "gated-seed0" / "metrics.jsonl").read_text() == "further"
+
+
+def test_results_of_known_truth_are_kept(tmp_path: Path) -> None:
+    here = made(tmp_path / "here", "gated-seed0", finished=False)
+    (here / "mose-seed2").mkdir()
+    for file in ("run.json", "result.json", "metrics.jsonl", "model.safetensors"):
+        (here / "mose-seed2" / file).write_text(file)
+    assert records.keep(here, tmp_path / "kept.tar.xz") == ["mose-seed2"]
+    records.take(tmp_path / "kept.tar.xz", tmp_path / "there")
+    assert set(files(tmp_path / "there")) == {"mose-seed2/run.json", "mose-seed2/result.json"}
 
 
 def test_a_folder_without_finished_runs_is_refused(tmp_path: Path) -> None:
