@@ -207,6 +207,20 @@ def test_processes_change_nothing_and_nothing_is_left(archive: Path, report: Lid
     assert [path.name for path in tmp_path.iterdir()] == ["lidc"]
 
 
+@pytest.mark.exhaustive
+def test_a_dask_cluster_makes_the_same_store(archive: Path, report: LidcReport, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    from ambiseg.preprocessing.work.dask_cluster import DaskCluster
+
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=60
+    ) as cluster:
+        again = preprocess_lidc(archive, tmp_path / "lidc", workers=DaskCluster(cluster.scheduler_address))
+        assert not cluster.scheduler.clients.keys() - {"fire-and-forget"}, "the connection ends with the work"
+    assert _bytes(again.store) == _bytes(report.store)
+    assert [path.name for path in tmp_path.iterdir()] == ["lidc"]
+
+
 def test_patients_are_split_by_a_file(archive: Path, tmp_path: Path, records: dict[int, ScanRecord]) -> None:
     names = [records[scan_id].patient for scan_id in SCANS]
     file = tmp_path / "splits.csv"
