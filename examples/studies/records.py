@@ -6,16 +6,19 @@
 An archive holds the settings, the log, the calibration and the figures of each finished run, from which all tables are made:
 some 30 kB per run on LIDC-IDRI, less than 1 kB on known truth. The same command of the benchmark then takes these runs for done
 and trains the others. The same runs give the same archive. Archives of several machines may be taken into one folder. They name
-patients as the store does.
+patients as the store does, and no paths.
 """
 
 import argparse
+import io
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.results import FILE as RESULT
+from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.files import whole_file
 
 RUN = "run.json"
@@ -32,8 +35,10 @@ def keep(folder: Path, archive: Path) -> list[str]:
     with whole_file(archive) as aside, tarfile.open(aside, "w:xz") as packed:
         for files in kept.values():
             for file in files:
-                with file.open("rb") as content:
-                    packed.addfile(entry(file, folder), content)
+                content = without_path(file) if file.name == RUN else file.read_bytes()
+                about = tarfile.TarInfo(file.relative_to(folder).as_posix())  # it tells of no person and no time
+                about.size = len(content)
+                packed.addfile(about, io.BytesIO(content))
     return [run.name for run in kept]
 
 
@@ -46,11 +51,11 @@ def files_of(run: Path) -> Iterator[Path]:
             yield from sorted(run.glob(pattern))
 
 
-def entry(file: Path, folder: Path) -> tarfile.TarInfo:
-    """A file's entry, which tells of no person and no time."""
-    found = tarfile.TarInfo(file.relative_to(folder).as_posix())
-    found.size = file.stat().st_size
-    return found
+def without_path(file: Path) -> bytes:
+    """The settings of a run, without where its data lay."""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["data"]["path"] = ""
+    return json_text(record).encode()
 
 
 def take(archive: Path, folder: Path) -> list[str]:
