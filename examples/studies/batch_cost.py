@@ -30,6 +30,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
+from batch_speed import dask_cluster
 
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.cohort.batches import WHOLE, Part, Predict, asked_of, predict_batch
@@ -143,12 +144,8 @@ def workers(dask: int) -> Iterator[Engine]:
     if not dask:
         yield InProcess()
         return
-    from distributed import LocalCluster
-
-    from ambiseg.preprocessing.work.dask_cluster import DaskCluster
-
-    with LocalCluster(n_workers=dask, threads_per_worker=1, dashboard_address=":0", silence_logs=60) as cluster:
-        yield DaskCluster(cluster.scheduler_address)
+    with dask_cluster(dask) as (engine, _):
+        yield engine
 
 
 def written() -> tuple[int, int]:

@@ -16,26 +16,26 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ambiseg.models.benchmarks.trials.notes import FILE as NOTES
 from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.results import FILE as RESULT
+from ambiseg.models.runs.run_folder import RECORD
 from ambiseg.preprocessing.documents import json_text
 from ambiseg.preprocessing.files import whole_file
 
-RUN = "run.json"
-MEASURED = ("evaluation-*/summary.json", "evaluation-*/cases.csv")  # of a run on LIDC-IDRI
-KEPT = (RUN, "benchmark.json", "calibration.json", "metrics.jsonl", *MEASURED)
+KEPT = (RECORD, NOTES, "calibration.json", "metrics.jsonl", "evaluation-*/summary.json", "evaluation-*/cases.csv")
 
 
 def keep(folder: Path, archive: Path) -> list[str]:
     """Write the finished runs of a benchmark's folder into an archive; their names."""
-    runs = [file.parent for file in sorted(folder.rglob(RUN))]
+    runs = [file.parent for file in sorted(folder.rglob(RECORD))]
     kept = {run: files for run in runs if (files := list(files_of(run)))}
     if not kept:
         raise SystemExit(f"{folder} holds no finished run: run `ambiseg benchmark` first.")
     with whole_file(archive) as aside, tarfile.open(aside, "w:xz") as packed:
         for files in kept.values():
             for file in files:
-                content = without_path(file) if file.name == RUN else file.read_bytes()
+                content = without_path(file) if file.name == RECORD else file.read_bytes()
                 about = tarfile.TarInfo(file.relative_to(folder).as_posix())  # it tells of no person and no time
                 about.size = len(content)
                 packed.addfile(about, io.BytesIO(content))
@@ -45,7 +45,7 @@ def keep(folder: Path, archive: Path) -> list[str]:
 def files_of(run: Path) -> Iterator[Path]:
     """What is kept of a run; nothing of one that is not finished."""
     if (run / RESULT).is_file():  # of known truth: all figures are in it
-        yield from (run / RUN, run / RESULT)
+        yield from (run / RECORD, run / RESULT)
     elif read_notes(run).evaluation_val is not None:
         for pattern in KEPT:
             yield from sorted(run.glob(pattern))
@@ -62,7 +62,7 @@ def take(archive: Path, folder: Path) -> list[str]:
     """Put the runs of an archive into a benchmark's folder, but for those that are there; the names of the others."""
     with tarfile.open(archive) as packed:
         members = [one for one in packed.getmembers() if one.isfile()]
-        runs = [PurePosixPath(one.name).parent for one in members if PurePosixPath(one.name).name == RUN]
+        runs = [PurePosixPath(one.name).parent for one in members if PurePosixPath(one.name).name == RECORD]
         new = [run for run in runs if not (folder / run).exists()]
         wanted = [one for one in members if any(run in PurePosixPath(one.name).parents for run in new)]
         packed.extractall(folder, wanted, filter="data")

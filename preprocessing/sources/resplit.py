@@ -6,7 +6,7 @@ next to no room.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,7 @@ def write_split(
         DataError: The file lacks a patient, or the store is damaged.
         ResourceError: The disk has no room.
     """
+    _check(store, [output])
     splits = assign_splits(_patients(store), seed, sizes, split_file)
     text = split_file.name if split_file else "/".join(map(str, sizes))
     return _written(store, output, splits, {"split": text, "seed": seed})
@@ -106,10 +107,12 @@ def write_folds(store: Store, output: Path, count: int, *, seed: int = 0) -> lis
             "a store with more patients."
         )
     folds = fold_patients(patients, count, seed)
+    places = {fold: output / f"fold-{fold}" for fold in range(1, count + 1)}
+    _check(store, places.values())
     stores = []
-    for fold in range(1, count + 1):
+    for fold, place in places.items():
         about: dict[str, str | int] = {"split": f"fold {fold} of {count}", "seed": seed}
-        stores.append(_written(store, output / f"fold-{fold}", fold_splits(folds, fold, seed), about))
+        stores.append(_written(store, place, fold_splits(folds, fold, seed), about))
     rows = [{"patient": patient, "fold": folds[patient]} for patient in sorted(folds)]
     write_table(output / FOLDS, rows, ["patient", "fold"])
     return stores
@@ -119,13 +122,18 @@ def _patients(store: Store) -> list[str]:
     return [row.patient for row in store.index]
 
 
-def _written(store: Store, output: Path, splits: Mapping[str, str], about: Mapping[str, str | int]) -> Store:
-    """A store of the same crops, each in its patient's split."""
-    check_place(output)
-    if output.exists() and output.samefile(store.path):
-        raise InputError(f"{output} is the store itself: choose another `output`.")
+def _check(store: Store, outputs: Iterable[Path]) -> None:
+    """Raise an error, before anything is written, unless the store is whole and new stores may stand at `outputs`."""
+    for output in outputs:
+        check_place(output)
+        if output.exists() and output.samefile(store.path):
+            raise InputError(f"{output} is the store itself: choose another `output`.")
     for name in store.damaged():
         raise DataError(f"{store.path / name} is missing or damaged: make the dataset again.")
+
+
+def _written(store: Store, output: Path, splits: Mapping[str, str], about: Mapping[str, str | int]) -> Store:
+    """A store of the same crops, each in its patient's split."""
     rows = [{**row, "split": splits[row.patient]} for row in store.index]
     with disk_errors(output), whole_folder(output) as folder:
         for name in store.manifest.hashes:

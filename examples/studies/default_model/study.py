@@ -156,7 +156,8 @@ def fold_stores(store: Store, folder: Path) -> list[Store]:
 
 def out_of_fold(name: str, runs: Sequence[Measured]) -> dict[str, object]:
     """A row of folds.csv: the mean over all crops, its interval by patient, and the folds' least and largest mean."""
-    row: dict[str, object] = {"recipe": name, "runs": len(runs), "crops": sum(len(run.evaluation.rows) for run in runs)}
+    crops = {row for run in runs for row in run.evaluation.rows}  # each once, however many seeds
+    row: dict[str, object] = {"recipe": name, "runs": len(runs), "crops": len(crops)}
     patients = [patient for run in runs for patient in run.evaluation.patients]
     for figure in FIGURES:
         values = np.concatenate([run.evaluation.scores[figure] for run in runs])

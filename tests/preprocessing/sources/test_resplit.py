@@ -119,3 +119,12 @@ def test_what_cannot_be_split_is_refused_and_stays(store: Store, tmp_path: Path)
     with pytest.raises(DataError, match=r"masks_000.npy is missing or damaged: make the dataset again"):
         write_split(damaged, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_place_that_is_taken_leaves_no_fold(store: Store, tmp_path: Path) -> None:
+    taken = tmp_path / "fold-3" / "mine.txt"
+    taken.parent.mkdir()
+    taken.write_text("mine")
+    with pytest.raises(InputError, match=r"fold-3 exists and is no dataset store"):
+        write_folds(store, tmp_path, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["fold-3"]
