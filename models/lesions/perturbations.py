@@ -24,6 +24,11 @@ SHIFTS_MM = (1, 2, 3)
 SHIFTS_SLICES = (1, 2)
 OFFSET_HU = 20.0
 PIXELS_MM = (0.5, 1.0, 1.5)
+BEYOND_HU = {  # by how much the darkest and the brightest thing of a crop go beyond all else
+    "brighter corner": (0.0, 600.0),  # bone or a bright vessel in a crop of lung
+    "metal in a corner": (0.0, 2600.0),
+    "filling in a corner": (1000.0, 0.0),
+}
 RANGE_HU = LUNG_WINDOW[1] - LUNG_WINDOW[0]  # how many HU the whole range of relative grey values is taken to be
 
 Flags = NDArray[np.bool_]
@@ -173,6 +178,20 @@ def _offset(hounsfield: float) -> Change:
     return change
 
 
+def _beyond(darker: float, brighter: float) -> Change:
+    """Crops that were scaled by their own extremes, as if something in a corner were so many HU darker or brighter than all
+    else: metal, bright vessels, filling. In HU nothing would change.
+    """
+
+    def change(scene: Scene, rng: np.random.Generator) -> View | None:
+        if scene.intensity.unit == "HU":
+            return None
+        low, kept = np.float32(scene.intensity.low), np.float32(RANGE_HU / (darker + RANGE_HU + brighter))
+        return _valued(scene, low + (unchanged(scene).images - low + np.float32(darker * scene.per_hu)) * kept)
+
+    return change
+
+
 def _second_scan(scene: Scene, rng: np.random.Generator) -> View:
     images = unchanged(scene).images
     noise = np.stack([scanner_noise(rng, images.shape[2:]) for _ in range(len(images) * images.shape[1])])
@@ -225,6 +244,7 @@ CHANGES: dict[str, Change] = {
     "turned by 180 degrees": _turned(lambda array: _quarter(array, 2), lambda array: _quarter(array, 2)),
     f"{OFFSET_HU:+g} HU": _offset(OFFSET_HU),
     f"{-OFFSET_HU:+g} HU": _offset(-OFFSET_HU),
+    **{name: _beyond(*hounsfield) for name, hounsfield in BEYOND_HU.items()},
     "second scan": _second_scan,
     **{f"pixels of {pixel:g} mm": _resampled(pixel) for pixel in PIXELS_MM},
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ambiseg.preprocessing.scans.scan import Scan
+from ambiseg.preprocessing.volumes.hounsfield import CHEST_HU
 from ambiseg.preprocessing.volumes.volume import Volume
 
 from ..core.hypotheses import Hypotheses
@@ -16,7 +17,6 @@ from .inference import LesionHypotheses, Ranking
 from .lesion import Lesion
 from .neighbourhood import in_range
 
-LUNG_HU, TISSUE_HU = -500, -200  # a chest CT has voxels below the first and above the second, even a piece of one
 PIXEL_MM = (0.2, 2.5)  # the pixels of CTs of a body lie between these
 SLICE_MM = 6.0  # at a larger distance, a nodule is on one slice or none
 SPECK = 2  # voxels; a lesion's own piece of a mask has more
@@ -88,8 +88,7 @@ def in_hounsfield(scan: Scan) -> bool:
     """Whether a scan's values seem to be HU, by its modality, or because it has values of both air and soft tissue."""
     if scan.dicom is not None:
         return scan.dicom.modality == "CT"
-    low, high = scan.volume.range
-    return low <= LUNG_HU and high >= TISSUE_HU
+    return scan.volume.hounsfield
 
 
 def shown_unit(scan: Scan) -> Literal["HU", "relative"]:
@@ -106,7 +105,7 @@ def _of_modality(trained: Trained, scan: Scan) -> str | None:
 def _of_intensity(trained: Trained, scan: Scan) -> str | None:
     intensity = trained.record.data.intensity
     low, high = scan.volume.range
-    if intensity.unit == "HU" and (low > LUNG_HU or high < TISSUE_HU):
+    if intensity.unit == "HU" and (low > CHEST_HU[0] or high < CHEST_HU[1]):
         return (
             f"The model was trained on CT in HU, but the scan's values only range from {low:g} to {high:g}. It has no air, "
             "or nothing but air. Is it a CT in HU?"

@@ -51,6 +51,9 @@ class AugmentSettings(Section):
     elastic_px: float = Field(0.0, ge=0, description="standard deviation of a smooth displacement")
     gain: float = Field(0.0, ge=0, description="standard deviation of the log of an intensity factor")
     offset: float = Field(0.0, ge=0, description="standard deviation of an intensity offset (image in 0..1)")
+    squeeze: float = Field(
+        0.0, ge=0, lt=1, description="most of the range that is lost, as to something brighter or darker outside the crop"
+    )
 
 
 class TeacherSettings(Section):

@@ -1,7 +1,7 @@
 """From stored intensities to the inputs of networks."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ambiseg.preprocessing.store.intensity import BYTES, LUNG_WINDOW, Channel, Intensity
+from ambiseg.preprocessing.volumes.hounsfield import TISSUE_HU
 from ambiseg.preprocessing.volumes.usual_range import usual_range
 
 Ends = tuple[float, float]
@@ -64,12 +65,15 @@ def normalise(images: Tensor, window: Window) -> Tensor:
     return ((images - low) / (high - low)).clamp(0, 1)
 
 
-def used_ends(plane: NDArray[np.generic], intensity: Intensity) -> tuple[float, float]:
+def used_ends(plane: NDArray[Any], intensity: Intensity, *, hounsfield: bool) -> tuple[float, float]:
     """The values of a slice that become the ends of a training range without a unit.
 
     Bytes were scaled by their extremes when the data were packed. Of other values those that stray do not count, as in
-    training.
+    training. In a slice in HU neither metal nor what fills the corners of a scan counts for more than bone and air: few crops
+    had either, and it would take the contrast from the lesion (docs/decisions/0027).
     """
+    if hounsfield:
+        plane = plane.clip(*TISSUE_HU)
     return (float(plane.min()), float(plane.max())) if intensity == BYTES else usual_range(plane)
 
 

@@ -45,7 +45,7 @@ def make_batch(
     if augment.flip != "none":
         image, mask = _mirror(image, mask, augment.flip, generator)
     shown, *probabilities = image.split([part.shape[1] for part in stored], 1)
-    shown = _jitter(normalise(shown, window), augment, generator)
+    shown = _jitter(_squeezed(normalise(shown, window), augment.squeeze, generator), augment, generator)
     who = None if readers is None else some_forgotten(readers[chosen], generator)
     return Batch(with_probabilities(shown, *probabilities), mask.long(), progress, readers=who)
 
@@ -107,6 +107,17 @@ def _mirror(image: Tensor, mask: Tensor, kind: str, generator: torch.Generator) 
         return torch.where(swap, stack.transpose(-1, -2), stack)
 
     return mirrored(image), mirrored(mask)
+
+
+def _squeezed(image: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Images in 0..1 in a part of this range: up to `most` of it is lost, part of that below and the rest above.
+
+    Crops that were scaled by their own extremes look so where metal, bright vessels or filling lie at their border.
+    """
+    if not most:
+        return image
+    lost, below = uniform((2, len(image), 1, 1, 1), generator, image)
+    return image * (1 - most * lost) + most * lost * below
 
 
 def _jitter(image: Tensor, augment: AugmentSettings, generator: torch.Generator) -> Tensor:

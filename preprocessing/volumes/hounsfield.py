@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .usual_range import usual_range
 
+CHEST_HU = (-500, -200)  # a chest CT has voxels below the first and above the second, even a piece of one
+TISSUE_HU = (-1024, 1500)  # from air to dense bone: below lies what fills the corners of a scan, above lies metal
 HU_RANGE = (-1024, 3071)  # what scanners give in 12 bits, and stores keep
 AIR_HU = -200.0  # a CT has voxels below it: the air about or in the body, or at least fat with noise
 WIDEST_HU = 16_384.0  # above it not even metal lies, nor below its negative the filling of a field of view

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .hounsfield import CHEST_HU
 from .usual_range import usual_range
 
 BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
@@ -58,6 +59,11 @@ class Volume:
     def used(self) -> list[tuple[float, float]]:
         """The range that the values of each channel use: single ones that stray do not count."""
         return [usual_range(channel) for channel in self.channels]
+
+    @property
+    def hounsfield(self) -> bool:
+        """Whether the values seem to be HU: some are of lung or air, and some of soft tissue."""
+        return self.range[0] <= CHEST_HU[0] and self.range[1] >= CHEST_HU[1]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

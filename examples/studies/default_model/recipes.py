@@ -24,5 +24,6 @@ RECIPES = (
     recipe("all-readers", shape_readers=4),
     recipe("long-average", settings={"optimiser.ema": 0.9995}),
     recipe("strong-augment", settings={"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}),
+    recipe("squeezed", settings={"augment.squeeze": 0.5}),
     recipe("experts", method="mose"),
 )

@@ -17,8 +17,10 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
 from ambiseg.models.lesions.case_work import CaseWork
 from ambiseg.models.lesions.perturbations import (
+    BEYOND_HU,
     CHANGES,
     OFFSET_HU,
+    RANGE_HU,
     SHIFTS_MM,
     Scene,
     unchanged,
@@ -43,6 +45,7 @@ from ambiseg.preprocessing.volumes.scanner_noise import LUNG_HU
 
 SIZE, STORED, SLICES, PIXEL = 24, 40, 4, 0.75
 SAME = [name for name in CHANGES if "mirrored" in name or "turned" in name]
+IN_HU = [name for name in (*CHANGES, READERS) if name not in BEYOND_HU]
 SHIFTED = [name for name in CHANGES if name.startswith("shift") and "slice" not in name]
 RNG = np.random.default_rng(0)
 
@@ -89,7 +92,7 @@ def test_a_shift_is_as_long_as_it_says(length: int) -> None:
 
 
 def test_without_a_pixel_size_there_are_no_millimetres() -> None:
-    made = scene(pixel=None)
+    made = scene(BYTES, pixel=None)
     given = {name for name, change in CHANGES.items() if change(made, np.random.default_rng(0)) is not None}
     assert {name for name in CHANGES if "mm" in name} == set(CHANGES) - given
     assert made.reach == 1
@@ -126,6 +129,19 @@ def test_values_change_in_the_stores_own_unit(intensity: Intensity, unit: float)
     noise = CHANGES["second scan"](made, np.random.default_rng(0)).images - plain
     assert noise.std() == pytest.approx(LUNG_HU * unit, rel=0.1)
     assert (noise[..., 1:] * noise[..., :-1]).mean() / noise.var() == pytest.approx(0.58, abs=0.1)
+
+
+@pytest.mark.parametrize("name", BEYOND_HU)
+def test_something_in_a_corner_scales_a_crop_without_a_unit_anew(name: str) -> None:
+    """As scaling by the extremes would do it, with one pixel more that is so much darker or brighter."""
+    made = scene(BYTES)
+    darker, brighter = BEYOND_HU[name]
+    hounsfield = unchanged(made).images / made.per_hu  # above the darkest value
+    view = CHANGES[name](made, RNG)
+    expected = (hounsfield + darker) / (RANGE_HU + darker + brighter) * 255
+    assert view.images == pytest.approx(expected, abs=1e-3)
+    assert np.array_equal(discs_of(view, float(view.images.mean())), discs_of(unchanged(made), 100))
+    assert CHANGES[name](scene(), RNG) is None
 
 
 @pytest.mark.parametrize("fixed", [None, PIXEL])
@@ -202,7 +218,7 @@ def test_a_model_that_follows_the_image_stands_still(store: Store, model: Traine
             assert found.values(name, measure).tolist() == pytest.approx([0, 0, 0], abs=1e-9), (name, measure)
     assert found.moved("other draws", "presence")[0].mean > 0
     assert found.moved("pixels of 0.5 mm", "presence")[0].mean == pytest.approx(0, abs=1e-9)
-    assert found.names == [*CHANGES, READERS]
+    assert found.names == IN_HU
     assert not any(case.padded for case in found.cases)
 
 
@@ -227,7 +243,7 @@ def test_stability_is_part_of_an_evaluation(store: Store, model: Trained, tmp_pa
     assert set(summary.stability) == {"lesions", "slices"}
     lesions = summary.stability["lesions"]
     assert (lesions.cases, lesions.patients, lesions.padded) == (2, 2, 0)
-    assert set(lesions.changes) == {*CHANGES, READERS}
+    assert set(lesions.changes) == set(IN_HU)
     assert lesions.changes["mirrored left to right"]["sets"].percentile95 == pytest.approx(0, abs=1e-9)
     assert not any("slice" in name for name in summary.stability["slices"].changes)
     with (tmp_path / "stability.csv").open(encoding="utf-8-sig") as file:

@@ -264,12 +264,24 @@ def test_relative_crops_are_scaled_over_as_much_as_the_training_sets_were() -> N
     volume = phantom()
     place = place_of(volume, spacing_mm=None, crop=21)
     z, y, x = (round(index) for index in volume.voxel(CENTRE))
-    volume.array[z, y - 25, x + 25] = 3000
+    volume.array[z, y - 25, x + 25] = 1500
     alone = place.images(volume, [BYTES])[3, 0]
     wide = place.images(volume, [BYTES], scaled_over=64)[3, 0]
     assert alone.max() == pytest.approx(255)
-    expected = (volume.array[z, y - 10 : y + 11, x - 10 : x + 11] + 1000.0) / 4000 * 255
+    expected = (volume.array[z, y - 10 : y + 11, x - 10 : x + 11] + 1000.0) / 2500 * 255
     assert wide == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [3071, 30_000, -2048, -32_768])
+def test_metal_and_filling_take_no_contrast_from_a_lesion(value: int) -> None:
+    """They count as dense bone and as air."""
+    seen = []
+    for beside in (value, 1500 if value > 0 else -1024):
+        volume = phantom()
+        z, y, x = (round(index) for index in volume.voxel(CENTRE))
+        volume.array[z, y - 25 : y - 20, x + 20 : x + 25] = beside
+        seen.append(place_of(volume, spacing_mm=None, crop=21).images(volume, [BYTES], scaled_over=64)[3, 0])
+    assert np.array_equal(*seen)
 
 
 def test_masks_come_back_to_the_voxels_that_they_came_from() -> None:

@@ -1,9 +1,13 @@
 """From stored intensities to the numbers that networks see."""
 
+import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ambiseg.models.runs.normalise import normalise, resolve_window
+from ambiseg.models.runs.normalise import normalise, resolve_window, used_ends
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD, LUNG_WINDOW, Channel, Intensity
+from ambiseg.preprocessing.volumes.hounsfield import TISSUE_HU
 
 
 def test_the_window_follows_the_unit_unless_asked() -> None:
@@ -33,3 +37,22 @@ def test_channels_of_different_ranges_have_a_window_each() -> None:
     assert normalise(images, window).flatten().tolist() == [0.5, 0.5]
     assert resolve_window("auto", BYTES, [Channel(name, 0, 255, 1, 9) for name in ("red", "green")]) == (0, 255)
     assert resolve_window("auto", HOUNSFIELD, channels) == LUNG_WINDOW
+
+
+@given(
+    strays=st.lists(st.floats(-16_000, 16_000), max_size=40),
+    intensity=st.sampled_from([BYTES, Intensity("relative", 0, 1)]),
+    seed=st.integers(0, 9),
+)
+def test_metal_and_filling_leave_a_slice_in_hounsfield_units_its_contrast(
+    strays: list[float], intensity: Intensity, seed: int
+) -> None:
+    """Whatever stands in for some pixels, the ends hold all of the tissue and are at most as far apart as air and bone."""
+    tissue = np.random.default_rng(seed).uniform(-900, 300, (32, 32))
+    plane = tissue.copy()
+    plane.reshape(-1)[: len(strays)] = strays
+    low, high = used_ends(plane, intensity, hounsfield=True)
+    least, most = used_ends(tissue[2:], intensity, hounsfield=True)
+    assert TISSUE_HU[0] <= low <= least < most <= high <= TISSUE_HU[1]
+    assert used_ends(plane.clip(*TISSUE_HU), intensity, hounsfield=True) == (low, high)
+    assert used_ends(tissue, BYTES, hounsfield=True) == used_ends(tissue, BYTES, hounsfield=False)

@@ -92,3 +92,21 @@ def test_jitter_changes_intensities_and_no_mask() -> None:
     jittered = batch_of(DataSettings(crop=8), AugmentSettings(flip="none", gain=0.2, offset=0.1))
     assert torch.equal(plain.mask, jittered.mask)
     assert (plain.image - jittered.image).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+def test_a_squeezed_image_is_the_same_in_a_part_of_its_range() -> None:
+    plain = batch_of(DataSettings(crop=12), PLAIN, batch=64)
+    squeezed = batch_of(DataSettings(crop=12), AugmentSettings(flip="none", squeeze=0.6), batch=64)
+    assert torch.equal(plain.mask, squeezed.mask)
+    flat, seen = plain.image.flatten(1).double(), squeezed.image.flatten(1).double()
+    spread = flat.std(1)
+    kept = seen.std(1) / spread
+    low = (seen - kept[:, None] * flat).mean(1)
+    assert (seen - kept[:, None] * flat - low[:, None]).abs().max() < 1e-5  # an affine change of each image
+    assert 0.4 <= kept.min() < 0.5
+    assert 0.9 < kept.max() <= 1
+    assert low.min() >= 0
+    assert (low + kept).max() <= 1 + 1e-6
+    share = low / (1 - kept)
+    assert share.min() < 0.1
+    assert share.max() > 0.9
