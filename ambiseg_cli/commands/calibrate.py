@@ -7,7 +7,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress, warn
-from ..terminal.options import Data, Device, Model, Overwrite
+from ..terminal.options import Data, Device, FoldRuns, Model, Overwrite
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +51,7 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    fold_runs: FoldRuns = None,
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Use the calibration even if the check got worse.")
     ] = False,
@@ -62,6 +63,7 @@ def calibrate(
 
     Slices and whole lesions have numbers of their own. A correction is kept only if it helps with patients left out. The
     result is stored in the run, where `predict` and `evaluate` use it, unless the check on other cases got worse.
+    A run that was trained on all patients is calibrated on the runs of a cross-validation (--fold-runs).
     """
     from ambiseg.models.runs.hardware import keep_freed_memory, resolve_device
 
@@ -79,6 +81,7 @@ def calibrate(
             seed=seed,
             limit=limit,
             output=output,
+            fold_runs=fold_runs,
             even_if_worse=even_if_worse,
             overwrite=overwrite,
             device=device,
@@ -138,7 +141,8 @@ def _print(found: "Calibrated") -> None:
     )
     for kind, numbers, fitted, pair in pairs:
         if fitted is None:
-            console.print("Note: val has no whole lesions of several patients. Volumes use the numbers of slices.")
+            split = found.fit.calibration.split
+            console.print(f"Note: {split} has no whole lesions of several patients. Volumes use the numbers of slices.")
             continue
         out(_fit_table(kind, fitted, str(numbers)))
         if pair is not None:

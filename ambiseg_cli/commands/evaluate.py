@@ -9,7 +9,7 @@ import typer
 from ambiseg.preprocessing.counted import counted
 
 from ..terminal.console import Meter, console, emit_json, out, progress, warn
-from ..terminal.options import Cluster, Data, Device, Jobs, Model, Workers, workplace
+from ..terminal.options import Cluster, Data, Device, FoldRuns, Jobs, Model, Workers, workplace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,6 +68,7 @@ def evaluate(
             show_default="all readers together",
         ),
     ] = None,
+    fold_runs: FoldRuns = None,
     device: Device = "auto",
     workers: Workers = None,
     cluster: Cluster = None,
@@ -91,6 +92,7 @@ def evaluate(
     from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
+    from ambiseg.models.evaluation.folds import FOLDS, check_alone, evaluate_folds, open_folds
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.evaluation.summary_document import SUMMARY
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
@@ -102,6 +104,26 @@ def evaluate(
         check_parquet()
     place = find_model(model)
     trained = load_trained(place, resolve_device(device), keep_memory=True)
+    if fold_runs is not None:
+        usual = {"data": data, "split": split != "test", "whole": whole, "stability": stability, "reader": reader}
+        check_alone({name: given not in (None, False, 0) for name, given in usual.items()})
+        parts = open_folds(fold_runs, trained, resolve_device(device))
+        folder = output or results_of(place, f"evaluation-{FOLDS}")
+        check_place(folder)
+        with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:
+            evaluation = evaluate_folds(
+                trained,
+                parts,
+                samples=samples,
+                seed=seed,
+                limit=limit,
+                by=by.value,
+                workers=workplace(workers, cluster, jobs),
+                on_progress=Meter(display, "Evaluating", "cases"),
+            )
+            write_numbers(folder, evaluation, parquet=parquet)
+        _say(evaluation, folder / SUMMARY, as_json=as_json)
+        return
     store = data_for(trained.record, data)
     if store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
@@ -129,6 +151,11 @@ def evaluate(
         else:
             drawing = Meter(display, "Drawing", "pictures")
             write_report(folder, evaluation, trained, store, parquet=parquet, on_progress=drawing)
+    _say(evaluation, folder / (SUMMARY if no_report else "report.html"), as_json=as_json)
+
+
+def _say(evaluation: "Evaluation", written: Path, *, as_json: bool) -> None:
+    """Print the figures, the notes, and which file was written."""
     if evaluation.about.seen_before:
         warn(evaluation.about.notes[0])
     if as_json:
@@ -143,7 +170,7 @@ def evaluate(
             out(_stability_table(evaluation, kind))
         for note in evaluation.about.notes[bool(evaluation.about.seen_before) :]:
             out(note)
-    console.print(f"Written: {folder / ('summary.json' if no_report else 'report.html')} and the files beside it")
+    console.print(f"Written: {written} and the files beside it")
 
 
 def _table(evaluation: "Evaluation") -> "Table":

@@ -141,7 +141,7 @@ def train(
 
 
 def watched(training: "Training", log: "Log | None" = None) -> tuple[bool, dict[str, float]]:
-    """Train with a live table. Returns whether training ran to its end, and the scores of the best validation."""
+    """Train with a live table. Returns whether training ran to its end, and the scores of the weights that are kept."""
     from ambiseg.preprocessing.errors import Interrupted, ResourceError
     from ambiseg.preprocessing.shortages import AGAIN
 
@@ -173,16 +173,21 @@ def watched(training: "Training", log: "Log | None" = None) -> tuple[bool, dict[
 def _report(run: "Run", best: dict[str, float], finished: bool, as_json: bool) -> None:
     from ambiseg.models.training.diagnosis import diagnosis
 
-    path = run.path
-    found = diagnosis(run.read_log(), run.record.config.validation.monitor)
+    path, monitor = run.path, run.record.config.validation.monitor
+    found = diagnosis(run.read_log(), monitor)
     if as_json:
         emit_json({"run": str(path), "finished": finished, "best": best, "warnings": found})
         return
     for sentence in found:
         warn(sentence)
     how = "Finished" if finished else "Stopped early (no improvement)"
-    scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
-    console.print(f"{how}. Best on validation, at step {best['step']}: {scores}. Curves: {path / 'progress.png'}")
+    curves = path / "progress.png"
+    if best:
+        scores = ", ".join(f"{name} {best[name]:.3f}" for name in ("ged", "ged_u", "hm_iou"))
+        what = "On validation" if monitor == "none" else "Best on validation"
+        console.print(f"{how}. {what}, at step {best['step']}: {scores}. Curves: {curves}")
+    else:
+        console.print(f"{how}, without validation: the last weights are kept. Curves: {curves}")
     other = " --probabilities scan.npz" if run.record.data.probabilities else ""
     console.print(f"Next: ambiseg evaluate {path} or ambiseg predict scan.nii --top 8{other}")
     out(str(path))

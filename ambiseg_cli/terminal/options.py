@@ -25,6 +25,14 @@ Data = Annotated[
         "--data", "-d", help="Dataset store. Default: the one that the run was trained on.", show_default=False
     ),
 ]
+FoldRuns = Annotated[
+    Path | None,
+    typer.Option(
+        help="Judge a model that was trained on all patients by the runs of a cross-validation: the folder that holds one run "
+        "per fold, trained with the same settings. Each is judged on its own test split.",
+        show_default=False,
+    ),
+]
 MaskLayout = Annotated[
     Literal["case/mask", "mask/case", "case_mask", "case", "mask"] | None,
     typer.Option(help="How folders of masks are to be read. Default: as the names tell.", show_default=False),
@@ -121,15 +129,16 @@ def point(text: str) -> tuple[float, float, float]:
 
 
 def split_sizes(text: str) -> tuple[int, int, int]:
-    """Shares of train, val and test from text such as "70,10,20".
+    """Shares of train, val and test from text such as "70,10,20"; only that of train must be more than 0.
 
     >>> split_sizes("70,10,20")
     (70, 10, 20)
     """
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts) or not int(parts[0]):
         raise UsageError(
-            f"`split` {text!r} is not understood: expected shares of train, val and test such as 70,10,20."
+            f"`split` {text!r} is not understood: expected shares of train, val and test such as 70,10,20, that of "
+            "train more than 0."
         )
     train, val, test = map(int, parts)
     return train, val, test

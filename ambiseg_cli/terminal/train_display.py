@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ambiseg.models.runs.run_folder import Run
+from ambiseg.models.training.diagnosis import kept
 from ambiseg.models.training.loop import Progress
 from ambiseg.preprocessing.counted import counted
 
@@ -18,7 +19,7 @@ COLUMNS = ("loss", "kl", "ged", "ged_u", "hm_iou", "diversity")
 
 
 class TrainDisplay:
-    """Shows a run while it trains. Use it as a context manager. `best` holds the scores of the best validation."""
+    """Shows a run while it trains. Use it as a context manager. `best` holds the scores of the weights that are kept."""
 
     def __init__(self, run: Run):
         self.run, self.monitor = run, run.record.config.validation.monitor
@@ -43,11 +44,9 @@ class TrainDisplay:
 
     @property
     def best(self) -> dict[str, float]:
-        """Step, GED and matched IoU of the best validation so far, by the run's monitor."""
-        if not self.validations:
-            return {}
-        best = min(self.validations, key=lambda entry: entry.get(self.monitor, math.inf))
-        return {name: best.get(name, math.nan) for name in ("step", "ged", "ged_u", "hm_iou")}
+        """Step, GED and matched IoU at the weights that are kept so far; {} without a validation."""
+        best = kept(self.validations, self.monitor)
+        return {} if best is None else {name: best.get(name, math.nan) for name in ("step", "ged", "ged_u", "hm_iou")}
 
     def observe(self, seen: Progress) -> None:
         """Show what the loop reports."""

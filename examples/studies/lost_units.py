@@ -2,9 +2,9 @@
 
     python examples/studies/lost_units.py lidc-gated chest.nii.gz LIDC-IDRI-0001 --places 20
 
-Each scan is a CT in HU. The places are those that `predict` finds to look at. At each, the model's answer to the scan is compared
-with its answers to the scan with one thing in it that should not matter: a column of 8 x 8 pixels through all slices, in a corner
-of the square over which a slice is scaled, outside the crop that the model sees. It is filled with
+Each scan is a CT in HU. The places are those that `predict` finds to look at. At each, the model's answer to the scan is
+compared with its answers to the scan with one thing in it that should not matter: a column of 8 x 8 pixels through all slices,
+in a corner of the square over which a slice is scaled, outside the crop that the model sees. It is filled with
 
     bone       1,000 HU
     metal      3,071 HU

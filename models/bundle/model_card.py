@@ -6,6 +6,8 @@ from typing import Any
 
 from ambiseg.preprocessing.counted import counted
 
+from ..evaluation.folds import FOLDS
+from ..evaluation.summary_document import EvaluationAbout
 from ..figures.numbers import decimals, interval
 from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
@@ -116,14 +118,10 @@ def _evaluation(facts: Facts) -> Iterable[str]:
         yield "It was not evaluated: nothing is known about how close its masks are to the readers' masks."
         return
     about = facts.evaluation.about
+    cases = f"{counted(about.cases, 'crop')} of {counted(len(set(facts.evaluation.patients)), 'patient')}"
     yield (
-        f"On the split `{about.split}` of `{about.data}`: {counted(about.cases, 'crop')} of "
-        f"{counted(len(set(facts.evaluation.patients)), 'patient')}, {weights_of(about)}. "
-        + (
-            "The validation split also chose the weights, so these figures are optimistic. "
-            if about.split == "val"
-            else ""
-        )
+        f"{f'On `{about.data}`' if about.split == FOLDS else f'On the split `{about.split}` of `{about.data}`'}: {cases}, "
+        f"{weights_of(about)}. {_caveat(about)}"
         + ("The weights were not yet rounded. " if facts.rounded else "")
         + ("Probabilities are calibrated. " if about.calibrated else "Probabilities are the model's own. ")
         + "Intervals are 95 % bootstrap by patient."
@@ -138,13 +136,27 @@ def _evaluation(facts: Facts) -> Iterable[str]:
     yield from ("", f"Distance of two masks: {about.estimators['distance']}.")
 
 
+def _caveat(about: EvaluationAbout) -> str:
+    """What figures of a split are worth, with a space after it; "" for those of a split that was kept back."""
+    if about.split == FOLDS:
+        return f"{about.notes[0]} "
+    return (
+        "The validation split also chose the weights, so these figures are optimistic. " if about.split == "val" else ""
+    )
+
+
 def _calibration(facts: Facts) -> Iterable[str]:
     fitted = facts.trained.calibration
     yield from ("## Calibration", "")
     if fitted is None:
         yield "None: the probabilities are the model's own, as it draws."
         return
-    yield f"Fitted on the split `{fitted.split}`, {counted(fitted.samples, 'mask')} each. Single slices: {fitted.slices}."
+    where = (
+        "out of fold, on patients that the models of a cross-validation did not see"
+        if fitted.split == FOLDS
+        else f"on the split `{fitted.split}`"
+    )
+    yield f"Fitted {where}, {counted(fitted.samples, 'mask')} each. Single slices: {fitted.slices}."
     if fitted.lesions is not None:
         yield f"Volumes of lesions: {fitted.lesions}."
     if facts.check is None:
@@ -152,7 +164,8 @@ def _calibration(facts: Facts) -> Iterable[str]:
     for kind, pair in (("slices", facts.check.slices), ("lesions", facts.check.lesions)):
         if pair is None:
             continue
-        yield from ("", f"| {kind} of `{facts.check.checked_on}`, lower is better | before | after |", "|---|---|---|")
+        checked = "out of fold" if facts.check.checked_on == FOLDS else f"of `{facts.check.checked_on}`"
+        yield from ("", f"| {kind} {checked}, lower is better | before | after |", "|---|---|---|")
         for name, label in CHECKED.items():
             means = (getattr(judged.figures, name).figure for judged in (pair.before, pair.after))
             yield f"| {label} | " + " | ".join(f"{decimals(one.mean)} ({interval(one)})" for one in means) + " |"

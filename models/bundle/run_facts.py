@@ -9,12 +9,13 @@ from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_card import split_counts
 
 from ..calibration.check_document import CalibrationCheck
+from ..evaluation.folds import FOLDS
 from ..evaluation.stored import StoredEvaluation, read_evaluation
 from ..runs.run_record import DataRecord
 from ..runs.trained import Trained
 from .licence import Licence
 
-SPLITS = ("test", "val")  # on which an evaluation counts; the first that there is
+SPLITS = (FOLDS, "test", "val")  # on which an evaluation counts; the first that there is
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ class ScaledStore(Store):
     def images(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Images [N, C, H, W] of the given rows, float32, each channel of a crop scaled for itself."""
         stored = super().images(rows).astype(np.float32)
-        ends = [[used_ends(plane, self.target, hounsfield=True) for plane in image] for image in centre_crop(stored, self.side)]
+        ends = [
+            [used_ends(plane, self.target, hounsfield=True) for plane in image]
+            for image in centre_crop(stored, self.side)
+        ]
         low, high = np.moveaxis(np.array(ends, np.float32), -1, 0)[..., None, None]
         return scaled(stored, low, high, self.target)
 

@@ -80,7 +80,8 @@ class Neighbourhood:
         if scaled_over is not None:
             wide = replace(self.plane, size=max(round(scaled_over / self.zoom), self.plane.size))
             seen = slices[:, *(_reach(wide, axis, count) for axis, count in enumerate(slices.shape[1:]))]
-        low, high = np.array([used_ends(plane, intensity, hounsfield=volume.hounsfield) for plane in seen], np.float32).T[..., None, None]
+        ends = [used_ends(plane, intensity, hounsfield=volume.hounsfield) for plane in seen]
+        low, high = np.array(ends, np.float32).T[..., None, None]
         return scaled(crops, low, high, intensity)
 
     def probabilities(self, stored: Probabilities) -> NDArray[np.uint8]:

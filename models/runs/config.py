@@ -52,7 +52,10 @@ class AugmentSettings(Section):
     gain: float = Field(0.0, ge=0, description="standard deviation of the log of an intensity factor")
     offset: float = Field(0.0, ge=0, description="standard deviation of an intensity offset (image in 0..1)")
     squeeze: float = Field(
-        0.0, ge=0, lt=1, description="most of the range that is lost, as to something brighter or darker outside the crop"
+        0.0,
+        ge=0,
+        lt=1,
+        description="most of the range that is lost, as to something brighter or darker outside the crop",
     )
 
 
@@ -106,7 +109,10 @@ class ValidationSettings(Section):
     every: int = Field(1000, ge=1, description="steps between validations")
     limit: int = Field(200, ge=1, description="validation crops used, drawn once by the seed")
     samples: int = Field(16, ge=2, description="draws per image for GED")
-    monitor: Literal["ged", "loss"] = Field("ged", description="what decides which weights are best")
+    monitor: Literal["ged", "loss", "none"] = Field(
+        "ged",
+        description="what decides which weights are kept; none: the last ones, and validation crops are not needed",
+    )
     patience: int = Field(0, ge=0, description="validations without improvement before stopping; 0: never")
 
 

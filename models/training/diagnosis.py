@@ -36,8 +36,15 @@ def diagnosis(log: Sequence[Entry], monitor: str = "ged") -> list[str]:
     """
     steps = [entry for entry in log if entry["kind"] == "train"]
     validations = [entry for entry in log if entry["kind"] == "validation"]
-    best = min(validations, key=lambda entry: entry.get(monitor, math.inf), default=None)
+    best = kept(validations, monitor)
     return [*_explosion(steps), *_trend(validations, monitor), *([] if best is None else _masks(best))]
+
+
+def kept(validations: Sequence[Entry], monitor: str) -> Entry | None:
+    """The validation of the weights that were kept: the best by the monitored figure, or the last one with monitor "none"."""
+    if monitor == "none":
+        return validations[-1] if validations else None
+    return min(validations, key=lambda entry: entry.get(monitor, math.inf), default=None)
 
 
 def _explosion(steps: Sequence[Entry]) -> list[str]:

@@ -123,9 +123,13 @@ def check_data(config: TrainConfig, store: Store) -> None:
         InputError: the store has no crops to train or validate on.
         UsageError: the crops are too small, or the method cannot be built for them.
     """
-    for split in ("train", "val"):
+    needed = ("train",) if config.validation.monitor == "none" else ("train", "val")
+    for split in needed:
         if not len(store.rows(split)):
-            raise InputError(f"{store.path} has no {split} crops: preprocess more patients, or give a split file.")
+            last = ", or keep the last weights with validation.monitor=none" if split == "val" else ""
+            raise InputError(
+                f"{store.path} has no {split} crops: preprocess more patients, or give a split file{last}."
+            )
     if config.data.crop > min(store.size):
         raise UsageError(
             f"data.crop is {config.data.crop} pixels, but the stored crops are {store.size}: choose at most that."
@@ -158,7 +162,8 @@ class Loop:
         if processes.first:
             run.cut_log(self.state.step)
         processes.same(self.state.method.state_dict().values())
-        self.validation = Validation(store, run.record, device) if processes.first else None
+        judged = processes.first and len(store.rows("val")) > 0
+        self.validation = Validation(store, run.record, device) if judged else None
         self.recent: list[Terms] = []  # of the steps since the last report
         self.since = self.saved = time.monotonic()
 
@@ -209,24 +214,29 @@ class Loop:
             self.observe(Progress(step, self.config.steps, stage.name, terms, {}, speed))
 
     def _validate(self) -> bool:
-        """Validate, save the state, and say whether patience is spent."""
-        if self.validation is not None:
-            self._score(self.validation)
+        """Validate if there is something to validate on, keep weights, save the state, and say whether patience is spent."""
+        step = self.state.step
+        scores = {} if self.validation is None else self.validation.scores(self.state.averaged)
+        if scores:
+            self.run.write_log({"kind": "validation", "step": step, **scores})
+        if self.processes.first:
+            self._keep(scores)
+            draw_progress(self.run)
+        if scores:
+            self.observe(Progress(step, self.config.steps, "", {}, scores, 0.0))
         self._save()
         self.since = time.monotonic()
         return self.processes.agree(self._patience_is_spent(), self.device)
 
-    def _score(self, validation: Validation) -> None:
-        """Score the averaged weights, and keep them if they are the best of their stage."""
-        state = self.state
-        scores = validation.scores(state.averaged)
-        self.run.write_log({"kind": "validation", "step": state.step, **scores})
-        state.stale += 1
-        if scores[self.config.validation.monitor] < state.best:
-            state.best, state.stale = scores[self.config.validation.monitor], 0
-            self.run.save_weights(state.averaged, state.step)
-        draw_progress(self.run)
-        self.observe(Progress(state.step, self.config.steps, "", {}, scores, 0.0))
+    def _keep(self, scores: dict[str, float]) -> None:
+        """Keep the averaged weights if they are the best of their stage, or where nothing decides which are best."""
+        state, monitor = self.state, self.config.validation.monitor
+        if monitor != "none":
+            state.stale += 1
+            if not scores[monitor] < state.best:
+                return
+            state.best, state.stale = scores[monitor], 0
+        self.run.save_weights(state.averaged, state.step)
 
     def _patience_is_spent(self) -> bool:
         """Whether there were too many validations without improvement, which counts in the last stage only."""

@@ -26,7 +26,9 @@ def draw_progress(run: Run) -> None:
     from matplotlib.figure import Figure
 
     entries = run.read_log()
-    series = [name for name in TITLES if any(name in entry for entry in entries)]
+    series = _series(entries)
+    if not series:
+        return
     figure = Figure(figsize=(9, 2.6 * ((len(series) + 1) // 2)), layout="constrained")
     axes = list(figure.subplots((len(series) + 1) // 2, 2, squeeze=False).flat)
     for name, axis in zip(series, axes, strict=False):
@@ -37,6 +39,12 @@ def draw_progress(run: Run) -> None:
     figure.suptitle(f"{config.method} on {run.record.data.name}, seed {config.seed}", fontsize=11)
     with whole_file(run.path / "progress.png") as file:
         figure.savefig(file, dpi=110, format="png")
+
+
+def _series(entries: list[dict[str, Any]]) -> list[str]:
+    """What is drawn: the figures that have titles, and the losses of players that learn side by side, such as "prior/loss"."""
+    known = {name: None for entry in entries for name in entry}
+    return [*(name for name in TITLES if name in known), *(name for name in known if name.endswith("/loss"))]
 
 
 def _draw(axis: "Axes", name: str, entries: list[dict[str, Any]]) -> None:
@@ -55,12 +63,12 @@ def _draw(axis: "Axes", name: str, entries: list[dict[str, Any]]) -> None:
             textcoords="offset points",
             color=COLOURS["best"],
         )
-    axis.set_title(TITLES[name], fontsize=9, loc="left")
+    axis.set_title(TITLES.get(name) or f"Loss of the {name.removesuffix('/loss')}", fontsize=9, loc="left")
     axis.set_xlabel("step", fontsize=8)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
-    if name in ("loss", "kl"):
+    if name not in ("ged", "hm_iou"):
         _scale(axis, [entry[name] for entry in entries if name in entry])
         axis.yaxis.set_major_formatter(lambda value, place: f"{value:,.10g}")
         axis.legend(fontsize=8, frameon=False)

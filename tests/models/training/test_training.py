@@ -1,5 +1,6 @@
 """The training loop: what it learns, what it keeps, and how it stops."""
 
+import itertools
 import json
 import math
 import shutil
@@ -19,6 +20,7 @@ from ambiseg.models.training.schedule import learning_rate
 from ambiseg.models.training.stepper import update_average
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
+from ambiseg.preprocessing.sources.resplit import write_split
 from ambiseg.preprocessing.store.store import Store
 
 CPU = torch.device("cpu")
@@ -110,6 +112,26 @@ def test_data_without_validation_is_refused(tmp_path: Path) -> None:
     store = write_known_truth(tmp_path / "store", crops=4, size=24)
     with pytest.raises(InputError, match="has no val crops"):
         train(make_run(tmp_path / "run", store), store, CPU)
+
+
+def test_without_a_monitor_the_last_weights_are_kept(known_truth: Store, tmp_path: Path) -> None:
+    """Validated or not, and after an interruption."""
+    everybody = write_split(known_truth, tmp_path / "everybody", (1, 0, 0))
+    with pytest.raises(InputError, match=r"no val crops: .* keep the last weights with validation\.monitor=none"):
+        train(make_run(tmp_path / "refused", everybody), everybody, CPU)
+    for store in (known_truth, everybody):
+        run = make_run(tmp_path / store.path.name / "run", store, "validation.monitor=none", "validation.patience=1")
+        with pytest.raises(BudgetSpent):
+            train(run, store, CPU, enough=itertools.chain([False] * 14, itertools.repeat(True)).__next__)
+        assert train(run, store, CPU)
+        validated = [entry["step"] for entry in run.read_log() if entry["kind"] == "validation"]
+        assert validated == ([10, 20] if len(store.rows("val")) else [])
+        state = torch.load(run.checkpoint, weights_only=True)
+        assert state["step"] == 20
+        kept = load_trained(run.path, CPU).method.state_dict()
+        averaged = state["averaged"]
+        assert all(torch.equal(value, averaged[name]) for name, value in kept.items())
+        assert (run.path / "progress.png").is_file()
 
 
 def test_a_crop_larger_than_the_data_is_refused(known_truth: Store, tmp_path: Path) -> None:

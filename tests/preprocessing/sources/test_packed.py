@@ -489,7 +489,7 @@ def test_the_command(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("option", "value", "message"),
     [
         ("--split", "70,30", "expected shares of train, val and test"),
-        ("--split", "70,0,30", "expected shares of train, val and test"),
+        ("--split", "0,10,90", "expected shares of train, val and test"),
         ("--class-names", "lesion", "expected two or more different names"),
         ("--class-names", "a,,b", "expected two or more different names"),
     ],

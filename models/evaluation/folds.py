@@ -1,0 +1,180 @@
+"""The folds of a cross-validation by patient: what a model's settings give on patients that training did not see.
+
+A model that was trained on all patients can be judged on none of them. Its settings can: each fold's run was trained with them
+on the other folds' patients and is tested on its own (Stone 1974). All folds together say what a model of these settings,
+trained on a part of the patients, does on new ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ambiseg.preprocessing.counted import counted
+from ambiseg.preprocessing.errors import InputError, UsageError
+from ambiseg.preprocessing.store.store import Store
+
+from ..lesions.by_lesion import evaluated_lesions
+from ..runs.run_folder import RECORD
+from ..runs.trained import Trained, load_trained
+from . import pooled
+from .about import notes_on, seen_before
+from .evaluate_run import By, evaluate
+from .evaluation import Evaluation
+from .rows import data_for
+from .summary_document import EvaluationAbout
+
+FOLDS = "folds"  # the name of all test splits together
+HELD_OUT = "test"
+APART = ("seed", "validation", "hardware")  # settings in which the runs of a cross-validation may differ
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A run of a cross-validation, with the data of which it did not see the test split."""
+
+    trained: Trained
+    store: Store
+
+
+def open_folds(folder: Path, whole: Trained, device: torch.device) -> list[Fold]:
+    """The runs of a cross-validation, by name.
+
+    Args:
+        folder: The folder that holds the run folders of the folds.
+        whole: The model that was trained on all patients with the same settings.
+        device: Where to load the runs.
+
+    Raises:
+        InputError: There are fewer than two runs; one of them is `whole`, has other settings or saw patients of its test split;
+            or patients are in the test splits of two folds.
+        DataError: A run or its data are damaged.
+    """
+    runs = sorted(file.parent for file in folder.glob(f"*/{RECORD}"))
+    if len(runs) < 2:
+        raise InputError(
+            f"{folder} holds {counted(len(runs), 'run')}: expected the runs of a cross-validation, one folder for each fold."
+        )
+    folds, tested = list[Fold](), set[str]()
+    for run in runs:
+        trained = load_trained(run, device, keep_memory=True)
+        if trained.weights_hash == whole.weights_hash:
+            raise InputError(f"{run} is the model itself: expected a model that is none of the folds.")
+        if (wrong := _differing(trained, whole)) is not None:
+            raise InputError(f"{run} was trained with another {wrong} than {whole.name}: expected the same settings.")
+        store = data_for(trained.record)
+        patients = {store.index[row].patient for row in store.rows(HELD_OUT)}
+        before = seen_before(trained, store, store.rows(HELD_OUT))
+        if before:
+            raise InputError(f"{run} is no fold of a cross-validation: {before.sentence(HELD_OUT)}")
+        if not patients.isdisjoint(tested):
+            raise InputError(
+                f"{counted(len(patients & tested), 'patient')} in the test split of {store.path} are in that of another fold, "
+                "too: expected every patient once, as `ambiseg data split` deals them out with `folds`."
+            )
+        tested |= patients
+        folds.append(Fold(trained, store))
+    return folds
+
+
+def check_alone(given: Mapping[str, bool]) -> None:
+    """Raise UsageError for what does not go with folds, by name: whether it was given."""
+    wrong = [f"`{name}`" for name, there in given.items() if there]
+    if wrong:
+        raise UsageError(f"With `fold_runs`, which are judged on their own test splits, leave out {', '.join(wrong)}.")
+
+
+def _differing(one: Trained, other: Trained) -> str | None:
+    """The name of a setting that two runs do not share; None where all are the same, but for `APART`."""
+    mine, theirs = (each.record.config.model_dump(exclude=set(APART)) for each in (one, other))
+    return next((name for name, value in mine.items() if theirs[name] != value), None)
+
+
+def evaluate_folds(
+    whole: Trained,
+    folds: Sequence[Fold],
+    *,
+    samples: int = 100,
+    seed: int = 0,
+    limit: int | None = None,
+    by: By = "auto",
+    workers: Any = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Evaluate each fold's run on its test split, and give the figures of all folds' cases together: out of fold.
+
+    Args:
+        whole: The model that was trained on all patients with the same settings. It is named by the evaluation, not used.
+        folds: The folds.
+        samples: As for `evaluate`.
+        seed: As for `evaluate`.
+        limit: The most cases of each fold.
+        by: As for `evaluate`.
+        workers: As for `evaluate`.
+        on_progress: Called with (cases done, cases of the fold) after each case; it begins anew with each fold.
+
+    Returns:
+        The evaluation, whose split is named "folds".
+
+    Raises:
+        UsageError, InputError, DataError: As `evaluate` does.
+    """
+    found = [
+        evaluate(
+            fold.trained,
+            fold.store,
+            HELD_OUT,
+            samples=samples,
+            seed=seed,
+            limit=limit,
+            by=by,
+            workers=workers,
+            on_progress=on_progress,
+        )
+        for fold in folds
+    ]
+    cases = [case for one in found for case in one.cases]
+    lesions = [case for one in found if one.lesions for case in one.lesions.cases]
+    return Evaluation(
+        about=_about(whole, [one.about for one in found], notes_on(cases)),
+        cases=tuple(cases),
+        figures=pooled.figures(cases, seed),
+        reliability=pooled.reliability(cases),
+        modes=pooled.modes(cases),
+        lesions=evaluated_lesions(lesions, seed) if lesions else None,
+    )
+
+
+def _about(whole: Trained, folds: Sequence[EvaluationAbout], notes: Sequence[str]) -> EvaluationAbout:
+    """What the evaluations of the folds say of themselves, together."""
+    cases, data = [one.cases for one in folds], whole.record.data
+    floors = [one.floor for one in folds if one.floor is not None]
+    floor = {
+        name: sum(each[name] * count for each, count in zip(floors, cases, strict=True)) / sum(cases)
+        for name in (floors[0] if floors else {})
+    }
+    return folds[0].model_copy(
+        update={
+            "run": whole.name,
+            "weights_hash": whole.weights_hash,
+            "trained_on": data.content_hash,
+            "data": data.name,
+            "data_hash": data.content_hash,
+            "split": FOLDS,
+            "cases": sum(cases),
+            "cases_in_split": sum(one.cases_in_split or 0 for one in folds),
+            "seen": None,
+            "floor": floor or None,
+            "notes": [sentence(len(folds)), *notes],
+        }
+    )
+
+
+def sentence(folds: int) -> str:
+    """What out-of-fold figures are."""
+    return (
+        f"Out of fold: these are figures of {folds} models of the same settings, each trained without the patients that it is "
+        "tested on, not of the model that was trained on all of them."
+    )
