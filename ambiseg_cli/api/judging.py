@@ -12,7 +12,7 @@ from ambiseg.models.calibration.check_document import FOLDER, CalibrationCheck
 from ambiseg.models.evaluation import evaluate_run
 from ambiseg.models.evaluation.evaluate_run import By
 from ambiseg.models.evaluation.evaluation import Evaluation
-from ambiseg.models.evaluation.folds import check_alone, evaluate_folds, open_folds
+from ambiseg.models.evaluation.folds import check_alone, evaluate_folds, open_folds, runs_in
 from ambiseg.models.report.calibration_folder import write_check
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.trained import load_trained
@@ -88,7 +88,7 @@ def evaluate(
         check_alone({name: given not in (None, False, 0) for name, given in usual.items()})
         return evaluate_folds(
             trained,
-            open_folds(Path(fold_runs), trained, resolve_device(device)),
+            open_folds(runs_in(Path(fold_runs)), trained, resolve_device(device)),
             samples=samples,
             seed=seed,
             limit=limit,
@@ -203,7 +203,7 @@ def calibrate(
         trained = load_trained(path, resolve_device(device), calibrated=False)
         how: Any = {"samples": samples, "seed": seed, "limit": limit}
         if fold_runs is not None:
-            parts = open_folds(Path(fold_runs), trained, resolve_device(device))
+            parts = open_folds(runs_in(Path(fold_runs)), trained, resolve_device(device))
             fit, found = calibrate_run.calibrate_folds(trained, parts, **how, on_fit=on_fit, on_check=on_check)
             store = parts[0].store
         else:

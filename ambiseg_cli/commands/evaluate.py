@@ -92,7 +92,7 @@ def evaluate(
     from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.case_table import check_parquet
     from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
-    from ambiseg.models.evaluation.folds import FOLDS, check_alone, evaluate_folds, open_folds
+    from ambiseg.models.evaluation.folds import FOLDS, check_alone, evaluate_folds, open_folds, runs_in
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.evaluation.summary_document import SUMMARY
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
@@ -107,7 +107,7 @@ def evaluate(
     if fold_runs is not None:
         usual = {"data": data, "split": split != "test", "whole": whole, "stability": stability, "reader": reader}
         check_alone({name: given not in (None, False, 0) for name, given in usual.items()})
-        parts = open_folds(fold_runs, trained, resolve_device(device))
+        parts = open_folds(runs_in(fold_runs), trained, resolve_device(device))
         folder = output or results_of(place, f"evaluation-{FOLDS}")
         check_place(folder)
         with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:

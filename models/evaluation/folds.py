@@ -39,11 +39,16 @@ class Fold:
     store: Store
 
 
-def open_folds(folder: Path, whole: Trained, device: torch.device) -> list[Fold]:
-    """The runs of a cross-validation, by name.
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders in a folder, by name."""
+    return sorted(file.parent for file in folder.glob(f"*/{RECORD}"))
+
+
+def open_folds(runs: Sequence[Path], whole: Trained, device: torch.device) -> list[Fold]:
+    """The folds of a cross-validation.
 
     Args:
-        folder: The folder that holds the run folders of the folds.
+        runs: Their run folders (see `runs_in`).
         whole: The model that was trained on all patients with the same settings.
         device: Where to load the runs.
 
@@ -52,10 +57,10 @@ def open_folds(folder: Path, whole: Trained, device: torch.device) -> list[Fold]
             or patients are in the test splits of two folds.
         DataError: A run or its data are damaged.
     """
-    runs = sorted(file.parent for file in folder.glob(f"*/{RECORD}"))
     if len(runs) < 2:
         raise InputError(
-            f"{folder} holds {counted(len(runs), 'run')}: expected the runs of a cross-validation, one folder for each fold."
+            f"Got {counted(len(runs), 'run')} of a cross-validation, expected two or more: name the folder that holds one run "
+            "folder per fold."
         )
     folds, tested = list[Fold](), set[str]()
     for run in runs:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 import study
+import torch
 from recipes import RECIPES, recipe
 
 from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.evaluation.stored import read_evaluation
 from ambiseg.models.runs.config import make_config
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import read_table
@@ -69,3 +72,22 @@ def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
     (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows
     assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
+
+
+def test_the_last_model_learns_from_all_patients_and_carries_the_folds_figures(store: Store, tmp_path: Path) -> None:
+    asked = study.Study(store, tmp_path, [0], workers=1)
+    with pytest.raises(SystemExit, match="is not finished: run `folds`"):
+        study.train_on_all(asked, tiny("two", 2), 2)
+    study.cross_validate(asked, [tiny("two", 2)], 2)
+    run = study.train_on_all(asked, tiny("two", 2), 2)
+    trained = load_trained(run, torch.device("cpu"))
+    assert trained.calibration is not None
+    assert trained.calibration.split == "folds"
+    known = trained.trained_on()
+    assert known is not None
+    assert len(known.patients) == len({row.patient for row in store.index})
+    found = read_evaluation(run / "evaluation-folds", "folds")
+    assert (found.about.cases, found.about.weights_hash) == (len(store), trained.weights_hash)
+    weights = (run / "model.safetensors").stat().st_mtime_ns
+    assert study.train_on_all(asked, tiny("two", 2), 2) == run
+    assert (run / "model.safetensors").stat().st_mtime_ns == weights

@@ -2,6 +2,7 @@
 
     python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model
     python examples/studies/default_model/study.py folds --data data/lidc-128-repack -o default-model --recipes base
+    python examples/studies/default_model/study.py all --data data/lidc-128-repack -o default-model --recipes base
 
 `search` looks at the validation patients of the store's own split alone. It trains all recipes of `recipes.py` from two seeds
 for a few steps, keeps the better half, trains these anew for more steps, and so on (successive halving; Jamieson & Talwalkar
@@ -11,7 +12,12 @@ for a few steps, keeps the better half, trains these anew for more steps, and so
 of all folds together are out of fold: every patient was judged by a model that had not seen them. Intervals are by patient;
 beside them stand the folds' least and largest figure.
 
-Both use several processes, with one thread each, and go on where they were stopped or killed. Tables: search.csv, folds.csv.
+`all` trains a recipe on all patients, after `folds` with the same steps. The folds' runs of the first seed calibrate it, and
+their figures become its own (`calibration.json` and `evaluation-folds` in its run folder), so that `ambiseg model export` can
+share it.
+
+All resume where they were stopped or killed; `search` and `folds` use several processes with one thread each. Tables:
+search.csv, folds.csv.
 """
 
 import argparse
@@ -27,12 +33,20 @@ from recipes import RECIPES
 
 from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.lidc_tables import read_results
-from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
+from ambiseg.models.benchmarks.trials.lidc_trials import RUNS, Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import Measured
+from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.table_text import by_entry
 from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.calibration.calibrate_run import calibrate_folds
+from ambiseg.models.evaluation.folds import FOLDS as FOLDS_TOGETHER
+from ambiseg.models.evaluation.folds import evaluate_folds, open_folds
 from ambiseg.models.metrics.summary import summarise
-from ambiseg.preprocessing.sources.resplit import write_folds
+from ambiseg.models.report.calibration_folder import write_check
+from ambiseg.models.report.evaluation_folder import write_numbers
+from ambiseg.models.runs.trained import load_trained
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.sources.resplit import write_folds, write_split
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import write_table
 from ambiseg.preprocessing.work.engine import Limits, always
@@ -72,14 +86,17 @@ def main() -> None:
     entries = [entry for entry in RECIPES if not asked.recipes or entry.name in asked.recipes]
     if asked.what == "search":
         search(study, entries)
-    else:
+    elif asked.what == "folds":
         cross_validate(study, entries, asked.steps)
+    else:
+        for entry in entries:
+            train_on_all(study, entry, asked.steps)
 
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "folds"))
+    parser.add_argument("what", choices=("search", "folds", "all"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -132,7 +149,7 @@ def row_of(number: int, each: Round, name: str, runs: Sequence[Measured], kept: 
 def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
     """Train on every fold, and give the figures of all patients, each from the model that had not seen them."""
     stores = fold_stores(study.store, study.folder / "data")
-    places = [study.folder / "folds" / one.path.name for one in stores]
+    places = fold_places(study)
     planned = [
         (fold.path, trial)
         for fold, place in zip(stores, places, strict=True)
@@ -144,6 +161,32 @@ def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
     write_table(study.folder / "folds.csv", rows, list(rows[0]))
     for row in rows:
         print(", ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
+    """Train a recipe on all patients, calibrate it on the folds, and put their figures beside it; the run's folder."""
+    seed, cpu = study.seeds[0], torch.device("cpu")
+    runs = [place / RUNS / f"{entry.name}-seed{seed}" for place in fold_places(study)]
+    if missing := [run for run in runs if read_notes(run).evaluation_test is None]:
+        raise SystemExit(f"{missing[0]} is not finished: run `folds` with this recipe, seed and steps first.")
+    place = study.folder / "data" / "all"
+    store = Store.open(place) if place.exists() else write_split(study.store, place, (1, 0, 0))
+    config = entry.config("small", seed, ["validation.monitor=none"], {"steps": steps})
+    run = Trial(entry, seed, config, study.folder / "all" / f"{entry.name}-seed{seed}").run(store, cpu)
+    train(run, store, cpu)
+    whole = load_trained(run.path, cpu, calibrated=False)
+    folds = open_folds(runs, whole, cpu)
+    fit, check = calibrate_folds(whole, folds, limit=study.limit)
+    write_check(run.path, whole, store, fit, check, use=True)
+    found = evaluate_folds(load_trained(run.path, cpu), folds, limit=study.limit, workers=study.workers)
+    write_numbers(run.path / f"evaluation-{FOLDS_TOGETHER}", found)
+    print(f"{run.path}: " + ", ".join(f"{name} {found.figures[name].mean:.4f}" for name in FIGURES))
+    return run.path
+
+
+def fold_places(study: Study) -> list[Path]:
+    """Where the runs of each fold lie."""
+    return [study.folder / "folds" / f"fold-{number}" for number in range(1, FOLDS + 1)]
 
 
 def fold_stores(store: Store, folder: Path) -> list[Store]:

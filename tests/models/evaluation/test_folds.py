@@ -14,7 +14,7 @@ from ambiseg.models.calibration.calibrate_run import calibrate_folds
 from ambiseg.models.calibration.fitting import fit
 from ambiseg.models.calibration.stated import Stated, Work
 from ambiseg.models.evaluation.evaluate_run import evaluate
-from ambiseg.models.evaluation.folds import Fold, evaluate_folds, open_folds
+from ambiseg.models.evaluation.folds import Fold, evaluate_folds, open_folds, runs_in
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import DataRecord, RunRecord
@@ -77,7 +77,7 @@ def whole(made: Path) -> Trained:
 
 @pytest.fixture
 def folds(made: Path, whole: Trained) -> list[Fold]:
-    return open_folds(made / "runs", whole, CPU)
+    return open_folds(runs_in(made / "runs"), whole, CPU)
 
 
 def test_every_patient_is_judged_once_by_the_run_that_did_not_see_them(whole: Trained, folds: list[Fold]) -> None:
@@ -129,9 +129,9 @@ def test_what_is_no_cross_validation_of_the_model_is_refused(
 ) -> None:
     def refused(words: str, folder: Path = made / "runs", model: Trained = whole) -> None:
         with pytest.raises(InputError, match=words):
-            open_folds(folder, model, CPU)
+            open_folds(runs_in(folder), model, CPU)
 
-    refused("holds 1 run: expected the runs of a cross-validation", made)
+    refused("Got 1 run of a cross-validation, expected two or more", made)
     refused("is the model itself", model=folds[1].trained)
     other = whole.record.model_copy(update={"config": whole.record.config.model_copy(update={"steps": 99})})
     refused("was trained with another steps than whole", model=replace(whole, record=other))
