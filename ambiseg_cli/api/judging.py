@@ -84,8 +84,7 @@ def evaluate(
     """
     trained = loaded(model, device)
     if fold_runs is not None:
-        usual = {"data": data, "split": split != "test", "whole": whole, "stability": stability, "reader": reader}
-        check_alone({name: given not in (None, False, 0) for name, given in usual.items()})
+        check_alone(data=data, split=split, whole=whole, stability=stability, reader=reader)
         return evaluate_folds(
             trained,
             open_folds(runs_in(Path(fold_runs)), trained, resolve_device(device)),
@@ -196,7 +195,7 @@ def calibrate(
         ('test', True)
     """
     if fold_runs is not None:
-        check_alone({"data": data is not None, "check": check != "test"})
+        check_alone(data=data, check=check)
     path = find_model(model)
     place = calibration_place(path, output, overwrite=overwrite)
     with only_writer(place / FOLDER if place == path else place):

@@ -105,8 +105,7 @@ def evaluate(
     place = find_model(model)
     trained = load_trained(place, resolve_device(device), keep_memory=True)
     if fold_runs is not None:
-        usual = {"data": data, "split": split != "test", "whole": whole, "stability": stability, "reader": reader}
-        check_alone({name: given not in (None, False, 0) for name, given in usual.items()})
+        check_alone(data=data, split=split, whole=whole, stability=stability, reader=reader)
         parts = open_folds(runs_in(fold_runs), trained, resolve_device(device))
         folder = output or results_of(place, f"evaluation-{FOLDS}")
         check_place(folder)

@@ -5,7 +5,7 @@ on the other folds' patients and is tested on its own (Stone 1974). All folds to
 trained on a part of the patients, does on new ones.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,9 @@ def open_folds(runs: Sequence[Path], whole: Trained, device: torch.device) -> li
     return folds
 
 
-def check_alone(given: Mapping[str, bool]) -> None:
-    """Raise UsageError for what does not go with folds, by name: whether it was given."""
-    wrong = [f"`{name}`" for name, there in given.items() if there]
+def check_alone(**settings: Any) -> None:
+    """Raise UsageError for settings, by name, that do not go with folds and are not as usual: nothing, or the test split."""
+    wrong = [f"`{name}`" for name, value in settings.items() if value not in (None, False, 0, HELD_OUT)]
     if wrong:
         raise UsageError(f"With `fold_runs`, which are judged on their own test splits, leave out {', '.join(wrong)}.")
 
