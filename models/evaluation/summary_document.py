@@ -90,7 +90,7 @@ class EvaluationAbout(BaseModel):
     data_hash: str
     """Content hash of the data set evaluated on."""
     split: str
-    """`train`, `val`, `test` or `all`."""
+    """`train`, `val`, `test` or `all`; `folds` for the test splits of a cross-validation together."""
     cases_in_split: Natural | None = None
     """Number of crops in the split, with or without readers."""
     crop: list[int]
