@@ -54,7 +54,7 @@ def notes(trained: Trained, scan: Scan) -> list[str]:
             "The size of a pixel is not known: lengths, areas and places count pixels (px). In files whose names or keys say "
             "mm, each pixel counts as 1 mm wide and high.",
         ]
-    if _is_scaled(trained, scan) and in_hounsfield(scan):
+    if _is_scaled(trained, scan) and scan.volume.hounsfield:
         return [*of_reader, f"{_scaling(trained, scan)} This is usual for a CT in HU."]
     return of_reader
 
@@ -84,16 +84,9 @@ def _why_few(found: Hypotheses) -> str:
     return f"{few}." if found.residual <= 0 else f"{few}; {found.residual:.1%} is not represented."
 
 
-def in_hounsfield(scan: Scan) -> bool:
-    """Whether a scan's values seem to be HU, by its modality, or because it has values of both air and soft tissue."""
-    if scan.dicom is not None:
-        return scan.dicom.modality == "CT"
-    return scan.volume.hounsfield
-
-
 def shown_unit(scan: Scan) -> Literal["HU", "relative"]:
     """The unit of the values that pictures and pages show."""
-    return "HU" if in_hounsfield(scan) else "relative"
+    return "HU" if scan.volume.hounsfield else "relative"
 
 
 def _of_modality(trained: Trained, scan: Scan) -> str | None:
@@ -110,7 +103,7 @@ def _of_intensity(trained: Trained, scan: Scan) -> str | None:
             f"The model was trained on CT in HU, but the scan's values only range from {low:g} to {high:g}. It has no air, "
             "or nothing but air. Is it a CT in HU?"
         )
-    if _is_scaled(trained, scan) and not in_hounsfield(scan):
+    if _is_scaled(trained, scan) and not scan.volume.hounsfield:
         return f"{_scaling(trained, scan)} Is this the kind of scan that the model was trained on?"
     return None
 

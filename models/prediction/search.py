@@ -89,7 +89,7 @@ def _slice_through(volume: Volume, blob: Blob) -> Volume:
     index = min(max(round(blob.centre[0]), 0), len(volume.array) - 1)
     affine = volume.affine.copy()
     affine[:3, 3] += index * affine[:3, 2]
-    return Volume(volume.array[index : index + 1], affine)
+    return Volume(volume.array[index : index + 1], affine, modality=volume.modality)
 
 
 def _place(volume: Volume, blob: Blob) -> tuple[float, float, float]:

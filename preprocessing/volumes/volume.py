@@ -27,6 +27,7 @@ class Volume:
             axes allow. Nothing is resampled. Of several channels it is what is shown.
         affine: [4, 4], from voxel indices (x, y, z, 1) to mm in RAS, as in NIfTI.
         several: [C, Z, Y, X], the channels of an image that has several (see `of_channels`), else None.
+        modality: of a DICOM series, "CT" for one in HU; "" where no modality is known.
 
     Example:
         >>> volume = Volume(np.zeros((2, 3, 4)), np.diag([-0.7, -0.7, 1.5, 1.0]))
@@ -39,6 +40,7 @@ class Volume:
     array: NDArray[Any]
     affine: NDArray[np.float64]
     several: NDArray[Any] | None = None
+    modality: str = ""
 
     @property
     def channels(self) -> NDArray[Any]:
@@ -62,7 +64,9 @@ class Volume:
 
     @property
     def hounsfield(self) -> bool:
-        """Whether the values seem to be HU: some are of lung or air, and some of soft tissue."""
+        """Whether the values seem to be HU, by the modality, or because some are of lung or air, and some of soft tissue."""
+        if self.modality:
+            return self.modality == "CT"
         return self.range[0] <= CHEST_HU[0] and self.range[1] >= CHEST_HU[1]
 
     @property

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -91,7 +91,8 @@ def read_dicom(
         if not notes:
             raise
         raise DataError(f"{error} {' '.join(notes)}") from error
-    return stack(slices, grid, read), grid, DicomScan(slices, chosen.uid, chosen.modality), notes
+    volume = replace(stack(slices, grid, read), modality=chosen.modality)
+    return volume, grid, DicomScan(slices, chosen.uid, chosen.modality), notes
 
 
 def _notes(left_out: Sequence[tuple[Path, str]], index: SeriesIndex[Image]) -> tuple[str, ...]:

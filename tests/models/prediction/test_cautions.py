@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ambiseg.models.prediction.cautions import cautions, in_hounsfield, notes
+from ambiseg.models.prediction.cautions import cautions, notes
 from ambiseg.models.prediction.lesion import Lesion
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.scans.scan import DicomScan, Scan
@@ -19,7 +19,7 @@ Make = Callable[..., Trained]
 def scan(array: np.ndarray, spacing: Sequence[float] = (0.7, 0.7, 2.0), modality: str | None = None) -> Scan:
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     dicom = None if modality is None else DicomScan((), "1.2.3", modality)
-    return Scan("scan", Volume(array, affine), grid_from(affine, array.shape[::-1]), dicom)
+    return Scan("scan", Volume(array, affine, modality=modality or ""), grid_from(affine, array.shape[::-1]), dicom)
 
 
 CHEST = np.linspace(-1000, 400, 4 * 6 * 6).reshape(4, 6, 6)
@@ -76,10 +76,10 @@ def test_every_warning_is_given(threshold_model: Make) -> None:
 
 
 def test_hounsfield_units_are_known_by_modality_or_by_air_and_tissue() -> None:
-    assert in_hounsfield(scan(CHEST))
-    assert not in_hounsfield(scan(np.clip(CHEST, 0, 255)))
-    assert not in_hounsfield(scan(CHEST, modality="MR"))
-    assert in_hounsfield(scan(np.clip(CHEST, 0, 255), modality="CT"))
+    assert scan(CHEST).volume.hounsfield
+    assert not scan(np.clip(CHEST, 0, 255)).volume.hounsfield
+    assert not scan(CHEST, modality="MR").volume.hounsfield
+    assert scan(np.clip(CHEST, 0, 255), modality="CT").volume.hounsfield
 
 
 def test_specks_of_a_mask_are_named_beside_larger_pieces(threshold_model: Make) -> None:

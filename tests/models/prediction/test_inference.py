@@ -1,6 +1,7 @@
 """From a scan to hypotheses on its voxels, with a model whose distribution is known by construction."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,6 +283,14 @@ def test_metal_and_filling_take_no_contrast_from_a_lesion(value: int) -> None:
         volume.array[z, y - 25 : y - 20, x + 20 : x + 25] = beside
         seen.append(place_of(volume, spacing_mm=None, crop=21).images(volume, [BYTES], scaled_over=64)[3, 0])
     assert np.array_equal(*seen)
+
+
+def test_what_is_no_ct_keeps_its_extremes() -> None:
+    volume = replace(phantom(), modality="MR")
+    z, y, x = (round(index) for index in volume.voxel(CENTRE))
+    volume.array[z, y - 25, x + 25] = 3000
+    wide = place_of(volume, spacing_mm=None, crop=21).images(volume, [BYTES], scaled_over=64)[3, 0]
+    assert wide == pytest.approx((volume.array[z, y - 10 : y + 11, x - 10 : x + 11] + 1000.0) / 4000 * 255, abs=1e-3)
 
 
 def test_masks_come_back_to_the_voxels_that_they_came_from() -> None:

@@ -257,4 +257,5 @@ def test_each_header_is_read_once(
     monkeypatch.setattr(dicom_files, "read_partial", counted)
     with open_scan(tmp_path / "scan") as found:
         assert found.volume.array.shape == (3, *SHAPE)
+        assert found.volume.modality == "CT"
     assert sorted(read) == sorted(paths)
