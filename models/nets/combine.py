@@ -60,11 +60,17 @@ class Combine(nn.Module):
                 place.copy_(self._tail(hidden).unflatten(0, place.shape[:2]))
         return logits
 
-    def _tail(self, hidden: Tensor) -> Tensor:
-        hidden = F.relu(hidden, inplace=True)
+    def _tail(self, varied: Tensor) -> Tensor:
+        """Logits [..., K] of the first layer's output [..., F], which is overwritten.
+
+        Layers work on rows: with more axes their output is a view, and the gradient of a view that was changed in place is
+        copied twice.
+        """
+        hidden = F.relu(varied, inplace=True).flatten(0, -2)
         for layer in self.hidden:
             hidden = F.relu(layer(hidden), inplace=True)
-        return self.logits(hidden)
+        logits: Tensor = self.logits(hidden)
+        return logits.unflatten(0, varied.shape[:-1])
 
 
 def _varied(pixels: Tensor, shift: Tensor, factor: Tensor | None) -> Tensor:
