@@ -25,6 +25,15 @@ Data = Annotated[
         "--data", "-d", help="Dataset store. Default: the one that the run was trained on.", show_default=False
     ),
 ]
+Entries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="Only these entries, repeated or separated by commas. The name of a method stands for all of its entries.",
+        show_default="all",
+    ),
+]
 FoldRuns = Annotated[
     Path | None,
     typer.Option(
@@ -151,6 +160,15 @@ def own_or_sizes(text: str | None) -> tuple[int, int, int] | str | None:
     ((70, 10, 20), 'own', None)
     """
     return split_sizes(text) if text and "," in text else text
+
+
+def entry_names(given: list[str] | None) -> list[str]:
+    """The names that a repeated option gives, each time one or several separated by commas.
+
+    >>> entry_names(["modal,probunet", "mose"]), entry_names(None)
+    (['modal', 'probunet', 'mose'], [])
+    """
+    return [name for text in given or [] for name in names(text)]
 
 
 def class_names(text: str) -> tuple[str, ...]:

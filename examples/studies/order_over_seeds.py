@@ -1,6 +1,6 @@
 """Whether the order of a benchmark's entries stands when they are trained again: the entries over seeds.
 
-    ambiseg benchmark lidc --methods generalized --seeds 0,1,2 -o bench
+    ambiseg benchmark lidc --method generalized --seeds 0,1,2 -o bench
     python examples/studies/order_over_seeds.py bench/results.csv --figure ged16_v --entries generalized
 
 A row is a trained run. For each entry: mean and standard deviation over seeds, and its place in each seed. For each pair of

@@ -13,7 +13,7 @@ from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.errors import Interrupted
 
 from ...terminal.console import Meter, console, emit_json, out, progress
-from ...terminal.options import names
+from ...terminal.options import Entries, entry_names, names
 from ...terminal.options import seeds as seeds_of
 from .benchmark_lidc import lidc
 from .benchmark_watch import Watch
@@ -43,13 +43,7 @@ def known_truth(
             help="Folder of the data, the runs and the results. An earlier benchmark there is resumed.",
         ),
     ] = Path("benchmarks/known-truth"),
-    methods: Annotated[
-        str,
-        typer.Option(
-            help="Only these entries, separated by commas. The name of a method stands for all of its entries.",
-            show_default="all",
-        ),
-    ] = "",
+    method: Entries = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
     ] = None,
@@ -68,7 +62,8 @@ def known_truth(
     from ambiseg.models.benchmarks.trials.results import markdown, read_results
     from ambiseg.models.runs.hardware import resolve_device
 
-    chosen = choose_entries(names(methods)) if methods else ENTRIES
+    wanted = entry_names(method)
+    chosen = choose_entries(wanted) if wanted else ENTRIES
     trials = plan(output, chosen, seeds=seeds_of(seeds), steps=steps, size=size)
     store = known_truth_store(output, crops=crops, size=size)
     try:

@@ -10,7 +10,7 @@ import typer
 from ambiseg.preprocessing.errors import Interrupted, PartialError
 
 from ...terminal.console import console, out, progress
-from ...terminal.options import names
+from ...terminal.options import Entries, entry_names
 from ...terminal.options import seeds as seeds_of
 from .benchmark_watch import Watch
 
@@ -29,15 +29,7 @@ def lidc(
     preset: Annotated[
         str | None, typer.Option(help="Settings of all entries.", show_default="paper on CUDA, small on a CPU")
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            help="Only these entries, repeated or separated by commas. The name of a method stands for all of its entries.",
-            show_default="all",
-        ),
-    ] = None,
+    method: Entries = None,
     seeds: Annotated[str, typer.Option(help="Seeds to train each entry from, separated by commas.")] = "0",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps of every entry.", show_default="the preset's")
@@ -70,7 +62,7 @@ def lidc(
     from ambiseg.preprocessing.store.store import Store, default_store
 
     chosen = resolve_device(device)
-    wanted = [name for text in method or [] for name in names(text)]
+    wanted = entry_names(method)
     entries = choose_entries(wanted, LIDC_ENTRIES) if wanted else LIDC_ENTRIES
     store = Store.open(data or default_store())
     check_place(output)

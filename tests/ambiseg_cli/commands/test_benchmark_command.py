@@ -16,14 +16,14 @@ TINY = ("--set", "data.crop=16", "--set", "batch=2", "--set", "options.widths=[4
 
 def test_known_truth_prints_a_table_and_goes_on(ambiseg: Command, tmp_path: Path) -> None:
     words = ("benchmark", "known-truth", "-o", tmp_path / "kt", "--steps", 2, "--crops", 30, "--size", 16)
-    code, printed, notes = ambiseg(*words, "--methods", "mheads")
+    code, printed, notes = ambiseg(*words, "--method", "mheads")
     assert code == 0
     lines = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")]
     assert lines[0] == "entry"
     assert lines[2:] == ["the truth itself", "mheads"]
     assert "mheads, seed 0: mode error" in notes
     assert "results.csv" in notes
-    code, printed, _ = ambiseg(*words, "--methods", "dropout", "--json")
+    code, printed, _ = ambiseg(*words, "--method", "dropout", "--json")
     assert code == 0
     assert [row["entry"] for row in json.loads(printed)] == ["dropout", "mheads"]
     assert {file.name for file in (tmp_path / "kt").glob("results.*")} == {
@@ -35,7 +35,7 @@ def test_known_truth_prints_a_table_and_goes_on(ambiseg: Command, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--methods", "unet"), "No benchmark entry 'unet'"),
+        (("--method", "unet"), "No benchmark entry 'unet'"),
         (("--seeds", "0,x"), "seeds '0,x' are not understood"),
     ],
 )
