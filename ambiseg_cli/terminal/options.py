@@ -30,8 +30,8 @@ Entries = Annotated[
     typer.Option(
         "--method",
         "-m",
-        help="Only these entries, repeated or separated by commas. A method that is no entry's name, such as generalized, stands "
-        "for all of its entries.",
+        help="Only these entries, repeated or separated by commas. A method that is no entry's name, such as generalized, "
+        "stands for all of its entries.",
         show_default="all",
     ),
 ]
