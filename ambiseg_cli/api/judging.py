@@ -73,6 +73,7 @@ def evaluate(
 
     Example:
         >>> from tempfile import mkdtemp
+        >>> from ambiseg import train
         >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
         >>> folder = Path(mkdtemp())
         >>> store = write_known_truth(folder / "store", crops=30, size=24)
@@ -185,6 +186,7 @@ def calibrate(
 
     Example:
         >>> from tempfile import mkdtemp
+        >>> from ambiseg import load_model, train
         >>> from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
         >>> folder = Path(mkdtemp())
         >>> store = write_known_truth(folder / "store", crops=60, size=24)
