@@ -74,6 +74,16 @@ def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
 
 
+def test_folds_of_other_data_are_not_taken(store: Store, tmp_path: Path) -> None:
+    made = study.fold_stores(store, tmp_path / "data")
+    assert [one.content_hash for one in study.fold_stores(store, tmp_path / "data")] == [
+        one.content_hash for one in made
+    ]
+    other = write_known_truth(tmp_path / "other", crops=120, size=16, seed=1)
+    with pytest.raises(SystemExit, match="holds the folds of other data"):
+        study.fold_stores(other, tmp_path / "data")
+
+
 def test_the_last_model_learns_from_all_patients_and_carries_the_folds_figures(store: Store, tmp_path: Path) -> None:
     asked = study.Study(store, tmp_path, [0], workers=1)
     with pytest.raises(SystemExit, match="is not finished: run `folds`"):

@@ -47,6 +47,7 @@ from ambiseg.models.report.evaluation_folder import write_numbers
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.sources.resplit import write_folds, write_split
+from ambiseg.preprocessing.store.manifest import INDEX
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import write_table
 from ambiseg.preprocessing.work.engine import Limits, always
@@ -192,9 +193,17 @@ def fold_places(study: Study) -> list[Path]:
 def fold_stores(store: Store, folder: Path) -> list[Store]:
     """The folds, made once."""
     places = [folder / f"fold-{number}" for number in range(1, FOLDS + 1)]
-    if all((place / "manifest.json").is_file() for place in places):
-        return [Store.open(place) for place in places]
-    return write_folds(store, folder, FOLDS)
+    if not all((place / "manifest.json").is_file() for place in places):
+        return write_folds(store, folder, FOLDS)
+    stores = [Store.open(place) for place in places]
+    if any(crops_of(one) != crops_of(store) for one in stores):
+        raise SystemExit(f"{folder} holds the folds of other data than {store.path}: choose another output.")
+    return stores
+
+
+def crops_of(store: Store) -> dict[str, str]:
+    """The hashes of a store's images and masks, by file."""
+    return {name: content for name, content in store.manifest.hashes.items() if name != INDEX}
 
 
 def out_of_fold(name: str, runs: Sequence[Measured]) -> dict[str, object]:
