@@ -91,8 +91,7 @@ def evaluate(
     """Compare a model's masks with the readers' masks: GED, HM-IoU, hypotheses, empty masks and calibration, with a report."""
     from ambiseg.models.bundle.find import find_model, results_of
     from ambiseg.models.evaluation.case_table import check_parquet
-    from ambiseg.models.evaluation.evaluate_run import evaluate as evaluate_run
-    from ambiseg.models.evaluation.folds import FOLDS, check_alone, evaluate_folds, open_folds, runs_in
+    from ambiseg.models.evaluation.folds import FOLDS
     from ambiseg.models.evaluation.rows import data_for
     from ambiseg.models.evaluation.summary_document import SUMMARY
     from ambiseg.models.report.evaluation_folder import write_numbers, write_report
@@ -100,41 +99,25 @@ def evaluate(
     from ambiseg.models.runs.trained import load_trained
     from ambiseg.preprocessing.files import check_place, only_writer
 
+    from ..api import evaluate as judge
+
     if parquet:
         check_parquet()
     place = find_model(model)
     trained = load_trained(place, resolve_device(device), keep_memory=True)
-    if fold_runs is not None:
-        check_alone(data=data, split=split, whole=whole, stability=stability, reader=reader)
-        parts = open_folds(runs_in(fold_runs), trained, resolve_device(device))
-        folder = output or results_of(place, f"evaluation-{FOLDS}")
-        check_place(folder)
-        with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:
-            evaluation = evaluate_folds(
-                trained,
-                parts,
-                samples=samples,
-                seed=seed,
-                limit=limit,
-                by=by.value,
-                workers=workplace(workers, cluster, jobs),
-                on_progress=Meter(display, "Evaluating", "cases"),
-            )
-            write_numbers(folder, evaluation, parquet=parquet)
-        _say(evaluation, folder / SUMMARY, as_json=as_json)
-        return
-    store = data_for(trained.record, data)
-    if store.content_hash != trained.record.data.content_hash:
+    store = None if fold_runs is not None else data_for(trained.record, data)
+    if store is not None and store.content_hash != trained.record.data.content_hash:
         console.print(f"Note: {store.path} is not the data that {trained.name} was trained on.")
-    if reader is not None:
+    asked = split if store is not None else FOLDS
+    if store is not None and reader is not None:
         trained, store = trained.as_reader(reader), store.read_by(reader)
-    asked = "" if reader is None else f"-reader-{1 + trained.record.data.reader_names.index(reader)}"
-    folder = output or results_of(place, f"evaluation-{split}{asked}")
+        asked += f"-reader-{1 + trained.record.data.reader_names.index(reader)}"
+    folder = output or results_of(place, f"evaluation-{asked}")
     check_place(folder)
     with only_writer(folder / SUMMARY, what=str(folder)), progress() as display:
-        evaluation = evaluate_run(
+        evaluation = judge(
             trained,
-            store,
+            data if store is None else store,
             split,
             samples=samples,
             seed=seed,
@@ -142,15 +125,18 @@ def evaluate(
             whole=whole,
             by=by.value,
             stability=stability,
+            reader=None if store is not None else reader,
+            fold_runs=fold_runs,
+            device=device,
             workers=workplace(workers, cluster, jobs),
             on_progress=Meter(display, "Evaluating", "cases"),
         )
-        if no_report:
+        if no_report or store is None:
             write_numbers(folder, evaluation, parquet=parquet)
         else:
             drawing = Meter(display, "Drawing", "pictures")
             write_report(folder, evaluation, trained, store, parquet=parquet, on_progress=drawing)
-    _say(evaluation, folder / (SUMMARY if no_report else "report.html"), as_json=as_json)
+    _say(evaluation, folder / (SUMMARY if no_report or store is None else "report.html"), as_json=as_json)
 
 
 def _say(evaluation: "Evaluation", written: Path, *, as_json: bool) -> None:

@@ -179,7 +179,7 @@ def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
     folds = open_folds(runs, whole, cpu)
     fit, check = calibrate_folds(whole, folds, limit=study.limit)
     write_check(run.path, whole, store, fit, check, use=True)
-    found = evaluate_folds(load_trained(run.path, cpu), folds, limit=study.limit, workers=study.workers)
+    found = evaluate_folds(whole, folds, limit=study.limit, workers=study.workers)
     write_numbers(run.path / f"evaluation-{FOLDS_TOGETHER}", found)
     print(f"{run.path}: " + ", ".join(f"{name} {found.figures[name].mean:.4f}" for name in FIGURES))
     return run.path
