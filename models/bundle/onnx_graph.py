@@ -19,7 +19,7 @@ from ..methods.phiseg import PHiSeg
 from ..methods.refine import Refine
 from ..methods.ssn import SSN
 from ..nets.latents import LatentShape, Noise
-from ..runs.normalise import Window, normalise, with_probabilities
+from ..runs.normalise import Centre, Window, network_input, normalise
 from ..runs.trained import Trained
 
 MAPPED = (PHiSeg, HPU)
@@ -38,7 +38,7 @@ class Graph(nn.Module):
 
     atoms: Tensor
 
-    def __init__(self, method: Method, window: Window):
+    def __init__(self, method: Method, window: Window, centre: Centre):
         super().__init__()
         if not isinstance(method, DRAWN + FINITE):
             why = (
@@ -47,7 +47,7 @@ class Graph(nn.Module):
                 else "its randomness sits inside its layers and cannot be an input"
             )
             raise UsageError(f"The method {method.name} has no ONNX form, as {why}: export a model of another method.")
-        self.method, self.window = method, window
+        self.method, self.window, self.centre = method, window, centre
         self.register_buffer("atoms", _atoms(method), persistent=False)
 
     @property
@@ -63,7 +63,7 @@ class Graph(nn.Module):
         gumbel: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits, or log probabilities and logits."""
-        inputs = with_probabilities(normalise(image, self.window), probabilities)
+        inputs = network_input(normalise(image, self.window), self.centre, probabilities)
         if normal is None:
             return self._support(inputs)
         if isinstance(self.method, (SSN, *MAPPED)):

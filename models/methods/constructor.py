@@ -67,11 +67,20 @@ def checked_options(method: type[Method], options: Options) -> dict[str, Any]:
 
 def first_problem(error: ValidationError, where: str, known: Sequence[str]) -> str:
     """One sentence for the first problem that pydantic found in settings `where`, whose keys are the `known` ones."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    first, *others = error.errors()
+    place, expected, got = first["loc"], first["msg"].lower(), first["input"]
+    for (
+        other
+    ) in others:  # the same value read as another kind: its place ends in the kind, as in ("norm", "literal['each']")
+        *at, kind = other["loc"]
+        if str(kind).startswith("literal[") and place[: len(at)] == tuple(at):
+            expected = "input is too short" if first["type"] == "missing" else expected
+            expected = f"{expected.split(',')[0]}, or {other['msg'].lower().removeprefix('input should be ')}"
+            place, got = tuple(at), other["input"]
+    key = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         return f"Unknown option {shown(key)!r} of {where}: expected one of {', '.join(known)}."
-    return f"Option {shown(key)!r} of {where}: {first['msg'].lower()}, got {shown(repr(first['input']))}."
+    return f"Option {shown(key)!r} of {where}: {expected}, got {shown(repr(got))}."
 
 
 def by_reader(options: Options) -> bool:

@@ -27,7 +27,7 @@ from ..nets.latent_maps import (
 from ..nets.pixels import counted, hard_pixels, one_hot, surprise
 from ..nets.residual import ResidualEncoder, initialise_residual, residual_stage
 from ..nets.unet import joined
-from .shared_options import LATENT_DIM, Blocks, Convs, Norm, TwoLevels
+from .shared_options import LATENT_DIM, Blocks, Convs, ResidualNorm, TwoLevels
 
 LOG_MULTIPLIER = (-10.0, 10.0)  # bounds
 
@@ -74,7 +74,7 @@ class HPU(Method):
         widths: TwoLevels = (24, 48, 96, 192, 192, 192, 192, 192),
         convs: Convs = 3,
         blocks: Blocks = 3,
-        norm: Norm = False,
+        norm: ResidualNorm = False,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes

@@ -15,6 +15,7 @@ from ..nets.codebook import Codebook, Quantised
 from ..nets.latents import full_precision
 from ..nets.pixels import mean_cross_entropy, one_hot
 from ..nets.residual import CodeDecoder, ResidualEncoder
+from .shared_options import ResidualNorm
 
 
 class Modal(Method):
@@ -43,7 +44,7 @@ class Modal(Method):
             512,
         ),
         convs: Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per residual block")] = 3,
-        norm: Annotated[bool, Field(description="one BatchNorm per residual block")] = True,
+        norm: ResidualNorm = True,
         codes: Annotated[int, Field(ge=2, le=MOST_CODES, description="codes in the codebook")] = 512,
         code_dim: Annotated[int, Field(ge=1, le=MOST_CHANNELS, description="numbers in a code")] = 128,
         commitment: Annotated[float, Field(ge=0, description="weight of the posterior's distance to its code")] = 0.25,

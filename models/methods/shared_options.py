@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..core.bounds import MOST_CONVS, MOST_PARTS, Levels
 from ..nets.latents import Family
+from ..nets.unet import NormPlace
 
 KOHL = "Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, NeurIPS 2018"
 BHAT = "Bhat et al., Generalized Probabilistic U-Net for medical image segmentation, UNSURE at MICCAI 2022"
@@ -20,7 +21,8 @@ Widths = Annotated[Levels, Field(min_length=1, description="channels of each lev
 TwoLevels = Annotated[Levels, Field(min_length=2, description="channels of each level")]
 Convs = Annotated[int, Field(ge=1, le=MOST_CONVS, description="3x3 convolutions per block")]
 Blocks = Annotated[int, Field(ge=1, le=MOST_CONVS, description="residual blocks per level")]
-Norm = Annotated[bool, Field(description="one BatchNorm per block")]
+Norm = Annotated[NormPlace, Field(description="BatchNorm: one per block (true), or after each convolution (each)")]
+ResidualNorm = Annotated[bool, Field(description="one BatchNorm per residual block")]
 
 # Latent distributions: fields of options that one method requires and another leaves to its paper
 LATENT_DIM = Field(ge=1, le=MOST_PARTS, description="dimensions of z")
@@ -48,7 +50,7 @@ class NetShape(NamedTuple):
 
     widths: Sequence[int]
     convs: int
-    norm: bool
+    norm: NormPlace
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Blocks of 3x3 convolutions with ReLU; average pooling down (an odd size rounds u
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,15 +13,22 @@ from torch import Tensor, nn
 
 from .remembered import remembered
 
+NormPlace = bool | Literal["each"]
+
 
 class Block(nn.Sequential):
-    """`convs` 3x3 convolutions with ReLU, one BatchNorm at the end if `norm` (Bhat et al. use one per block)."""
+    """`convs` 3x3 convolutions with ReLU; one BatchNorm at the end if `norm` is true (Bhat et al. use one per block), one after
+    each convolution, before its ReLU, if it is "each" (Monteiro et al. 2020, Baumgartner et al. 2019).
+    """
 
-    def __init__(self, inputs: int, outputs: int, convs: int, norm: bool):
+    def __init__(self, inputs: int, outputs: int, convs: int, norm: NormPlace):
         layers: list[nn.Module] = []
         for number in range(convs):
-            layers += [nn.Conv2d(inputs if number == 0 else outputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
-        if norm:
+            layers.append(nn.Conv2d(inputs if number == 0 else outputs, outputs, 3, padding=1, bias=norm != "each"))
+            if norm == "each":
+                layers.append(nn.BatchNorm2d(outputs))
+            layers.append(nn.ReLU(inplace=True))
+        if norm and norm != "each":
             layers.append(nn.BatchNorm2d(outputs))
         super().__init__(*layers)
 
@@ -29,7 +36,7 @@ class Block(nn.Sequential):
 class Encoder(nn.Module):
     """Blocks of the given `widths`, each but the first after halving the resolution; [B, C, H, W] to all their outputs."""
 
-    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: NormPlace):
         super().__init__()
         inputs = [channels, *widths[:-1]]
         self.blocks = nn.ModuleList(Block(i, o, convs, norm) for i, o in zip(inputs, widths, strict=True))
@@ -46,7 +53,7 @@ class Encoder(nn.Module):
 class UNet(nn.Module):
     """Encoder and decoder; [B, C, H, W] to features [B, widths[0], H, W]."""
 
-    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: NormPlace):
         super().__init__()
         self.encoder = Encoder(channels, widths, convs, norm)
         self.decoder = nn.ModuleList(
@@ -71,7 +78,7 @@ class UNet(nn.Module):
 class VectorEncoder(nn.Module):
     """Encoder and global average pooling; [B, C, H, W] to [B, widths[-1]]: the shape of prior and posterior nets."""
 
-    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: bool):
+    def __init__(self, channels: int, widths: Sequence[int], convs: int, norm: NormPlace):
         super().__init__()
         self.encoder = Encoder(channels, widths, convs, norm)
         initialise(self)

@@ -36,6 +36,11 @@ class DataSettings(Section):
     window: tuple[float, float] | Literal["auto", "crop"] = Field(
         "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
     )
+    centre: Literal["none", "half", "crop"] = Field(
+        "none",
+        description="where the networks' inputs are 0: at the window's lower end (none); in its middle (half); at each crop's "
+        "own mean, and then in units of its standard deviation (crop)",
+    )
     memory: Literal["auto", "device", "mapped"] = Field("auto", description="data on the device, or read from disk")
 
 

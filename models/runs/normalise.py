@@ -14,6 +14,9 @@ from ambiseg.preprocessing.volumes.usual_range import usual_range
 
 Ends = tuple[float, float]
 Window = Ends | tuple[Ends, ...] | Literal["crop"]
+Centre = Literal["none", "half", "crop"]
+
+FLATTEST = 0.01  # standard deviation below which an image counts as one that is the same everywhere
 
 
 def resolve_window(asked: Ends | str, intensity: Intensity, channels: Sequence[Channel] = ()) -> Window:
@@ -88,8 +91,26 @@ def scaled(
     return intensity.low + share.clip(0, 1) * (intensity.high - intensity.low)
 
 
-def with_probabilities(image: Tensor, probabilities: Tensor | None = None) -> Tensor:
-    """The input of a network [B, C (+ K), H, W]: the normalised image, then the class probabilities of another segmenter
-    [B, K, H, W], which are stored in 255ths.
+def network_input(image: Tensor, centre: Centre, probabilities: Tensor | None = None) -> Tensor:
+    """The input of a network [B, C (+ K), H, W]: the normalised image, centred, then the class probabilities of another
+    segmenter [B, K, H, W], which are stored in 255ths.
     """
+    image = centred(image, centre)
     return image if probabilities is None else torch.cat((image, probabilities.float() / 255), 1)
+
+
+def centred(image: Tensor, centre: Centre) -> Tensor:
+    """Normalised images [B, C, H, W] with their zero at the window's lower end ("none"); in its middle ("half"), so that its
+    ends become -1 and 1; or at the mean of each channel of each image, in units of its standard deviation ("crop"), so that
+    neither brightness nor contrast tells anything.
+
+    Example:
+        >>> centred(torch.tensor([[[[0.0, 1.0]]]]), "half").tolist()
+        [[[[-1.0, 1.0]]]]
+    """
+    if centre == "half":
+        return 2 * image - 1
+    if centre == "crop":
+        image = image - image.mean((2, 3), keepdim=True)
+        return image / image.square().mean((2, 3), keepdim=True).sqrt().clamp_min(FLATTEST)
+    return image

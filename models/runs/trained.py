@@ -18,7 +18,7 @@ from ..core.method import Method
 from ..core.predictive import Predictive
 from ..methods.registry import MethodMissing, build
 from .hardware import keep_freed_memory
-from .normalise import normalise, with_probabilities
+from .normalise import network_input, normalise
 from .run_folder import RECORD, Run
 from .run_record import RunRecord
 from .training_list import TrainingList
@@ -104,7 +104,7 @@ class Trained:
         """What the networks see of images and probabilities, as `predictive` takes them."""
         arrays = (images,) if probabilities is None else (images, probabilities)
         image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
-        inputs: Tensor = with_probabilities(normalise(image, self.record.window), *others)
+        inputs: Tensor = network_input(normalise(image, self.record.window), self.record.config.data.centre, *others)
         return inputs.to(memory_format=torch.channels_last)
 
 

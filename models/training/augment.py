@@ -18,7 +18,7 @@ from ..core.named_readers import some_forgotten
 from ..core.randomness import normal, uniform
 from ..core.readers import chosen_masks, likely_modes, present_readers
 from ..runs.config import AugmentSettings, DataSettings
-from ..runs.normalise import Window, normalise, with_probabilities
+from ..runs.normalise import Window, network_input, normalise
 from .crop_source import Crops
 
 ELASTIC_KNOTS = 6  # control points a side of the smooth displacement
@@ -47,7 +47,7 @@ def make_batch(
     shown, *probabilities = image.split([part.shape[1] for part in stored], 1)
     shown = _jitter(_squeezed(normalise(shown, window), augment.squeeze, generator), augment, generator)
     who = None if readers is None else some_forgotten(readers[chosen], generator)
-    return Batch(with_probabilities(shown, *probabilities), mask.long(), progress, readers=who)
+    return Batch(network_input(shown, data.centre, *probabilities), mask.long(), progress, readers=who)
 
 
 def _exact_crop(

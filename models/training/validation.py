@@ -19,7 +19,7 @@ from ..metrics.distances import equal_weights, ged
 from ..metrics.modes import mode_error
 from ..metrics.scores import PAPERS_DRAWS, drawn_masks, matched
 from ..metrics.summary import NAN
-from ..runs.normalise import normalise, with_probabilities
+from ..runs.normalise import network_input, normalise
 from ..runs.run_record import RunRecord
 
 IMAGES_AT_ONCE = 16
@@ -40,7 +40,8 @@ class Validation:
             if store.manifest.has_class_probabilities
             else ()
         )
-        self.images = with_probabilities(normalise(images, record.window), *extra).to(memory_format=torch.channels_last)
+        inputs = network_input(normalise(images, record.window), record.config.data.centre, *extra)
+        self.images = inputs.to(memory_format=torch.channels_last)
         self.masks = centre_crop(store.masks(rows), record.crop)
         self.present, self.scored = store.present[rows], store.manifest.scored_labels
         self.odds = store.truth.probabilities(rows) if store.manifest.known_odds else None

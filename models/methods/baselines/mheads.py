@@ -77,5 +77,5 @@ class MHeads(Method):
         return logits, image.new_zeros(image.shape[0], self.heads) if self.gate is None else self.gate(image).float()
 
 
-def _gate_net(channels: int, widths: Sequence[int], convs: int, norm: bool, heads: int) -> nn.Module:
+def _gate_net(channels: int, widths: Sequence[int], convs: int, norm: Norm, heads: int) -> nn.Module:
     return nn.Sequential(VectorEncoder(channels, widths, convs, norm), nn.Linear(widths[-1], heads))

@@ -8,7 +8,7 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.generalized import Generalized
 from ambiseg.models.methods.probunet import ProbUNet
 from ambiseg.models.nets.combine import TILE, Combine
-from ambiseg.models.nets.unet import Encoder, UNet, VectorEncoder, joined
+from ambiseg.models.nets.unet import Block, Encoder, UNet, VectorEncoder, joined
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (1, 5)])
@@ -16,6 +16,14 @@ def test_features_have_the_images_size(size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *size)
     assert UNet(3, (4, 6, 8), 2, True)(image).shape == (2, 4, *size)
     assert VectorEncoder(3, (4, 6, 8), 1, False)(image).shape == (2, 8)
+
+
+def test_batchnorm_stands_where_it_is_asked_for() -> None:
+    """Never, after the last ReLU of a block, or between each convolution and its ReLU."""
+    kinds = {norm: [type(layer).__name__ for layer in Block(1, 4, 2, norm)] for norm in (False, True, "each")}
+    assert kinds[False] == ["Conv2d", "ReLU"] * 2
+    assert kinds[True] == [*kinds[False], "BatchNorm2d"]
+    assert kinds["each"] == ["Conv2d", "BatchNorm2d", "ReLU"] * 2
 
 
 def test_each_level_halves_rounding_up() -> None:

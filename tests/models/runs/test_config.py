@@ -78,6 +78,16 @@ def test_the_papers_settings_of_modal_and_refine() -> None:
     assert (made.batch, made.options["samples"], made.options["latent_dim"]) == (16, 7, 32)
 
 
+def test_the_papers_settings_of_later_methods() -> None:
+    """Gao et al. 2023, Monteiro et al. 2020, Baumgartner et al. 2019 and Zbinden et al. 2023: what they share."""
+    for name, centre in {"mose": "crop", "ssn": "half", "phiseg": "half", "ccdm": "half"}.items():
+        made = make_config(name, "paper")
+        assert made.data.centre == centre
+        if name != "ccdm":
+            assert len(made.options["widths"]) == 7
+            assert made.options["norm"] == "each"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -85,6 +95,12 @@ def test_the_papers_settings_of_modal_and_refine() -> None:
         (["optimiser.lr=3"], r"Unknown option 'optimiser.lr' of train: expected one of .*learning_rate"),
         (["options.dim=3"], r"Unknown option 'dim' of method probunet: expected one of .*latent_dim"),
         (["options.beta=-1"], r"Option 'beta' of method probunet: .*greater than or equal to 0, got -1"),
+        (["options.norm=3"], r"Option 'norm' of method probunet: input should be a valid boolean, or 'each', got 3"),
+        (["data.window=[3]"], r"Option 'data.window' of train: input is too short, or 'auto' or 'crop', got \[3\]"),
+        (
+            ["data.window=[1, 'a']"],
+            r"Option 'data.window' of train: .*valid number, or 'auto' or 'crop', got \[1, 'a'\]",
+        ),
         (["steps=many"], r"Option 'steps' of train: .*integer.*got 'many'"),
         (["steps"], r"Setting 'steps' cannot be read: expected KEY=VALUE"),
     ],

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ambiseg.models.runs.normalise import normalise, resolve_window, used_ends
+from ambiseg.models.core.randomness import generator_for
+from ambiseg.models.runs.normalise import Centre, network_input, normalise, resolve_window, used_ends
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD, LUNG_WINDOW, Channel, Intensity
 from ambiseg.preprocessing.volumes.hounsfield import TISSUE_HU
 
@@ -37,6 +38,23 @@ def test_channels_of_different_ranges_have_a_window_each() -> None:
     assert normalise(images, window).flatten().tolist() == [0.5, 0.5]
     assert resolve_window("auto", BYTES, [Channel(name, 0, 255, 1, 9) for name in ("red", "green")]) == (0, 255)
     assert resolve_window("auto", HOUNSFIELD, channels) == LUNG_WINDOW
+
+
+def test_inputs_have_their_zero_where_they_are_asked_to() -> None:
+    image = normalise(torch.tensor([0.0, 0.0, 4.0, 4.0]).view(1, 1, 2, 2), (0.0, 8.0))
+    seen: dict[Centre, list[float]] = {"none": [0, 0, 0.5, 0.5], "half": [-1, -1, 0, 0], "crop": [-1, -1, 1, 1]}
+    for centre, values in seen.items():
+        assert network_input(image, centre).flatten().tolist() == values
+        assert torch.equal(network_input(image, centre, image * 255)[:, 1:], image)  # the probabilities stay
+
+
+@given(gain=st.floats(0.1, 1), share=st.floats(0, 1), seed=st.integers(0, 9))
+def test_centred_on_each_crop_neither_brightness_nor_contrast_is_seen(gain: float, share: float, seed: int) -> None:
+    image = torch.rand(2, 3, 6, 5, generator=generator_for(seed))
+    other = image * gain + share * (1 - gain)
+    torch.testing.assert_close(network_input(other, "crop"), network_input(image, "crop"), atol=1e-4, rtol=0)
+    flat = torch.full((1, 1, 4, 4), 0.3)
+    assert network_input(flat, "crop").abs().max() < 1e-4
 
 
 @given(

@@ -30,6 +30,14 @@ def test_without_augmentation_the_centre_is_cut() -> None:
     assert made.mask.shape == (4, 1, 8, 8)
 
 
+def test_a_batch_is_centred_last() -> None:
+    """What augmentation does is done to images in 0..1."""
+    data, augment = DataSettings(crop=8, centre="crop"), AugmentSettings(flip="all", gain=0.3, offset=0.2)
+    image = batch_of(data, augment).image
+    torch.testing.assert_close(image.mean((2, 3)), torch.zeros(4, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(image.square().mean((2, 3)), torch.ones(4, 1), atol=1e-5, rtol=0)
+
+
 def test_image_and_masks_move_together() -> None:
     augment = AugmentSettings(flip="all", shift_px=2)
     made = batch_of(DataSettings(crop=8, readers=3), augment, batch=32)
