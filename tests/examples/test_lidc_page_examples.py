@@ -20,6 +20,10 @@ RESULTS = """\
 
 Made by `ambiseg benchmark lidc --data /somewhere/else/crops --seeds 0`.
 
+## At a glance
+
+![All](at-a-glance.png)
+
 ## Validation
 
 | entry |
@@ -105,6 +109,9 @@ def test_the_command_writes_page_and_pictures(tmp_path: Path, monkeypatch: pytes
     (folder / "curves.png").write_bytes(b"curves")
     module.main()
     assert "| `a`   |" in page.read_text()
+    assert "![All](../images/lidc-at-a-glance.png)" in module.filled(
+        "<!-- results.md: At a glance -->\n<!-- end -->\n", folder
+    )
     assert [file.name for file in (page.parents[1] / "images").iterdir()] == ["lidc-curves.png"]
 
 

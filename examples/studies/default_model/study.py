@@ -232,10 +232,11 @@ def do_all(study: Study, tasks: Sequence[tuple[Path, Trial]], *, test: bool) -> 
 
 
 def measure(task: tuple[Path, Trial], *, limit: int | None, test: bool) -> None:
-    """In a process: train a recipe and evaluate it, as far as that is not done."""
+    """In a process: train a recipe and evaluate it slice by slice, as far as that is not done."""
     data, trial = task
     torch.set_num_threads(1)
-    for _ in run_benchmark([trial], Work(Store.open(data), torch.device("cpu"), limit), test=test):
+    work = Work(Store.open(data), torch.device("cpu"), limit, brief=True)
+    for _ in run_benchmark([trial], work, test=test):
         pass
 
 

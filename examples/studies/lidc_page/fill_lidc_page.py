@@ -4,7 +4,7 @@
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md. Without a name after the colon it gets the text above the first section. Files of another folder are named relative
-to this one, as `../lidc-short/ablations.md`. The other lines stay unchanged. The curves, and a picture by lidc_cases.py, go to
+to this one, as `../lidc-short/ablations.md`. The other lines stay unchanged. The pictures, and one by lidc_cases.py, go to
 docs/images/. Folders of the data in commands are shown as data/.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from ambiseg.preprocessing.files import whole_file
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+GLANCE = "at-a-glance.png"
 MISSING = "*Not measured yet.*\n"
 PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
 
@@ -29,8 +30,9 @@ def sections(text: str) -> dict[str, str]:
 
 
 def portable(text: str) -> str:
-    """Commands as they are on another machine: data in data/."""
-    return re.sub(r"(--data )\S*?([^/\s`]+)(?=[\s`])", r"\1data/\2", text)
+    """Commands as they are on another machine, with data in data/; the picture where the page's pictures are."""
+    text = re.sub(r"(--data )\S*?([^/\s`]+)(?=[\s`])", r"\1data/\2", text)
+    return text.replace(f"]({GLANCE})", f"](../images/lidc-{GLANCE})")
 
 
 def filled(page: str, folder: Path) -> str:
@@ -58,7 +60,12 @@ def main() -> None:
     with whole_file(options.page) as aside:
         aside.write_text(page, encoding="utf-8")
     images = options.page.parents[1] / "images"
-    for picture, name in ((options.folder / "curves.png", "lidc-curves.png"), (options.cases, "lidc-cases.png")):
+    pictures = {
+        f"lidc-{GLANCE}": options.folder / GLANCE,
+        "lidc-curves.png": options.folder / "curves.png",
+        "lidc-cases.png": options.cases,
+    }
+    for name, picture in pictures.items():
         if picture is not None and picture.is_file():
             shutil.copyfile(picture, images / name)
     print(f"{options.page}: {len(SLOT.findall(page))} parts filled from {options.folder}")

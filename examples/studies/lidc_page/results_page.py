@@ -1,4 +1,4 @@
-"""The page of `ambiseg benchmark lidc`: `results.md` and `curves.png` in the benchmark's folder.
+"""The page of `ambiseg benchmark lidc`: `results.md`, `at-a-glance.png` and `curves.png` in the benchmark's folder.
 
     python examples/studies/lidc_page/results_page.py benchmarks/lidc [--published published_lidc.csv]
 
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from beside_published import COMPARED, beside_published
+from at_a_glance import PICTURE, at_a_glance, best_clean, draw_at_a_glance
+from beside_published import COMPARED, Ours, beside_published
 from curves import draw_curves, read_curves
 from winners import winners
 
@@ -24,6 +25,7 @@ from ambiseg.models.calibration.calibrate_run import SPLIT
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.files import whole_file
 
+TIMED = 16  # masks of one image, timed together
 JUDGED = (*GED, "hm_iou16")
 READING = """\
 GED is squared; its first columns are V-statistics, as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
@@ -55,16 +57,19 @@ def _page(
 ) -> list[str]:
     """The page's sections."""
     sections = [f"{title('Methods', run_folders(folder)[0], measured[SPLIT], command)}\n{READING}\n"]
+    if best_known := measured["test"] or measured[SPLIT]:
+        entries, best = by_entry(best_known), best_clean(published)
+        draw_at_a_glance(folder / PICTURE, entries, best, _glance_note(best_known))
+        sections.append(at_a_glance(entries, best))
     for split, runs in measured.items():
         if runs:
-            entries = {name: [run.evaluation for run in own] for name, own in by_entry(runs).items()}
-            sections.append(split_section(split, runs, winners(entries, JUDGED)))
+            evaluated = {name: [run.evaluation for run in own] for name, own in by_entry(runs).items()}
+            sections.append(split_section(split, runs, winners(evaluated, JUDGED)))
     if (folder / "curves.png").is_file():
         sections.append("## Curves\n\n![Validation GED of each entry while training](curves.png)\n")
     if measured[SPLIT]:
         sections.append(_runs_section(measured[SPLIT]))
     sections += missing_section(run_folders(folder))
-    best_known = measured["test"] or measured[SPLIT]
     if published and best_known:
         sections.append(_published_section(best_known, published))
     return sections
@@ -100,11 +105,20 @@ def _runs_section(runs: Sequence[Measured]) -> str:
 def _published_section(runs: Sequence[Measured], published: Sequence[Published]) -> str:
     about = runs[0].evaluation.about
     ours = {
-        name: {key: fmean(run.figure(key).mean for run in own) for key in COMPARED}
+        name: Ours(
+            {key: fmean(run.figure(key).mean for run in own) for key in COMPARED},
+            fmean(run.sampling_ms(TIMED) for run in own) / TIMED,
+        )
         for name, own in by_entry(runs).items()
     }
     where = f"{about.data}, {about.split}, {' x '.join(map(str, about.crop))} pixels"
     return beside_published(published, ours, where)
+
+
+def _glance_note(runs: Sequence[Measured]) -> str:
+    found, config = runs[0].evaluation, runs[0].record.config
+    crops = f"{found.about.data}, {found.about.split}, {len(found.rows):,} crops"
+    return f"{crops}; preset {config.preset}, {config.steps:,} steps"
 
 
 def _curves_note(folder: Path) -> str:

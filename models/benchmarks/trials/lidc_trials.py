@@ -18,7 +18,7 @@ from ambiseg.preprocessing.store.store import Store
 from ...calibration.calibrate_run import SAMPLES as CALIBRATION_SAMPLES
 from ...calibration.calibrate_run import SPLIT, calibrate, check
 from ...calibration.check_document import JudgementSummary
-from ...evaluation.evaluate_run import evaluate
+from ...evaluation.evaluate_run import By, evaluate
 from ...report.evaluation_folder import write_numbers
 from ...runs.run_folder import Run
 from ...runs.trained import Trained, load_trained
@@ -32,6 +32,7 @@ from .trials import Trial, attempts, plan_trials
 RUNS = "runs"
 SAMPLES = 100  # draws per image, the most for which papers give GED
 TIMED = (16, 100)  # draws of one image that are timed
+BEYOND: tuple[Part, ...] = ("calibration-val", "calibration-test", "sampling")  # what brief work leaves out
 SEED = 0  # of all draws in calibration and evaluation
 
 OnProgress = Callable[[int, int], None]
@@ -42,7 +43,8 @@ class Work:
     """The settings that all trials share.
 
     limit: cases of each split that are measured, None for all; enough: whether to stop now; watch: the progress of a part
-    of a trial's work, by its name, as a function of (done, total).
+    of a trial's work, by its name, as a function of (done, total); brief: whether slices are evaluated and nothing else,
+    neither lesions nor calibration nor times.
     """
 
     store: Store
@@ -50,6 +52,7 @@ class Work:
     limit: int | None = None
     enough: Callable[[], bool] = lambda: False
     watch: Callable[[Trial, str], OnProgress] = lambda trial, part: lambda done, total: None
+    brief: bool = False
 
 
 def plan(
@@ -106,7 +109,7 @@ def run_benchmark(trials: Sequence[Trial], work: Work, *, test: bool = False) ->
 def _measured(trial: Trial, split: str, work: Work) -> str:
     """Do what is left of the work on a trial and a split, and return the split."""
     try:
-        for part, do in _parts(split).items():
+        for part, do in _parts(split, brief=work.brief).items():
             if read_notes(trial.path).done(part, work.limit):
                 continue
             if work.enough():
@@ -120,19 +123,22 @@ def _measured(trial: Trial, split: str, work: Work) -> str:
     return split
 
 
-def _parts(split: str) -> Mapping[Part, Callable[[Trial, Work, OnProgress], Note]]:
+def _parts(split: str, *, brief: bool) -> Mapping[Part, Callable[[Trial, Work, OnProgress], Note]]:
     """The parts of the work on a split in their order; the names of what is noted."""
+    parts: dict[Part, Callable[[Trial, Work, OnProgress], Note]]
     if split == SPLIT:
-        return {
+        parts = {
             "training": _train,
             "calibration-val": _calibrate,
             "sampling": _time_sampling,
             "evaluation-val": lambda *given: _evaluate(SPLIT, *given),
         }
-    return {
-        "calibration-test": lambda *given: _check_calibration("test", *given),
-        "evaluation-test": lambda *given: _evaluate("test", *given),
-    }
+    else:
+        parts = {
+            "calibration-test": lambda *given: _check_calibration("test", *given),
+            "evaluation-test": lambda *given: _evaluate("test", *given),
+        }
+    return {part: do for part, do in parts.items() if not (brief and part in BEYOND)}
 
 
 def _train(trial: Trial, work: Work, on_progress: OnProgress) -> Training:
@@ -189,8 +195,9 @@ def _time_sampling(trial: Trial, work: Work, on_progress: OnProgress) -> Samplin
 def _evaluate(split: str, trial: Trial, work: Work, on_progress: OnProgress) -> Evaluated:
     begun = time.monotonic()
     trained = load_trained(trial.path, work.device, keep_memory=True)
+    by: By = "slice" if work.brief else "auto"
     evaluation = evaluate(
-        trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, on_progress=on_progress
+        trained, work.store, split, samples=SAMPLES, seed=SEED, limit=work.limit, by=by, on_progress=on_progress
     )
     write_numbers(trial.path / f"evaluation-{split}", evaluation)
     return Evaluated(limit=work.limit, seconds=time.monotonic() - begun)

@@ -37,7 +37,7 @@ def test_json_and_csv(ambiseg, tmp_path):
 def test_without_any_noise_more_is_impossible(ambiseg):
     _, printed, _ = ambiseg("audit", PUBLISHED, "--noise", "0", "--json")
     assert [row["method"] for row in json.loads(printed) if row["verdict"] == "impossible"] == [
-        "Probabilistic U-Net", "cGAN + L_cal (10 samples)", "cVAE-GAN + L_cal",
+        "CCDM", "Probabilistic U-Net", "cGAN + L_cal (10 samples)", "cVAE-GAN + L_cal",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES, Entry
-from ambiseg.models.benchmarks.trials.lidc_tables import write_results
+from ambiseg.models.benchmarks.trials.lidc_tables import read_results, write_results
 from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import read_measured
 from ambiseg.models.benchmarks.trials.notes import Notes, read_notes
@@ -68,6 +68,17 @@ def test_the_test_split_comes_last_and_once(finished: tuple[Path, Parts], known_
     on_test = ["calibration-test", "evaluation-test"]
     assert parts == [(e.name, part) for stage in (on_val, on_test) for e in TWO for part in stage]
     assert run(folder, known_truth, test=True) == []
+
+
+def test_brief_work_is_training_and_slices(known_truth: Store, tmp_path: Path) -> None:
+    parts = run(tmp_path, known_truth, test=True, brief=True)
+    on_val = ["training", "evaluation-val"]
+    assert parts == [(e.name, part) for stage in (on_val, ["evaluation-test"]) for e in TWO for part in stage]
+    assert run(tmp_path, known_truth, brief=True) == []
+    assert not list(tmp_path.glob("runs/*/calibration.json"))
+    for measured in read_results(tmp_path, limit=6).values():
+        assert len(measured) == len(TWO)
+        assert not any(one.has_lesions for one in measured)
 
 
 def test_a_row_says_what_the_run_folder_says(finished: tuple[Path, Parts], known_truth: Store) -> None:
