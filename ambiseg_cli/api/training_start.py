@@ -117,11 +117,14 @@ def resumed_training(
 
 
 def starting_settings(model: str | None) -> tuple[str | None, dict[str, object]]:
-    """The method of a model to start from, and its settings that a new run takes over: options and side of the crop."""
+    """The method of a model to start from, and its settings that a new run takes over: options, side of the crop, and where
+    its inputs are 0, which its weights expect.
+    """
     if model is None:
         return None, {}
     config = Run.open(find_model(model)).record.config
-    return config.method, {"options": config.options, "data": {"crop": config.data.crop}}
+    kept = {name: getattr(config.data, name) for name in ("crop", "centre")}
+    return config.method, {"options": config.options, "data": kept}
 
 
 def _longer(run: Run, steps: int) -> Run:
