@@ -20,6 +20,11 @@ SHOWN = (
     "ged16_v", "ged16_u", "hm_iou16", "ot_iou", "top_dice", "best_dice", "empty_accuracy", "hypothesis_ece", "top_ece",
     "marked_pixel_ece", "stated_marked_pixel_ece", "ambiguity_auroc", "mode_error",
 )  # fmt: skip
+CENTRES = {
+    "none": "",
+    "half": ", as -1 to 1",
+    "crop": ", then each channel of a crop with mean 0 and standard deviation 1",
+}
 CHECKED = {
     "nll": "NLL, nats per reader",
     "brier": "Brier score",
@@ -107,7 +112,7 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
         "averaged weights": f"decay {optimiser.ema:g} per step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",
-        "intensity window": window_text(window),
+        "intensity window": window_text(window) + CENTRES[config.data.centre],
         "seed": str(config.seed),
     }
 

@@ -202,7 +202,7 @@ def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stor
 
 def test_the_card_says_what_is_not_known(made_run: MadeRun, stored_run: Callable[..., Path]) -> None:
     """An evaluation of other weights is no evaluation, one on the validation split flatters."""
-    run = made_run()
+    run = made_run(settings=["data.centre=half"])
     evaluated(stored_run, run, weights_hash="0" * 64)
     exported = export_model(run, Path("m.zip"))
     assert len(exported.notes) == 1
@@ -214,6 +214,7 @@ def test_the_card_says_what_is_not_known(made_run: MadeRun, stored_run: Callable
         "| licence | none stated |",
         "CT in HU",
         "0.5 mm per pixel",
+        "| intensity window | -1000 to 400, as -1 to 1 |",
     ):
         assert words in card
     assert "somewhere" not in card
