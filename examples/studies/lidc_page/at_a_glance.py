@@ -46,6 +46,17 @@ COLUMNS = (
 )
 
 
+def ged16(one: Published) -> float | None:
+    """A published row's GED of 16 draws; None where it has none."""
+    return one.ged[DRAWS].value if DRAWS in one.ged else None
+
+
+def hm_iou16(one: Published) -> float | None:
+    """A published row's HM-IoU of 16 draws; None where it has none."""
+    text = one.rest.get("hm_iou16", "")
+    return float(text) if text else None
+
+
 @dataclass(frozen=True)
 class Shown:
     """A panel: its heading, which way is better, the number of a run, and that of a published row."""
@@ -57,21 +68,10 @@ class Shown:
 
 
 PANELS = (
-    Shown("GED16 by slice", "lower is better", COLUMNS[0].value, lambda one: ged16(one)),
-    Shown("HM-IoU16 by slice", "higher is better", COLUMNS[2].value, lambda one: hm_iou16(one)),
+    Shown("GED16 by slice", "lower is better", COLUMNS[0].value, ged16),
+    Shown("HM-IoU16 by slice", "higher is better", COLUMNS[2].value, hm_iou16),
     Shown("GED16 by lesion", "unbiased; lower is better", COLUMNS[4].value),
 )
-
-
-def ged16(one: Published) -> float | None:
-    """A published row's GED of 16 draws; None where it has none."""
-    return one.ged[DRAWS].value if DRAWS in one.ged else None
-
-
-def hm_iou16(one: Published) -> float | None:
-    """A published row's HM-IoU of 16 draws; None where it has none."""
-    text = one.rest.get("hm_iou16", "")
-    return float(text) if text else None
 
 
 def best_clean(published: Sequence[Published]) -> Published | None:
