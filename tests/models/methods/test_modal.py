@@ -173,3 +173,48 @@ def test_codes_recover_the_mode_probabilities(
     assert len(errors) == 3
     assert np.mean(errors) < 0.06
     assert 3 <= Run.open(tmp_path / "run").read_log()[-1]["live_codes"] <= 8
+
+
+def test_the_energy_of_the_codes_by_hand() -> None:
+    """Mean distance to the readers' masks less half the mean distance of two masks, over live codes."""
+    method, batch = make(score=0.3).eval(), make_batch()
+    method.codebook.counts.fill_(1.0)[3:5] = 0.0
+    energy = method.score_loss(batch, generator_for(0)).total.item()
+    expected = []
+    for image, masks in zip(batch.image, batch.mask, strict=True):
+        predictive = method(image[None])
+        live = [code for code in range(12) if code not in (3, 4)]
+        drawn = [predictive.decode(torch.tensor([[code]]))[0, 0].argmax(0) for code in live]
+        odds = predictive.log_probabilities[0, live].exp().tolist()
+        weighted = list(zip(odds, drawn, strict=True))
+        spread = sum(p * q * distance(a, b) for p, a in weighted for q, b in weighted)
+        for mask in masks:
+            expected.append(sum(p * distance(one, mask) for p, one in weighted) - spread / 2)
+    assert energy == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    union = ((one > 0) | (other > 0)).sum().item()
+    return 1 - ((one > 0) & (other > 0)).sum().item() / union if union else 0.0
+
+
+def test_by_its_energy_the_prior_learns_how_often_readers_draw_a_mask() -> None:
+    """Two codes, whose masks three readers and one draw. Nothing but the prior's own layers moves."""
+    method = make(codes=2, score=0.5)
+    image = torch.rand(1, 1, 16, 16, generator=generator_for("image"))
+    with torch.no_grad():
+        method.decoder.logits.bias.zero_()
+        first, second = method.eval()(image).decode(torch.tensor([[0, 1]]))[0].argmax(1)
+    assert distance(first, second) > 0.02
+    batch = Batch(image, torch.stack((first, second, first, first))[None], 0.9)
+    before = {name: value.clone() for name, value in method.train().state_dict().items()}
+    stage = method.stages()[1]
+    optimiser = torch.optim.Adam(stage.players[0].parameters, lr=0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        method.score_loss(batch, generator_for(0)).total.backward()
+        optimiser.step()
+    assert method.eval()(image).log_probabilities.exp().tolist()[0] == pytest.approx([0.75, 0.25], abs=0.02)
+    moved = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith(("prior_head", "prior.blocks.2")) for name in moved)
