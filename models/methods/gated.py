@@ -43,7 +43,6 @@ from .shared_options import (
     LatentOptions,
     NetShape,
     Norm,
-    Score,
     Widths,
 )
 from .ssn import SSN
@@ -107,7 +106,9 @@ class Gated(Method):
         gate_views: Annotated[
             Views, Field(description="views the gate averages in prediction, as in augment.flip")
         ] = "all",
-        score: Score = 0.2,
+        score: Annotated[
+            float, Field(ge=0, lt=1, description="share of the steps that train the prior by energy")
+        ] = 0.2,
         condition: Condition = "none",
         readers: int = 0,
     ):

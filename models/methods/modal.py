@@ -9,17 +9,13 @@ from torch import Tensor, nn
 
 from ..core.batch import Batch, Loss
 from ..core.bounds import MOST_CHANNELS, MOST_CODES, MOST_CONVS, Levels
-from ..core.method import Method, Player, Stage
+from ..core.method import Method
 from ..core.predictive import FinitePredictive
-from ..nets.at_rest import evaluating, frozen
 from ..nets.codebook import Codebook, Quantised
-from ..nets.energy_score import energy_score, hard_planes, reader_planes
 from ..nets.latents import full_precision
 from ..nets.pixels import mean_cross_entropy, one_hot
 from ..nets.residual import CodeDecoder, ResidualEncoder
-from .shared_options import ResidualNorm, Score
-
-SCORED = 256  # masks in a step whose energy is scored, approximately
+from .shared_options import ResidualNorm
 
 
 class Modal(Method):
@@ -58,12 +54,10 @@ class Modal(Method):
             float, Field(ge=0, le=1, description="share of the schedule that recycles unused codes")
         ] = 0.25,
         decay: Annotated[float, Field(gt=0, lt=1, description="of the codebook's moving averages, a step")] = 0.99,
-        score: Score = 0.0,
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
         self.shared, self.commitment, self.warmup, self.recycle = len(widths), commitment, warmup, recycle
-        self.score = score
         levels = [*widths, *latent_widths]
         self.prior = ResidualEncoder(channels, levels, convs, norm)
         self.prior_head = nn.Linear(levels[-1], codes)
@@ -117,35 +111,6 @@ class Modal(Method):
         with full_precision(image):
             features = self.posterior(torch.cat((image, evidence), 1))[-1].mean((2, 3))
             return self.codebook(self.posterior_head(features), generator, recycle=recycle)
-
-    def score_loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """Energy score of the live codes' masks with their prior probabilities against the readers' masks, mean over images and
-        readers. It moves only what the prior has for itself, so masks stay what they are.
-
-        All codes of an image are decoded, so only some images of the batch are scored.
-        """
-        live = self.codebook.live.nonzero().squeeze(1)
-        images = max(1, SCORED // len(live))
-        image, mask = batch.image[:images], batch.mask[:images]
-        with evaluating(self), frozen(self.prior.blocks[: self.shared]), frozen(self.decoder):
-            predictive = self(image)
-            with torch.no_grad():
-                logits = predictive.decode(live.expand(len(image), -1))
-        with full_precision(logits):
-            readers, counts = reader_planes(mask, self.classes)
-            weights = predictive.log_probabilities[:, live].exp()
-            pairs = weights.unsqueeze(2) * weights.unsqueeze(1)
-            score = energy_score(hard_planes(logits) * counts, weights, pairs, readers * counts).mean()
-        return Loss(score, {"energy": score.detach()})
-
-    def stages(self) -> tuple[Stage, ...]:
-        """All at once; then the prior by the masks that it gives."""
-        together = Player("model", list(self.parameters()), self.loss)
-        if not self.score:
-            return (Stage("train", (together,)),)
-        alone = [*self.prior.blocks[self.shared :].parameters(), *self.prior_head.parameters()]
-        prior = Player("prior", alone, self.score_loss, learning_rate=0.5)
-        return Stage("train", (together,), share=1 - self.score), Stage("score", (prior,), share=self.score)
 
     def _prior_logits(self, levels: Sequence[Tensor]) -> Tensor:
         """Logits [B, N] of p(c|x), float32."""

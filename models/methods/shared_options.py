@@ -35,7 +35,6 @@ LatentFamily = Annotated[Family, Field(description="latent distribution of prior
 Beta = Annotated[float, Field(ge=0, description="weight of the KL divergence")]
 Anneal = Annotated[float, Field(ge=0, le=1, description="share of the schedule in which the KL's weight rises to beta")]
 KLDraws = Annotated[int, Field(ge=1, le=MOST_PARTS, description="draws per component for the KL of a mixture")]
-Score = Annotated[float, Field(ge=0, lt=1, description="share of the steps that train the prior by energy")]
 Prior = Annotated[Literal["learned", "fixed"], Field(description="learned p(z|x), or fixed N(0, I)")]
 Posterior = Annotated[Literal["image-and-mask", "mask"], Field(description="what the posterior sees")]
 Injection = Annotated[Literal["late", "early"], Field(description="z after the U-Net (late) or at its input (early)")]
