@@ -3,6 +3,7 @@
 from ambiseg.models.benchmarks.trials.entries import Entry
 
 BASE = {"widths": [16, 32, 64, 128]}
+DEEP = [16, 32, 64, 96, 128, 128]
 AVERAGED = {"optimiser.ema": 0.998}
 
 
@@ -17,12 +18,12 @@ RECIPES = (
     recipe("heavy-kl", beta=3.0),
     recipe("one-heavy", components=1, beta=3.0),
     recipe("wide", widths=[24, 48, 96, 192], gate_width=32),
-    recipe("deep", widths=[16, 32, 64, 96, 128, 128]),
+    recipe("deep", widths=DEEP),
     recipe("three-convs", convs=3),
     recipe("norm-each", norm="each"),
     recipe("centred", settings={"data.centre": "half"}),
     recipe("standardised", settings={"data.centre": "crop"}),
-    recipe("all-three", widths=[16, 32, 64, 96, 128, 128], norm="each", settings={"data.centre": "crop"}),
+    recipe("all-three", widths=DEEP, norm="each", settings={"data.centre": "crop"}),
     recipe("low-rank-logits", shapes="ssn"),
     recipe("wide-field", settings={"data.crop": 96}),
     recipe("all-readers", shape_readers=4),
@@ -32,4 +33,7 @@ RECIPES = (
     recipe("strong-augment", settings={"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}),
     recipe("squeezed", settings={"augment.squeeze": 0.5}),
     recipe("experts", method="mose"),
+    recipe("deep-standardised", widths=DEEP, settings={"data.centre": "crop"}),
+    recipe("deep-heavy", widths=DEEP, beta=3.0),
+    recipe("deep-wide", widths=[24, 48, 96, 128, 192, 192], gate_width=32),
 )
