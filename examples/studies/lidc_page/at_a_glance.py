@@ -42,7 +42,7 @@ COLUMNS = (
     Column[Measured]("HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
     Column[Measured]("Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
     Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.0f}".format),
-    Column[Measured]("ms a mask", lambda run: run.sampling_ms(DRAWS) / DRAWS, "{:.1f}".format),
+    Column[Measured]("ms per mask", lambda run: run.sampling_ms(DRAWS) / DRAWS, "{:.1f}".format),
 )
 
 
@@ -85,7 +85,7 @@ def at_a_glance(entries: Mapping[str, Sequence[Measured]], best: Published | Non
     table = markdown_table(entry_rows({f"`{name}`": own for name, own in entries.items()}, COLUMNS, spread=True))
     line = (
         f"Dashed: {best.method}, the best published GED16 without a visible leak ({best.rest.get('split', '')}, "
-        f"{best.rest.get('passes', '')} network passes a mask), on other crops of the same scans. "
+        f"{best.rest.get('passes', '')} network passes per mask), on other crops of the same scans. "
         if best
         else ""
     )

@@ -31,7 +31,7 @@ class Ours:
 
 def beside_published(published: Sequence[Published], ours: Mapping[str, Ours], where: str) -> str:
     """The section of a page: published figures by method, then ours by entry, measured on data `where`."""
-    headings = ["method", "data", "split", "leak", "a mask", "source", *(f"GED{n}" for n in DRAWS), "HM-IoU16"]
+    headings = ["method", "data", "split", "leak", "per mask", "source", *(f"GED{n}" for n in DRAWS), "HM-IoU16"]
     theirs = [
         [
             one.method,

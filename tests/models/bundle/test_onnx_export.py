@@ -168,7 +168,7 @@ def test_what_has_no_form_or_no_package_is_said(
     with pytest.raises(UsageError, match="method dropout has no ONNX form"):
         export_onnx(trained(made_run("dropout")), tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="ccdm has no ONNX form, as each of its draws takes many passes"):
-        Graph(build("ccdm", 1, 2, {"widths": [4], "blocks": 1}), "crop")
+        Graph(build("ccdm", 1, 2, {"widths": [4], "blocks": 1}), "crop", "none")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"pip install 'ambiseg\[onnx\]'"):
         export_onnx(trained(made_run("probunet")), tmp_path / "m.onnx")
