@@ -62,7 +62,9 @@ def test_the_page_shows_all_of_it(finished: Path) -> None:
     means = [float(line[1].split()[0]) for line in table[2:]]
     assert means == sorted(means)  # the best entry first
     assert {line[0] for line in table[2:]} == {"`mheads-gate`", "`probunet`"}
-    assert "Dashed: CCDM, the best published GED16 without a visible leak (by scan, 250 network passes per mask)" in page
+    assert (
+        "Dashed: CCDM, the best published GED16 without a visible leak (by scan, 250 network passes per mask)" in page
+    )
     assert (folder / "at-a-glance.png").read_bytes().startswith(b"\x89PNG")
     assert [line for line in lines if line[0] == "MoSE"] == [
         ["MoSE", "v1", "by scan", "none seen", "few", "Gao et al. 2023, at second hand", ".218", "", ".189", ".624"]
