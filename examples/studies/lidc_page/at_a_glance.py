@@ -38,9 +38,9 @@ COLUMNS = (
     Column[Measured]("GED16, unbiased", lambda run: run.figure("ged16_u").mean, short),
     Column[Measured]("HM-IoU16", lambda run: run.figure("hm_iou16").mean, short),
     Column[Measured]("ECE", lambda run: run.figure("ece_after").mean, short),
-    Column[Measured]("by lesion: GED16, unbiased", lambda run: run.lesion_figure("ged16_u").mean, short),
-    Column[Measured]("HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
-    Column[Measured]("Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
+    Column[Measured]("lesions: GED16, unbiased", lambda run: run.lesion_figure("ged16_u").mean, short),
+    Column[Measured]("lesions: HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
+    Column[Measured]("lesions: Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
     Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.0f}".format),
     Column[Measured]("ms per mask", lambda run: run.sampling_ms(DRAWS) / DRAWS, "{:.1f}".format),
 )
