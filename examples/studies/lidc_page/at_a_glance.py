@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DRAWS = 16
 CLEAN = "none seen"  # in the column "leak" of published figures
 PICTURE = "at-a-glance.png"
-NAMES, PANEL, ROW, FOOT = 2.1, 3.0, 0.27, 0.45  # inches: the entries' names, a panel's width, an entry, below
+NAMES, PANEL, ROW, FOOT = 2.1, 3.25, 0.27, 0.45  # inches: the entries' names, a panel's width, an entry, below
 
 COLUMNS = (
     Column[Measured]("GED16", lambda run: run.figure("ged16_v").mean, short),
@@ -70,7 +70,7 @@ class Shown:
 PANELS = (
     Shown("GED16 by slice", "lower is better", COLUMNS[0].value, ged16),
     Shown("HM-IoU16 by slice", "higher is better", COLUMNS[2].value, hm_iou16),
-    Shown("GED16 by lesion", "unbiased; lower is better", COLUMNS[4].value),
+    Shown("GED16 by lesion", "unbiased, lower is better", COLUMNS[4].value),
 )
 
 
