@@ -29,11 +29,18 @@ RECIPES = (
     recipe("all-readers", shape_readers=4),
     recipe("one-reader", shape_readers=1),
     recipe("fast-rate", settings={"optimiser.learning_rate": 2e-3}),
-    recipe("long-average", settings={"optimiser.ema": 0.9995}),
+    recipe("long-average", settings={"optimiser.ema": 0.9995}),  # as base in 1,000 steps: averages grow with the steps
     recipe("strong-augment", settings={"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}),
     recipe("squeezed", settings={"augment.squeeze": 0.5}),
     recipe("experts", method="mose"),
     recipe("deep-standardised", widths=DEEP, settings={"data.centre": "crop"}),
     recipe("deep-heavy", widths=DEEP, beta=3.0),
+    recipe("deep-fast", widths=DEEP, settings={"optimiser.learning_rate": 2e-3}),
+    recipe(
+        "all-that-gained",
+        widths=DEEP,
+        shape_readers=4,
+        settings={"data.centre": "crop", "optimiser.learning_rate": 2e-3},
+    ),
     recipe("deep-wide", widths=[24, 48, 96, 128, 192, 192], gate_width=32),
 )

@@ -17,6 +17,11 @@ beside them stand the folds' least and largest figure.
 their figures become its own (`calibration.json` and `evaluation-folds` in its run folder), so that `ambiseg model export` can
 share it.
 
+What the first round measured is kept beside this script, without weights. The search then trains only what is new:
+
+    python examples/studies/records.py take examples/studies/default_model/round-1.tar.xz default-model/round-1
+    python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model --limit 400
+
 All resume where they were stopped or killed; `search` and `folds` use several processes with one thread each. Tables:
 search.csv, folds.csv.
 """
