@@ -123,8 +123,7 @@ def starting_settings(model: str | None) -> tuple[str | None, dict[str, object]]
     if model is None:
         return None, {}
     config = Run.open(find_model(model)).record.config
-    kept = {name: getattr(config.data, name) for name in ("crop", "centre")}
-    return config.method, {"options": config.options, "data": kept}
+    return config.method, {"options": config.options, "data": config.data.model_dump(include={"crop", "centre"})}
 
 
 def _longer(run: Run, steps: int) -> Run:

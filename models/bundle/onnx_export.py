@@ -72,7 +72,7 @@ def export_onnx(trained: Trained, path: Path, *, size: int | None = None) -> Onn
     """
     _check_installed()
     size = size or trained.record.crop
-    graph = Graph(trained.method, trained.record.window, trained.record.config.data.centre).eval()
+    graph = Graph(trained.method, trained.record.window, trained.record.centre).eval()
     generator = generator_for("onnx")
     with whole_file(path) as file:
         _write(graph, trained, random_inputs(trained, size, *TRACED, generator), file)

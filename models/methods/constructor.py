@@ -69,13 +69,12 @@ def first_problem(error: ValidationError, where: str, known: Sequence[str]) -> s
     """One sentence for the first problem that pydantic found in settings `where`, whose keys are the `known` ones."""
     first, *others = error.errors()
     place, expected, got = first["loc"], first["msg"].lower(), first["input"]
-    for (
-        other
-    ) in others:  # the same value read as another kind: its place ends in the kind, as in ("norm", "literal['each']")
+    for other in others:
         *at, kind = other["loc"]
+        # A value that may be of several kinds fails as each of them, at a place that ends in the kind.
         if str(kind).startswith("literal[") and place[: len(at)] == tuple(at):
-            expected = "input is too short" if first["type"] == "missing" else expected
-            expected = f"{expected.split(',')[0]}, or {other['msg'].lower().removeprefix('input should be ')}"
+            expected = "input is too short" if first["type"] == "missing" else expected.split(",")[0]
+            expected += f", or {other['msg'].lower().removeprefix('input should be ')}"
             place, got = tuple(at), other["input"]
     key = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":

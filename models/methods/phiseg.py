@@ -26,7 +26,7 @@ from ..nets.latent_maps import (
     resolutions,
 )
 from ..nets.pixels import cross_entropy, one_hot
-from ..nets.unet import Block, Encoder, initialise
+from ..nets.unet import Block, Encoder, NormPlace, initialise
 from .shared_options import LATENT_DIM, Beta, Convs, Norm, Widths
 
 HEAD_CONVS = 2  # convolutions of every block that is not the encoder's
@@ -111,7 +111,7 @@ class PHiSeg(Method):
 class MapNet(nn.Module):
     """The prior or the posterior: an encoder, and at each of its coarsest levels a latent map that depends on coarser ones."""
 
-    def __init__(self, channels: int, widths: Sequence[int], latents: int, dim: int, convs: int, norm: Norm):
+    def __init__(self, channels: int, widths: Sequence[int], latents: int, dim: int, convs: int, norm: NormPlace):
         super().__init__()
         self.encoder = Encoder(channels, widths, convs, norm)
         coarse = list(reversed(widths))[:latents]
@@ -138,7 +138,7 @@ class MapNet(nn.Module):
 class MapStep(nn.Module):
     """From one latent level to the next finer one: every coarser z is carried on in features of its own."""
 
-    def __init__(self, coarser: int, width: int, dim: int, carried: int, norm: Norm):
+    def __init__(self, coarser: int, width: int, dim: int, carried: int, norm: NormPlace):
         super().__init__()
         inputs = [carried] * (coarser - 1) + [dim]
         self.carry = nn.ModuleList(Block(one, carried, HEAD_CONVS, norm) for one in inputs)
@@ -156,7 +156,7 @@ class MapDecoder(nn.Module):
     size, coarser ones give logits that are as much coarser.
     """
 
-    def __init__(self, widths: Sequence[int], latents: int, dim: int, classes: int, norm: Norm):
+    def __init__(self, widths: Sequence[int], latents: int, dim: int, classes: int, norm: NormPlace):
         super().__init__()
         self.levels = len(widths)
         outputs = list(reversed(widths[:latents]))
@@ -187,7 +187,7 @@ class MapDecoder(nn.Module):
 class Rise(nn.Module):
     """From a latent map to features some levels finer, by as many doublings."""
 
-    def __init__(self, dim: int, width: int, doublings: int, norm: Norm):
+    def __init__(self, dim: int, width: int, doublings: int, norm: NormPlace):
         super().__init__()
         self.first = Block(dim, width, HEAD_CONVS, norm)
         self.others = nn.ModuleList(Block(width, width, 1, norm) for _ in range(doublings))

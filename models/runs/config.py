@@ -17,6 +17,7 @@ from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ..core.bounds import LARGEST_CROP, MOST_PARTS
 from ..methods.constructor import first_problem, options_model
 from ..methods.registry import check_options, find_method
+from .normalise import Centre
 
 DEEPEST = 20  # levels of tables and lists within each other: more is no settings file
 LONG = 200  # characters of what is wrong with a file
@@ -36,7 +37,7 @@ class DataSettings(Section):
     window: tuple[float, float] | Literal["auto", "crop"] = Field(
         "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
     )
-    centre: Literal["none", "half", "crop"] = Field(
+    centre: Centre = Field(
         "none",
         description="where the networks' inputs are 0: at the window's lower end (none); in its middle (half); at each crop's "
         "own mean, and then in units of its standard deviation (crop)",

@@ -14,7 +14,7 @@ from ambiseg.preprocessing.volumes.planes import Fit
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from ..methods.constructor import by_reader
 from .config import TrainConfig
-from .normalise import Window, resolve_window
+from .normalise import Centre, Window, resolve_window
 
 
 class DataRecord(BaseModel):
@@ -201,3 +201,8 @@ class RunRecord(BaseModel):
     def window(self) -> Window:
         """Intensities that become 0 and 1."""
         return resolve_window(self.config.data.window, self.data.intensity, self.data.described)
+
+    @property
+    def centre(self) -> Centre:
+        """Where the networks' inputs are 0."""
+        return self.config.data.centre

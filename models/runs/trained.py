@@ -104,7 +104,7 @@ class Trained:
         """What the networks see of images and probabilities, as `predictive` takes them."""
         arrays = (images,) if probabilities is None else (images, probabilities)
         image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
-        inputs: Tensor = network_input(normalise(image, self.record.window), self.record.config.data.centre, *others)
+        inputs: Tensor = network_input(normalise(image, self.record.window), self.record.centre, *others)
         return inputs.to(memory_format=torch.channels_last)
 
 

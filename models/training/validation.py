@@ -40,7 +40,7 @@ class Validation:
             if store.manifest.has_class_probabilities
             else ()
         )
-        inputs = network_input(normalise(images, record.window), record.config.data.centre, *extra)
+        inputs = network_input(normalise(images, record.window), record.centre, *extra)
         self.images = inputs.to(memory_format=torch.channels_last)
         self.masks = centre_crop(store.masks(rows), record.crop)
         self.present, self.scored = store.present[rows], store.manifest.scored_labels

@@ -7,6 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from beside_published import MATCHED
+from curves import on_axis
+
 from ambiseg.models.audit.published_figures import Published
 from ambiseg.models.benchmarks.trials.measured import Measured
 from ambiseg.models.benchmarks.trials.table_text import Column, entry_rows, markdown_table, short
@@ -23,37 +26,46 @@ from ambiseg.models.figures.style import (
     plain,
     png,
 )
+from ambiseg.models.metrics.scores import PAPERS_DRAWS
 from ambiseg.preprocessing.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DRAWS = 16
 CLEAN = "none seen"  # in the column "leak" of published figures
 PICTURE = "at-a-glance.png"
 NAMES, PANEL, ROW, FOOT = 2.1, 3.25, 0.27, 0.45  # inches: the entries' names, a panel's width, an entry, below
 
+
+def mask_ms(run: Measured) -> float:
+    """Milliseconds per mask, of as many as papers draw."""
+    return run.sampling_ms(PAPERS_DRAWS) / PAPERS_DRAWS
+
+
+BY_SLICE = Column[Measured]("GED16", lambda run: run.figure("ged16_v").mean, short)
+OVERLAP = Column[Measured]("HM-IoU16", lambda run: run.figure("hm_iou16").mean, short)
+BY_LESION = Column[Measured]("lesions: GED16, unbiased", lambda run: run.lesion_figure("ged16_u").mean, short)
 COLUMNS = (
-    Column[Measured]("GED16", lambda run: run.figure("ged16_v").mean, short),
+    BY_SLICE,
     Column[Measured]("GED16, unbiased", lambda run: run.figure("ged16_u").mean, short),
-    Column[Measured]("HM-IoU16", lambda run: run.figure("hm_iou16").mean, short),
+    OVERLAP,
     Column[Measured]("ECE", lambda run: run.figure("ece_after").mean, short),
-    Column[Measured]("lesions: GED16, unbiased", lambda run: run.lesion_figure("ged16_u").mean, short),
+    BY_LESION,
     Column[Measured]("lesions: HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
     Column[Measured]("lesions: Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
     Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.0f}".format),
-    Column[Measured]("ms per mask", lambda run: run.sampling_ms(DRAWS) / DRAWS, "{:.1f}".format),
+    Column[Measured]("ms per mask", mask_ms, "{:.1f}".format),
 )
 
 
 def ged16(one: Published) -> float | None:
     """A published row's GED of 16 draws; None where it has none."""
-    return one.ged[DRAWS].value if DRAWS in one.ged else None
+    return one.ged[PAPERS_DRAWS].value if PAPERS_DRAWS in one.ged else None
 
 
 def hm_iou16(one: Published) -> float | None:
     """A published row's HM-IoU of 16 draws; None where it has none."""
-    text = one.rest.get("hm_iou16", "")
+    text = one.rest.get(MATCHED, "")
     return float(text) if text else None
 
 
@@ -68,9 +80,9 @@ class Shown:
 
 
 PANELS = (
-    Shown("GED16 by slice", "lower is better", COLUMNS[0].value, ged16),
-    Shown("HM-IoU16 by slice", "higher is better", COLUMNS[2].value, hm_iou16),
-    Shown("GED16 by lesion", "unbiased, lower is better", COLUMNS[4].value),
+    Shown("GED16 by slice", "lower is better", BY_SLICE.value, ged16),
+    Shown("HM-IoU16 by slice", "higher is better", OVERLAP.value, hm_iou16),
+    Shown("GED16 by lesion", "unbiased, lower is better", BY_LESION.value),
 )
 
 
@@ -119,7 +131,7 @@ def _panel(panel: "Axes", shown: Shown, entries: Mapping[str, Sequence[Measured]
     if known is not None:
         panel.axvline(known, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 3)))
     plain(panel, grid="x")
-    panel.xaxis.set_major_formatter(lambda value, place: f"{value:.2f}".replace("0.", ".", 1))
+    panel.xaxis.set_major_formatter(on_axis)
     panel.locator_params(axis="x", nbins=5)
     panel.tick_params(labelcolor=INK, length=0)
     panel.tick_params(axis="x", labelcolor=PALE)

@@ -75,9 +75,14 @@ def _panel(panel: "Axes", name: str, own: Sequence[Curve], everything: Sequence[
     plain(panel)
     panel.locator_params(axis="x", nbins=4)
     panel.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
-    panel.yaxis.set_major_formatter(lambda value, place: f"{value:.2f}".replace("0.", ".", 1))
+    panel.yaxis.set_major_formatter(on_axis)
     panel.tick_params(labelcolor=INK)
     heading(panel, name, f"best {short(ged)}")
+
+
+def on_axis(value: float, place: int) -> str:
+    """A number of an axis: two decimals, without the zero before the point."""
+    return f"{value:.2f}".replace("0.", ".", 1)
 
 
 def _best(curves: Sequence[Curve]) -> tuple[int, float]:

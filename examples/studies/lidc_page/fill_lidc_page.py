@@ -13,10 +13,11 @@ import re
 import shutil
 from pathlib import Path
 
+from at_a_glance import PICTURE as GLANCE
+
 from ambiseg.preprocessing.files import whole_file
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
-GLANCE = "at-a-glance.png"
 MISSING = "*Not measured yet.*\n"
 PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
 

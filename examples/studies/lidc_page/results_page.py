@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from at_a_glance import PICTURE, at_a_glance, best_clean, draw_at_a_glance
+from at_a_glance import PICTURE, at_a_glance, best_clean, draw_at_a_glance, mask_ms
 from beside_published import COMPARED, Ours, beside_published
 from curves import draw_curves, read_curves
 from winners import winners
@@ -25,7 +25,6 @@ from ambiseg.models.calibration.calibrate_run import SPLIT
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.preprocessing.files import whole_file
 
-TIMED = 16  # masks of one image, timed together
 JUDGED = (*GED, "hm_iou16")
 READING = """\
 GED is squared; its first columns are V-statistics, as in papers. In brackets: 95 % bootstrap interval by patient; ±: standard
@@ -47,6 +46,8 @@ def write_page(
     curves = read_curves(folder)
     if curves:
         draw_curves(folder / "curves.png", curves, _curves_note(folder))
+    if judged := _best_known(measured):
+        draw_at_a_glance(folder / PICTURE, by_entry(judged), best_clean(published), _glance_note(judged))
     page = "\n".join(_page(folder, measured, published, command))
     write_text(folder / "results.md", page)
     return page
@@ -57,22 +58,26 @@ def _page(
 ) -> list[str]:
     """The page's sections."""
     sections = [f"{title('Methods', run_folders(folder)[0], measured[SPLIT], command)}\n{READING}\n"]
-    if best_known := measured["test"] or measured[SPLIT]:
-        entries, best = by_entry(best_known), best_clean(published)
-        draw_at_a_glance(folder / PICTURE, entries, best, _glance_note(best_known))
-        sections.append(at_a_glance(entries, best))
+    judged = _best_known(measured)
+    if judged:
+        sections.append(at_a_glance(by_entry(judged), best_clean(published)))
     for split, runs in measured.items():
         if runs:
-            evaluated = {name: [run.evaluation for run in own] for name, own in by_entry(runs).items()}
-            sections.append(split_section(split, runs, winners(evaluated, JUDGED)))
+            entries = {name: [run.evaluation for run in own] for name, own in by_entry(runs).items()}
+            sections.append(split_section(split, runs, winners(entries, JUDGED)))
     if (folder / "curves.png").is_file():
         sections.append("## Curves\n\n![Validation GED of each entry while training](curves.png)\n")
     if measured[SPLIT]:
         sections.append(_runs_section(measured[SPLIT]))
     sections += missing_section(run_folders(folder))
-    if published and best_known:
-        sections.append(_published_section(best_known, published))
+    if published and judged:
+        sections.append(_published_section(judged, published))
     return sections
+
+
+def _best_known(measured: Mapping[str, Sequence[Measured]]) -> Sequence[Measured]:
+    """The runs on the test split, or where there are none on validation."""
+    return measured["test"] or measured[SPLIT]
 
 
 def title(what: str, begun: Path, runs: Sequence[Measured], command: str) -> str:
@@ -107,7 +112,7 @@ def _published_section(runs: Sequence[Measured], published: Sequence[Published])
     ours = {
         name: Ours(
             {key: fmean(run.figure(key).mean for run in own) for key in COMPARED},
-            fmean(run.sampling_ms(TIMED) for run in own) / TIMED,
+            fmean(mask_ms(run) for run in own),
         )
         for name, own in by_entry(runs).items()
     }

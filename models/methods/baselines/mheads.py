@@ -13,7 +13,7 @@ from ...core.bounds import MOST_PARTS
 from ...core.method import Method
 from ...core.predictive import FinitePredictive
 from ...nets.pixels import pairwise_cross_entropy
-from ...nets.unet import UNet, VectorEncoder
+from ...nets.unet import NormPlace, UNet, VectorEncoder
 from ..shared_options import KOHL, Convs, Norm, Widths
 
 
@@ -77,5 +77,5 @@ class MHeads(Method):
         return logits, image.new_zeros(image.shape[0], self.heads) if self.gate is None else self.gate(image).float()
 
 
-def _gate_net(channels: int, widths: Sequence[int], convs: int, norm: Norm, heads: int) -> nn.Module:
+def _gate_net(channels: int, widths: Sequence[int], convs: int, norm: NormPlace, heads: int) -> nn.Module:
     return nn.Sequential(VectorEncoder(channels, widths, convs, norm), nn.Linear(widths[-1], heads))
