@@ -70,6 +70,22 @@ def test_a_search_keeps_the_better_recipes_and_the_first(store: Store, tmp_path:
     assert weights == sorted(file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors"))
 
 
+def test_recipes_from_several_seeds_use_the_first_rounds_runs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "ROUNDS", [study.Round(2, seeds=1, kept=1)])
+    entries = [tiny("two", 2), tiny("three", 3)]
+    asked = study.Study(store, tmp_path, [0, 1], workers=1, limit=2)
+    study.search(asked, entries, study.ROUNDS)
+    first = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors")}
+    study.from_all_seeds(asked, entries)
+    rows = read_table(tmp_path / "seeds.csv", "one row per recipe").rows
+    assert {row["recipe"] for row in rows} == {"two", "three"}
+    assert {(row["steps"], row["seeds"]) for row in rows} == {("2", "2")}
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 4
+    assert all(file.stat().st_mtime_ns == time for file, time in first.items())
+
+
 def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
     (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows

@@ -1,6 +1,7 @@
 """The default model: which recipe is best for this data, and how good it is on patients that it has not seen.
 
     python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model
+    python examples/studies/default_model/study.py seeds --data data/lidc-128-repack -o default-model --recipes base deep
     python examples/studies/default_model/study.py folds --data data/lidc-128-repack -o default-model --recipes base
     python examples/studies/default_model/study.py all --data data/lidc-128-repack -o default-model --recipes base
 
@@ -8,6 +9,8 @@
 from one seed, keeps the best and the first one, which the others are changes of, and trains these anew for more steps from two
 seeds (successive halving; Jamieson & Talwalkar 2016). A recipe's score, lower is better, is its mean GED16 less its mean
 HM-IoU16.
+
+`seeds` trains recipes for as many steps as the first round does, from every seed: how sure is what that round saw?
 
 `folds` trains the recipes that are named on the folds of a cross-validation by patient and tests each on its fold. The figures
 of all folds together are out of fold: every patient was judged by a model that had not seen them. Intervals are by patient;
@@ -22,13 +25,13 @@ What the first round measured is kept beside this script, without weights. The s
     python examples/studies/records.py take examples/studies/default_model/round-1.tar.xz default-model/round-1
     python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model --limit 400
 
-All resume where they were stopped or killed; `search` and `folds` use several processes with one thread each. Tables:
-search.csv, folds.csv.
+All resume where they were stopped or killed; all but `all` use several processes with one thread each. Tables:
+search.csv, seeds.csv, folds.csv.
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -94,6 +97,8 @@ def main() -> None:
     entries = [entry for entry in RECIPES if not asked.recipes or entry.name in asked.recipes]
     if asked.what == "search":
         search(study, entries)
+    elif asked.what == "seeds":
+        from_all_seeds(study, entries)
     elif asked.what == "folds":
         cross_validate(study, entries, asked.steps)
     else:
@@ -104,7 +109,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "folds", "all"))
+    parser.add_argument("what", choices=("search", "seeds", "folds", "all"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -120,21 +125,33 @@ def search(study: Study, entries: Sequence[Entry], rounds: Sequence[Round] = ROU
     rows = list[dict[str, object]]()
     first = entries[0]
     for number, each in enumerate(rounds, 1):
-        place = study.folder / f"round-{number}"
-        seeds = study.seeds[: each.seeds]
-        trials = plan(place, entries, study.store, "small", seeds=seeds, steps=each.steps, others=RECIPES)
-        do_all(study, [(study.store.path, trial) for trial in trials], test=False)
-        names = {entry.name for entry in entries}
-        runs = read_results(place, limit=study.limit)["val"]
-        scores = scored([run for run in runs if run.entry in names and run.seed in seeds])
+        scores = tried(study, number, each, entries)
         kept = {*list(scores)[: each.kept], first.name}
         entries = [entry for entry in entries if entry.name in kept]
-        rows += [row_of(number, each, name, runs, name in kept) for name, runs in scores.items()]
+        rows += [{"round": number, **row_of(name, runs), "kept": int(name in kept)} for name, runs in scores.items()]
         write_table(study.folder / "search.csv", rows, list(rows[0]))
         print(
             f"Round {number}, {each.steps} steps: {', '.join(name + ' *' * (name in kept) for name in scores)}",
             flush=True,
         )
+
+
+def from_all_seeds(study: Study, entries: Sequence[Entry]) -> None:
+    """Train recipes as the first round does, but from all the study's seeds, and table them."""
+    scores = tried(study, 1, replace(ROUNDS[0], seeds=len(study.seeds)), entries)
+    rows = [row_of(name, runs) for name, runs in scores.items()]
+    write_table(study.folder / "seeds.csv", rows, list(rows[0]))
+    show(rows)
+
+
+def tried(study: Study, number: int, each: Round, entries: Sequence[Entry]) -> dict[str, list[Measured]]:
+    """Train and measure the recipes of a round; their runs, that with the best mean score first."""
+    place, seeds = study.folder / f"round-{number}", study.seeds[: each.seeds]
+    trials = plan(place, entries, study.store, "small", seeds=seeds, steps=each.steps, others=RECIPES)
+    do_all(study, [(study.store.path, trial) for trial in trials], test=False)
+    names = {entry.name for entry in entries}
+    runs = read_results(place, limit=study.limit)["val"]
+    return scored([run for run in runs if run.entry in names and run.seed in seeds])
 
 
 def scored(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
@@ -147,14 +164,20 @@ def score(run: Measured) -> float:
     return run.figure("ged16_v").mean - run.figure("hm_iou16").mean
 
 
-def row_of(number: int, each: Round, name: str, runs: Sequence[Measured], kept: bool) -> dict[str, object]:
-    """A row of search.csv."""
+def row_of(name: str, runs: Sequence[Measured]) -> dict[str, object]:
+    """A row of a table: a recipe's mean figures and how far its seeds lie apart."""
     means = {figure: [run.figure(figure).mean for run in runs] for figure in FIGURES}
     figures = {figure: f"{fmean(values):.4f}" for figure, values in means.items()}
     spread = {f"{figure}_spread": f"{max(values) - min(values):.4f}" for figure, values in means.items()}
     minutes = f"{fmean(run.training.seconds for run in runs) / 60:.1f}"
-    about = {"round": number, "steps": each.steps, "recipe": name, "seeds": len(runs), "kept": int(kept)}
+    about = {"recipe": name, "steps": runs[0].training.steps, "seeds": len(runs)}
     return {**about, "score": f"{fmean(map(score, runs)):.4f}", **figures, **spread, "training_minutes": minutes}
+
+
+def show(rows: Sequence[dict[str, object]]) -> None:
+    """A table's rows, one line each."""
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
@@ -170,8 +193,7 @@ def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
     found = [run for place in places for run in read_results(place, limit=study.limit)["test"]]
     rows = [out_of_fold(name, runs) for name, runs in scored(found).items()]
     write_table(study.folder / "folds.csv", rows, list(rows[0]))
-    for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
+    show(rows)
 
 
 def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
