@@ -48,6 +48,7 @@ class Modal(Method):
         codes: Annotated[int, Field(ge=2, le=MOST_CODES, description="codes in the codebook")] = 512,
         code_dim: Annotated[int, Field(ge=1, le=MOST_CHANNELS, description="numbers in a code")] = 128,
         commitment: Annotated[float, Field(ge=0, description="weight of the posterior's distance to its code")] = 0.25,
+        prior_weight: Annotated[float, Field(gt=0, description="weight of the prior's cross-entropy")] = 1.0,
         warmup: Annotated[float, Field(ge=0, lt=1, description="share of the schedule before the prior learns")] = 1
         / 6,
         recycle: Annotated[
@@ -57,7 +58,8 @@ class Modal(Method):
     ):
         super().__init__()
         self.channels, self.classes = channels, classes
-        self.shared, self.commitment, self.warmup, self.recycle = len(widths), commitment, warmup, recycle
+        self.shared, self.commitment, self.prior_weight = len(widths), commitment, prior_weight
+        self.warmup, self.recycle = warmup, recycle
         levels = [*widths, *latent_widths]
         self.prior = ResidualEncoder(channels, levels, convs, norm)
         self.prior_head = nn.Linear(levels[-1], codes)
@@ -76,8 +78,9 @@ class Modal(Method):
         return FinitePredictive(logits, lambda index: self.decoder(prepared, self.codebook.codes[index]))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Loss:
-        """Cross-entropy, mean over pixels, + `commitment` * (e - sg[c])^2, mean over numbers, + cross-entropy of the prior
-        with the posterior's code, mean over images and readers (Qiu and Lui 2020, eq. 4). During the warm-up without the last.
+        """Cross-entropy, mean over pixels, + `commitment` * (e - sg[c])^2, mean over numbers, + `prior_weight` *
+        cross-entropy of the prior with the posterior's code, mean over images and readers (Qiu and Lui 2020, eq. 4, where that
+        weight is 1). During the warm-up without the last.
         """
         levels = self.prior(batch.image)
         found = self.posterior_code(*batch.pairs(), generator, recycle=batch.progress < self.recycle)
@@ -89,7 +92,7 @@ class Modal(Method):
         code = -prior.gather(1, found.index.unflatten(0, batch.mask.shape[:2])).mean()
         total = reconstruction + self.commitment * found.commitment
         return Loss(
-            total if batch.progress < self.warmup else total + code,
+            total if batch.progress < self.warmup else total + self.prior_weight * code,
             {
                 "reconstruction": reconstruction.detach(),
                 "code": code.detach(),

@@ -57,13 +57,13 @@ def test_the_loss_is_equation_four() -> None:
 
 
 def test_the_prior_waits_for_the_end_of_the_warm_up() -> None:
-    method = make(warmup=0.5)
+    method = make(warmup=0.5, prior_weight=0.1)
     for progress, learns in ((0.49, False), (0.5, True)):
         method.zero_grad()
         loss = method.loss(make_batch(progress=progress), generator_for(0))
         loss.total.backward()
         assert (method.prior_head.weight.grad is not None) == learns
-        terms = loss.terms["reconstruction"] + 0.25 * loss.terms["commitment"] + learns * loss.terms["code"]
+        terms = loss.terms["reconstruction"] + 0.25 * loss.terms["commitment"] + learns * 0.1 * loss.terms["code"]
         assert loss.total.item() == pytest.approx(terms.item())
 
 
