@@ -8,6 +8,7 @@ import torch
 from recipes import RECIPES, recipe
 
 from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.evaluation.stored import read_evaluation
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.trained import load_trained
@@ -90,6 +91,23 @@ def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
     (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows
     assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
+
+
+def test_the_cost_is_that_of_all_runs(store: Store, tmp_path: Path) -> None:
+    asked = study.Study(store, tmp_path, [0], workers=1, limit=2)
+    with pytest.raises(SystemExit, match="holds no runs"):
+        study.cost(tmp_path, 10)
+    study.search(asked, [tiny("two", 2)], [study.Round(2, seeds=1, kept=1), study.Round(3, seeds=1, kept=1)])
+    study.cost(tmp_path, 3.6e9)
+    rows = read_table(tmp_path / "cost.csv", "one row per part").rows
+    assert [(row["part"], row["runs"]) for row in rows] == [("round-1", "1"), ("round-2", "1")]
+    for row in rows:
+        (run,) = (tmp_path / row["part"]).rglob("benchmark.json")
+        notes = read_notes(run.parent)
+        assert notes.training is not None
+        assert notes.evaluation_val is not None
+        seconds = notes.training.seconds + notes.evaluation_val.seconds
+        assert float(row["kwh"]) == pytest.approx(1000 * seconds, rel=1e-3)
 
 
 def test_folds_of_other_data_are_not_taken(store: Store, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
     python examples/studies/default_model/study.py seeds --data data/lidc-128-repack -o default-model --recipes base deep
     python examples/studies/default_model/study.py folds --data data/lidc-128-repack -o default-model --recipes base
     python examples/studies/default_model/study.py all --data data/lidc-128-repack -o default-model --recipes base
+    python examples/studies/default_model/study.py cost --data data/lidc-128-repack -o default-model
 
 `search` looks at the validation patients of the store's own split alone. It trains all recipes of `recipes.py` for a few steps
 from one seed, keeps the best and the first one, which the others are changes of, and trains these anew for more steps from two
@@ -20,19 +21,23 @@ beside them stand the folds' least and largest figure.
 their figures become its own (`calibration.json` and `evaluation-folds` in its run folder), so that `ambiseg model export` can
 share it.
 
+`cost` sums the core-hours of all runs in the output folder, one core each, and what they took from the wall socket if a core
+takes `--watts`: its share of a server with everything in it.
+
 What the first round measured is kept beside this script, without weights. The search then trains only what is new:
 
     python examples/studies/records.py take examples/studies/default_model/round-1.tar.xz default-model/round-1
     python examples/studies/default_model/study.py search --data data/lidc-128-repack -o default-model --limit 400
 
-All resume where they were stopped or killed; all but `all` use several processes with one thread each. Tables:
-search.csv, seeds.csv, folds.csv.
+All resume where they were stopped or killed; `search`, `seeds` and `folds` use several processes with one thread each. Tables:
+search.csv, seeds.csv, folds.csv, cost.csv.
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
@@ -40,10 +45,12 @@ import numpy as np
 import torch
 from recipes import RECIPES
 
+from ambiseg.models.benchmarks.cost.timing import training_seconds
 from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.lidc_tables import read_results
 from ambiseg.models.benchmarks.trials.lidc_trials import RUNS, Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import Measured
+from ambiseg.models.benchmarks.trials.notes import FILE as NOTES
 from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.table_text import by_entry
 from ambiseg.models.benchmarks.trials.trials import Trial
@@ -53,6 +60,7 @@ from ambiseg.models.evaluation.folds import evaluate_folds, open_folds
 from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.report.calibration_folder import write_check
 from ambiseg.models.report.evaluation_folder import write_numbers
+from ambiseg.models.runs.run_folder import RECORD, Run
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import train
 from ambiseg.preprocessing.sources.resplit import write_folds, write_split
@@ -101,6 +109,8 @@ def main() -> None:
         from_all_seeds(study, entries)
     elif asked.what == "folds":
         cross_validate(study, entries, asked.steps)
+    elif asked.what == "cost":
+        cost(study.folder, asked.watts)
     else:
         for entry in entries:
             train_on_all(study, entry, asked.steps)
@@ -109,13 +119,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "seeds", "folds", "all"))
+    parser.add_argument("what", choices=("search", "seeds", "folds", "all", "cost"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=8750, help="of each fold's training")
     parser.add_argument("--limit", type=int, default=None, help="the most crops of a split that are measured")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--watts", type=float, default=10.0, help="of one core; for the cost")
     parser.add_argument("-o", "--output", type=Path, required=True)
     return parser.parse_args()
 
@@ -215,6 +226,39 @@ def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
     write_numbers(run.path / f"evaluation-{FOLDS_TOGETHER}", found)
     print(f"{run.path}: " + ", ".join(f"{name} {found.figures[name].mean:.4f}" for name in FIGURES))
     return run.path
+
+
+def cost(folder: Path, watts: float) -> None:
+    """What the runs of each part of the study took, from their own notes."""
+    runs = sorted(file.parent for file in folder.glob(f"**/{RUNS}/*/{NOTES}"))
+    runs += sorted(file.parent for file in folder.glob(f"all/*/{RECORD}"))
+    rows = [
+        cost_row(part, list(own), watts)
+        for part, own in groupby(runs, key=lambda run: run.relative_to(folder).parts[0])
+    ]
+    if not rows:
+        raise SystemExit(f"{folder} holds no runs of this study: run `search` or `folds` first.")
+    write_table(folder / "cost.csv", rows, list(rows[0]))
+    show(rows)
+
+
+def cost_row(part: str, runs: Sequence[Path], watts: float) -> dict[str, object]:
+    """A row of cost.csv."""
+    notes = [read_notes(run) for run in runs]
+    trained = sum(
+        note.training.seconds if note.training else training_seconds(Run.open(run))
+        for run, note in zip(runs, notes, strict=True)
+    )
+    judged = sum(each.seconds for note in notes for each in (note.evaluation_val, note.evaluation_test) if each)
+    hours = (trained + judged) / 3600
+    shares = {"training_hours": f"{trained / 3600:.2f}", "evaluation_hours": f"{judged / 3600:.2f}"}
+    return {
+        "part": part,
+        "runs": len(runs),
+        "core_hours": f"{hours:.2f}",
+        **shares,
+        "kwh": f"{hours * watts / 1000:.3f}",
+    }
 
 
 def fold_places(study: Study) -> list[Path]:
