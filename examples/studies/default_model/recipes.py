@@ -2,14 +2,14 @@
 
 from ambiseg.models.benchmarks.trials.entries import Entry
 
-BASE = {"widths": [16, 32, 64, 128]}
+BASE = {"widths": [16, 32, 64, 128], "norm": True}
 DEEP = [16, 32, 64, 96, 128, 128]
-AVERAGED = {"optimiser.ema": 0.998}
+TRAINED = {"optimiser.ema": 0.998, "data.centre": "none"}
 
 
 def recipe(name: str, /, method: str = "gated", settings: dict[str, object] | None = None, **options: object) -> Entry:
     """A recipe with some options and settings of its own."""
-    return Entry(name, method, {**BASE, **options}, {**AVERAGED, **(settings or {})})
+    return Entry(name, method, {**BASE, **options}, {**TRAINED, **(settings or {})})
 
 
 RECIPES = (
