@@ -50,7 +50,6 @@ from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.lidc_tables import read_results
 from ambiseg.models.benchmarks.trials.lidc_trials import RUNS, Work, plan, run_benchmark
 from ambiseg.models.benchmarks.trials.measured import Measured
-from ambiseg.models.benchmarks.trials.notes import FILE as NOTES
 from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.table_text import by_entry
 from ambiseg.models.benchmarks.trials.trials import Trial
@@ -229,9 +228,8 @@ def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
 
 
 def cost(folder: Path, watts: float) -> None:
-    """What the runs of each part of the study took, from their own notes."""
-    runs = sorted(file.parent for file in folder.glob(f"**/{RUNS}/*/{NOTES}"))
-    runs += sorted(file.parent for file in folder.glob(f"all/*/{RECORD}"))
+    """What the runs of each part of the study took, from their own logs and notes."""
+    runs = sorted(file.parent for file in folder.rglob(RECORD))
     rows = [
         cost_row(part, list(own), watts)
         for part, own in groupby(runs, key=lambda run: run.relative_to(folder).parts[0])
@@ -244,11 +242,8 @@ def cost(folder: Path, watts: float) -> None:
 
 def cost_row(part: str, runs: Sequence[Path], watts: float) -> dict[str, object]:
     """A row of cost.csv."""
-    notes = [read_notes(run) for run in runs]
-    trained = sum(
-        note.training.seconds if note.training else training_seconds(Run.open(run))
-        for run, note in zip(runs, notes, strict=True)
-    )
+    trained = sum(training_seconds(Run.open(run)) for run in runs)
+    notes = map(read_notes, runs)
     judged = sum(each.seconds for note in notes for each in (note.evaluation_val, note.evaluation_test) if each)
     hours = (trained + judged) / 3600
     shares = {"training_hours": f"{trained / 3600:.2f}", "evaluation_hours": f"{judged / 3600:.2f}"}
