@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -27,6 +28,8 @@ from ambiseg.preprocessing.store.intensity import Channel
 from ambiseg.preprocessing.store.store import Store
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("any machine", deadline=None)  # a first call imports, and a busy machine is slow
+hypothesis.settings.load_profile("any machine")
 
 # A shell that runs tests in the background has them ignore these, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -141,7 +141,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Any], list[list[str | float]], bo
 
 @pytest.mark.parametrize("kind", READERS)
 @given(way=WAYS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_reads_the_same_however_it_was_written(kind: str, way: Way, tmp_path: Path) -> None:
     name, read, rows, any_case = READERS[kind]
     way = way if any_case else Way(**{**vars(way), "capitals": False})

@@ -95,7 +95,7 @@ def distance_to_list(labels, weights, masks):
     return weights @ (1 - pairwise_iou(labels, masks)).min(1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_small_set_is_ranked_the_same_in_any_order(data):
     """Tiny masks with equal weights: ties everywhere."""
@@ -112,7 +112,7 @@ def test_any_small_set_is_ranked_the_same_in_any_order(data):
     assert {mask.tobytes() for mask in found.masks} <= {mask.tobytes() for mask in labels}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6))
 @example(1150)  # the empty mask has a probability of .0012, and must not displace one of .15
 def test_the_list_is_as_near_to_the_set_as_the_best_one_of_its_length(seed):

@@ -130,7 +130,7 @@ def test_block_means_count_the_voxels_that_are_there() -> None:
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 400)] * 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_block_means_are_means_however_large_a_block_is(
     shape: tuple[int, int, int], blocks: tuple[int, int, int]
 ) -> None:

@@ -71,7 +71,7 @@ def start(direction: tuple[float, float, float], radius_mm: float) -> np.ndarray
 DIRECTION = st.tuples(*(st.floats(-1, 1),) * 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(DIRECTION, DIRECTION),
     st.floats(0, 2),

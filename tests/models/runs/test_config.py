@@ -27,7 +27,7 @@ def test_file_below_settings_below_flags(tmp_path: Path) -> None:
 def test_tables_for_one_method_and_options_for_all_that_have_them(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text("batch = 3\n[for.modal]\nbatch = 5\n[for.modal.options]\ncodes = 9\n")
-    modal, other = (make_config(name, "small", file) for name in ("modal", "probunet"))
+    modal, other = (make_config(name, "small", file) for name in ("modal", "ssn"))
     assert (modal.batch, modal.options["codes"], other.batch) == (5, 9, 3)
     assert list(modal.options["widths"]) == list(other.options["widths"])  # said once, in the preset's options
     assert "codes" not in other.options

@@ -53,7 +53,7 @@ def test_a_panel_without_a_curve_is_not_shown(tmp_path: Path, monkeypatch: pytes
     assert [panel.get_visible() for panel in drawn[0].axes] == [True, True, True, False]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     values=st.lists(st.floats(1e-3, 1e6).map(lambda value: float(f"{value:.5g}")), min_size=2, max_size=5, unique=True),
     name=st.sampled_from(["loss", "kl"]),

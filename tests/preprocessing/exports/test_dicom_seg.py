@@ -12,7 +12,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.charset import convert_encodings
@@ -433,7 +433,6 @@ def named(
     return found
 
 
-@settings(deadline=None)
 @given(
     charset=st.sampled_from(CHARSETS),
     syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),

@@ -18,7 +18,7 @@ def _contour(points: list[tuple[int, int]], inclusion: bool = True, z: float = 0
     return Contour(z, "1.dcm", inclusion, np.array(points))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 11)), min_size=1, max_size=12))
 def test_inside_is_matplotlibs_crossing_test(points: list[tuple[int, int]]) -> None:
     array = np.array(points)

@@ -72,7 +72,7 @@ def read_as(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(place=places())
 def test_a_mask_lies_on_the_scan_for_every_program_or_the_scan_is_refused(
     form: str, place: tuple[NDArray[np.float64], tuple[int, int, int]]

@@ -56,7 +56,7 @@ def inside(box: Box, volume: Volume) -> bool:
 
 
 @given(places())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_region_lies_in_the_scan_and_holds_all_that_is_marked(place: tuple[Volume, LesionHypotheses]) -> None:
     volume, result = place
     shown = region(result, volume)
@@ -66,7 +66,7 @@ def test_a_region_lies_in_the_scan_and_holds_all_that_is_marked(place: tuple[Vol
 
 
 @given(places())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_views_begin_in_the_slice_and_on_the_voxel_that_are_marked_most(
     place: tuple[Volume, LesionHypotheses],
 ) -> None:
@@ -86,7 +86,7 @@ def test_the_views_begin_in_the_slice_and_on_the_voxel_that_are_marked_most(
 
 
 @given(places())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_of_slices_that_are_marked_alike_the_middle_one_is_shown(place: tuple[Volume, LesionHypotheses]) -> None:
     _, result = place
     masks = result.hypotheses.masks
@@ -115,7 +115,7 @@ def test_a_hypothesis_counts_by_its_probability_and_not_by_its_size() -> None:
     spacing=st.none() | st.floats(0.1, 3),
     depth_mm=st.floats(0, 60),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_neighbourhood_lies_in_the_scan_about_its_point(
     shape: tuple[int, int, int],
     steps: tuple[float, float, float],

@@ -197,7 +197,7 @@ def test_a_series_of_two_scans_is_refused_still(slices: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".dcm", ""])
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), which=st.sampled_from([0, 2, 5]))
 def test_a_slice_cut_anywhere_is_named(slices: list[Path], share: float, which: int, suffix: str) -> None:
     path = slices[which]

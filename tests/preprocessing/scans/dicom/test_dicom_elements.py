@@ -100,7 +100,6 @@ def test_what_cannot_be_read_or_in_two_ways_is_named(text: str) -> None:
         read(holding(text.encode("utf-8"))).numbers("PixelSpacing", 2)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.sampled_from([1, 2, 3, 6]))
 def test_any_bytes_give_finite_numbers_or_one_sentence(content: bytes, count: int) -> None:
     message = ""
@@ -114,7 +113,6 @@ def test_any_bytes_give_finite_numbers_or_one_sentence(content: bytes, count: in
     assert not message or (message.isprintable() and "PixelSpacing" in message)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.decimals(-2000, 2000, places=4), min_size=2, max_size=6),
     st.sampled_from(["\\", " ", "; ", " \\ "]),
@@ -266,7 +264,7 @@ def test_what_orders_and_describes_is_not_needed(write: Write, name: str, syntax
     check_same(opened(paths), expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(name=st.sampled_from([*TRUE, *SIZES, *UNIMPORTANT, "Modality", "SOPClassUID", "SOPInstanceUID"]), data=st.data())
 def test_any_bytes_in_any_element_give_a_scan_or_one_sentence(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject

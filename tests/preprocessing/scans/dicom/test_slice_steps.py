@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,7 +19,6 @@ def at(z: NDArray[np.float64], normal: NDArray[np.float64] = Z) -> NDArray[np.fl
     return np.array([-20.5, -30.25, 0]) + z[:, None] * normal
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(4, 60),
     spacing=st.floats(0.3, 6),
@@ -37,7 +36,6 @@ def test_rounded_positions_are_read_and_a_missing_slice_is_not(
     assert not equally_spaced(at(np.delete(whole, missing)), Z)
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(8, 60),
     spacing=st.floats(0.3, 6),
@@ -53,7 +51,6 @@ def test_a_missing_slice_is_seen_however_coarse_the_rounding(
     assert not equally_spaced(at(np.delete(whole, 2 + int(share * (count - 5)))), Z)
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(6, 40),
     spacing=st.floats(0.5, 5),
