@@ -71,6 +71,17 @@ def test_a_search_keeps_the_better_recipes_and_the_first(store: Store, tmp_path:
     assert weights == sorted(file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors"))
 
 
+def test_a_search_keeps_what_it_is_told_to_keep(store: Store, tmp_path: Path) -> None:
+    entries = [tiny("two", 2), tiny("three", 3), tiny("four", 4)]
+    rounds = [study.Round(2, seeds=1, kept=1), study.Round(4, seeds=1, kept=1)]
+    asked = study.Study(store, tmp_path, workers=1, limit=2)
+    study.search(asked, entries, rounds, keep=["three", "four"])
+    rows = read_table(tmp_path / "search.csv", "one row per recipe and round").rows
+    assert {row["recipe"] for row in rows if row["round"] == "2"} == {"two", "three", "four"}
+    with pytest.raises(SystemExit, match="No recipe 'five' is searched: expected two, three, four"):
+        study.search(asked, entries, rounds, keep=["five"])
+
+
 def test_recipes_from_several_seeds_use_the_first_rounds_runs(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

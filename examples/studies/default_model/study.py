@@ -9,7 +9,8 @@
 `search` looks at the validation patients of the store's own split alone. It trains all recipes of `recipes.py` for a few steps
 from one seed, keeps the best and the first one, which the others are changes of, and trains these anew for more steps from two
 seeds (successive halving; Jamieson & Talwalkar 2016). A recipe's score, lower is better, is its mean GED16 less its mean
-HM-IoU16.
+HM-IoU16. Recipes that `--keep` names reach the last round whatever their score: one seed ranks few of them surely, and `seeds`
+may know better.
 
 `seeds` trains recipes for as many steps as the first round does, from every seed: how sure is what that round saw?
 
@@ -103,7 +104,7 @@ def main() -> None:
     study = Study(Store.open(asked.data), asked.output, asked.seeds, asked.workers, asked.limit)
     entries = [entry for entry in RECIPES if not asked.recipes or entry.name in asked.recipes]
     if asked.what == "search":
-        search(study, entries)
+        search(study, entries, keep=asked.keep)
     elif asked.what == "seeds":
         from_all_seeds(study, entries)
     elif asked.what == "folds":
@@ -121,6 +122,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=("search", "seeds", "folds", "all", "cost"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
+    parser.add_argument("--keep", nargs="*", default=[], help="recipes that reach the search's last round")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=8750, help="of each fold's training")
     parser.add_argument("--limit", type=int, default=None, help="the most crops of a split that are measured")
@@ -130,13 +132,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def search(study: Study, entries: Sequence[Entry], rounds: Sequence[Round] = ROUNDS) -> None:
-    """Halve the recipes round by round."""
+def search(
+    study: Study, entries: Sequence[Entry], rounds: Sequence[Round] = ROUNDS, *, keep: Sequence[str] = ()
+) -> None:
+    """Halve the recipes round by round; those that `keep` names reach the last one."""
     rows = list[dict[str, object]]()
-    first = entries[0]
+    always_kept = {entries[0].name, *keep}
+    if unknown := always_kept - {entry.name for entry in entries}:
+        raise SystemExit(
+            f"No recipe {min(unknown)!r} is searched: expected {', '.join(entry.name for entry in entries)}."
+        )
     for number, each in enumerate(rounds, 1):
         scores = tried(study, number, each, entries)
-        kept = {*list(scores)[: each.kept], first.name}
+        kept = {*list(scores)[: each.kept], *always_kept}
         entries = [entry for entry in entries if entry.name in kept]
         rows += [{"round": number, **row_of(name, runs), "kept": int(name in kept)} for name, runs in scores.items()]
         write_table(study.folder / "search.csv", rows, list(rows[0]))
