@@ -1,6 +1,6 @@
 """How still a prediction stands when the point moves by a few mm: many points around one lesion, several models.
 
-    python examples/studies/standing_still.py SCAN --nodule 1 [--model lidc-gated lidc-codes ...] [-o still.png] [--fast]
+    python examples/studies/standing_still.py SCAN --nodule 1 [--model lidc-gated ...] [-o still.png] [--fast]
     python examples/studies/standing_still.py SCAN --at X Y Z [--points 20] [--radius 2] [--seed 0]
 
 The points are drawn uniformly from a ball around the centre, which is the point given or, for a series of LIDC-IDRI, the
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Point = tuple[float, float, float]
-MODELS = ("lidc-gated", "lidc-codes", "lidc-mixture")
+MODELS = ("lidc-gated", "lidc-mixture")
 TOP = 8
 ENDS = (0.05, 0.5, 0.95)  # of the 90 % interval, and the median
 

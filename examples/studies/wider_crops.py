@@ -27,7 +27,7 @@ from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
-MODELS = ("lidc-gated", "lidc-mixture", "lidc-codes")
+MODELS = ("lidc-gated", "lidc-mixture")
 EDGE = 2  # outermost pixels of a crop that count as its border
 
 

@@ -31,10 +31,7 @@ POINTS = [
     ("name", "points"),
     [
         ("lidc-gated", [POINTS[0], POINTS[8]]),
-        *(
-            pytest.param(name, POINTS, marks=pytest.mark.exhaustive)
-            for name in ("lidc-gated", "lidc-mixture", "lidc-codes")
-        ),
+        *(pytest.param(name, POINTS, marks=pytest.mark.exhaustive) for name in ("lidc-gated", "lidc-mixture")),
     ],
 )
 def test_everything_is_made_at_every_place(

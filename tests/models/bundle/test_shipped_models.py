@@ -16,9 +16,6 @@ MOST_BYTES = 40e6  # together
 def test_they_are_there_and_small() -> None:
     assert DEFAULT in {model.name for model in MODELS}
     assert sum(model.size for model in MODELS) < MOST_BYTES
-    assert any(
-        model.metadata is not None and model.metadata.method == "modal" for model in MODELS
-    )  # exact probabilities
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

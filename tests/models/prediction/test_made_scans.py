@@ -17,7 +17,7 @@ from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError
 
 Make = Callable[..., Trained]
-MODELS = ("lidc-gated", "lidc-mixture", "lidc-codes")
+MODELS = ("lidc-gated", "lidc-mixture")
 SPACINGS = [(x, z) for x in (0.4, 0.7, 1.5, 3.0) for z in (0.5, 1.0, 2.0, 4.0, 10.0)][1:]  # in the plane, of slices
 FIELD_MM = 90.0
 TURNS = [np.diag(signs) for signs in product((1.0, -1.0), repeat=3)]

@@ -43,7 +43,7 @@ from ambiseg.preprocessing.store.store_crop import Crop
 FEW, MANY = 25, 200  # damages of each document, in the fast test and in the slow one
 
 CPU = torch.device("cpu")
-SHIPPED = Path(facts.__file__).parents[1] / "weights" / "lidc-codes"
+SHIPPED = Path(facts.__file__).parents[1] / "weights" / "lidc-mixture"
 SWAPS = (
     *("null", "true", "-1", "0", "1e999", "-1e999", "9" * 400, "9" * 5000, "0.5", '"x"', '""', "[]", "{}", "NaN"),
     *('[{"a": [1]}]', "[" * 3000, '{"a":' * 3000, '"\\u0000\\u001b[31m"', "1979-05-27", "'='", ",", ";;", "\t"),

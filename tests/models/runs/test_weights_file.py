@@ -104,13 +104,13 @@ def test_a_flipped_bit_in_an_installed_model_is_refused(
 
 
 def test_a_flipped_bit_in_a_shipped_model_is_refused(tmp_path: Path) -> None:
-    copy = tmp_path / "lidc-codes"
+    copy = tmp_path / "lidc-mixture"
     copy.mkdir()
-    for file in (SHIPPED / "lidc-codes").iterdir():
+    for file in (SHIPPED / "lidc-mixture").iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     assert find_model(copy) == copy
     flip(copy / "model.safetensors")
-    with pytest.raises(DataError, match=r"lidc-codes is damaged, model\.safetensors"):
+    with pytest.raises(DataError, match=r"lidc-mixture is damaged, model\.safetensors"):
         find_model(copy)
 
 
