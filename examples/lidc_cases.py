@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import ambiseg
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Case
@@ -102,4 +103,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ambiseg.AmbisegError as error:
+        raise SystemExit(f"Error: {error}") from None

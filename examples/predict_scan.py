@@ -32,4 +32,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ambiseg.AmbisegError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -98,6 +98,8 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="measure only this many cases")
     parser.add_argument("--test", action="store_true", help="also evaluate the test split when all else is done")
     asked = parser.parse_args()
+    if not (asked.store / "manifest.json").is_file():
+        raise SystemExit(f"No dataset store at {asked.store}: give a folder that `ambiseg preprocess` has made.")
     done = asked.output / "done"
     done.mkdir(parents=True, exist_ok=True)
     only = [name for name in asked.only.split(",") if name]
