@@ -122,8 +122,8 @@ def starting_settings(model: str | None) -> tuple[str | None, dict[str, object]]
     """
     if model is None:
         return None, {}
-    config = Run.open(find_model(model)).record.config
-    return config.method, {"options": config.options, "data": config.data.model_dump(include={"crop", "centre"})}
+    record = Run.open(find_model(model)).record
+    return record.method, {"options": record.config.options, "data": {"crop": record.crop, "centre": record.centre}}
 
 
 def _longer(run: Run, steps: int) -> Run:

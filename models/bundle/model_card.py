@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ambiseg.preprocessing.counted import counted
 
@@ -11,8 +10,8 @@ from ..evaluation.summary_document import EvaluationAbout
 from ..figures.numbers import decimals, interval
 from ..figures.wording import weights_of
 from ..metrics.catalogue import MEASURES
-from ..runs.config import TrainConfig
 from ..runs.normalise import window_text
+from ..runs.run_record import RunRecord
 from .metadata import DESCRIPTION, PURPOSE, image_text, spacing_text
 from .run_facts import Facts
 
@@ -90,13 +89,13 @@ def _data(facts: Facts) -> Iterable[str]:
 
 
 def _training(facts: Facts) -> Iterable[str]:
-    config = facts.trained.record.config
     yield from ("## How it was trained", "")
-    yield from _table(_settings(config, facts.trained.record.window))
+    yield from _table(_settings(facts.trained.record))
 
 
-def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
+def _settings(record: RunRecord) -> dict[str, str]:
     """The settings of a training, in words."""
+    config = record.config
     optimiser, augment = config.optimiser, config.augment
     changes = [f"{name} {value}" for name, value in augment.model_dump().items() if value not in (0, "none")]
     options = ", ".join(f"{name} = {value}" for name, value in config.options.items() if value is not None)
@@ -112,7 +111,7 @@ def _settings(config: TrainConfig, window: Any) -> dict[str, str]:
         "optimiser": f"Adam at {optimiser.learning_rate:g}, weight decay {optimiser.weight_decay:g}, {optimiser.schedule}",
         "averaged weights": f"decay {optimiser.ema:g} per step" if optimiser.ema else "no",
         "random changes": ", ".join(changes) or "none",
-        "intensity window": window_text(window) + CENTRES[config.data.centre],
+        "intensity window": window_text(record.window) + CENTRES[record.centre],
         "seed": str(config.seed),
     }
 

@@ -37,10 +37,10 @@ class DataSettings(Section):
     window: tuple[float, float] | Literal["auto", "crop"] = Field(
         "auto", description="intensities that become 0 and 1; auto: by the data's unit; crop: each crop's own range"
     )
-    centre: Centre = Field(
+    centre: Centre | Literal["auto"] = Field(
         "none",
         description="where the networks' inputs are 0: at the window's lower end (none); in its middle (half); at each crop's "
-        "own mean, and then in units of its standard deviation (crop)",
+        "own mean, and then in units of its standard deviation (crop); auto: half for HU, else crop",
     )
     memory: Literal["auto", "device", "mapped"] = Field("auto", description="data on the device, or read from disk")
 

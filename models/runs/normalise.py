@@ -14,7 +14,7 @@ from ambiseg.preprocessing.volumes.usual_range import usual_range
 
 Ends = tuple[float, float]
 Window = Ends | tuple[Ends, ...] | Literal["crop"]
-Centre = Literal["none", "half", "crop"]
+Centre = Literal["none", "half", "crop"]  # where the networks' inputs are 0: see `centred`
 
 FLATTEST = 0.01  # standard deviation below which an image counts as one that is the same everywhere
 
@@ -36,6 +36,19 @@ def resolve_window(asked: Ends | str, intensity: Intensity, channels: Sequence[C
         return LUNG_WINDOW
     ends = tuple((channel.low, channel.high) for channel in channels)
     return ends if len(set(ends)) > 1 else (intensity.low, intensity.high)
+
+
+def resolve_centre(asked: Centre | Literal["auto"], intensity: Intensity) -> Centre:
+    """Where the inputs of a run are 0: as requested, or for "auto" in the middle of the window for HU, which mean the same in
+    all scans, and at each crop's own mean otherwise.
+
+    Example:
+        >>> resolve_centre("auto", Intensity("HU", -1024, 3071)), resolve_centre("auto", Intensity("relative", 0, 255))
+        ('half', 'crop')
+    """
+    if asked != "auto":
+        return asked
+    return "half" if intensity.unit == "HU" else "crop"
 
 
 def window_text(window: Window) -> str:

@@ -14,7 +14,7 @@ from ambiseg.preprocessing.volumes.planes import Fit
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from ..methods.constructor import by_reader
 from .config import TrainConfig
-from .normalise import Centre, Window, resolve_window
+from .normalise import Centre, Window, resolve_centre, resolve_window
 
 
 class DataRecord(BaseModel):
@@ -205,4 +205,4 @@ class RunRecord(BaseModel):
     @property
     def centre(self) -> Centre:
         """Where the networks' inputs are 0."""
-        return self.config.data.centre
+        return resolve_centre(self.config.data.centre, self.data.intensity)

@@ -18,7 +18,7 @@ from ..core.named_readers import some_forgotten
 from ..core.randomness import normal, uniform
 from ..core.readers import chosen_masks, likely_modes, present_readers
 from ..runs.config import AugmentSettings, DataSettings
-from ..runs.normalise import Window, network_input, normalise
+from ..runs.normalise import Centre, Window, network_input, normalise
 from .crop_source import Crops
 
 ELASTIC_KNOTS = 6  # control points a side of the smooth displacement
@@ -32,8 +32,13 @@ def make_batch(
     generator: torch.Generator,
     progress: float = 0.0,
     readers: Tensor | None = None,
+    *,
+    centre: Centre = "none",
 ) -> Batch:
-    """A training batch from stored crops; `readers` are the numbers [R] of the readers, where the method tells them apart."""
+    """A training batch from stored crops; `readers` are the numbers [R] of the readers, where the method tells them apart.
+
+    centre: where the images of the batch are 0; what it says in `data` is not looked at, as it may depend on the data's unit.
+    """
     draw = likely_modes if crops.known else present_readers
     chosen = draw(crops.chances if crops.known else crops.chances > 0, data.readers, generator)
     masks = chosen_masks(crops.masks, chosen, crops.flips)
@@ -47,7 +52,7 @@ def make_batch(
     shown, *probabilities = image.split([part.shape[1] for part in stored], 1)
     shown = _jitter(_squeezed(normalise(shown, window), augment.squeeze, generator), augment, generator)
     who = None if readers is None else some_forgotten(readers[chosen], generator)
-    return Batch(network_input(shown, data.centre, *probabilities), mask.long(), progress, readers=who)
+    return Batch(network_input(shown, centre, *probabilities), mask.long(), progress, readers=who)
 
 
 def _exact_crop(

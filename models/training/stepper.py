@@ -56,7 +56,8 @@ class Stepper:
         processes: Processes,
         taught: TaughtMasks | None = None,
     ):
-        self.window, self.device, self.processes = record.window, device, processes
+        self.window, self.centre = record.window, record.centre
+        self.device, self.processes = device, processes
         self.config = config = record.config
         self.precision = check_hardware(config.hardware, device)
         if device.type == "cpu":
@@ -163,7 +164,9 @@ class Stepper:
         config = self.config
         generator = self._generator("batch", number)
         crops = self.source.fetch(number)
-        batch = make_batch(crops, config.data, config.augment, self.window, generator, progress, self.readers)
+        batch = make_batch(
+            crops, config.data, config.augment, self.window, generator, progress, self.readers, centre=self.centre
+        )
         if config.hardware.channels_last:
             batch = replace(batch, image=batch.image.to(memory_format=torch.channels_last))
         return batch

@@ -89,16 +89,17 @@ def test_a_method_that_nobody_chose_is_explained(
     assert "gated comes closest to the readers of LIDC-IDRI" in said
 
 
+@pytest.mark.parametrize("centre", ["crop", "auto"])
 def test_weights_are_taken_over_with_the_inputs_that_they_expect(
-    ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    centre: str, ambiseg: Ambiseg, known_truth: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = ("--data", known_truth.path)
-    assert ambiseg("train", *data, *TINY, "--set", "data.centre=crop", "-O", "norm=each", "-o", "old")[0] == 0
+    assert ambiseg("train", *data, *TINY, "--set", f"data.centre={centre}", "-O", "norm=each", "-o", "old")[0] == 0
     code, _, err = ambiseg("train", *data, "--from", "old", "--preset", "small", "--steps", "1", "-o", "new")
     assert code == 0, err
     old, new = (json.loads(Path(run, "run.json").read_text())["config"] for run in ("old", "new"))
-    assert new["data"]["centre"] == old["data"]["centre"] == "crop"
+    assert (old["data"]["centre"], new["data"]["centre"]) == (centre, "crop")  # what it was for the old run's data
     assert (new["data"]["crop"], new["options"]["norm"]) == (old["data"]["crop"], "each")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ambiseg.models.core.randomness import generator_for
-from ambiseg.models.runs.normalise import Centre, network_input, normalise, resolve_window, used_ends
+from ambiseg.models.runs.normalise import Centre, network_input, normalise, resolve_centre, resolve_window, used_ends
 from ambiseg.preprocessing.store.intensity import BYTES, HOUNSFIELD, LUNG_WINDOW, Channel, Intensity
 from ambiseg.preprocessing.volumes.hounsfield import TISSUE_HU
 
@@ -16,6 +16,12 @@ def test_the_window_follows_the_unit_unless_asked() -> None:
     assert resolve_window("auto", BYTES) == (0, 255)
     assert resolve_window((-160.0, 240.0), HOUNSFIELD) == (-160.0, 240.0)
     assert resolve_window("crop", HOUNSFIELD) == "crop"
+
+
+def test_the_centre_follows_the_unit_unless_asked() -> None:
+    assert resolve_centre("auto", HOUNSFIELD) == "half"  # HU mean the same in every scan
+    assert resolve_centre("auto", BYTES) == "crop"
+    assert resolve_centre("none", BYTES) == "none"
 
 
 def test_a_window_becomes_zero_to_one_and_clips() -> None:

@@ -3,10 +3,14 @@
 import torch
 
 from ambiseg.models.core.randomness import generator_for
-from ambiseg.models.runs.config import AugmentSettings, DataSettings
+from ambiseg.models.runs.config import AugmentSettings, DataSettings, make_config
+from ambiseg.models.runs.normalise import Centre
+from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.augment import make_batch
 from ambiseg.models.training.crop_source import Crops
-from ambiseg.preprocessing.store.store import IGNORE
+from ambiseg.models.training.distributed import Processes
+from ambiseg.models.training.stepper import Stepper
+from ambiseg.preprocessing.store.store import IGNORE, Store
 
 PLAIN = AugmentSettings(flip="none")
 
@@ -19,8 +23,15 @@ def crops(batch: int = 4, size: int = 12, readers: int = 3) -> Crops:
     return Crops(image.clone(), masks, torch.ones(batch, readers))
 
 
-def batch_of(data: DataSettings, augment: AugmentSettings, seed: int = 0, batch: int = 4, readers: int = 3):
-    return make_batch(crops(batch, readers=readers), data, augment, (0.0, 143.0), generator_for(seed))
+def batch_of(
+    data: DataSettings,
+    augment: AugmentSettings,
+    seed: int = 0,
+    batch: int = 4,
+    readers: int = 3,
+    centre: Centre = "none",
+):
+    return make_batch(crops(batch, readers=readers), data, augment, (0.0, 143.0), generator_for(seed), centre=centre)
 
 
 def test_without_augmentation_the_centre_is_cut() -> None:
@@ -32,10 +43,17 @@ def test_without_augmentation_the_centre_is_cut() -> None:
 
 def test_a_batch_is_centred_last() -> None:
     """What augmentation does is done to images in 0..1."""
-    data, augment = DataSettings(crop=8, centre="crop"), AugmentSettings(flip="all", gain=0.3, offset=0.2)
-    image = batch_of(data, augment).image
+    data, augment = DataSettings(crop=8), AugmentSettings(flip="all", gain=0.3, offset=0.2)
+    image = batch_of(data, augment, centre="crop").image
     torch.testing.assert_close(image.mean((2, 3)), torch.zeros(4, 1), atol=1e-5, rtol=0)
     torch.testing.assert_close(image.square().mean((2, 3)), torch.ones(4, 1), atol=1e-5, rtol=0)
+
+
+def test_batches_are_centred_as_the_datas_unit_asks(known_truth: Store) -> None:
+    config = make_config("ssn", "small", settings=["data.crop=16", "data.centre=auto", "batch=4"])
+    cpu = torch.device("cpu")
+    batch = Stepper(RunRecord.of(config, known_truth, "cpu"), known_truth, cpu, Processes()).batch_of(0, 0.0)
+    torch.testing.assert_close(batch.image.mean((2, 3)), torch.zeros(4, 1), atol=1e-5, rtol=0)
 
 
 def test_image_and_masks_move_together() -> None:
