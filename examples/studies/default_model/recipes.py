@@ -4,6 +4,7 @@ from ambiseg.models.benchmarks.trials.entries import Entry
 
 BASE = {"widths": [16, 32, 64, 128], "norm": True}
 DEEP = [16, 32, 64, 96, 128, 128]
+WIDE_AND_DEEP = [24, 48, 96, 128, 192, 192]
 TRAINED = {"optimiser.ema": 0.998, "data.centre": "none"}
 
 
@@ -42,5 +43,6 @@ RECIPES = (
         shape_readers=4,
         settings={"data.centre": "crop", "optimiser.learning_rate": 2e-3},
     ),
-    recipe("deep-wide", widths=[24, 48, 96, 128, 192, 192], gate_width=32),
+    recipe("deep-wide", widths=WIDE_AND_DEEP, gate_width=32),
+    recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings={"data.centre": "crop"}),
 )

@@ -95,7 +95,7 @@ class Study:
     limit: int | None = None
 
 
-ROUNDS = (Round(1000, seeds=1, kept=5), Round(3000, seeds=2, kept=1))
+ROUNDS = (Round(1000, seeds=1, kept=3), Round(3000, seeds=2, kept=1))
 
 
 def main() -> None:
