@@ -27,6 +27,7 @@ from ..core.randomness import generator_for
 from ..methods.constructor import Options, by_reader, checked_options, constructed, options_model, outline
 from ..methods.registry import find_method, known_as
 from ..runs.config import make_config
+from ..runs.normalise import network_input, normalise
 from ..runs.run_folder import Run
 from ..runs.run_record import RunRecord
 from ..runs.trained import load_trained
@@ -304,9 +305,10 @@ def saved_weights_predict_the_same(subject: Subject, store: Store, folder: Path)
         run.save_weights(method, 0)
         rows = np.arange(2)
         stored = (store.class_probabilities(rows),) if store.manifest.has_class_probabilities else ()
-        arrays = [torch.from_numpy(store.images(rows)).clamp(0, 1), *(torch.from_numpy(part) / 255 for part in stored)]
+        image, *others = (torch.from_numpy(part) for part in (store.images(rows), *stored))
+        seen = network_input(normalise(image, run.record.window), run.record.centre, *others)
         with torch.inference_mode():
-            expected = method(torch.cat(arrays, 1).to(memory_format=layout)).sample(6, generator_for(0))
+            expected = method(seen.to(memory_format=layout)).sample(6, generator_for(0))
             found = load_trained(run.path, CPU).predictive(store.images(rows), *stored).sample(6, generator_for(0))
     _require(torch.equal(expected, found), "a method loaded from its run folder draws other masks")
 

@@ -104,7 +104,7 @@ def test_a_run_begun_for_a_change_is_known_by_its_name(known_truth: Store, tmp_p
     others = choose_studies(["generalized-mixture-full-components-2", "modal-codes-8"])
     assert len(planned(tmp_path, known_truth, *others)) == 4
     assert len(planned(tmp_path, known_truth, *study)) == 3
-    with pytest.raises(UsageError, match=r"was begun with other settings \(options.norm True, expected False\)"):
+    with pytest.raises(UsageError, match=r"was begun with other settings \(options.norm each, expected False\)"):
         planned(tmp_path, known_truth, *choose_studies(["modal"]), settings=[*SMALL, "options.norm=false"])
 
 

@@ -29,6 +29,7 @@ BY_READER = {"options.condition": "reader"}
 SMALL = {"data.crop": SIZE, "data.readers": 2, "options.widths": [6, 8], "options.convs": 1} | BY_READER
 QUICK = SMALL | {"validation.every": 1000, "validation.limit": 2, "augment.flip": "none", "optimiser.ema": 0}
 QUICK |= {"optimiser.warmup": 5, "augment.shift_px": 0, "augment.gain": 0, "augment.offset": 0}
+QUICK |= {"options.norm": True, "data.centre": "none"}  # a habit follows from how bright a lesion is
 GATED = {"options.gate_width": 4, "options.gate_dropout": 0, "options.gate_views": "one", "options.masks": 10}
 
 
