@@ -42,7 +42,8 @@ def make_run(path: Path, store: Store, *settings: str, method: str = "probunet")
 
 
 def test_the_loss_falls_and_everything_is_kept(known_truth: Store, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", known_truth, "steps=120", "optimiser.learning_rate=1e-2", "data.centre=none", method="generalized")
+    settings = ["steps=120", "optimiser.learning_rate=1e-2", "data.centre=none"]
+    run = make_run(tmp_path / "run", known_truth, *settings, method="generalized")
     seen: list[Progress] = []
     assert train(run, known_truth, CPU, seen.append)
     losses = [entry["loss"] for entry in run.read_log() if entry["kind"] == "validation"]
