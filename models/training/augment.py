@@ -33,11 +33,11 @@ def make_batch(
     progress: float = 0.0,
     readers: Tensor | None = None,
     *,
-    centre: Centre = "none",
+    centre: Centre,
 ) -> Batch:
     """A training batch from stored crops; `readers` are the numbers [R] of the readers, where the method tells them apart.
 
-    centre: where the images of the batch are 0; what it says in `data` is not looked at, as it may depend on the data's unit.
+    window, centre: those of the run's record. What `data` asks for may depend on the data's unit, and is not looked at here.
     """
     draw = likely_modes if crops.known else present_readers
     chosen = draw(crops.chances if crops.known else crops.chances > 0, data.readers, generator)

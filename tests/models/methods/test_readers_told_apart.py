@@ -211,14 +211,14 @@ def test_a_batch_says_who_drew_each_mask() -> None:
     crops = Crops(torch.zeros(4000, 1, 8, 8), masks, torch.ones(4000, 3))
     data, plain = DataSettings(crop=8, readers=2), AugmentSettings(flip="none")
     numbers = reader_numbers(["anna", "", "carl"], ["anna", "carl"])
-    batch = make_batch(crops, data, plain, (0.0, 1.0), generator_for(0), readers=numbers)
+    batch = make_batch(crops, data, plain, (0.0, 1.0), generator_for(0), readers=numbers, centre="none")
     assert batch.readers is not None
     drawn = batch.mask.sum((2, 3)) // 5
     named = batch.readers > 0
     assert torch.equal(numbers[drawn][named], batch.readers[named])
     assert not named[drawn == 1].any()  # who has no name is one of the pool
     assert 0.47 < named[drawn != 1].float().mean() < 0.53
-    without = make_batch(crops, data, plain, (0.0, 1.0), generator_for(0))
+    without = make_batch(crops, data, plain, (0.0, 1.0), generator_for(0), centre="none")
     assert torch.equal(batch.mask, without.mask)
     assert without.readers is None
 

@@ -73,7 +73,12 @@ def test_a_warp_moves_image_and_masks_together() -> None:
     masks = disc.to(torch.uint8).expand(16, 2, -1, -1).clone()
     augment = AugmentSettings(flip="all", rotate_deg=30, scale=0.2, shift_px=4, elastic_px=2)
     made = make_batch(
-        Crops(images, masks, torch.ones(16, 2)), DataSettings(crop=40), augment, (0.0, 1.0), generator_for(3)
+        Crops(images, masks, torch.ones(16, 2)),
+        DataSettings(crop=40),
+        augment,
+        (0.0, 1.0),
+        generator_for(3),
+        centre="none",
     )
     inside = made.mask[:, 0] != IGNORE
     differ = (inside & ((made.image[:, 0] > 0.5) != (made.mask[:, 0] == 1))).sum((1, 2))
@@ -88,7 +93,7 @@ def test_what_lies_beyond_the_stored_crop_is_ignored() -> None:
     """A crop as large as the image, shifted and turned: labels where there is image, and nothing is made up beside it."""
     whole = Crops(torch.ones(8, 1, 24, 40), torch.full((8, 1, 24, 40), 3, dtype=torch.uint8), torch.ones(8, 1))
     augment = AugmentSettings(flip="none", rotate_deg=20, shift_px=500)
-    made = make_batch(whole, DataSettings(crop=24), augment, (0.0, 2.0), generator_for(0))
+    made = make_batch(whole, DataSettings(crop=24), augment, (0.0, 2.0), generator_for(0), centre="none")
     assert set(made.mask.unique().tolist()) == {3, IGNORE}
     shares = (made.mask == 3).float().mean((1, 2, 3))
     assert shares.min() > 0.4
@@ -107,7 +112,9 @@ def test_another_segmenters_probabilities_move_with_the_image_and_keep_their_val
     even = (plain.images % 2 == 0).to(torch.uint8) * 255
     with_them = Crops(plain.images, plain.masks, plain.chances, probabilities=torch.cat((255 - even, even), 1))
     augment = AugmentSettings(flip="all", shift_px=2, gain=0.3)
-    made = make_batch(with_them, DataSettings(crop=8, readers=3), augment, (0.0, 143.0), generator_for(0))
+    made = make_batch(
+        with_them, DataSettings(crop=8, readers=3), augment, (0.0, 143.0), generator_for(0), centre="none"
+    )
     assert made.image.shape == (32, 3, 8, 8)
     assert torch.equal(made.image[:, 2], made.mask.amax(1) / 2)
     assert torch.equal(made.image[:, 1], 1 - made.image[:, 2])
