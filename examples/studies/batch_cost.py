@@ -38,7 +38,7 @@ from ambiseg.models.cohort.joining import join_batch
 from ambiseg.models.figures.style import BLUE, INK, name_axes, new_figure, place_panels, plain, png
 from ambiseg.models.prediction.predict_scan import Exports, Request
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import DataError, NothingFound
+from ambiseg.preprocessing.errors import DataError, NothingFound, plain_errors
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.work.engine import Engine, InProcess, always
@@ -258,4 +258,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

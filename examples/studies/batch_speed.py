@@ -36,6 +36,7 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.phantom.cohort import write_phantom
 from ambiseg.preprocessing.scans.cases import Case, find_cases
 from ambiseg.preprocessing.work.engine import Engine
@@ -181,4 +182,5 @@ def dask_cluster(count: int) -> Iterator[tuple[Engine, Pids]]:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -21,6 +21,7 @@ from ambiseg.models.core.predictive import harden
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -83,4 +84,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -18,6 +18,7 @@ from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import GED, ged, without_self_pairs
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -79,4 +80,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

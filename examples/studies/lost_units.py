@@ -31,6 +31,7 @@ from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.prediction.search import search
 from ambiseg.models.runs import normalise
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.scans.scan import open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
 
@@ -95,4 +96,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

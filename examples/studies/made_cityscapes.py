@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.cityscapes_frames import FLIPPED, LABEL_IDS, VALIDATION_CITIES, Frame
 
 HEIGHT, WIDTH = 32, 64
@@ -108,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -13,6 +13,7 @@ import torch
 
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.nets.latents import Latent, LatentShape, kl, latent
+from ambiseg.preprocessing.errors import plain_errors
 
 SHAPE = LatentShape("mixture-full", dim=2, components=9)
 PAIRS, REPEATS = 32, 200
@@ -43,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ambiseg.models.benchmarks.trials.table_text import markdown_table
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.tables import read_table
 
 HIGHER = ("iou", "dice", "auroc", "accuracy")  # parts of names of figures of which more is better
@@ -104,4 +105,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

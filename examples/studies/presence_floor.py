@@ -32,6 +32,7 @@ from scipy.integrate import quad
 from scipy.optimize import linprog, minimize
 from scipy.special import beta, betaln, comb
 
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
@@ -116,4 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

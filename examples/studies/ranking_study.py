@@ -33,6 +33,7 @@ from ambiseg.models.metrics.matching import ot_iou, transport_distance
 from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_start
 
@@ -152,4 +153,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

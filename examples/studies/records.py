@@ -21,6 +21,7 @@ from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.results import FILE as RESULT
 from ambiseg.models.runs.run_folder import RECORD
 from ambiseg.preprocessing.documents import json_text
+from ambiseg.preprocessing.errors import InputError, plain_errors
 from ambiseg.preprocessing.files import whole_file
 
 KEPT = (RECORD, NOTES, "calibration.json", "metrics.jsonl", "evaluation-*/summary.json", "evaluation-*/cases.csv")
@@ -60,6 +61,8 @@ def without_path(file: Path) -> bytes:
 
 def take(archive: Path, folder: Path) -> list[str]:
     """Put the runs of an archive into a benchmark's folder, but for those that are there; the names of the others."""
+    if not archive.is_file():
+        raise InputError(f"No file {archive}: expected an archive that `keep` has made; check the path.")
     with tarfile.open(archive) as packed:
         members = [one for one in packed.getmembers() if one.isfile()]
         runs = [PurePosixPath(one.name).parent for one in members if PurePosixPath(one.name).name == RECORD]
@@ -80,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -26,6 +26,7 @@ from ambiseg.models.prediction.blobs import Blob, find_blobs
 from ambiseg.models.prediction.lungs import lung_mask
 from ambiseg.models.prediction.search import PROBED, weigh
 from ambiseg.models.runs.trained import load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.annotations import Nodule, ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.series import read_series
@@ -194,4 +195,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -12,11 +12,14 @@ the same command continues it.
 
 import argparse
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import ambiseg
 from ambiseg.models.training.loop import Progress
+from ambiseg.preprocessing.errors import ResourceError, plain_errors
+from ambiseg.preprocessing.store.store import Store
 
 FAMILIES = ("axis", "full", "low-rank", "mixture-axis", "mixture-full", "mixture-low-rank")
 DIMENSIONS, COMPONENTS, RANKS, TAU = (2, 8), (2, 10), (1, 4), (0.1, 0.5)
@@ -116,6 +119,9 @@ def main() -> None:
     parser.add_argument("--no-pruning", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("search"))
     given = parser.parse_args()
+    Store.open(given.data)
+    if find_spec("optuna") is None:
+        raise ResourceError("optuna is not installed, and it chooses the settings: run `pip install optuna`.")
     import optuna
 
     given.output.mkdir(parents=True, exist_ok=True)
@@ -132,4 +138,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

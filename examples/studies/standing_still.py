@@ -48,6 +48,7 @@ from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predi
 from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.prediction.neighbourhood import Box, within
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.annotations import marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.readings import readings
@@ -209,4 +210,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

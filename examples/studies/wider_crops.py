@@ -24,6 +24,7 @@ from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.prediction.settle import ZOOMS
 from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
 
@@ -109,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

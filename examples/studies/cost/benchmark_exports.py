@@ -14,6 +14,7 @@ from pathlib import Path
 import ambiseg
 from ambiseg.models.prediction.predict_scan import Exports
 from ambiseg.models.results.exports import FORMATS, SEGS, wanted
+from ambiseg.preprocessing.errors import plain_errors
 
 
 def main() -> None:
@@ -50,4 +51,5 @@ def measure(found: ambiseg.ScanHypotheses, name: str, exports: Exports, rounds: 
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

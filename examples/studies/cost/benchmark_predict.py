@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume, write_volume
 from ambiseg.preprocessing.volumes.volume import Volume
 
@@ -70,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -18,6 +18,7 @@ import numpy as np
 from pylidc_compat import load_pylidc
 from scipy.ndimage import zoom
 
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 
@@ -84,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -34,6 +34,7 @@ from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.augment import ELASTIC_KNOTS
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import LOG_EVERY, Loop
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
 
@@ -226,4 +227,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -63,6 +63,7 @@ from ambiseg.models.report.evaluation_folder import write_numbers
 from ambiseg.models.runs.run_folder import RECORD, Run
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.resplit import write_folds, write_split
 from ambiseg.preprocessing.store.manifest import INDEX
 from ambiseg.preprocessing.store.store import Store
@@ -320,4 +321,5 @@ def measure(task: tuple[Path, Trial], *, limit: int | None, test: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -21,6 +21,7 @@ from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
 
@@ -82,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

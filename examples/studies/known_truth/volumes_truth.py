@@ -34,6 +34,7 @@ from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
 from ambiseg.models.metrics.volume_scores import weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.intensity import BYTES
 from ambiseg.preprocessing.store.lesion_rows import lesions_of
 from ambiseg.preprocessing.store.store import Store
@@ -147,4 +148,5 @@ def judged(trained, store: Store, made: list[Made], seed: int) -> tuple[float, .
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

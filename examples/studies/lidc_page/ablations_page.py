@@ -27,6 +27,7 @@ from ambiseg.models.comparison.comparison import Difference
 from ambiseg.models.evaluation.stored import StoredEvaluation
 from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.runs.hardware import resolve_device
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import write_table
 
@@ -137,4 +138,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from at_a_glance import PICTURE as GLANCE
 
+from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.files import whole_file
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
@@ -73,4 +74,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()
