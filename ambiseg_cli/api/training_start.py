@@ -11,11 +11,12 @@ from ambiseg.models.runs.config import TrainConfig
 from ambiseg.models.runs.run_folder import Run, new_run_path
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.checkpoint import saved_progress
+from ambiseg.models.training.chosen_teacher import with_teacher
 from ambiseg.models.training.distributed import launched_rank
+from ambiseg.models.training.drawn_masks import taught_masks
 from ambiseg.models.training.fine_tune import Start, plan, with_start
 from ambiseg.models.training.loop import Observer, check_data, train
 from ambiseg.models.training.stepper import check_hardware
-from ambiseg.models.training.teacher import taught_masks, with_teacher
 from ambiseg.preprocessing.errors import UsageError
 from ambiseg.preprocessing.files import only_writer
 from ambiseg.preprocessing.store.store import Store

@@ -22,12 +22,13 @@ from ..runs.config import TrainConfig
 from ..runs.run_folder import Run
 from ..runs.training_list import FILE, TrainingList
 from .checkpoint import new_method
+from .crops.taught_crops import TaughtMasks
 from .distributed import Processes, joined_processes
+from .drawn_masks import taught_masks
 from .interrupt import stop_requests
 from .progress_figure import draw_progress
 from .schedule import span_of
 from .stepper import Stepper, Terms
-from .teacher import TaughtMasks, taught_masks
 from .validation import Validation
 
 LOG_EVERY = 25  # steps; reading the losses makes the host wait for the device, so it is done rarely

@@ -22,14 +22,14 @@ from ..core.randomness import generator_for, seed_of
 from ..runs.config import HardwareSettings
 from ..runs.hardware import autocast, keep_freed_memory, training_precision
 from ..runs.run_record import RunRecord
-from .augment import make_batch
 from .checkpoint import initial_state
-from .crop_source import Share, crop_source
+from .crops.augment import make_batch
+from .crops.crop_source import Share, crop_source
+from .crops.taught_crops import TaughtMasks, TaughtSource
 from .distributed import Processes
 from .fine_tune import Frozen, begin_from
 from .graphs import NetworkGraphs, check_graphs
 from .schedule import Span, laid_out, learning_rate, span_of
-from .teacher import TaughtMasks, TaughtSource
 
 Terms = Mapping[str, Tensor]
 

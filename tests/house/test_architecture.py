@@ -39,6 +39,7 @@ FLOORS = (  # from the ground up: a module imports its own room and rooms of low
     "models.methods.baselines",
     "models.runs models.runs.presets",
     "models.lesions",
+    "models.training.crops",
     "models.training models.prediction models.evaluation",
     "models.calibration",
     "models.comparison models.audit",

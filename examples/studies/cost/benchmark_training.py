@@ -31,7 +31,7 @@ from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.normalise import normalise, resolve_window
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import RunRecord
-from ambiseg.models.training.augment import ELASTIC_KNOTS
+from ambiseg.models.training.crops.augment import ELASTIC_KNOTS
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import LOG_EVERY, Loop
 from ambiseg.preprocessing.errors import plain_errors

@@ -18,8 +18,8 @@ from ambiseg.models.runs.config import AugmentSettings, DataSettings
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import Trained
 from ambiseg.models.runs.weights_file import read_weights
-from ambiseg.models.training.augment import make_batch
-from ambiseg.models.training.crop_source import Crops
+from ambiseg.models.training.crops.augment import make_batch
+from ambiseg.models.training.crops.crop_source import Crops
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.sources.papers.known_readers import HABITS, write_habits, write_known_truth
 from ambiseg.preprocessing.store.store import Store

@@ -19,9 +19,11 @@ from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.models.training.crop_source import Crops
+from ambiseg.models.training.chosen_teacher import with_teacher
+from ambiseg.models.training.crops.crop_source import Crops
+from ambiseg.models.training.crops.taught_crops import TaughtMasks
+from ambiseg.models.training.drawn_masks import TeacherRecord, taught_masks
 from ambiseg.models.training.loop import train
-from ambiseg.models.training.teacher import TaughtMasks, TeacherRecord, taught_masks, with_teacher
 from ambiseg.preprocessing.errors import AmbisegError, DataError, InputError, UsageError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import IGNORE, Store

@@ -13,12 +13,12 @@ from torch import Tensor
 from ambiseg.preprocessing.store.store import IGNORE
 from ambiseg.preprocessing.volumes.planes import centre_start
 
-from ..core.batch import Batch
-from ..core.named_readers import some_forgotten
-from ..core.randomness import normal, uniform
-from ..core.readers import chosen_masks, likely_modes, present_readers
-from ..runs.config import AugmentSettings, DataSettings
-from ..runs.normalise import Centre, Window, network_input, normalise
+from ...core.batch import Batch
+from ...core.named_readers import some_forgotten
+from ...core.randomness import normal, uniform
+from ...core.readers import chosen_masks, likely_modes, present_readers
+from ...runs.config import AugmentSettings, DataSettings
+from ...runs.normalise import Centre, Window, network_input, normalise
 from .crop_source import Crops
 
 ELASTIC_KNOTS = 6  # control points a side of the smooth displacement

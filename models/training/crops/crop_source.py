@@ -15,7 +15,7 @@ from ambiseg.preprocessing.sources.papers.guessing_game import example_drawer
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.store import Store
 
-from ..core.randomness import seed_of
+from ...core.randomness import seed_of
 
 SHARE = 0.4  # of the free memory that the data may take
 

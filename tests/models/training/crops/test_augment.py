@@ -6,8 +6,8 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.runs.config import AugmentSettings, DataSettings, make_config
 from ambiseg.models.runs.normalise import Centre
 from ambiseg.models.runs.run_record import RunRecord
-from ambiseg.models.training.augment import make_batch
-from ambiseg.models.training.crop_source import Crops
+from ambiseg.models.training.crops.augment import make_batch
+from ambiseg.models.training.crops.crop_source import Crops
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.stepper import Stepper
 from ambiseg.preprocessing.store.store import IGNORE, Store

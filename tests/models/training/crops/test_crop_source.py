@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ambiseg.models.training.crop_source import (
+from ambiseg.models.training.crops.crop_source import (
     AheadSource,
     Crops,
     DeviceSource,
@@ -64,7 +64,7 @@ def test_small_data_lives_on_the_device(known_truth: Store, memory: str, kind: t
 
 
 def test_data_larger_than_memory_stays_on_disk(known_truth: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ambiseg.models.training.crop_source._free_bytes", lambda device: 1000)
+    monkeypatch.setattr("ambiseg.models.training.crops.crop_source._free_bytes", lambda device: 1000)
     assert isinstance(crop_source(known_truth, CPU, "auto", SHARE), AheadSource)
 
 

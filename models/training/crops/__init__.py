@@ -1,0 +1,1 @@
+"""Training crops: where they come from, whose masks they carry, and how they become batches."""
