@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import against
+import numpy as np
 import pytest
 import study
 import torch
@@ -9,9 +11,13 @@ from recipes import RECIPES, recipe
 
 from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.notes import read_notes
+from ambiseg.models.benchmarks.trials.trials import Trial
+from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.stored import read_evaluation
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.trained import load_trained
+from ambiseg.models.training.loop import train
+from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import read_table
@@ -102,6 +108,39 @@ def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
     (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows
     assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
+
+
+def test_folds_are_judged_against_a_model_on_crops_that_neither_saw(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, asked = tiny("two", 2), study.Study(store, tmp_path, [0, 1], workers=1)
+    study.cross_validate(asked, [entry], 2)
+    run = Trial(entry, 3, entry.config("small", 3, [], {"steps": 2}), tmp_path / "model").run(
+        store, torch.device("cpu")
+    )
+    train(run, store, torch.device("cpu"))
+    told = ["against.py", "--data", str(store.path), "-o", str(tmp_path), "--recipes", "two", "--model", str(run.path)]
+    monkeypatch.setattr("sys.argv", told)
+    against.main()
+    rows = read_table(tmp_path / "against.csv", "one row per figure").rows
+    assert [row["figure"] for row in rows] == list(study.FIGURES)
+    assert {row["crops"] for row in rows} == {str(len(store.rows("test")))}
+    folds = [read_evaluation(one, "test") for one in sorted(tmp_path.glob("folds/*/runs/two-seed*"))]
+    theirs = evaluate(load_trained(run.path, torch.device("cpu")), store, "test", samples=100, by="slice")
+    kept = {case.index["row"]: case.scores["ged16_v"] for case in theirs.cases}
+    mine: dict[str, list[float]] = {row: [] for row in kept}
+    for one in folds:
+        for row, value in zip(one.rows, one.scores["ged16_v"], strict=True):
+            if row in mine:
+                mine[row].append(float(value))
+    assert {len(values) for values in mine.values()} == {2}
+    assert float(rows[0]["folds"]) == pytest.approx(np.mean([np.mean(values) for values in mine.values()]), abs=1e-4)
+    assert float(rows[0]["model"]) == pytest.approx(np.mean(list(kept.values())), abs=1e-4)
+    monkeypatch.setattr("sys.argv", [*told[:-1], str(tmp_path / "folds" / "fold-1" / "runs" / "two-seed0")])
+    with pytest.raises(InputError, match="saw crops of the test split"):
+        against.main()
+    apart = float(rows[0]["folds"]) - float(rows[0]["model"])
+    assert float(rows[0]["difference"].split()[0]) == pytest.approx(apart, abs=2e-4)
 
 
 def test_the_cost_is_that_of_all_runs(store: Store, tmp_path: Path) -> None:

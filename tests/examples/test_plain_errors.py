@@ -13,6 +13,7 @@ ASKED = {
     "cost/benchmark_predict.py": "{nothing}.nii --at=0,0,0",
     "cost/benchmark_preprocessing.py": "{nothing}",
     "cost/benchmark_training.py": "{nothing}",
+    "default_model/against.py": "--data {nothing} -o {nothing}-made --recipes base",
     "default_model/page.py": "{nothing}",
     "default_model/study.py": "search --data {nothing} -o {nothing}-made",
     "draw_areas.py": "{nothing} {nothing}",

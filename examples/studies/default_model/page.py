@@ -53,6 +53,13 @@ def sections(folder: Path) -> Iterator[str]:
         table = [["recipe", "crops", *headings]]
         table += [[f"`{row['recipe']}`", row["crops"], *(row[name] for pair in pairs for name in pair)] for row in rows]
         yield f"## Out of fold\n\n{markdown_table(table)}"
+    if (folder / "against.csv").is_file():
+        rows = read_table(folder / "against.csv", "one row per recipe and figure").rows
+        table = [["recipe", "figure", "crops", "patients", "recipe's folds", "shipped model", "difference", "p"]]
+        for row in rows:
+            about = [f"`{row['recipe']}`", HEADINGS[row["figure"]], row["crops"], row["patients"]]
+            table.append([*about, row["folds"], row["model"], row["difference"], row["p"]])
+        yield f"## Against\n\n{markdown_table(table, left=2)}"
     if (folder / "cost.csv").is_file():
         rows = read_table(folder / "cost.csv", "one row per part").rows
         table = [["part", "runs", "core hours", "kWh"]]
