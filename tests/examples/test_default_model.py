@@ -21,6 +21,7 @@ from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import read_table
+from ambiseg.preprocessing.work.engine import InProcess
 
 SMALL = {"data.crop": 16, "batch": 4, "validation.limit": 2}
 
@@ -32,6 +33,12 @@ def tiny(name: str, heads: int) -> Entry:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return write_known_truth(tmp_path_factory.mktemp("made") / "store", crops=120, size=16)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials are done in this process: another takes seconds to start."""
+    monkeypatch.setattr(study, "LocalProcesses", lambda workers: InProcess())
 
 
 @pytest.mark.parametrize("entry", RECIPES, ids=lambda entry: entry.name)
@@ -77,6 +84,7 @@ def test_a_search_keeps_the_better_recipes_and_the_first(store: Store, tmp_path:
     assert weights == sorted(file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors"))
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_search_keeps_what_it_is_told_to_keep(store: Store, tmp_path: Path) -> None:
     entries = [tiny("two", 2), tiny("three", 3), tiny("four", 4)]
     rounds = [study.Round(2, seeds=1, kept=1), study.Round(4, seeds=1, kept=1)]
@@ -88,6 +96,7 @@ def test_a_search_keeps_what_it_is_told_to_keep(store: Store, tmp_path: Path) ->
         study.search(asked, entries, rounds, keep=["five"])
 
 
+@pytest.mark.usefixtures("quick")
 def test_recipes_from_several_seeds_use_the_first_rounds_runs(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,12 +113,14 @@ def test_recipes_from_several_seeds_use_the_first_rounds_runs(
     assert all(file.stat().st_mtime_ns == time for file, time in first.items())
 
 
+@pytest.mark.usefixtures("quick")
 def test_folds_judge_every_crop_once(store: Store, tmp_path: Path) -> None:
     study.cross_validate(study.Study(store, tmp_path, [0], workers=1), [tiny("two", 2)], 2)
     (row,) = read_table(tmp_path / "folds.csv", "one row per recipe").rows
     assert (row["recipe"], row["runs"], row["crops"]) == ("two", "5", "120")
 
 
+@pytest.mark.usefixtures("quick")
 def test_folds_are_judged_against_a_model_on_crops_that_neither_saw(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +154,7 @@ def test_folds_are_judged_against_a_model_on_crops_that_neither_saw(
     assert float(rows[0]["difference"].split()[0]) == pytest.approx(apart, abs=2e-4)
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_cost_is_that_of_all_runs(store: Store, tmp_path: Path) -> None:
     asked = study.Study(store, tmp_path, [0], workers=1, limit=2)
     with pytest.raises(SystemExit, match="holds no runs"):
@@ -170,6 +182,7 @@ def test_folds_of_other_data_are_not_taken(store: Store, tmp_path: Path) -> None
         study.fold_stores(other, tmp_path / "data")
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_last_model_learns_from_all_patients_and_carries_the_folds_figures(store: Store, tmp_path: Path) -> None:
     asked = study.Study(store, tmp_path, [0], workers=1)
     with pytest.raises(SystemExit, match="is not finished: run `folds`"):
