@@ -105,12 +105,17 @@ def test_recipes_from_several_seeds_use_the_first_rounds_runs(
     asked = study.Study(store, tmp_path, [0, 1], workers=1, limit=2)
     study.search(asked, entries, study.ROUNDS)
     first = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("model.safetensors")}
-    study.from_all_seeds(asked, entries)
+    study.from_all_seeds(asked, entries, 2)
     rows = read_table(tmp_path / "seeds.csv", "one row per recipe").rows
     assert {row["recipe"] for row in rows} == {"two", "three"}
     assert {(row["steps"], row["seeds"]) for row in rows} == {("2", "2")}
     assert len(list(tmp_path.rglob("model.safetensors"))) == 4
     assert all(file.stat().st_mtime_ns == time for file, time in first.items())
+    for _ in range(2):
+        study.from_all_seeds(asked, entries[:1], 3)
+    rows = read_table(tmp_path / "seeds.csv", "one row per recipe").rows
+    assert [(row["steps"], row["seeds"]) for row in rows] == [("2", "2"), ("2", "2"), ("3", "2")]
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 6
 
 
 @pytest.mark.usefixtures("quick")

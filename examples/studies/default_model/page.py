@@ -45,7 +45,9 @@ def sections(folder: Path) -> Iterator[str]:
             own = [row for row in rows if row["round"] == number]
             yield f"## Round {number}\n\n{by_recipe(own, told)}"
     if (folder / "seeds.csv").is_file():
-        yield f"## Seeds\n\n{by_recipe(read_table(folder / 'seeds.csv', 'one row per recipe').rows, told)}"
+        rows = read_table(folder / "seeds.csv", "one row per recipe and number of steps").rows
+        each = [[row for row in rows if row["steps"] == steps] for steps in dict.fromkeys(row["steps"] for row in rows)]
+        yield "## Seeds\n\n" + "\n\n".join(by_recipe(own, told) for own in each)
     if (folder / "folds.csv").is_file():
         rows = read_table(folder / "folds.csv", "one row per recipe").rows
         pairs = [(figure, f"{figure}_of_runs") for figure in HEADINGS]

@@ -6,6 +6,7 @@ BASE = {"widths": [16, 32, 64, 128], "norm": True}
 DEEP = [16, 32, 64, 96, 128, 128]
 WIDE_AND_DEEP = [24, 48, 96, 128, 192, 192]
 TRAINED = {"optimiser.ema": 0.998, "data.centre": "none"}
+STRONG = {"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}
 
 
 def recipe(name: str, /, method: str = "gated", settings: dict[str, object] | None = None, **options: object) -> Entry:
@@ -31,9 +32,10 @@ RECIPES = (
     recipe("one-reader", shape_readers=1),
     recipe("fast-rate", settings={"optimiser.learning_rate": 2e-3}),
     recipe("long-average", settings={"optimiser.ema": 0.9995}),  # as base in 1,000 steps: averages grow with the steps
-    recipe("strong-augment", settings={"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}),
+    recipe("strong-augment", settings=STRONG),
     recipe("squeezed", settings={"augment.squeeze": 0.5}),
     recipe("experts", method="mose"),
+    recipe("experts-all-three", method="mose", widths=DEEP, norm="each", settings={"data.centre": "crop"}),
     recipe("deep-standardised", widths=DEEP, settings={"data.centre": "crop"}),
     recipe("deep-heavy", widths=DEEP, beta=3.0),
     recipe("deep-fast", widths=DEEP, settings={"optimiser.learning_rate": 2e-3}),
@@ -44,5 +46,6 @@ RECIPES = (
         settings={"data.centre": "crop", "optimiser.learning_rate": 2e-3},
     ),
     recipe("deep-wide", widths=WIDE_AND_DEEP, gate_width=32),
+    recipe("all-three-augmented", widths=DEEP, norm="each", settings={"data.centre": "crop", **STRONG}),
     recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings={"data.centre": "crop"}),
 )

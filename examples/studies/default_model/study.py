@@ -12,7 +12,8 @@ seeds (successive halving; Jamieson & Talwalkar 2016). A recipe's score, lower i
 HM-IoU16. Recipes that `--keep` names reach the last round whatever their score: one seed ranks few of them surely, and `seeds`
 may know better.
 
-`seeds` trains recipes for as many steps as the first round does, from every seed: how sure is what that round saw?
+`seeds` trains recipes from every seed, for as many steps as the first round does: how sure is what that round saw? With
+`--steps` for more: does a longer training rank them alike?
 
 `folds` trains the recipes that are named on the folds of a cross-validation by patient and tests each on its fold. The figures
 of all folds together are out of fold: every patient was judged by a model that had not seen them. Intervals are by patient;
@@ -67,7 +68,7 @@ from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.resplit import write_folds, write_split
 from ambiseg.preprocessing.store.manifest import INDEX
 from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.tables import write_table
+from ambiseg.preprocessing.tables import read_table, write_table
 from ambiseg.preprocessing.work.engine import Limits, always
 from ambiseg.preprocessing.work.local_processes import LocalProcesses
 
@@ -96,6 +97,7 @@ class Study:
     limit: int | None = None
 
 
+LAST = 8750  # steps of the models that are judged and shipped
 ROUNDS = (Round(1000, seeds=1, kept=3), Round(3000, seeds=2, kept=1))
 
 
@@ -107,14 +109,14 @@ def main() -> None:
     if asked.what == "search":
         search(study, entries, keep=asked.keep)
     elif asked.what == "seeds":
-        from_all_seeds(study, entries)
+        from_all_seeds(study, entries, asked.steps or ROUNDS[0].steps)
     elif asked.what == "folds":
-        cross_validate(study, entries, asked.steps)
+        cross_validate(study, entries, asked.steps or LAST)
     elif asked.what == "cost":
         cost(study.folder, asked.watts)
     else:
         for entry in entries:
-            train_on_all(study, entry, asked.steps)
+            train_on_all(study, entry, asked.steps or LAST)
 
 
 def arguments() -> argparse.Namespace:
@@ -125,7 +127,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
     parser.add_argument("--keep", nargs="*", default=[], help="recipes that reach the search's last round")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=8750, help="of each fold's training")
+    parser.add_argument("--steps", type=int, help=f"of each training; by default of `folds` and `all` {LAST}")
     parser.add_argument("--limit", type=int, default=None, help="the most crops of a split that are measured")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--watts", type=float, default=10.0, help="of one core; for the cost")
@@ -144,7 +146,7 @@ def search(
             f"No recipe {min(unknown)!r} is searched: expected {', '.join(entry.name for entry in entries)}."
         )
     for number, each in enumerate(rounds, 1):
-        scores = tried(study, number, each, entries)
+        scores = tried(study, f"round-{number}", each, entries)
         kept = {*list(scores)[: each.kept], *always_kept}
         entries = [entry for entry in entries if entry.name in kept]
         rows += [{"round": number, **row_of(name, runs), "kept": int(name in kept)} for name, runs in scores.items()]
@@ -155,17 +157,21 @@ def search(
         )
 
 
-def from_all_seeds(study: Study, entries: Sequence[Entry]) -> None:
-    """Train recipes as the first round does, but from all the study's seeds, and table them."""
-    scores = tried(study, 1, replace(ROUNDS[0], seeds=len(study.seeds)), entries)
+def from_all_seeds(study: Study, entries: Sequence[Entry], steps: int) -> None:
+    """Train recipes for as many steps from all the study's seeds, and table them beside those of other numbers of steps."""
+    first = ROUNDS[0]
+    name = "round-1" if steps == first.steps else f"steps-{steps}"
+    scores = tried(study, name, replace(first, steps=steps, seeds=len(study.seeds)), entries)
     rows = [row_of(name, runs) for name, runs in scores.items()]
-    write_table(study.folder / "seeds.csv", rows, list(rows[0]))
+    file = study.folder / "seeds.csv"
+    held = read_table(file, "one row per recipe and number of steps").rows if file.is_file() else []
+    write_table(file, [*(row for row in held if row["steps"] != str(steps)), *rows], list(rows[0]))
     show(rows)
 
 
-def tried(study: Study, number: int, each: Round, entries: Sequence[Entry]) -> dict[str, list[Measured]]:
-    """Train and measure the recipes of a round; their runs, that with the best mean score first."""
-    place, seeds = study.folder / f"round-{number}", study.seeds[: each.seeds]
+def tried(study: Study, folder: str, each: Round, entries: Sequence[Entry]) -> dict[str, list[Measured]]:
+    """Train and measure recipes; their runs, that with the best mean score first."""
+    place, seeds = study.folder / folder, study.seeds[: each.seeds]
     trials = plan(place, entries, study.store, "small", seeds=seeds, steps=each.steps, others=RECIPES)
     do_all(study, [(study.store.path, trial) for trial in trials], test=False)
     names = {entry.name for entry in entries}
