@@ -47,5 +47,6 @@ RECIPES = (
     ),
     recipe("deep-wide", widths=WIDE_AND_DEEP, gate_width=32),
     recipe("all-three-augmented", widths=DEEP, norm="each", settings={"data.centre": "crop", **STRONG}),
+    recipe("all-three-augmented-heavy", widths=DEEP, norm="each", beta=3.0, settings={"data.centre": "crop", **STRONG}),
     recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings={"data.centre": "crop"}),
 )
