@@ -2,8 +2,8 @@
 
     python examples/studies/default_model/against.py --data data/lidc-128-repack -o default-model --recipes all-three
 
-The model (`--model`, by default the one that comes with ambiseg) was trained on the store's own training split and chosen on
-its validation split, so that its test split is left. There each crop is judged by the fold's model that had not seen its
+The model (`--model`, by default `lidc-gated`) was trained on the store's own training split and chosen on its validation
+split, so that its test split is left. There each crop is judged by the fold's model that had not seen its
 patient. Differences are the recipe's figure less the model's, crop by crop; intervals are by patient, and p is Wilcoxon's of
 the patients' mean differences. Writes against.csv for the folds that are done.
 """
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="+", required=True)
-    parser.add_argument("--model", help="a run folder, or a model that comes with ambiseg")
+    parser.add_argument("--model", default="lidc-gated", help="a run folder, or a model that comes with ambiseg")
     parser.add_argument("--limit", type=int, default=None, help="the --limit of `folds`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the output folder of study.py")
     asked = parser.parse_args()
