@@ -19,7 +19,6 @@ from pathlib import Path
 from ambiseg import train
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.runs.hardware import resolve_device
-from ambiseg.models.runs.run_folder import Run
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
@@ -46,12 +45,12 @@ def stores(folder: Path, crops: int) -> dict[str, Store]:
 def results(
     folder: Path, crops: int, seeds: Sequence[int], steps: int | None, config: Path | None
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """Train and evaluate each model from each seed; runs that are there already are only evaluated."""
+    """Train and evaluate each model from each seed; runs that are there already are finished where they were cut short."""
     for seed in seeds:
         for name, store in stores(folder, crops).items():
             path = folder / f"{name}-seed{seed}"
             run = (
-                Run.open(path)
+                train(store, resume=path)
                 if path.exists()
                 else train(
                     store,
