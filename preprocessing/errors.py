@@ -1,12 +1,7 @@
 """Every error that a user can cause: one sentence that says what was expected, what was got and what to do.
 
-The command line catches `AmbisegError` alone and leaves with its `exit_code`, as a script does within `plain_errors`. Any other
-exception is a bug of ambiseg.
+The command line catches `AmbisegError` alone and leaves with its `exit_code`. Any other exception is a bug of ambiseg.
 """
-
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class AmbisegError(Exception):
@@ -73,16 +68,3 @@ class ResourceError(AmbisegError):
     """The machine lacks something: a device, memory, room on the disk."""
 
     exit_code = 6
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Let an error that is meant for the user end a script with its sentence and exit status, without a traceback.
-
-    Raises SystemExit instead of AmbisegError.
-    """
-    try:
-        yield
-    except AmbisegError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None

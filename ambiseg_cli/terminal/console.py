@@ -6,7 +6,8 @@ markup in it has no effect, and control characters are written out.
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ambiseg.preprocessing.counted import counted
+from ambiseg.preprocessing.errors import AmbisegError
 
 from .option_names import spoken
 
@@ -126,6 +128,19 @@ def complain(*lines: str) -> None:
     """Print an error to stderr, one line each, even when quiet."""
     for line in lines:
         _errors.print(line)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Let an error that is meant for the user end a script as it ends a command: with its sentence and exit code.
+
+    Raises SystemExit instead of AmbisegError.
+    """
+    try:
+        yield
+    except AmbisegError as error:
+        complain(f"Error: {error}")
+        raise SystemExit(error.exit_code) from None
 
 
 class Failure(Protocol):

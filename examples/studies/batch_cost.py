@@ -38,10 +38,11 @@ from ambiseg.models.cohort.joining import join_batch
 from ambiseg.models.figures.style import BLUE, INK, name_axes, new_figure, place_panels, plain, png
 from ambiseg.models.prediction.predict_scan import Exports, Request
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import DataError, NothingFound, plain_errors
+from ambiseg.preprocessing.errors import DataError, NothingFound
 from ambiseg.preprocessing.files import whole_folder
 from ambiseg.preprocessing.scans.cases import Case
 from ambiseg.preprocessing.work.engine import Engine, InProcess, always
+from ambiseg.terminal.console import plain_errors
 
 REQUEST = Request(exports=Exports(report="shared"))
 JOBS = ("batch", "tables", "again")

@@ -36,11 +36,11 @@ from ambiseg.models.prediction.inference import Ranking
 from ambiseg.models.prediction.places import Places
 from ambiseg.models.prediction.predict_scan import Request
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.phantom.cohort import write_phantom
 from ambiseg.preprocessing.scans.cases import Case, find_cases
 from ambiseg.preprocessing.work.engine import Engine
 from ambiseg.preprocessing.work.local_processes import LocalProcesses
+from ambiseg.terminal.console import plain_errors
 
 OF_TIMES = {"run.json", "tables.json"}  # files that tell when and how fast they were made
 Pids = Callable[[], Sequence[int]]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ambiseg.models.core.randomness import generator_for, normal, uniform
 from ambiseg.models.nets.adversarial import fooling_loss, telling_loss
 from ambiseg.models.nets.at_rest import frozen
-from ambiseg.preprocessing.errors import plain_errors
+from ambiseg.terminal.console import plain_errors
 
 PI, SIGMA, LAMBDAS = (0.5, 0.6, 0.9), (0.01, 0.02, 0.03), (1.0, 0.0)
 SETTINGS = tuple(product(PI, SIGMA))

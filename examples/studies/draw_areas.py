@@ -21,9 +21,9 @@ from ambiseg.models.core.predictive import harden
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from ambiseg.terminal.console import plain_errors
 
 EDGES = (0, 1, 6, 21, 51, 101, 301)  # from so many pixels on
 DRAWS, AT_ONCE = 16, 16

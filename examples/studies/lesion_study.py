@@ -36,10 +36,10 @@ from ambiseg.models.lesions.lesion_masks import on_one_frame, readers_of
 from ambiseg.models.metrics.matching import hm_iou, systematic_resample
 from ambiseg.models.metrics.volume_scores import crps, weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from ambiseg.terminal.console import plain_errors
 
 FOLDS = 5
 WAYS = ("vote", "proportional", "extents")

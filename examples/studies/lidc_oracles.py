@@ -18,9 +18,9 @@ from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
 from ambiseg.models.core.overlap import overlaps
 from ambiseg.models.evaluation.rows import chosen_rows
 from ambiseg.models.metrics.distances import GED, ged, without_self_pairs
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from ambiseg.terminal.console import plain_errors
 
 DRAWS = (16, 100)
 PERFECT = "the readers' own distribution, if they are independent"

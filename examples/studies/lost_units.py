@@ -31,9 +31,9 @@ from ambiseg.models.prediction.neighbourhood import Neighbourhood, neighbourhood
 from ambiseg.models.prediction.search import search
 from ambiseg.models.runs import normalise
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.scans.scan import open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
+from ambiseg.terminal.console import plain_errors
 
 THINGS = {"bone": 1000, "metal": 3071, "filling": -2048}  # HU
 SIDE = 8  # pixels

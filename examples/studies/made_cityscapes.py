@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ambiseg.models.evaluation.summary_document import EvaluationSummary
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.cityscapes_frames import FLIPPED, LABEL_IDS, VALIDATION_CITIES, Frame
+from ambiseg.terminal.console import plain_errors
 
 HEIGHT, WIDTH = 32, 64
 CITIES = {"train": ("aachen", "bochum", "bremen", *VALIDATION_CITIES), "val": ("frankfurt",)}

@@ -13,7 +13,7 @@ import torch
 
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.nets.latents import Latent, LatentShape, kl, latent
-from ambiseg.preprocessing.errors import plain_errors
+from ambiseg.terminal.console import plain_errors
 
 SHAPE = LatentShape("mixture-full", dim=2, components=9)
 PAIRS, REPEATS = 32, 200

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ambiseg.models.benchmarks.trials.table_text import markdown_table
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.tables import read_table
+from ambiseg.terminal.console import plain_errors
 
 HIGHER = ("iou", "dice", "auroc", "accuracy")  # parts of names of figures of which more is better
 

@@ -32,9 +32,9 @@ from scipy.integrate import quad
 from scipy.optimize import linprog, minimize
 from scipy.special import beta, betaln, comb
 
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
+from ambiseg.terminal.console import plain_errors
 
 COUNTS = (53, 3905, 2500, 2381, 3914)  # crops of lidc-128-repack by how many of four readers marked something
 GRID = 4001  # values of p in the linear program

@@ -33,9 +33,9 @@ from ambiseg.models.metrics.matching import ot_iou, transport_distance
 from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_start
+from ambiseg.terminal.console import plain_errors
 
 Masks, Weights = NDArray[np.uint8], NDArray[np.float64]
 Way = Callable[[Masks, Weights, NDArray[np.float64]], Hypotheses]

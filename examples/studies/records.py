@@ -21,8 +21,9 @@ from ambiseg.models.benchmarks.trials.notes import read_notes
 from ambiseg.models.benchmarks.trials.results import FILE as RESULT
 from ambiseg.models.runs.run_folder import RECORD
 from ambiseg.preprocessing.documents import json_text
-from ambiseg.preprocessing.errors import InputError, plain_errors
+from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.terminal.console import plain_errors
 
 KEPT = (RECORD, NOTES, "calibration.json", "metrics.jsonl", "evaluation-*/summary.json", "evaluation-*/cases.csv")
 

@@ -26,12 +26,12 @@ from ambiseg.models.prediction.blobs import Blob, find_blobs
 from ambiseg.models.prediction.lungs import lung_mask
 from ambiseg.models.prediction.search import PROBED, weigh
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.annotations import Nodule, ScanRecord, marks, nodules, scans
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
 from ambiseg.preprocessing.scans.dicom.series import read_series
 from ambiseg.preprocessing.scans.scan import open_scan, read_mask
 from ambiseg.preprocessing.volumes.volume import Volume
+from ambiseg.terminal.console import plain_errors
 
 LIMITS = (1, 3, 5, 10, 20)
 LEAST = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # scores

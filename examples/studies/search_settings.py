@@ -18,8 +18,9 @@ from typing import Protocol
 
 import ambiseg
 from ambiseg.models.training.loop import Progress
-from ambiseg.preprocessing.errors import ResourceError, plain_errors
+from ambiseg.preprocessing.errors import ResourceError
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.terminal.console import plain_errors
 
 FAMILIES = ("axis", "full", "low-rank", "mixture-axis", "mixture-full", "mixture-low-rank")
 DIMENSIONS, COMPONENTS, RANKS, TAU = (2, 8), (2, 10), (1, 4), (0.1, 0.5)

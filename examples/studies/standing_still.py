@@ -48,12 +48,12 @@ from ambiseg.models.prediction.inference import LesionHypotheses, Ranking, predi
 from ambiseg.models.prediction.lesion import at_point
 from ambiseg.models.prediction.neighbourhood import Box, within
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.annotations import marks, nodules, scans
 from ambiseg.preprocessing.lidc.lidc_crops import reader_masks
 from ambiseg.preprocessing.lidc.readings import readings
 from ambiseg.preprocessing.scans.scan import Scan, open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
+from ambiseg.terminal.console import plain_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

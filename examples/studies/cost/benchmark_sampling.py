@@ -17,7 +17,7 @@ from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.methods.registry import build
 from ambiseg.models.runs.config import make_config
 from ambiseg.models.runs.hardware import resolve_device
-from ambiseg.preprocessing.errors import plain_errors
+from ambiseg.terminal.console import plain_errors
 
 
 def main() -> None:

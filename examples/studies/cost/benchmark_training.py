@@ -34,9 +34,9 @@ from ambiseg.models.runs.run_record import RunRecord
 from ambiseg.models.training.crops.augment import ELASTIC_KNOTS
 from ambiseg.models.training.distributed import Processes
 from ambiseg.models.training.loop import LOG_EVERY, Loop
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.terminal.console import plain_errors
 
 WARM_UP = 5  # steps before each timing; the plain loop's workers have then used up what they read ahead
 ARITHMETIC = ("convolution", "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")

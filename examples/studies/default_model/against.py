@@ -10,7 +10,9 @@ the patients' mean differences. Writes against.csv for the folds that are done.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -20,16 +22,17 @@ from ambiseg.models.benchmarks.trials.lidc_tables import read_results
 from ambiseg.models.benchmarks.trials.lidc_trials import SAMPLES
 from ambiseg.models.benchmarks.trials.measured import Measured
 from ambiseg.models.bundle.find import find_model
-from ambiseg.models.comparison.paired import by_patient, signed_rank
+from ambiseg.models.comparison.compare_runs import compare
 from ambiseg.models.evaluation.about import seen_before
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import readable
-from ambiseg.models.metrics.summary import summarise
+from ambiseg.models.evaluation.stored import StoredEvaluation
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.preprocessing.errors import InputError, plain_errors
+from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import write_table
+from ambiseg.terminal.console import plain_errors
 
 
 def against(study: Study, recipe: str, theirs: Evaluation) -> list[dict[str, object]]:
@@ -39,25 +42,28 @@ def against(study: Study, recipe: str, theirs: Evaluation) -> list[dict[str, obj
     cases = [case for case in theirs.cases if case.index["row"] in ours]
     if not cases:
         raise InputError(f"{study.folder} holds no fold of {recipe!r} that is done: run `study.py folds` first.")
-    patients = [case.index["patient"] for case in cases]
-    rows = []
-    for figure in FIGURES:
-        mine = np.array([ours[case.index["row"]][figure] for case in cases])
-        other = np.array([case.scores[figure] for case in cases])
-        found = summarise(mine - other, patients, np.random.default_rng(0))
-        rows.append(
-            {
-                "recipe": recipe,
-                "figure": figure,
-                "crops": len(cases),
-                "patients": len(set(patients)),
-                "folds": f"{mine.mean():.4f}",
-                "model": f"{other.mean():.4f}",
-                "difference": f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})",
-                "p": f"{signed_rank(by_patient(mine - other, patients)):.4f}",
-            }
-        )
-    return rows
+    model = StoredEvaluation(
+        name=theirs.about.run,
+        folder=study.folder,
+        about=theirs.summary(),
+        rows=tuple(case.index["row"] for case in cases),
+        patients=tuple(case.index["patient"] for case in cases),
+        scores={figure: np.array([case.scores[figure] for case in cases]) for figure in FIGURES},
+    )
+    own = {figure: np.array([ours[row][figure] for row in model.rows]) for figure in FIGURES}
+    return [
+        {
+            "recipe": recipe,
+            "figure": one.figure,
+            "crops": one.cases,
+            "patients": one.patients,
+            "folds": f"{one.second_mean:.4f}",
+            "model": f"{one.first_mean:.4f}",
+            "difference": f"{one.difference:+.4f} ({one.low:+.4f} to {one.high:+.4f})",
+            "p": f"{one.p:.4f}",
+        }
+        for one in compare([model, replace(model, name=recipe, scores=own)], FIGURES).differences
+    ]
 
 
 def scores(runs: Sequence[Measured]) -> Mapping[str, Mapping[str, float]]:
@@ -67,7 +73,7 @@ def scores(runs: Sequence[Measured]) -> Mapping[str, Mapping[str, float]]:
         for place, row in enumerate(run.evaluation.rows):
             for figure in FIGURES:
                 found.setdefault(row, {}).setdefault(figure, []).append(float(run.evaluation.scores[figure][place]))
-    return {row: {figure: float(np.mean(values)) for figure, values in own.items()} for row, own in found.items()}
+    return {row: {figure: fmean(values) for figure, values in own.items()} for row, own in found.items()}
 
 
 def main() -> None:

@@ -7,18 +7,19 @@ A part of the study that has not been done yet has no section.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from recipes import BASE, RECIPES, TRAINED
+from study import FIGURES
 
 from ambiseg.models.benchmarks.trials.entries import Entry
+from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS
 from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
-from ambiseg.preprocessing.errors import InputError, plain_errors
+from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.tables import read_table
-
-HEADINGS = {"ged16_v": "GED16", "ged16_u": "GED16, unbiased", "hm_iou16": "HM-IoU16"}
+from ambiseg.terminal.console import plain_errors
 
 
 def changes(entry: Entry) -> str:
@@ -39,41 +40,46 @@ def plain(value: object) -> str:
 def sections(folder: Path) -> Iterator[str]:
     """The sections of what has been done."""
     told = {entry.name: changes(entry) for entry in RECIPES}
-    if (folder / "search.csv").is_file():
-        rows = read_table(folder / "search.csv", "one row per recipe and round").rows
-        for number in dict.fromkeys(row["round"] for row in rows):
-            own = [row for row in rows if row["round"] == number]
-            yield f"## Round {number}\n\n{by_recipe(own, told)}"
-    if (folder / "seeds.csv").is_file():
-        rows = read_table(folder / "seeds.csv", "one row per recipe and number of steps").rows
-        each = [[row for row in rows if row["steps"] == steps] for steps in dict.fromkeys(row["steps"] for row in rows)]
-        yield "## Seeds\n\n" + "\n\n".join(by_recipe(own, told) for own in each)
-    if (folder / "folds.csv").is_file():
-        rows = read_table(folder / "folds.csv", "one row per recipe").rows
-        pairs = [(figure, f"{figure}_of_runs") for figure in HEADINGS]
-        headings = [words for name in HEADINGS.values() for words in (name, "of the folds")]
-        table = [["recipe", "crops", *headings]]
-        table += [[f"`{row['recipe']}`", row["crops"], *(row[name] for pair in pairs for name in pair)] for row in rows]
+    headings = [HEADINGS[figure] for figure in FIGURES]
+    for number, own in apart(rows_of(folder, "search.csv"), "round"):
+        yield f"## Round {number}\n\n{by_recipe(own, told)}"
+    if rows := rows_of(folder, "seeds.csv"):
+        yield "## Seeds\n\n" + "\n\n".join(by_recipe(own, told) for _, own in apart(rows, "steps"))
+    if rows := rows_of(folder, "folds.csv"):
+        table = [["recipe", "crops", *(words for heading in headings for words in (heading, "of the folds"))]]
+        for row in rows:
+            figures = [row[name] for figure in FIGURES for name in (figure, f"{figure}_of_runs")]
+            table.append([f"`{row['recipe']}`", row["crops"], *figures])
         yield f"## Out of fold\n\n{markdown_table(table)}"
-    if (folder / "against.csv").is_file():
-        rows = read_table(folder / "against.csv", "one row per recipe and figure").rows
+    if rows := rows_of(folder, "against.csv"):
         table = [["recipe", "figure", "crops", "patients", "recipe's folds", "shipped model", "difference", "p"]]
         for row in rows:
             about = [f"`{row['recipe']}`", HEADINGS[row["figure"]], row["crops"], row["patients"]]
             table.append([*about, row["folds"], row["model"], row["difference"], row["p"]])
         yield f"## Against\n\n{markdown_table(table, left=2)}"
-    if (folder / "cost.csv").is_file():
-        rows = read_table(folder / "cost.csv", "one row per part").rows
+    if rows := rows_of(folder, "cost.csv"):
         table = [["part", "runs", "core hours", "kWh"]]
         table += [[row["part"], row["runs"], row["core_hours"], row["kwh"]] for row in rows]
         yield f"## Cost\n\n{markdown_table(table)}"
 
 
-def by_recipe(rows: list[Mapping[str, str]], told: Mapping[str, str]) -> str:
+def rows_of(folder: Path, name: str) -> Sequence[Mapping[str, str]]:
+    """The rows of one of the study's tables; none where it has not been made."""
+    file = folder / name
+    return read_table(file, "a table of study.py").rows if file.is_file() else []
+
+
+def apart(rows: Sequence[Mapping[str, str]], column: str) -> Iterator[tuple[str, list[Mapping[str, str]]]]:
+    """Each value of a column, in the order of the rows, with its rows."""
+    for value in dict.fromkeys(row[column] for row in rows):
+        yield value, [row for row in rows if row[column] == value]
+
+
+def by_recipe(rows: Sequence[Mapping[str, str]], told: Mapping[str, str]) -> str:
     """A table of recipes, the best first; with several seeds, how far they lie apart."""
-    table = [["recipe", "what it changes", *HEADINGS.values()]]
+    table = [["recipe", "what it changes", *(HEADINGS[figure] for figure in FIGURES)]]
     for row in rows:
-        figures = [short(float(row[name])) + spread(row, name) for name in HEADINGS]
+        figures = [short(float(row[name])) + spread(row, name) for name in FIGURES]
         table.append([f"`{row['recipe']}`", told[row["recipe"]], *figures])
     about = f"{int(rows[0]['steps']):,} steps, {rows[0]['seeds']} seed{'s' * (rows[0]['seeds'] != '1')}."
     return f"{about}\n\n{markdown_table(table, left=2)}"

@@ -4,8 +4,10 @@ from ambiseg.models.benchmarks.trials.entries import Entry
 
 BASE = {"widths": [16, 32, 64, 128], "norm": True}
 DEEP = [16, 32, 64, 96, 128, 128]
+ALL_THREE = {"widths": DEEP, "norm": "each"}  # with STANDARDISED
 WIDE_AND_DEEP = [24, 48, 96, 128, 192, 192]
 TRAINED = {"optimiser.ema": 0.998, "data.centre": "none"}
+STANDARDISED = {"data.centre": "crop"}
 STRONG = {"augment.rotate_deg": 30.0, "augment.scale": 0.1, "augment.gain": 0.2}
 
 
@@ -24,8 +26,8 @@ RECIPES = (
     recipe("three-convs", convs=3),
     recipe("norm-each", norm="each"),
     recipe("centred", settings={"data.centre": "half"}),
-    recipe("standardised", settings={"data.centre": "crop"}),
-    recipe("all-three", widths=DEEP, norm="each", settings={"data.centre": "crop"}),
+    recipe("standardised", settings=STANDARDISED),
+    recipe("all-three", **ALL_THREE, settings=STANDARDISED),
     recipe("low-rank-logits", shapes="ssn"),
     recipe("wide-field", settings={"data.crop": 96}),
     recipe("all-readers", shape_readers=4),
@@ -35,8 +37,8 @@ RECIPES = (
     recipe("strong-augment", settings=STRONG),
     recipe("squeezed", settings={"augment.squeeze": 0.5}),
     recipe("experts", method="mose"),
-    recipe("experts-all-three", method="mose", widths=DEEP, norm="each", settings={"data.centre": "crop"}),
-    recipe("deep-standardised", widths=DEEP, settings={"data.centre": "crop"}),
+    recipe("experts-all-three", method="mose", **ALL_THREE, settings=STANDARDISED),
+    recipe("deep-standardised", widths=DEEP, settings=STANDARDISED),
     recipe("deep-heavy", widths=DEEP, beta=3.0),
     recipe("deep-fast", widths=DEEP, settings={"optimiser.learning_rate": 2e-3}),
     recipe(
@@ -46,7 +48,7 @@ RECIPES = (
         settings={"data.centre": "crop", "optimiser.learning_rate": 2e-3},
     ),
     recipe("deep-wide", widths=WIDE_AND_DEEP, gate_width=32),
-    recipe("all-three-augmented", widths=DEEP, norm="each", settings={"data.centre": "crop", **STRONG}),
-    recipe("all-three-augmented-heavy", widths=DEEP, norm="each", beta=3.0, settings={"data.centre": "crop", **STRONG}),
-    recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings={"data.centre": "crop"}),
+    recipe("all-three-augmented", **ALL_THREE, settings=STANDARDISED | STRONG),
+    recipe("all-three-augmented-heavy", **ALL_THREE, beta=3.0, settings=STANDARDISED | STRONG),
+    recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings=STANDARDISED),
 )

@@ -64,13 +64,13 @@ from ambiseg.models.report.evaluation_folder import write_numbers
 from ambiseg.models.runs.run_folder import RECORD, Run
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.models.training.loop import train
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.resplit import write_folds, write_split
 from ambiseg.preprocessing.store.manifest import INDEX
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import read_table, write_table
 from ambiseg.preprocessing.work.engine import Limits, always
 from ambiseg.preprocessing.work.local_processes import LocalProcesses
+from ambiseg.terminal.console import plain_errors
 
 FOLDS = 5
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
@@ -160,8 +160,8 @@ def search(
 def from_all_seeds(study: Study, entries: Sequence[Entry], steps: int) -> None:
     """Train recipes for as many steps from all the study's seeds, and table them beside those of other numbers of steps."""
     first = ROUNDS[0]
-    name = "round-1" if steps == first.steps else f"steps-{steps}"
-    scores = tried(study, name, replace(first, steps=steps, seeds=len(study.seeds)), entries)
+    folder = "round-1" if steps == first.steps else f"steps-{steps}"
+    scores = tried(study, folder, replace(first, steps=steps, seeds=len(study.seeds)), entries)
     rows = [row_of(name, runs) for name, runs in scores.items()]
     file = study.folder / "seeds.csv"
     held = read_table(file, "one row per recipe and number of steps").rows if file.is_file() else []

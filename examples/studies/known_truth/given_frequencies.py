@@ -20,9 +20,9 @@ from ambiseg import train
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.runs.hardware import resolve_device
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.sources.papers.known_readers import write_known_truth
 from ambiseg.preprocessing.store.store import Store
+from ambiseg.terminal.console import plain_errors
 
 SEGMENTERS = ("own", "stored", "given")
 FIGURES = ("mode_error", "ged16_v", "sample_diversity")

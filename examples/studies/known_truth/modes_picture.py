@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ambiseg.models.benchmarks.trials.results import Result, markdown, read_results
 from ambiseg.models.benchmarks.trials.table_text import by_entry
 from ambiseg.models.figures.style import INK, PALE
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.sources.papers.known_readers import MODES
+from ambiseg.terminal.console import plain_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -34,12 +34,12 @@ from ambiseg.models.metrics.outcomes import outcome
 from ambiseg.models.metrics.reliability import binned, together
 from ambiseg.models.metrics.volume_scores import weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.intensity import BYTES
 from ambiseg.preprocessing.store.lesion_rows import lesions_of
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.store.store_crop import Crop, StoreInfo
 from ambiseg.preprocessing.store.store_writer import write_store
+from ambiseg.terminal.console import plain_errors
 
 SIZE, READERS, FRESH = 32, 4, 100
 STEP_MM, PIXEL_MM = 2.0, 0.7

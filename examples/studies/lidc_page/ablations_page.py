@@ -27,9 +27,9 @@ from ambiseg.models.comparison.comparison import Difference
 from ambiseg.models.evaluation.stored import StoredEvaluation
 from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.runs.hardware import resolve_device
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.tables import write_table
+from ambiseg.terminal.console import plain_errors
 
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
 UNCHANGED = "nothing"

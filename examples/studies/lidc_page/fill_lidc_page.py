@@ -15,8 +15,8 @@ from pathlib import Path
 
 from at_a_glance import PICTURE as GLANCE
 
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.terminal.console import plain_errors
 
 SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "*Not measured yet.*\n"

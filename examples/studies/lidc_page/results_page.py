@@ -23,8 +23,8 @@ from ambiseg.models.benchmarks.trials.measured import GED, Measured, run_folders
 from ambiseg.models.benchmarks.trials.table_text import by_entry, markdown_table
 from ambiseg.models.calibration.calibrate_run import SPLIT
 from ambiseg.models.runs.run_folder import Run
-from ambiseg.preprocessing.errors import plain_errors
 from ambiseg.preprocessing.files import whole_file
+from ambiseg.terminal.console import plain_errors
 
 JUDGED = (*GED, "hm_iou16")
 READING = """\
