@@ -420,7 +420,7 @@ from pathlib import Path
 from ambiseg.preprocessing.lidc.lidc_store import preprocess_lidc
 
 if __name__ == "__main__":
-    preprocess_lidc(Path(sys.argv[1]), Path(sys.argv[2]), workers=2, on_progress=lambda done, _: time.sleep(60 * done))
+    preprocess_lidc(Path(sys.argv[1]), Path(sys.argv[2]), workers=2, on_progress=lambda done, _: time.sleep(60 * (done > 1)))
 """
 
 
@@ -441,10 +441,10 @@ def test_a_killed_run_goes_on_where_it_was(archive: Path, report: LidcReport, tm
     workers = _children(run.pid)
     run.send_signal(signal.SIGKILL)
     run.wait()
+    _wait_for_end(workers)  # which may finish their scan before they notice
     assert not (tmp_path / "lidc").exists()
     finished = list(partial.glob("[!.]*.npz"))
     assert len(finished) >= 2
-    _wait_for_end(workers)
     done_now: list[tuple[int, int]] = []
     again = preprocess_lidc(archive, tmp_path / "lidc", workers=1, on_progress=lambda *at: done_now.append(at))
     assert done_now[0] == (len(finished), 3)
