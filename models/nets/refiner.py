@@ -7,6 +7,7 @@ each block's view of its skip connection and the convolution of the lowest block
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -99,7 +100,10 @@ def doubled(features: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Zeros at probability `rate` while training, drawn from torch's own generator, which the training loop seeds."""
+    """Zeros at probability `rate` while training, drawn from torch's own generator, which the training loop seeds.
+
+    Where torch compiles a network it is torch's own dropout, which becomes a part of the graph, with other random numbers.
+    """
 
     def __init__(self, rate: float):
         super().__init__()
@@ -107,6 +111,8 @@ class Dropout(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features of any shape."""
+        if torch.compiler.is_compiling():
+            return F.dropout(features, self.rate, self.training)
         return features * kept(features.shape, self.rate, None, features) if self.training and self.rate else features
 
 

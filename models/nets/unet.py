@@ -32,6 +32,12 @@ class Block(nn.Sequential):
             layers.append(nn.BatchNorm2d(outputs))
         super().__init__(*layers)
 
+    def forward(self, image: Tensor) -> Tensor:
+        """Features [B, outputs, H, W]. This is what any sequence does, but torch does not compile its own."""
+        for layer in self:
+            image = layer(image)
+        return image
+
 
 class Encoder(nn.Module):
     """Blocks of the given `widths`, each but the first after halving the resolution; [B, C, H, W] to all their outputs."""

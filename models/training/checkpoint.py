@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.files import whole_file
@@ -122,8 +123,7 @@ def initial_state(config: TrainConfig, store: Store, device: torch.device) -> Tr
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stub lacks it
     averaged = copy.deepcopy(method).requires_grad_(False) if config.optimiser.ema else method
     if config.hardware.compile:
-        for child in method.children():
-            child.compile()
+        _compile(method)
     optimisers = {
         f"{stage.name}/{player.name}": _optimiser(player, config.optimiser, device)
         for stage in method.stages()
@@ -132,6 +132,17 @@ def initial_state(config: TrainConfig, store: Store, device: torch.device) -> Tr
     precision = training_precision(config.hardware.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
     return TrainingState(method, averaged, optimisers, scaler)
+
+
+def _compile(method: Method) -> None:
+    """Have torch compile every network that a method may call, wherever it is.
+
+    One that another calls becomes a part of that one's graph. Single layers stay as they are.
+    """
+    for net in method.modules():
+        runs = type(net).forward is not nn.Module.forward  # a list of networks does not
+        if runs and not isinstance(net, Method) and any(True for _ in net.children()):
+            net.compile()
 
 
 def _optimiser(player: Player, settings: OptimiserSettings, device: torch.device) -> torch.optim.Optimizer:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import shutil
 import signal
 from pathlib import Path
 
@@ -151,20 +150,6 @@ def test_what_only_cuda_has_is_refused(known_truth: Store, tmp_path: Path) -> No
         train(make_run(tmp_path / "fp16", known_truth, "hardware.precision=fp16"), known_truth, CPU)
     with pytest.raises(UsageError, match=r"hardware\.graphs = true needs CUDA and .*, but the device is cpu"):
         train(make_run(tmp_path / "graphs", known_truth, "hardware.graphs=true"), known_truth, CPU)
-
-
-@pytest.mark.slow
-@pytest.mark.exhaustive
-@pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_compiled_networks_train_as_others_do(known_truth: Store, tmp_path: Path) -> None:
-    losses = []
-    for compiled in ("false", "true"):
-        settings = [f"hardware.compile={compiled}", "hardware.precision=float32", "steps=3", "validation.every=3"]
-        run = make_run(tmp_path / compiled, known_truth, *settings)
-        assert train(run, known_truth, CPU)
-        losses.append(run.read_log()[0]["loss"])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_a_corrupt_checkpoint_is_named(known_truth: Store, tmp_path: Path) -> None:
