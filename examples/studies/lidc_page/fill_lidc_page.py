@@ -4,8 +4,8 @@
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md. Without a name after the colon it gets the text above the first section. Files of another folder are named relative
-to this one, as `../lidc-short/ablations.md`. The other lines stay unchanged. The pictures, and one by lidc_cases.py, go to
-docs/images/. Folders of the data in commands are shown as data/.
+to this one, as `../lidc-short/ablations.md`. What a file that is no longer there has given stays, as do the other lines. The
+pictures, and one by lidc_cases.py, go to docs/images/. Folders of the data in commands are shown as data/.
 """
 
 import argparse
@@ -18,7 +18,9 @@ from at_a_glance import PICTURE as GLANCE
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.terminal.console import plain_errors
 
-SLOT = re.compile(r"(<!-- ([\w./-]+\.md): ?([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+SLOT = re.compile(
+    r"(?P<start><!-- (?P<file>[\w./-]+\.md): ?(?P<section>[^>]*?) ?-->\n)(?P<old>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
 MISSING = "*Not measured yet.*\n"
 PAGE = Path(__file__).parents[3] / "docs" / "results" / "lidc.md"
 
@@ -38,12 +40,15 @@ def portable(text: str) -> str:
 
 
 def filled(page: str, folder: Path) -> str:
-    """The page with its slots filled from the folder's files."""
+    """The page with its slots filled from those of the folder's files that are there."""
 
     def fill(slot: re.Match[str]) -> str:
-        file = folder / slot[2]
-        found = sections(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return slot[1] + portable(found.get(slot[3], MISSING)) + slot[4]
+        file = folder / slot["file"]
+        if file.is_file():
+            new = portable(sections(file.read_text(encoding="utf-8")).get(slot["section"], MISSING))
+        else:
+            new = slot["old"] or MISSING
+        return slot["start"] + new + slot["end"]
 
     return SLOT.sub(fill, page)
 
