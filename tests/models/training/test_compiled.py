@@ -79,10 +79,8 @@ def inside_networks() -> Iterator[list[nn.Module]]:
         if network(module):
             running.pop()
 
-    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-    yield running
-    for hook in hooks:
-        hook.remove()
+    with register_module_forward_pre_hook(enter), register_module_forward_hook(leave):
+        yield running
 
 
 def weights(method: Method) -> Tensor:
