@@ -65,12 +65,13 @@ def short(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float], text: Callable[[float], str], *, spread: bool = True) -> str:
-    """The mean, and the standard deviation where values differ, as those of a count need not, and it is wanted.
+    """The mean, and the standard deviation where there are several values and it is wanted; not of one and the same count.
 
-    >>> mean_and_spread([0.25, 0.35], short), mean_and_spread([1000, 1000], str)
-    ('.300 ± .071', '1000.0')
+    >>> mean_and_spread([0.25, 0.35], short), mean_and_spread([1000, 1000], "{:.0f}".format)
+    ('.300 ± .071', '1000')
     """
-    return text(fmean(values)) + (f" ± {text(stdev(values))}" if spread and len(set(values)) > 1 else "")
+    same_count = len(set(values)) == 1 and isinstance(values[0], int)
+    return text(fmean(values)) + (f" ± {text(stdev(values))}" if spread and len(values) > 1 and not same_count else "")
 
 
 def markdown_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
