@@ -43,8 +43,8 @@ BY_LESION = tuple(
     }.items()
 )
 COSTS = (
-    Column[Measured]("parameters", lambda run: run.training.parameters, "{:,.0f}".format),
-    Column[Measured]("steps", lambda run: run.training.steps, "{:,.0f}".format),
+    Column[Measured]("parameters", lambda run: run.training.parameters, "{:,.0f}".format, count=True),
+    Column[Measured]("steps", lambda run: run.training.steps, "{:,.0f}".format, count=True),
     Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.1f}".format),
     Column[Measured]("16 masks ms", lambda run: run.sampling_ms(16), "{:.1f}".format),
     Column[Measured]("100 masks ms", lambda run: run.sampling_ms(100), "{:.1f}".format),

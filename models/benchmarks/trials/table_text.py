@@ -25,12 +25,24 @@ class Column(Generic[T]):
     """A column of a table: its heading, the number that it shows of a result, and how this is written.
 
     truth: the value of a perfect model, where it is known; such columns show the spread over seeds.
+    count: whether it is a count, which most often is the same for all seeds and then has no spread.
     """
 
     heading: str
     value: Callable[[T], float]
     text: Callable[[float], str]
     truth: Callable[[T], float] | None = None
+    count: bool = False
+
+    def cell(self, results: Sequence[T], *, spread: bool) -> str:
+        """The mean over an entry's results, and its spread if that is wanted for all columns or there is a truth.
+
+        >>> Column[int]("steps", lambda steps: steps, "{:,.0f}".format, count=True).cell([1000, 1000], spread=True)
+        '1,000'
+        """
+        values = [self.value(one) for one in results]
+        same = self.count and len(set(values)) == 1
+        return mean_and_spread(values, self.text, spread=(spread or self.truth is not None) and not same)
 
 
 def by_entry(results: Iterable[R]) -> dict[str, list[R]]:
@@ -46,12 +58,7 @@ def entry_rows(
     spread: whether all columns show the standard deviation over seeds, and not only those with a known truth.
     """
     rows = [["entry", *(column.heading for column in columns)]]
-    for name, own in entries.items():
-        cells = [
-            mean_and_spread([column.value(one) for one in own], column.text, spread=spread or column.truth is not None)
-            for column in columns
-        ]
-        rows.append([name, *cells])
+    rows += [[name, *(column.cell(own, spread=spread) for column in columns)] for name, own in entries.items()]
     return rows
 
 
@@ -65,13 +72,8 @@ def short(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float], text: Callable[[float], str], *, spread: bool = True) -> str:
-    """The mean, and the standard deviation where there are several values and it is wanted; not of one and the same count.
-
-    >>> mean_and_spread([0.25, 0.35], short), mean_and_spread([1000, 1000], "{:.0f}".format)
-    ('.300 ± .071', '1000')
-    """
-    same_count = len(set(values)) == 1 and isinstance(values[0], int)
-    return text(fmean(values)) + (f" ± {text(stdev(values))}" if spread and len(values) > 1 and not same_count else "")
+    """The mean, and the standard deviation where there are several values and it is wanted."""
+    return text(fmean(values)) + (f" ± {text(stdev(values))}" if spread and len(values) > 1 else "")
 
 
 def markdown_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
