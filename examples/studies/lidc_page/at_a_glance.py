@@ -53,8 +53,8 @@ COLUMNS = (
     BY_LESION,
     Column[Measured]("lesions: HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
     Column[Measured]("lesions: Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
-    Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.0f}".format),
-    Column[Measured]("ms per mask", mask_ms, "{:.1f}".format),
+    Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.0f}".format, timed=True),
+    Column[Measured]("ms per mask", mask_ms, "{:.1f}".format, timed=True),
 )
 
 
@@ -103,7 +103,7 @@ def at_a_glance(entries: Mapping[str, Sequence[Measured]], best: Published | Non
     )
     return (
         f"## At a glance\n\n![GED and HM-IoU of every entry and seed]({PICTURE})\n\n{line}A dot is a seed, the bar their mean; "
-        f"± in the table is the standard deviation over seeds.\n\n{table}\n"
+        f"± in the table is the standard deviation over seeds. Times are those of the first seed.\n\n{table}\n"
     )
 
 

@@ -6,10 +6,12 @@ from statistics import median
 
 import torch
 
+from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.store.store import Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ...core.randomness import generator_for
+from ...runs.hardware import has_bf16_units
 from ...runs.run_folder import Run
 from ...runs.trained import Trained
 from .arithmetic import seconds_each
@@ -38,10 +40,11 @@ def sampling_seconds(trained: Trained, store: Store, split: str, draws: int) -> 
 
 
 def device_words(device: torch.device) -> str:
-    """The device and torch's version, for a table."""
+    """The device, what it computes with, and torch's version, for a table."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    units = torch.backends.cpu.get_cpu_capability() + (" and bf16 units" if has_bf16_units(device) else "")
+    return f"CPU with {units}, {counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}"
 
 
 def machine_words() -> str:

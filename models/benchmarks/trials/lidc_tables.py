@@ -45,9 +45,9 @@ BY_LESION = tuple(
 COSTS = (
     Column[Measured]("parameters", lambda run: run.training.parameters, "{:,.0f}".format, count=True),
     Column[Measured]("steps", lambda run: run.training.steps, "{:,.0f}".format, count=True),
-    Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.1f}".format),
-    Column[Measured]("16 masks ms", lambda run: run.sampling_ms(16), "{:.1f}".format),
-    Column[Measured]("100 masks ms", lambda run: run.sampling_ms(100), "{:.1f}".format),
+    Column[Measured]("training min", lambda run: run.training.seconds / 60, "{:.1f}".format, timed=True),
+    Column[Measured]("16 masks ms", lambda run: run.sampling_ms(16), "{:.1f}".format, timed=True),
+    Column[Measured]("100 masks ms", lambda run: run.sampling_ms(100), "{:.1f}".format, timed=True),
 )
 
 
@@ -93,9 +93,11 @@ def split_section(split: str, runs: Sequence[Measured], best: Mapping[str, str] 
     second = entry_rows({f"`{name}`": own for name, own in entries.items()}, columns, spread=True)
     third = lesion_section(entries)
     cases = f"{len(about.rows):,} crops of {len(set(about.patients))} patients"
-    of_fit = " Calibration was fitted on these same cases." if split == SPLIT else ""
+    notes = " Calibration was fitted on these same cases." if split == SPLIT else ""
+    if split == SPLIT and len(runs) > len(entries):
+        notes += " Times are those of the first seed."
     return (
-        f"## {TITLES[split]}\n\n{cases}, {about.about.samples} draws each or exact weights.{of_fit}\n\n"
+        f"## {TITLES[split]}\n\n{cases}, {about.about.samples} draws each or exact weights.{notes}\n\n"
         f"{markdown_table(rows)}\n\n{markdown_table(second)}\n{third}"
     )
 

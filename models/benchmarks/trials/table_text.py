@@ -26,6 +26,7 @@ class Column(Generic[T]):
 
     truth: the value of a perfect model, where it is known; such columns show the spread over seeds.
     count: whether it is a count, which most often is the same for all seeds and then has no spread.
+    timed: whether it is a time: shown of the first seed alone, since other seeds may have been run on other machines.
     """
 
     heading: str
@@ -33,6 +34,7 @@ class Column(Generic[T]):
     text: Callable[[float], str]
     truth: Callable[[T], float] | None = None
     count: bool = False
+    timed: bool = False
 
     def cell(self, results: Sequence[T], *, spread: bool) -> str:
         """The mean over an entry's results, and its spread if that is wanted for all columns or there is a truth.
@@ -40,7 +42,7 @@ class Column(Generic[T]):
         >>> Column[int]("steps", lambda steps: steps, "{:,.0f}".format, count=True).cell([1000, 1000], spread=True)
         '1,000'
         """
-        values = [self.value(one) for one in results]
+        values = [self.value(one) for one in (results[:1] if self.timed else results)]
         same = self.count and len(set(values)) == 1
         return mean_and_spread(values, self.text, spread=(spread or self.truth is not None) and not same)
 
