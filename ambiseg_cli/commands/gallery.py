@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 class Kind(StrEnum):
     """What is drawn."""
 
-    ATOMS = "atoms"
-    DRAWS = "draws"
+    CODES = "codes"
+    HEADS = "heads"
+    MEMBERS = "members"
     LATENT = "latent"
-    RANKING = "ranking"
     RECONSTRUCTIONS = "reconstructions"
+    DRAWS = "draws"
+    RANKING = "ranking"
 
 
+FINITE = (Kind.CODES, Kind.HEADS, Kind.MEMBERS)  # one picture: what a method's masks come from has many names
 IMAGES, RANKED = 6, 100  # by default: shown, and read for a ranking
 
 
@@ -31,14 +34,16 @@ def gallery(
     model: Model = None,
     data: Data = None,
     kind: Annotated[
-        Kind,
+        Kind | None,
         typer.Option(
-            help="atoms: the most frequent codes, heads or members. draws: masks with the prior's density or a probability, "
-            "and maps of frequency and entropy. latent: masks over the first two dimensions of the latent variable, with the "
-            "prior and the readers' places. ranking: whether masks with a higher probability or density agree better with the "
-            "readers. reconstructions: masks at the posterior's means."
+            help="codes, heads, members: what the most frequent ones draw, of a method with finitely many masks. latent: masks "
+            "over the first two dimensions of the latent variable, with the prior and the readers' places. reconstructions: "
+            "masks at the posterior's means. draws: masks with the prior's density or a probability, and maps of frequency "
+            "and entropy. ranking: whether masks with a higher probability or density agree better with the readers. "
+            "Default: the codes, heads or members where there are finitely many, else draws.",
+            show_default=False,
         ),
-    ] = Kind.ATOMS,
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the images: train, val, test or all.")] = "val",
     images: Annotated[
         int | None,
@@ -46,7 +51,7 @@ def gallery(
             help="Number of images, spread evenly over the split. Default: 6; of a ranking 100.", show_default=False
         ),
     ] = None,
-    atoms: Annotated[
+    masks: Annotated[
         int,
         typer.Option(help="Number of masks per image: draws, or those of the most frequent codes, heads or members."),
     ] = 8,
@@ -75,30 +80,32 @@ def gallery(
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists: choose another `output`, or replace it with `overwrite`.")
     number = images if images is not None else RANKED if kind == Kind.RANKING else IMAGES
-    if min(number, atoms) < 1:
-        raise UsageError(f"`images` and `atoms` must be at least 1, got {number} and {atoms}.")
+    if min(number, masks) < 1:
+        raise UsageError(f"`images` and `masks` must be at least 1, got {number} and {masks}.")
     trained = load_trained(place, resolve_device(device), keep_memory=True)
-    picture = _picture(kind, trained, data_for(trained.record, data), split, number, atoms)
+    picture = _picture(kind, trained, data_for(trained.record, data), split, number, masks)
     with whole_file(path) as aside:
         aside.write_bytes(picture)
     console.print(f"Written: {path}")
 
 
-def _picture(kind: Kind, trained: "Trained", store: "Store", split: str, images: int, atoms: int) -> bytes:
+def _picture(kind: Kind | None, trained: "Trained", store: "Store", split: str, images: int, masks: int) -> bytes:
     """The PNG; of a ranking, its result is printed, too."""
     from ambiseg.models.figures.galleries.draws_picture import draw_draws, draws_views
-    from ambiseg.models.figures.galleries.gallery_picture import draw_gallery, make_gallery
+    from ambiseg.models.figures.galleries.gallery_picture import draw_gallery, is_finite, make_gallery
     from ambiseg.models.figures.galleries.latent_picture import draw_latent, draw_reconstructions, latent_views
     from ambiseg.models.figures.galleries.ranking_picture import draw_ranking, ranked_masks, said
     from ambiseg.models.figures.style import png
 
+    if kind is None:
+        kind = Kind.CODES if is_finite(trained, store, split) else Kind.DRAWS
     title = f"{trained.name}: {kind}"
     with progress() as display:
         meter = Meter(display, "Reading", "images")
-        if kind == Kind.ATOMS:
-            return png(draw_gallery(make_gallery(trained, store, split, images=images, atoms=atoms, on_progress=meter)))
+        if kind in FINITE:
+            return png(draw_gallery(make_gallery(trained, store, split, images=images, masks=masks, on_progress=meter)))
         if kind == Kind.DRAWS:
-            shown = draws_views(trained, store, split, images=images, draws=atoms, on_progress=meter)
+            shown = draws_views(trained, store, split, images=images, draws=masks, on_progress=meter)
             return png(draw_draws(shown, title))
         if kind == Kind.RANKING:
             found = ranked_masks(trained, store, split, images=images, on_progress=meter)

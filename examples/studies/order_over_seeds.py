@@ -1,7 +1,7 @@
 """Whether the order of a benchmark's entries stands when they are trained again: the entries over seeds.
 
     ambiseg benchmark lidc --method generalized --seeds 0,1,2 -o bench
-    python examples/studies/order_over_seeds.py bench/results.csv --figure ged16_v --entries generalized
+    python examples/studies/order_over_seeds.py bench/results.csv --figure ged16_v --entries generalized [-o bench/order.md]
 
 A row is a trained run. For each entry: mean and standard deviation over seeds, and its place in each seed. For each pair of
 neighbours in the order of the means: the mean difference over seeds, its standard error, and in how many seeds the sign is the
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ambiseg.models.benchmarks.trials.table_text import markdown_table
+from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.tables import read_table
 from ambiseg.terminal.console import plain_errors
 
@@ -54,18 +55,21 @@ class Seeds:
         return float(12 * ((sums - sums.mean()) ** 2).sum() / (seeds**2 * (entries**3 - entries)))
 
 
-def read_seeds(path: Path, figure: str, entries: Sequence[str] = ()) -> Seeds:
+def read_seeds(path: Path, figure: str, entries: Sequence[str] = (), seeds: Sequence[int] = ()) -> Seeds:
     """The runs of a table whose entries are named, or begin with one of the names; all entries without any name.
 
-    Entries that lack a seed of the others are left out, as orders of different seeds cannot be compared.
+    Entries that lack one of the `seeds` (none given: a seed of the others) are left out, as orders of different seeds cannot be
+    compared.
     """
     table = read_table(path, "one row per run")
     table.need("entry", "seed", figure)
     found: dict[str, dict[int, float]] = {}
     for row in table.rows:
         name = row["entry"]
-        if row[figure] and (not entries or any(name == each or name.startswith(f"{each}-") for each in entries)):
-            found.setdefault(name, {})[table.whole_number(row, "seed")] = table.number(row, figure)
+        seed = table.whole_number(row, "seed")
+        wanted = not entries or any(name == each or name.startswith(f"{each}-") for each in entries)
+        if row[figure] and wanted and (not seeds or seed in seeds):
+            found.setdefault(name, {})[seed] = table.number(row, figure)
     return ordered(found, higher=any(part in figure for part in HIGHER))
 
 
@@ -95,13 +99,19 @@ def tables(found: Seeds) -> str:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and write them where they are wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     parser.add_argument("--figure", default="ged16_v")
     parser.add_argument("--entries", type=lambda text: text.split(","), default=())
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=())
+    parser.add_argument("-o", "--output", type=Path, help="write the tables to this page, too")
     given = parser.parse_args()
-    print(tables(read_seeds(given.results, given.figure, given.entries)))
+    text = tables(read_seeds(given.results, given.figure, given.entries, given.seeds))
+    print(text)
+    if given.output:
+        with whole_file(given.output) as aside:
+            aside.write_text(f"# Order of {given.figure} over seeds\n\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

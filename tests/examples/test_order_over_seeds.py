@@ -33,6 +33,16 @@ def test_places_differences_and_agreement(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_seeds_can_be_chosen(tmp_path: Path) -> None:
+    """An entry that lacks a seed is there again where only the others are compared."""
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("low-rank,1,", "low-rank,1,0.5"))
+    assert "generalized-low-rank" not in read_seeds(path, "ged16_v").entries
+    found = read_seeds(path, "ged16_v", seeds=[0, 1])
+    assert found.seeds == (0, 1)
+    assert found.entries[-1] == "generalized-low-rank"
+
+
 def test_all_entries_and_figures_of_which_more_is_better(tmp_path: Path) -> None:
     assert read_seeds(write(tmp_path), "ged16_v").entries[0] == "modal"
     found = ordered({name: dict(enumerate(values)) for name, values in FIGURES.items()}, higher=True)

@@ -18,7 +18,7 @@ from ambiseg.preprocessing.exports.segments import COLOURS
 from ambiseg.preprocessing.store.store import IGNORE, Store
 from ambiseg.preprocessing.volumes.planes import centre_crop
 
-from ...core.predictive import FinitePredictive, harden
+from ...core.predictive import FinitePredictive, Predictive, harden
 from ...evaluation.rows import chosen_rows, readable
 from ...runs.trained import Trained
 from ..drawing import Field, field_of_view, grey_levels, legible, outline, share, show_image
@@ -68,7 +68,7 @@ def make_gallery(
     split: str,
     *,
     images: int = 6,
-    atoms: int = 8,
+    masks: int = 8,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gallery:
     """Find the most frequent atoms of a model on a split, and what they draw on images spread evenly over it.
@@ -78,25 +78,25 @@ def make_gallery(
         store: The data set.
         split: "train", "val", "test" or "all".
         images: Number of images.
-        atoms: The most atoms; atoms that would be blank on average are left out.
+        masks: The most atoms; atoms that would be blank on average are left out.
         on_progress: Called with (images read, images in all).
 
     Raises:
-        UsageError: The method draws from a continuous distribution, or `images` or `atoms` is below 1.
+        UsageError: The method draws from a continuous distribution, or `images` or `masks` is below 1.
         InputError: The split has no images.
         DataError: The model cannot read the data.
     """
-    if min(images, atoms) < 1:
-        raise UsageError(f"`images` and `atoms` must be at least 1, got {images} and {atoms}.")
+    if min(images, masks) < 1:
+        raise UsageError(f"`images` and `masks` must be at least 1, got {images} and {masks}.")
     store = readable(trained, store)
     rows, chosen = chosen_rows(store, split), chosen_rows(store, split, images)
     total = np.zeros(())
     for done, predictive in _finite(trained, store, rows):
         total = total + predictive.log_probabilities.exp().double().sum(0).cpu().numpy()
         on_progress(done, len(rows))
-    frequent = np.argsort(-total, kind="stable")[:atoms]
+    frequent = np.argsort(-total, kind="stable")[:masks]
     top = frequent[(total[frequent] >= BLANK * len(rows)) | (frequent == frequent[0])]
-    masks, probabilities = _drawn(trained, store, chosen, top)
+    drawn, probabilities = _drawn(trained, store, chosen, top)
     return Gallery(
         title=f"{trained.name}: its most frequent masks",
         note=f"{trained.method.name} on {store.manifest.name}, {split}. Above a column: the mask's number of {len(total)}, "
@@ -109,25 +109,37 @@ def make_gallery(
         ),
         atoms=top,
         frequencies=total[top] / len(rows),
-        masks=masks,
+        masks=drawn,
         probabilities=probabilities,
     )
+
+
+@torch.inference_mode()
+def is_finite(trained: Trained, store: Store, split: str) -> bool:
+    """Whether a model has finitely many masks, by what it says of the split's first image."""
+    store = readable(trained, store)
+    return isinstance(_predictive(trained, store, chosen_rows(store, split)[:1]), FinitePredictive)
 
 
 def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[tuple[int, FinitePredictive]]:
     """The predictive distributions of the rows in batches, each with the number of rows done."""
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         part = rows[start : start + IMAGES_AT_ONCE]
-        images = centre_crop(store.images(part), trained.record.crop)
-        given = trained.record.data.probabilities
-        probabilities = centre_crop(store.class_probabilities(part), trained.record.crop) if given else None
-        predictive = trained.predictive(images, probabilities)
+        predictive = _predictive(trained, store, part)
         if not isinstance(predictive, FinitePredictive):
             raise UsageError(
                 f"{trained.name} ({trained.method.name}) draws its masks from a continuous distribution and has no codes, "
-                "heads or members to show: a gallery needs a run of a method with finitely many masks, e.g. modal."
+                "heads or members to show: choose the `kind` draws, or a method with finitely many masks, e.g. modal."
             )
         yield start + len(part), predictive
+
+
+def _predictive(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Predictive:
+    """What a model predicts on the rows' images."""
+    images = centre_crop(store.images(rows), trained.record.crop)
+    given = trained.record.data.probabilities
+    probabilities = centre_crop(store.class_probabilities(rows), trained.record.crop) if given else None
+    return trained.predictive(images, probabilities)
 
 
 def _drawn(

@@ -44,7 +44,7 @@ def run(tmp_path: Path, known_truth: Store) -> Path:
 
 def test_the_most_frequent_atoms_with_their_probabilities(run: Path, known_truth: Store) -> None:
     trained = load_trained(run, torch.device("cpu"))
-    found = make_gallery(trained, known_truth, "val", images=3, atoms=4)
+    found = make_gallery(trained, known_truth, "val", images=3, masks=4)
     rows = known_truth.rows("val")
     crops = known_truth.images(rows)[..., 4:20, 4:20]
     prior = trained.predictive(crops).log_probabilities.exp().double().numpy()
@@ -59,7 +59,7 @@ def test_the_most_frequent_atoms_with_their_probabilities(run: Path, known_truth
 
 
 def test_the_command_writes_a_picture(ambiseg: Invoke, run: Path, known_truth: Store, tmp_path: Path) -> None:
-    code, _, err = ambiseg("gallery", run, "--images", 3, "--atoms", 40)
+    code, _, err = ambiseg("gallery", run, "--images", 3, "--masks", 40)
     assert code == 0, err
     assert "gallery.png" in err
     written = (run / "gallery.png").read_bytes()
@@ -67,7 +67,7 @@ def test_the_command_writes_a_picture(ambiseg: Invoke, run: Path, known_truth: S
     code, _, err = ambiseg("gallery", run)
     assert code == 2
     assert "already exists: choose another --output, or replace it with --overwrite" in err
-    assert ambiseg("gallery", run, "--images", 3, "--atoms", 40, "--overwrite")[0] == 0
+    assert ambiseg("gallery", run, "--images", 3, "--masks", 40, "--overwrite")[0] == 0
     assert (run / "gallery.png").read_bytes() == written
     other = tmp_path / "pictures" / "test.png"
     assert ambiseg("gallery", run, "--data", known_truth.path, "--split", "test", "--images", 1, "-o", other)[0] == 0
@@ -75,7 +75,7 @@ def test_the_command_writes_a_picture(ambiseg: Invoke, run: Path, known_truth: S
 
 
 def test_atoms_that_would_be_blank_on_average_are_left_out(run: Path, known_truth: Store) -> None:
-    found = make_gallery(load_trained(run, torch.device("cpu")), known_truth, "val", images=1, atoms=20)
+    found = make_gallery(load_trained(run, torch.device("cpu")), known_truth, "val", images=1, masks=20)
     assert 5 < len(found.atoms) < 20
     assert found.frequencies[-1] >= BLANK
     assert found.masks.shape[:2] == found.probabilities.shape == (1, len(found.atoms))
@@ -99,8 +99,8 @@ def test_improbable_cells_are_blank(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("--split", "dev"), 3, "No split 'dev'"),
-        (("--images", 0), 2, "--images and --atoms must be at least 1"),
-        (("--atoms", 0), 2, "--images and --atoms must be at least 1"),
+        (("--images", 0), 2, "--images and --masks must be at least 1"),
+        (("--masks", 0), 2, "--images and --masks must be at least 1"),
         (("-o", "folder/"), 2, "already exists"),
     ],
 )
@@ -114,9 +114,21 @@ def test_bad_arguments(
     assert message in err
 
 
-def test_samplers_have_no_gallery(ambiseg: Invoke, known_truth: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["codes", "heads", "members"])
+def test_samplers_have_no_codes(ambiseg: Invoke, known_truth: Store, tmp_path: Path, kind: str) -> None:
     run = make_run(tmp_path / "probunet-001", known_truth, "probunet", {"widths": [6, 8]})
-    code, _, err = ambiseg("gallery", run)
+    code, _, err = ambiseg("gallery", run, "--kind", kind)
     assert code == 2
     assert "probunet-001 (probunet) draws its masks from a continuous distribution" in err
     assert not (run / "gallery.png").exists()
+
+
+@pytest.mark.parametrize(("method", "kind"), [("probunet", "draws"), ("mheads", "heads"), ("ensemble", "members")])
+def test_every_method_has_a_gallery_of_its_own(
+    ambiseg: Invoke, known_truth: Store, tmp_path: Path, method: str, kind: str
+) -> None:
+    run = make_run(tmp_path / "run", known_truth, method, {"widths": [6, 8]})
+    given, named = tmp_path / "given.png", tmp_path / "named.png"
+    assert ambiseg("gallery", run, "--images", 2, "-o", given)[0] == 0
+    assert ambiseg("gallery", run, "--images", 2, "--kind", kind, "-o", named)[0] == 0
+    assert given.read_bytes() == named.read_bytes()
