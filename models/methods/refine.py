@@ -57,6 +57,12 @@ class Refine(Method):
         discriminator_width: Annotated[
             int, Field(ge=1, le=MOST_PARTS, description="discriminator's first channels")
         ] = 64,
+        discriminator: Annotated[
+            Literal["strided", "released"],
+            Field(
+                description="the paper's, or that of its code: full resolution first, and places told apart at the end"
+            ),
+        ] = "strided",
         latent_dim: Annotated[int, Field(ge=1, le=MOST_PARTS, description="numbers in a noise vector")] = 8,
         dropout: Annotated[float, Field(ge=0, lt=1, description="generator's dropout, while training")] = 0.1,
         calibration: Annotated[
@@ -91,7 +97,8 @@ class Refine(Method):
         net = nn.Sequential(core, nn.Conv2d(widths[0], classes, 1))
         self.calibrator = _Given() if segmenter == "given" else net
         self.refiner = Refiner(classes + self.seen, classes, refiner_width, latent_dim, dropout)
-        self.discriminator = Discriminator(self.seen, classes, discriminator_width)
+        released = discriminator == "released"
+        self.discriminator = Discriminator(self.seen, classes, discriminator_width, released=released)
         encoder = VectorEncoder(classes + self.seen, widths, convs, norm)
         self.encoder = nn.Sequential(encoder, LatentHead(widths[-1], self.shape)) if self.encodes else None
 

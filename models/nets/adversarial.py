@@ -5,6 +5,8 @@ Goodfellow et al. 2014 (non-saturating form); Mescheder et al. 2018 (R1); Kassap
 All losses are means over their inputs, computed in float32.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from .unet import initialise
 
 FLOOR = 1e-3  # class probabilities are clamped to [FLOOR, 1 - FLOOR] before their logarithms are compared
 LEVELS = 4
+WHOLE_BLOCKS = 3  # at full resolution, in the authors' released code
+GRID = 4  # side of the map that their last layer sees
 SLOPE = 0.2
 
 
@@ -20,24 +24,35 @@ class Discriminator(nn.Module):
     """Four 4x4 convolutions of stride 2 and `width`, 2, 4 and 8 `width` channels, a global average, a linear score.
 
     The last layer of DCGAN sees a map of a fixed 4x4 size; the average makes images of every size possible.
+
+    released: as in the code that the authors of CAR released: three 3x3 convolutions at full resolution come first, and the
+        last layer sees where on the image each feature lies. Here it sees averages over a grid of 4x4 places, so that images
+        of every size stay possible.
     """
 
-    def __init__(self, channels: int, classes: int, width: int):
+    def __init__(self, channels: int, classes: int, width: int, *, released: bool = False):
         super().__init__()
         widths = [width * 2**level for level in range(LEVELS)]
+        seen, fine = classes + channels, [width] * (WHOLE_BLOCKS if released else 0)
+        self.fine = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in pairwise([seen, *fine])
+        )
         self.blocks = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
-            for inputs, outputs in zip([classes + channels, *widths[:-1]], widths, strict=True)
+            for inputs, outputs in pairwise([fine[-1] if released else seen, *widths])
         )
-        self.score = nn.Linear(widths[-1], 1)
+        self.places = GRID if released else 1
+        self.score = nn.Linear(widths[-1] * self.places**2, 1)
         initialise(self)
 
     def forward(self, planes: Tensor, image: Tensor) -> Tensor:
         """Scores [B] (log odds that a reader drew it) of class planes [B, K, H, W] on images [B, C, H, W]."""
         features = torch.cat((planes, image), 1)
+        for block in self.fine:
+            features = F.leaky_relu(block(features), SLOPE, inplace=True)
         for block in self.blocks:
             features = F.leaky_relu(block(_even(features)), SLOPE, inplace=True)
-        return self.score(features.mean((2, 3))).squeeze(1)
+        return self.score(F.adaptive_avg_pool2d(features, self.places).flatten(1)).squeeze(1)
 
 
 def fooling_loss(fake: Tensor) -> Tensor:

@@ -46,9 +46,10 @@ def test_the_penalty_of_a_linear_score_is_half_its_squared_weights() -> None:
     assert torch.allclose(weight.grad, weight.detach())
 
 
-def test_the_penalty_agrees_with_finite_differences() -> None:
+@pytest.mark.parametrize("released", [False, True])
+def test_the_penalty_agrees_with_finite_differences(released: bool) -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(1, 2, 3).double()
+    discriminator = Discriminator(1, 2, 3, released=released).double()
     planes = torch.rand(1, 2, 5, 6, generator=generator_for(0), dtype=torch.float64)
     image = torch.rand(1, 1, 5, 6, generator=generator_for(1), dtype=torch.float64)
     real = planes.clone().requires_grad_()
@@ -104,10 +105,23 @@ def test_evaluating_restores_the_mode_even_after_an_error() -> None:
     assert not net[0].training
 
 
+@pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 23)])
-def test_the_discriminator_scores_any_size(size: tuple[int, int]) -> None:
+def test_the_discriminator_scores_any_size(size: tuple[int, int], released: bool) -> None:
     torch.manual_seed(0)
     image = torch.rand(3, 2, *size, generator=generator_for(0))
-    scores = Discriminator(2, 4, 3)(torch.rand(3, 4, *size, generator=generator_for(1)), image)
+    discriminator = Discriminator(2, 4, 3, released=released)
+    scores = discriminator(torch.rand(3, 4, *size, generator=generator_for(1)), image)
     assert scores.shape == (3,)
     assert scores.unique().numel() == 3
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_only_the_released_discriminator_tells_where_a_mark_lies(released: bool) -> None:
+    """A mark far from the border, moved by a whole number of the coarsest pixels."""
+    torch.manual_seed(0)
+    planes = torch.zeros(2, 1, 160, 160)
+    for one, at in zip(planes, (48, 96), strict=True):
+        one[0, at : at + 8, at : at + 8] = 1
+    scores = Discriminator(1, 1, 4, released=released)(planes, torch.zeros(2, 1, 160, 160))
+    assert torch.isclose(*scores, rtol=1e-5, atol=1e-7) != released
