@@ -65,6 +65,7 @@ ON_REQUEST = (  # trained only where they are named
         for beta in (0.1, 10.0)  # with "refine-vae-kl" table 4 of Kassapis et al. 2021
     ),
     *(Entry(f"refine-{draws}-samples", "refine", {"samples": draws}) for draws in (1, 5, 10, 15, 20)),  # its table 3
+    Entry("refine-released", "refine", {"discriminator": "released"}),  # as in its authors' code
     Entry("ensemble-16", "ensemble", {"members": 16}),  # the sizes of Kohl et al. 2018
     Entry("mheads-16", "mheads", {"heads": 16}),
     Entry("image2image-vae-norm", "image2image-vae", {"norm": True}),
