@@ -49,7 +49,7 @@ COLUMNS = (
     BY_SLICE,
     Column[Measured]("GED16, unbiased", lambda run: run.figure("ged16_u").mean, short),
     OVERLAP,
-    Column[Measured]("ECE", lambda run: run.figure("ece_after").mean, short),
+    Column[Measured]("ECE, calibrated", lambda run: run.figure("ece_after").mean, short),
     BY_LESION,
     Column[Measured]("lesions: HM-IoU16", lambda run: run.lesion_figure("hm_iou16").mean, short),
     Column[Measured]("lesions: Brier, presence", lambda run: run.lesion_figure("presence_brier").mean, short),
