@@ -183,6 +183,14 @@ def _limits(facts: Facts) -> Iterable[str]:
     yield "- Its masks and probabilities predict what readers like those of its data would draw, not what is true."
     yield "- It was not tested on scanners, protocols, organs, lesions or readers other than its data's, unless stated above."
     yield f"- It sees single slices of {side} x {side} {'pixels' if spacing is None else 'mm'}: the rest is cut off."
+    extent = facts.trained.extent
+    if extent is not None and extent.among is not None:
+        yield (
+            "- Its data hold only slices that a reader marked. It has not learned what lesions look like that nobody marked, "
+            "nor slices beyond the ends of what was marked."
+        )
+    if facts.evaluation is not None and facts.evaluation.about.split == FOLDS:
+        yield "- It was trained on every patient of its data: none is left on which it could be judged itself."
     if facts.trained.calibration is None:
         yield "- It is not calibrated: a probability may differ greatly from the share of readers."
     if facts.evaluation is None:

@@ -17,6 +17,7 @@ from ambiseg.preprocessing.errors import InputError, UsageError
 from ambiseg.preprocessing.store.store import Store
 
 from ..lesions.by_lesion import evaluated_lesions
+from ..runs.config import TrainConfig
 from ..runs.run_folder import RECORD
 from ..runs.trained import Trained, load_trained
 from . import pooled
@@ -67,8 +68,8 @@ def open_folds(runs: Sequence[Path], whole: Trained, device: torch.device) -> li
         trained = load_trained(run, device, keep_memory=True)
         if trained.weights_hash == whole.weights_hash:
             raise InputError(f"{run} is the model itself: expected a model that is none of the folds.")
-        if (wrong := _differing(trained, whole)) is not None:
-            raise InputError(f"{run} was trained with another {wrong} than {whole.name}: expected the same settings.")
+        if (wrong := differing(trained.record.config, whole.record.config)) is not None:
+            raise InputError(f"{run} was trained with other settings ({wrong}) than {whole.name}: expected the same.")
         store = data_for(trained.record)
         patients = {store.index[row].patient for row in store.rows(HELD_OUT)}
         before = seen_before(trained, store, store.rows(HELD_OUT))
@@ -91,9 +92,9 @@ def check_alone(**settings: Any) -> None:
         raise UsageError(f"With `fold_runs`, which are judged on their own test splits, leave out {', '.join(wrong)}.")
 
 
-def _differing(one: Trained, other: Trained) -> str | None:
-    """The name of a setting that two runs do not share; None where all are the same, but for `APART`."""
-    mine, theirs = (each.record.config.model_dump(exclude=set(APART)) for each in (one, other))
+def differing(one: TrainConfig, other: TrainConfig) -> str | None:
+    """The name of a setting that two trainings do not share; None where all are the same, but for `APART`."""
+    mine, theirs = (each.model_dump(exclude=set(APART)) for each in (one, other))
     return next((name for name, value in mine.items() if theirs[name] != value), None)
 
 

@@ -51,6 +51,9 @@ an old table
 <!-- ../gone/ablations.md: `a` -->
 | measured |
 <!-- end -->
+<!-- ../short/ablations.md: `b` -->
+| measured before |
+<!-- end -->
 Last.
 """
 
@@ -95,6 +98,9 @@ def test_slots_are_filled_and_all_else_stays(tmp_path: Path) -> None:
         "<!-- end -->",
         "<!-- ../gone/ablations.md: `a` -->",
         "| measured |",
+        "<!-- end -->",
+        "<!-- ../short/ablations.md: `b` -->",
+        "| measured before |",
         "<!-- end -->",
         "Last.",
     ]

@@ -14,6 +14,7 @@ ASKED = {
     "cost/benchmark_preprocessing.py": "{nothing}",
     "cost/benchmark_training.py": "{nothing}",
     "default_model/against.py": "--data {nothing} -o {nothing}-made --recipes base",
+    "default_model/everything.py": "--data {nothing} -o {nothing}-made",
     "default_model/page.py": "{nothing}",
     "default_model/study.py": "search --data {nothing} -o {nothing}-made",
     "draw_areas.py": "{nothing} {nothing}",

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from recipes import BASE, RECIPES, TRAINED
-from study import FIGURES
+from study import FIGURES, JUDGED
 
 from ambiseg.models.benchmarks.trials.entries import Entry
-from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS
+from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS, LESION_HEADINGS
 from ambiseg.models.benchmarks.trials.table_text import markdown_table, short
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.files import whole_file
 from ambiseg.preprocessing.tables import read_table
 from ambiseg.terminal.console import plain_errors
+
+SUMMED = {"runs": ".0f", "core_hours": ".2f", "kwh": ".3f"}  # of all parts together
 
 
 def changes(entry: Entry) -> str:
@@ -40,27 +42,52 @@ def plain(value: object) -> str:
 def sections(folder: Path) -> Iterator[str]:
     """The sections of what has been done."""
     told = {entry.name: changes(entry) for entry in RECIPES}
-    headings = [HEADINGS[figure] for figure in FIGURES]
     for number, own in apart(rows_of(folder, "search.csv"), "round"):
         yield f"## Round {number}\n\n{by_recipe(own, told)}"
     if rows := rows_of(folder, "seeds.csv"):
         yield "## Seeds\n\n" + "\n\n".join(by_recipe(own, told) for _, own in apart(rows, "steps"))
     if rows := rows_of(folder, "folds.csv"):
-        table = [["recipe", "crops", *(words for heading in headings for words in (heading, "of the folds"))]]
-        for row in rows:
-            figures = [row[name] for figure in FIGURES for name in (figure, f"{figure}_of_runs")]
-            table.append([f"`{row['recipe']}`", row["crops"], *figures])
-        yield f"## Out of fold\n\n{markdown_table(table)}"
+        yield f"## Out of fold\n\n{markdown_table(list(out_of_fold(rows)), left=3)}"
     if rows := rows_of(folder, "against.csv"):
-        table = [["recipe", "figure", "crops", "patients", "recipe's folds", "shipped model", "difference", "p"]]
+        table = [
+            ["recipe", "steps", "figure", "cases", "patients", "recipe's folds", "shipped model", "difference", "p"]
+        ]
         for row in rows:
-            about = [f"`{row['recipe']}`", HEADINGS[row["figure"]], row["crops"], row["patients"]]
-            table.append([*about, row["folds"], row["model"], row["difference"], row["p"]])
-        yield f"## Against\n\n{markdown_table(table, left=2)}"
+            about = [f"`{row['recipe']}`", f"{int(row['steps']):,}", named(row["figure"], row["by"]), row["cases"]]
+            table.append([*about, row["patients"], row["folds"], row["model"], row["difference"], row["p"]])
+        yield f"## Against\n\n{markdown_table(table, left=3)}"
     if rows := rows_of(folder, "cost.csv"):
         table = [["part", "runs", "core hours", "kWh"]]
-        table += [[row["part"], row["runs"], row["core_hours"], row["kwh"]] for row in rows]
-        yield f"## Cost\n\n{markdown_table(table)}"
+        table += [[f"`{row['part']}`", row["runs"], row["core_hours"], row["kwh"]] for row in rows]
+        whole = [f"{sum(float(row[name]) for row in rows):{form}}" for name, form in SUMMED.items()]
+        yield f"## Cost\n\n{markdown_table([*table, ['all', *whole]])}"
+
+
+def out_of_fold(rows: Sequence[Mapping[str, str]]) -> Iterator[list[str]]:
+    """The table of what was found out of fold: a row per recipe, kind of case and figure."""
+    yield ["recipe", "steps", "figure", "folds", "seeds", "cases", "mean (interval)", "of the folds", "of the seeds"]
+    for row in rows:
+        for kind, figures in JUDGED.items():
+            for figure in figures:
+                column = figure if kind == "slice" else f"lesion_{figure}"
+                if not row.get(column):
+                    continue
+                about = [
+                    f"`{row['recipe']}`",
+                    f"{int(row['steps']):,}",
+                    named(figure, kind),
+                    row["folds"],
+                    row["seeds"],
+                ]
+                found = [row[column], row[f"{column}_of_folds"], row[f"{column}_of_seeds"]]
+                yield [*about, row[f"{kind}s"], *found]
+
+
+def named(figure: str, by: str) -> str:
+    """A figure in words."""
+    if by == "slice":
+        return HEADINGS[figure]
+    return f"lesions: {LESION_HEADINGS[figure]}"
 
 
 def rows_of(folder: Path, name: str) -> Sequence[Mapping[str, str]]:
@@ -90,17 +117,21 @@ def spread(row: Mapping[str, str], name: str) -> str:
     return f" ({short(float(row[name + '_spread']))})" if row["seeds"] != "1" else ""
 
 
-def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the output folder of study.py")
-    folder = parser.parse_args().folder
+def write_page(folder: Path) -> None:
+    """Write results.md from the tables in the study's folder."""
     found = list(sections(folder))
     if not found:
         raise InputError(f"{folder} holds no table of study.py: run `study.py search` first.")
     with whole_file(folder / "results.md") as aside:
         aside.write_text("# The default model\n\n" + "\n\n".join(found) + "\n", encoding="utf-8")
     print(f"Written: {folder / 'results.md'}")
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the output folder of study.py")
+    write_page(parser.parse_args().folder)
 
 
 if __name__ == "__main__":

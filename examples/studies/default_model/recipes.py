@@ -52,3 +52,6 @@ RECIPES = (
     recipe("all-three-augmented-heavy", **ALL_THREE, beta=3.0, settings=STANDARDISED | STRONG),
     recipe("all-three-wide", widths=WIDE_AND_DEEP, gate_width=32, norm="each", settings=STANDARDISED),
 )
+
+FINALISTS = ("base", "deep", "all-three")  # trained as long as all recipes are, but from three seeds
+CANDIDATES = ("all-three", "all-three-augmented", "all-three-augmented-heavy", "experts-all-three")  # trained for long

@@ -15,16 +15,18 @@ may know better.
 `seeds` trains recipes from every seed, for as many steps as the first round does: how sure is what that round saw? With
 `--steps` for more: does a longer training rank them alike?
 
-`folds` trains the recipes that are named on the folds of a cross-validation by patient and tests each on its fold. The figures
-of all folds together are out of fold: every patient was judged by a model that had not seen them. Intervals are by patient;
-beside them stand the folds' least and largest figure.
+`folds` trains the recipes that are named on the folds of a cross-validation by patient and tests each on its fold, slice by
+slice and on whole lesions. The figures of all folds together are out of fold: every patient was judged by a model that had not
+seen them. Intervals are by patient; beside them stand the least and largest figure of the folds, and of the seeds. A fold's
+validation patients calibrate its model and choose nothing: weights are those of the last step, as in the model that is shipped.
 
 `all` trains a recipe on all patients, after `folds` with the same steps. The folds' runs of the first seed calibrate it, and
 their figures become its own (`calibration.json` and `evaluation-folds` in its run folder), so that `ambiseg model export` can
 share it.
 
 `cost` sums the core-hours of all runs in the output folder, one core each, and what they took from the wall socket if a core
-takes `--watts`: its share of a server with everything in it.
+takes `--watts`: its share of a server with everything in it. Validations within a training are not in the logs' times, and
+calibrations not in the notes'; both are left out.
 
 What the first round measured is kept beside this script, without weights. The search then trains only what is new:
 
@@ -36,7 +38,7 @@ search.csv, seeds.csv, folds.csv, cost.csv.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -45,6 +47,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recipes import RECIPES
 
 from ambiseg.models.benchmarks.cost.timing import training_seconds
@@ -57,7 +60,8 @@ from ambiseg.models.benchmarks.trials.table_text import by_entry
 from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.calibration.calibrate_run import calibrate_folds
 from ambiseg.models.evaluation.folds import FOLDS as FOLDS_TOGETHER
-from ambiseg.models.evaluation.folds import evaluate_folds, open_folds
+from ambiseg.models.evaluation.folds import differing, evaluate_folds, open_folds
+from ambiseg.models.evaluation.stored import Kind, StoredEvaluation, read_evaluation
 from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.report.calibration_folder import write_check
 from ambiseg.models.report.evaluation_folder import write_numbers
@@ -73,7 +77,11 @@ from ambiseg.preprocessing.work.local_processes import LocalProcesses
 from ambiseg.terminal.console import plain_errors
 
 FOLDS = 5
+WATTS = 10.0  # from the wall socket for one busy core, as a share of a server with everything in it
 FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
+OF_LESIONS = ("ged16_u", "hm_iou16", "top_dice", "presence_brier", "log1p_volume_crps")
+JUDGED: dict[Kind, tuple[str, ...]] = {"slice": FIGURES, "lesion": OF_LESIONS}
+LAST_WEIGHTS = ["validation.monitor=none"]  # of the models that are judged out of fold and of the one that is shipped
 LONGEST = Limits(minutes=48 * 60)  # of one training
 
 
@@ -107,7 +115,7 @@ def main() -> None:
     study = Study(Store.open(asked.data), asked.output, asked.seeds, asked.workers, asked.limit)
     entries = [entry for entry in RECIPES if not asked.recipes or entry.name in asked.recipes]
     if asked.what == "search":
-        search(study, entries, keep=asked.keep)
+        search(study, entries, ROUNDS[: asked.rounds], keep=asked.keep)
     elif asked.what == "seeds":
         from_all_seeds(study, entries, asked.steps or ROUNDS[0].steps)
     elif asked.what == "folds":
@@ -125,12 +133,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=("search", "seeds", "folds", "all", "cost"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipes", nargs="*", default=[], help="default: all")
+    parser.add_argument("--rounds", type=int, default=len(ROUNDS), help="of the search")
     parser.add_argument("--keep", nargs="*", default=[], help="recipes that reach the search's last round")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, help=f"of each training; by default of `folds` and `all` {LAST}")
     parser.add_argument("--limit", type=int, default=None, help="the most crops of a split that are measured")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--watts", type=float, default=10.0, help="of one core; for the cost")
+    parser.add_argument("--watts", type=float, default=WATTS, help="of one core; for the cost")
     parser.add_argument("-o", "--output", type=Path, required=True)
     return parser.parse_args()
 
@@ -157,16 +166,17 @@ def search(
         )
 
 
-def from_all_seeds(study: Study, entries: Sequence[Entry], steps: int) -> None:
-    """Train recipes for as many steps from all the study's seeds, and table them beside those of other numbers of steps."""
+def from_all_seeds(study: Study, entries: Sequence[Entry], steps: int) -> list[str]:
+    """Train recipes for as many steps from all the study's seeds, and table them beside those of other numbers of steps; their
+    names, the best first.
+    """
     first = ROUNDS[0]
     folder = "round-1" if steps == first.steps else f"steps-{steps}"
     scores = tried(study, folder, replace(first, steps=steps, seeds=len(study.seeds)), entries)
     rows = [row_of(name, runs) for name, runs in scores.items()]
-    file = study.folder / "seeds.csv"
-    held = read_table(file, "one row per recipe and number of steps").rows if file.is_file() else []
-    write_table(file, [*(row for row in held if row["steps"] != str(steps)), *rows], list(rows[0]))
+    add_rows(study.folder / "seeds.csv", rows)
     show(rows)
+    return list(scores)
 
 
 def tried(study: Study, folder: str, each: Round, entries: Sequence[Entry]) -> dict[str, list[Measured]]:
@@ -199,7 +209,7 @@ def row_of(name: str, runs: Sequence[Measured]) -> dict[str, object]:
     return {**about, "score": f"{fmean(map(score, runs)):.4f}", **figures, **spread, "training_minutes": minutes}
 
 
-def show(rows: Sequence[dict[str, object]]) -> None:
+def show(rows: Sequence[Mapping[str, object]]) -> None:
     """A table's rows, one line each."""
     for row in rows:
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
@@ -208,29 +218,35 @@ def show(rows: Sequence[dict[str, object]]) -> None:
 def cross_validate(study: Study, entries: Sequence[Entry], steps: int) -> None:
     """Train on every fold, and give the figures of all patients, each from the model that had not seen them."""
     stores = fold_stores(study.store, study.folder / "data")
-    places = fold_places(study)
     planned = [
         (fold.path, trial)
-        for fold, place in zip(stores, places, strict=True)
-        for trial in plan(place, entries, fold, "small", seeds=study.seeds, steps=steps, others=RECIPES)
+        for fold, place in zip(stores, fold_places(study, steps), strict=True)
+        for trial in plan(
+            place, entries, fold, "small", seeds=study.seeds, steps=steps, settings=LAST_WEIGHTS, others=RECIPES
+        )
     ]
     do_all(study, planned, test=True)
-    found = [run for place in places for run in read_results(place, limit=study.limit)["test"]]
-    rows = [out_of_fold(name, runs) for name, runs in scored(found).items()]
-    write_table(study.folder / "folds.csv", rows, list(rows[0]))
+    rows = [out_of_fold(name, steps, runs) for name, runs in scored(fold_runs(study, steps)).items()]
+    add_rows(study.folder / "folds.csv", rows)
     show(rows)
 
 
 def train_on_all(study: Study, entry: Entry, steps: int) -> Path:
     """Train a recipe on all patients, calibrate it on the folds, and put their figures beside it; the run's folder."""
     seed, cpu = study.seeds[0], torch.device("cpu")
-    runs = [place / RUNS / f"{entry.name}-seed{seed}" for place in fold_places(study)]
+    torch.set_num_threads(1)
+    runs = [place / RUNS / f"{entry.name}-seed{seed}" for place in fold_places(study, steps)]
     if missing := [run for run in runs if read_notes(run).evaluation_test is None]:
         raise SystemExit(f"{missing[0]} is not finished: run `folds` with this recipe, seed and steps first.")
-    place = study.folder / "data" / "all"
-    store = Store.open(place) if place.exists() else write_split(study.store, place, (1, 0, 0))
-    config = entry.config("small", seed, ["validation.monitor=none"], {"steps": steps})
-    run = Trial(entry, seed, config, study.folder / "all" / f"{entry.name}-seed{seed}").run(store, cpu)
+    config = entry.config("small", seed, LAST_WEIGHTS, {"steps": steps})
+    trial = Trial(entry, seed, config, study.folder / "all" / f"steps-{steps}" / f"{entry.name}-seed{seed}")
+    store = whole_store(study.store, study.folder / "data" / "all")
+    run = trial.run(store, cpu)
+    for other in runs:  # before hours of training, not after them
+        if wrong := differing(Run.open(other).record.config, run.record.config):
+            raise SystemExit(
+                f"{other} was trained with other settings ({wrong}) than {run.path}: choose another output."
+            )
     train(run, store, cpu)
     whole = load_trained(run.path, cpu, calibrated=False)
     folds = open_folds(runs, whole, cpu)
@@ -271,9 +287,19 @@ def cost_row(part: str, runs: Sequence[Path], watts: float) -> dict[str, object]
     }
 
 
-def fold_places(study: Study) -> list[Path]:
+def fold_places(study: Study, steps: int) -> list[Path]:
     """Where the runs of each fold lie."""
-    return [study.folder / "folds" / f"fold-{number}" for number in range(1, FOLDS + 1)]
+    return [study.folder / "folds" / f"steps-{steps}" / f"fold-{number}" for number in range(1, FOLDS + 1)]
+
+
+def fold_runs(study: Study, steps: int) -> list[Measured]:
+    """The runs of the folds that are done."""
+    return [run for place in fold_places(study, steps) for run in read_results(place, limit=study.limit)["test"]]
+
+
+def fold_of(run: Measured) -> str:
+    """The name of a run's fold."""
+    return run.evaluation.folder.parents[2].name
 
 
 def fold_stores(store: Store, folder: Path) -> list[Store]:
@@ -282,9 +308,24 @@ def fold_stores(store: Store, folder: Path) -> list[Store]:
     if not all((place / "manifest.json").is_file() for place in places):
         return write_folds(store, folder, FOLDS)
     stores = [Store.open(place) for place in places]
-    if any(crops_of(one) != crops_of(store) for one in stores):
-        raise SystemExit(f"{folder} holds the folds of other data than {store.path}: choose another output.")
+    for one in stores:
+        check_crops(one, store)
     return stores
+
+
+def whole_store(store: Store, place: Path) -> Store:
+    """The same crops with all patients in the training split, made once."""
+    if not (place / "manifest.json").is_file():
+        return write_split(store, place, (1, 0, 0))
+    made = Store.open(place)
+    check_crops(made, store)
+    return made
+
+
+def check_crops(one: Store, store: Store) -> None:
+    """End the study where a store that it made is of other data."""
+    if crops_of(one) != crops_of(store):
+        raise SystemExit(f"{one.path} holds other data than {store.path}: choose another output.")
 
 
 def crops_of(store: Store) -> dict[str, str]:
@@ -292,18 +333,53 @@ def crops_of(store: Store) -> dict[str, str]:
     return {name: content for name, content in store.manifest.hashes.items() if name != INDEX}
 
 
-def out_of_fold(name: str, runs: Sequence[Measured]) -> dict[str, object]:
-    """A row of folds.csv: the mean over all crops, its interval by patient, and the folds' least and largest mean."""
-    crops = {row for run in runs for row in run.evaluation.rows}  # each once, however many seeds
-    row: dict[str, object] = {"recipe": name, "runs": len(runs), "crops": len(crops)}
-    patients = [patient for run in runs for patient in run.evaluation.patients]
-    for figure in FIGURES:
-        values = np.concatenate([run.evaluation.scores[figure] for run in runs])
-        found = summarise(values, patients, np.random.default_rng(0))
-        folds = [float(np.nanmean(run.evaluation.scores[figure])) for run in runs]
-        row[figure] = f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
-        row[f"{figure}_of_runs"] = f"{min(folds):.4f} to {max(folds):.4f}"
+def out_of_fold(name: str, steps: int, runs: Sequence[Measured]) -> dict[str, object]:
+    """A row of folds.csv. Of each figure: the mean over all cases with its interval by patient, and the least and largest mean
+    of the folds and of the seeds. Figures of whole lesions begin with "lesion_".
+    """
+    folds, seeds = {fold_of(run) for run in runs}, {run.seed for run in runs}
+    row: dict[str, object] = {"recipe": name, "steps": steps, "folds": len(folds), "seeds": len(seeds)}
+    for kind, figures in JUDGED.items():
+        found = [(run, read_evaluation(run.evaluation.folder, "test", kind)) for run in runs if is_judged(run, kind)]
+        if not found:
+            continue
+        row[f"{kind}s"] = len({case for _, each in found for case in each.rows})  # each once, however many seeds
+        for figure in figures:
+            column = figure if kind == "slice" else f"lesion_{figure}"
+            row[column] = interval(figure, [each for _, each in found])
+            row[f"{column}_of_folds"] = span(figure, found, fold_of)
+            row[f"{column}_of_seeds"] = span(figure, found, lambda run: run.seed)
     return row
+
+
+def is_judged(run: Measured, kind: Kind) -> bool:
+    """Whether a run was judged on cases of a kind."""
+    return kind == "slice" or run.has_lesions
+
+
+def interval(figure: str, found: Sequence[StoredEvaluation]) -> str:
+    """A figure's mean over the cases of some evaluations, and its interval by patient."""
+    patients = [patient for one in found for patient in one.patients]
+    values = np.concatenate([one.scores[figure] for one in found])
+    whole = summarise(values, patients, np.random.default_rng(0))
+    return f"{whole.mean:.4f} ({whole.low:.4f} to {whole.high:.4f})"
+
+
+def span(figure: str, found: Sequence[tuple[Measured, StoredEvaluation]], part: Callable[[Measured], object]) -> str:
+    """The least and the largest mean of the parts into which runs fall."""
+    values: dict[object, list[NDArray[np.float64]]] = {}
+    for run, one in found:
+        values.setdefault(part(run), []).append(one.scores[figure])
+    means = [float(np.nanmean(np.concatenate(own))) for own in values.values()]
+    return f"{min(means):.4f} to {max(means):.4f}"
+
+
+def add_rows(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a table with these rows, and those that it held of other numbers of steps before them."""
+    new = {str(row["steps"]) for row in rows}
+    held = read_table(file, "one row per recipe and number of steps").rows if file.is_file() else []
+    both = [*(row for row in held if row["steps"] not in new), *rows]
+    write_table(file, both, list(dict.fromkeys(name for row in both for name in row)))
 
 
 def do_all(study: Study, tasks: Sequence[tuple[Path, Trial]], *, test: bool) -> None:
@@ -318,10 +394,12 @@ def do_all(study: Study, tasks: Sequence[tuple[Path, Trial]], *, test: bool) -> 
 
 
 def measure(task: tuple[Path, Trial], *, limit: int | None, test: bool) -> None:
-    """In a process: train a recipe and evaluate it slice by slice, as far as that is not done."""
+    """In a process: train a recipe and evaluate it, as far as that is not done; on validation slice by slice, and on test,
+    calibrated, on whole lesions, too.
+    """
     data, trial = task
     torch.set_num_threads(1)
-    work = Work(Store.open(data), torch.device("cpu"), limit, brief=True)
+    work = Work(Store.open(data), torch.device("cpu"), limit, brief=not test)
     for _ in run_benchmark([trial], work, test=test):
         pass
 

@@ -4,7 +4,7 @@
 
 Between a line `<!-- results.md: Test -->` and the next `<!-- end -->` the page gets the section "Test" of the folder's
 results.md. Without a name after the colon it gets the text above the first section. Files of another folder are named relative
-to this one, as `../lidc-short/ablations.md`. What a file that is no longer there has given stays, as do the other lines. The
+to this one, as `../lidc-short/ablations.md`. What a file or a section that is not there has given stays, as do other lines. The
 pictures, and one by lidc_cases.py, go to docs/images/. Folders of the data in commands are shown as data/.
 """
 
@@ -44,10 +44,8 @@ def filled(page: str, folder: Path) -> str:
 
     def fill(slot: re.Match[str]) -> str:
         file = folder / slot["file"]
-        if file.is_file():
-            new = portable(sections(file.read_text(encoding="utf-8")).get(slot["section"], MISSING))
-        else:
-            new = slot["old"] or MISSING
+        found = sections(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        new = portable(found[slot["section"]]) if slot["section"] in found else slot["old"] or MISSING
         return slot["start"] + new + slot["end"]
 
     return SLOT.sub(fill, page)

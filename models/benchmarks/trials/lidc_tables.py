@@ -29,18 +29,19 @@ CALIBRATION = (
     Column[Measured]("ECE, calibrated", lambda run: run.figure("ece_after").mean, short),
     Column[Measured]("AUROC", lambda run: run.figure("ambiguity_auroc").mean, short),
 )
+LESION_HEADINGS = {
+    "ged16_u": "GED16, unbiased",
+    "hm_iou16": "HM-IoU16",
+    "top_dice": "Dice of the first",
+    "presence_brier": "Brier, presence",
+    "log1p_volume_crps": "CRPS of log(1 + mm\u00b3)",
+    "volume_in_50": "in 50 %",
+    "volume_in_90": "in 90 %",
+    "volume_bias": "bias of volume",
+}
 BY_LESION = tuple(
     Column[Measured](heading, lambda run, name=name: run.lesion_figure(name).mean, short)  # type: ignore[misc]
-    for name, heading in {
-        "ged16_u": "GED16, unbiased",
-        "hm_iou16": "HM-IoU16",
-        "top_dice": "Dice of the first",
-        "presence_brier": "Brier, presence",
-        "log1p_volume_crps": "CRPS of log(1 + mm\u00b3)",
-        "volume_in_50": "in 50 %",
-        "volume_in_90": "in 90 %",
-        "volume_bias": "bias of volume",
-    }.items()
+    for name, heading in LESION_HEADINGS.items()
 )
 COSTS = (
     Column[Measured]("parameters", lambda run: run.training.parameters, "{:,.0f}".format, count=True),

@@ -29,6 +29,7 @@ from ambiseg.models.bundle import metadata as metadata_module
 from ambiseg.models.bundle.export_run import halved
 from ambiseg.models.bundle.installed import DEFAULT
 from ambiseg.models.core.calibration import Calibration, Reweighting
+from ambiseg.models.core.lesion_slices import Extent
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.methods.registry import methods
@@ -198,6 +199,17 @@ def test_the_card_says_what_is_known(made_run: MadeRun, known_truth: Store, stor
     assert "mode_error" not in about["eval_metrics"]
     assert about["network_data_format"]["inputs"]["image"]["spatial_shape"] == [16, 16]
     assert about["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "lesion"}
+
+
+@pytest.mark.parametrize("among", [None, 4])
+def test_the_card_says_which_slices_the_data_lack(made_run: MadeRun, among: int | None) -> None:
+    """Of data whose slices were chosen by what readers marked, and of others."""
+    run = made_run()
+    calibrate(run, extent=Extent(intercept=1.0, slope=1.0, peak=0.0, among=among))
+    export_model(run, Path("m.zip"))
+    card = (install_model(Path("m.zip")) / "README.md").read_text()
+    assert ("It has not learned what lesions look like that nobody marked" in card) == (among is not None)
+    assert "every patient of its data" not in card
 
 
 def test_the_card_says_what_is_not_known(made_run: MadeRun, stored_run: Callable[..., Path]) -> None:

@@ -134,7 +134,7 @@ def test_what_is_no_cross_validation_of_the_model_is_refused(
     refused("Got 1 run of a cross-validation, expected two or more", made)
     refused("is the model itself", model=folds[1].trained)
     other = whole.record.model_copy(update={"config": whole.record.config.model_copy(update={"steps": 99})})
-    refused("was trained with another steps than whole", model=replace(whole, record=other))
+    refused(r"was trained with other settings \(steps\) than whole", model=replace(whole, record=other))
     twice = tmp_path / "twice"
     for name in ("one", "two"):
         shutil.copytree(made / "runs" / "fold-1", twice / name)
@@ -157,6 +157,7 @@ def test_the_commands_and_the_card_say_what_the_figures_are(
     text = next(card.rglob("README.md")).read_text(encoding="utf-8")
     assert "Out of fold: these are figures of 3 models of the same settings" in text
     assert "Fitted out of fold, on patients that the models of a cross-validation did not see, 16 masks each" in text
+    assert "trained on every patient of its data: none is left on which it could be judged itself" in text
     code, _, error = ambiseg("evaluate", model, "--fold-runs", made / "runs", "--split", "val", "--whole")
     assert code
     assert "With --fold-runs, which are judged on their own test splits, leave out --split, --whole." in error
