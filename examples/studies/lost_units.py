@@ -6,6 +6,7 @@ Each scan is a CT in HU. The places are those that `predict` finds to look at. A
 compared with its answers to the scan with one thing in it that should not matter: a column of 8 x 8 pixels through all slices,
 in a corner of the square over which a slice is scaled, outside the crop that the model sees. It is filled with
 
+    contrast   400 HU, a vessel full of contrast medium
     bone       1,000 HU
     metal      3,071 HU
     filling    -2,048 HU, what some scanners put where they saw nothing
@@ -35,7 +36,7 @@ from ambiseg.preprocessing.scans.scan import open_scan
 from ambiseg.preprocessing.volumes.volume import Volume
 from ambiseg.terminal.console import plain_errors
 
-THINGS = {"bone": 1000, "metal": 3071, "filling": -2048}  # HU
+THINGS = {"contrast": 400, "bone": 1000, "metal": 3071, "filling": -2048}  # HU
 SIDE = 8  # pixels
 DEPTH_MM = 8.0
 WAYS = {"with the limits": normalise.TISSUE_HU, "without them": (-math.inf, math.inf)}
