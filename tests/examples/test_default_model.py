@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import study
 import torch
+from out_of_fold import FIGURES, JUDGED
 from recipes import RECIPES, recipe
 
 from ambiseg.models.benchmarks.trials.entries import Entry
@@ -185,7 +186,7 @@ def test_folds_judge_whole_lesions_with_their_own_calibration(lesions: Store, tm
     theirs = evaluate(load_trained(runs[0], torch.device("cpu")), lesions, "test", samples=100)
     rows = against.against(asked, "two", 2, theirs)
     assert {(one["by"], one["figure"]) for one in rows} == {
-        (by, figure) for by, figures in study.JUDGED.items() for figure in figures
+        (by, figure) for by, figures in JUDGED.items() for figure in figures
     }
     tested = sum(len(set(case.lesion.rows)) > 0 for case in theirs.lesions.cases) if theirs.lesions else 0
     assert {one["cases"] for one in rows if one["by"] == "lesion" and one["figure"] == "hm_iou16"} == {tested}
@@ -206,7 +207,7 @@ def test_folds_are_judged_against_a_model_on_crops_that_neither_saw(
     monkeypatch.setattr("sys.argv", told)
     against.main()
     rows = read_table(tmp_path / "against.csv", "one row per figure").rows
-    assert [row["figure"] for row in rows] == list(study.FIGURES)
+    assert [row["figure"] for row in rows] == list(FIGURES)
     assert {row["cases"] for row in rows} == {str(len(store.rows("test")))}
     folds = [read_evaluation(one, "test") for one in sorted(tmp_path.glob("folds/steps-2/*/runs/two-seed*"))]
     theirs = evaluate(load_trained(run.path, torch.device("cpu")), store, "test", samples=100, by="slice")

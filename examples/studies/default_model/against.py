@@ -16,7 +16,8 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from study import JUDGED, LAST, Study, fold_runs, is_judged, show
+from out_of_fold import JUDGED, is_judged
+from study import LAST, Study, fold_runs, show
 
 from ambiseg.models.benchmarks.trials.lidc_trials import SAMPLES
 from ambiseg.models.benchmarks.trials.measured import Measured

@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from out_of_fold import FIGURES, JUDGED
 from recipes import BASE, RECIPES, TRAINED
-from study import FIGURES, JUDGED
 
 from ambiseg.models.benchmarks.trials.entries import Entry
 from ambiseg.models.benchmarks.trials.lidc_tables import HEADINGS, LESION_HEADINGS

@@ -38,16 +38,15 @@ search.csv, seeds.csv, folds.csv, cost.csv.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from out_of_fold import FIGURES, out_of_fold
 from recipes import RECIPES
 
 from ambiseg.models.benchmarks.cost.timing import training_seconds
@@ -61,8 +60,6 @@ from ambiseg.models.benchmarks.trials.trials import Trial
 from ambiseg.models.calibration.calibrate_run import calibrate_folds
 from ambiseg.models.evaluation.folds import FOLDS as FOLDS_TOGETHER
 from ambiseg.models.evaluation.folds import differing, evaluate_folds, open_folds
-from ambiseg.models.evaluation.stored import Kind, StoredEvaluation, read_evaluation
-from ambiseg.models.metrics.summary import summarise
 from ambiseg.models.report.calibration_folder import write_check
 from ambiseg.models.report.evaluation_folder import write_numbers
 from ambiseg.models.runs.run_folder import RECORD, Run
@@ -78,9 +75,6 @@ from ambiseg.terminal.console import plain_errors
 
 FOLDS = 5
 WATTS = 10.0  # from the wall socket for one busy core, as a share of a server with everything in it
-FIGURES = ("ged16_v", "ged16_u", "hm_iou16")
-OF_LESIONS = ("ged16_u", "hm_iou16", "top_dice", "presence_brier", "log1p_volume_crps")
-JUDGED: dict[Kind, tuple[str, ...]] = {"slice": FIGURES, "lesion": OF_LESIONS}
 LAST_WEIGHTS = ["validation.monitor=none"]  # of the models that are judged out of fold and of the one that is shipped
 LONGEST = Limits(minutes=48 * 60)  # of one training
 
@@ -297,11 +291,6 @@ def fold_runs(study: Study, steps: int) -> list[Measured]:
     return [run for place in fold_places(study, steps) for run in read_results(place, limit=study.limit)["test"]]
 
 
-def fold_of(run: Measured) -> str:
-    """The name of a run's fold."""
-    return run.evaluation.folder.parents[2].name
-
-
 def fold_stores(store: Store, folder: Path) -> list[Store]:
     """The folds, made once."""
     places = [folder / f"fold-{number}" for number in range(1, FOLDS + 1)]
@@ -331,47 +320,6 @@ def check_crops(one: Store, store: Store) -> None:
 def crops_of(store: Store) -> dict[str, str]:
     """The hashes of a store's images and masks, by file."""
     return {name: content for name, content in store.manifest.hashes.items() if name != INDEX}
-
-
-def out_of_fold(name: str, steps: int, runs: Sequence[Measured]) -> dict[str, object]:
-    """A row of folds.csv. Of each figure: the mean over all cases with its interval by patient, and the least and largest mean
-    of the folds and of the seeds. Figures of whole lesions begin with "lesion_".
-    """
-    folds, seeds = {fold_of(run) for run in runs}, {run.seed for run in runs}
-    row: dict[str, object] = {"recipe": name, "steps": steps, "folds": len(folds), "seeds": len(seeds)}
-    for kind, figures in JUDGED.items():
-        found = [(run, read_evaluation(run.evaluation.folder, "test", kind)) for run in runs if is_judged(run, kind)]
-        if not found:
-            continue
-        row[f"{kind}s"] = len({case for _, each in found for case in each.rows})  # each once, however many seeds
-        for figure in figures:
-            column = figure if kind == "slice" else f"lesion_{figure}"
-            row[column] = interval(figure, [each for _, each in found])
-            row[f"{column}_of_folds"] = span(figure, found, fold_of)
-            row[f"{column}_of_seeds"] = span(figure, found, lambda run: run.seed)
-    return row
-
-
-def is_judged(run: Measured, kind: Kind) -> bool:
-    """Whether a run was judged on cases of a kind."""
-    return kind == "slice" or run.has_lesions
-
-
-def interval(figure: str, found: Sequence[StoredEvaluation]) -> str:
-    """A figure's mean over the cases of some evaluations, and its interval by patient."""
-    patients = [patient for one in found for patient in one.patients]
-    values = np.concatenate([one.scores[figure] for one in found])
-    whole = summarise(values, patients, np.random.default_rng(0))
-    return f"{whole.mean:.4f} ({whole.low:.4f} to {whole.high:.4f})"
-
-
-def span(figure: str, found: Sequence[tuple[Measured, StoredEvaluation]], part: Callable[[Measured], object]) -> str:
-    """The least and the largest mean of the parts into which runs fall."""
-    values: dict[object, list[NDArray[np.float64]]] = {}
-    for run, one in found:
-        values.setdefault(part(run), []).append(one.scores[figure])
-    means = [float(np.nanmean(np.concatenate(own))) for own in values.values()]
-    return f"{min(means):.4f} to {max(means):.4f}"
 
 
 def add_rows(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
