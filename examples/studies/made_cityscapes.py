@@ -2,8 +2,8 @@
 
     python examples/studies/made_cityscapes.py made --frames 400
     ambiseg preprocess cityscapes made --size full -o data/made-cityscapes
-    ambiseg train --data data/made-cityscapes --preset known-truth --method modal --seed 0 -o runs/made-cityscapes \
-        --steps 600 --set augment.flip=horizontal -O codes=64
+    ambiseg train --data data/made-cityscapes --preset known-truth --method hpu --seed 0 -o runs/made-cityscapes \
+        --steps 1200 --set augment.flip=horizontal
     ambiseg evaluate runs/made-cityscapes --samples 64
     python examples/studies/made_cityscapes.py runs/made-cityscapes/evaluation-test --frequencies
 
