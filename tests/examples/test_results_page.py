@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from curves import read_curves
 from PIL import Image
-from results_page import main, write_page
+from results_page import best_known, main, write_page
 from winners import winners
 
 from ambiseg.models.audit.published_figures import read_published
@@ -37,6 +38,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> Pa
     write_results(folder, limit=6)
     write_page(folder, limit=6, published=read_published(PUBLISHED), command="ambiseg benchmark lidc --test")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("tested", "shown"), [((), "val"), (("mheads-gate",), "val"), (("mheads-gate", "probunet"), "test")]
+)
+def test_the_first_figures_are_of_test_once_every_entry_was_tested(tested: tuple[str, ...], shown: str) -> None:
+    runs = {
+        split: [SimpleNamespace(entry=name, split=split) for name in names]
+        for split, names in (("val", ("mheads-gate", "probunet")), ("test", tested))
+    }
+    assert {run.split for run in best_known(runs)} == {shown}
 
 
 def rows(file: Path) -> list[dict[str, str]]:

@@ -47,7 +47,7 @@ def write_page(
     curves = read_curves(folder)
     if curves:
         draw_curves(folder / "curves.png", curves, _curves_note(folder))
-    if judged := _best_known(measured):
+    if judged := best_known(measured):
         draw_at_a_glance(folder / PICTURE, by_entry(judged), best_clean(published), _glance_note(judged))
     page = "\n".join(_page(folder, measured, published, command))
     write_text(folder / "results.md", page)
@@ -59,7 +59,7 @@ def _page(
 ) -> list[str]:
     """The page's sections."""
     sections = [f"{title('Methods', run_folders(folder)[0], measured[SPLIT], command)}\n{READING}\n"]
-    judged = _best_known(measured)
+    judged = best_known(measured)
     if judged:
         sections.append(at_a_glance(by_entry(judged), best_clean(published)))
     for split, runs in measured.items():
@@ -76,9 +76,10 @@ def _page(
     return sections
 
 
-def _best_known(measured: Mapping[str, Sequence[Measured]]) -> Sequence[Measured]:
-    """The runs on the test split, or where there are none on validation."""
-    return measured["test"] or measured[SPLIT]
+def best_known(measured: Mapping[str, Sequence[Measured]]) -> Sequence[Measured]:
+    """The runs on the test split, if every entry has been measured on it, else those on validation."""
+    tested, validated = ({run.entry for run in measured[split]} for split in ("test", SPLIT))
+    return measured["test"] if tested and tested >= validated else measured[SPLIT]
 
 
 def title(what: str, begun: Path, runs: Sequence[Measured], command: str) -> str:

@@ -74,8 +74,15 @@ def short(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float], text: Callable[[float], str], *, spread: bool = True) -> str:
-    """The mean, and the standard deviation where there are several values and it is wanted."""
-    return text(fmean(values)) + (f" ± {text(stdev(values))}" if spread and len(values) > 1 else "")
+    """The mean, and the standard deviation where there are several values and it is wanted; of values that are not all defined
+    there is neither.
+
+    >>> mean_and_spread([0.1, 0.3], short), mean_and_spread([0.1, float("nan")], short)
+    ('.200 ± .141', '-')
+    """
+    mean = fmean(values)
+    spread = spread and len(values) > 1 and math.isfinite(mean)
+    return text(mean) + (f" ± {text(stdev(values))}" if spread else "")
 
 
 def markdown_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ambiseg.models.benchmarks.cost.timing import device_words
-from ambiseg.models.benchmarks.trials.table_text import Column, entry_rows
+from ambiseg.models.benchmarks.trials.table_text import Column, entry_rows, short
 
 FIGURE = Column[float]("GED16", lambda value: value, "{:.1f}".format)
 COUNT = Column[float]("steps", lambda value: value, "{:.0f}".format, count=True)
@@ -40,6 +40,13 @@ def test_a_cell_of_two_seeds(kind: Kind) -> None:
 def test_one_seed_has_no_spread(kind: Kind) -> None:
     """One seed gives the same text with and without a spread."""
     assert kind.column.cell([2.0], spread=True) == kind.column.cell([2.0], spread=False)
+
+
+@pytest.mark.parametrize("others", [[], [float("nan")], [0.5], [0.5, float("nan")]])
+def test_a_figure_that_is_not_defined_has_neither_mean_nor_spread(others: list[float]) -> None:
+    """As the weighted GED of a sampler, from however many seeds."""
+    figure = Column[float]("GED, weighted", lambda value: value, short)
+    assert figure.cell([float("nan"), *others], spread=True) == "-"
 
 
 def test_a_row_holds_every_column() -> None:
