@@ -22,7 +22,11 @@ STEPS = ((1, 1), (2, 2), (4, 2), (4, 1))  # of each block: width as a multiple o
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with BatchNorm, added to their input (through a 1x1 convolution where the shapes differ)."""
+    """Two 3x3 convolutions with BatchNorm, added to their input (through a 1x1 convolution where the shapes differ).
+
+    The 1x1 convolution sees each `stride`-th pixel. With a stride of its own it would be the same function, but on CPUs with
+    AVX2 alone torch 2.13 then writes outside its memory in the backward pass of six channels or fewer, and ends the process.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -34,11 +38,12 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(outputs),
         )
         same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.stride = stride
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, I, H, W] to [B, O, H / stride, W / stride], odd sizes rounded up."""
-        return F.relu(self.body(features) + self.shortcut(features))
+        return F.relu(self.body(features) + self.shortcut(features[..., :: self.stride, :: self.stride]))
 
 
 class LesionGate(nn.Module):

@@ -13,7 +13,8 @@ from ambiseg.models.core.predictive import STORY_ATOMS
 from ambiseg.models.core.randomness import generator_for
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.methods.gated import Gated, normal_points
-from ambiseg.models.nets.lesion_gate import LesionGate
+from ambiseg.models.methods.registry import build, methods
+from ambiseg.models.nets.lesion_gate import LesionGate, ResidualBlock
 from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.store.store import IGNORE, Store
 
@@ -220,3 +221,34 @@ def test_shapes_can_be_a_gaussian_over_all_logits() -> None:
     assert method.shape_loss(batch, generator_for(0)).total > 0
     some[:] = 0
     assert total(method, Batch(images(), some)) == 0.0
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (7, 8), (9, 5)])
+def test_a_shortcut_is_a_convolution_with_a_stride(size: tuple[int, int], stride: int) -> None:
+    torch.manual_seed(0)
+    block = ResidualBlock(8, 16, stride).eval()
+    features = torch.rand(2, 8, *size)
+    expected = F.relu(block.body(features) + F.conv2d(features, block.shortcut.weight, stride=stride))
+    assert torch.allclose(block(features), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+def test_a_narrow_gate_learns_on_every_processor(width: int) -> None:
+    """Where torch's own strided 1x1 convolution ends the process on CPUs with AVX2 alone."""
+    torch.manual_seed(0)
+    gate = LesionGate(1, width, 0.0).to(memory_format=torch.channels_last)
+    for _ in range(20):
+        image = torch.rand(12, 1, 16, 16).to(memory_format=torch.channels_last)
+        gate(image).square().sum().backward()
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in gate.parameters())
+
+
+def test_no_network_has_a_strided_convolution_of_single_pixels() -> None:
+    strided = {
+        f"{name}: {where}"
+        for name in methods()
+        for where, module in build(name, 1, 2, {}).named_modules()
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
+    }
+    assert not strided
