@@ -16,18 +16,17 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from out_of_fold import JUDGED, is_judged
+from out_of_fold import JUDGED, judged
 from study import LAST, Study, fold_runs, show
 
 from ambiseg.models.benchmarks.trials.lidc_trials import SAMPLES
-from ambiseg.models.benchmarks.trials.measured import Measured
 from ambiseg.models.bundle.find import find_model
 from ambiseg.models.comparison.compare_runs import compare
 from ambiseg.models.evaluation.about import seen_before
 from ambiseg.models.evaluation.evaluate_run import evaluate
 from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import readable
-from ambiseg.models.evaluation.stored import Kind, StoredEvaluation, read_evaluation
+from ambiseg.models.evaluation.stored import Kind, StoredEvaluation
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import InputError
 from ambiseg.preprocessing.store.store import Store
@@ -44,7 +43,7 @@ def against(study: Study, recipe: str, steps: int, theirs: Evaluation) -> list[d
         )
     rows = list[dict[str, object]]()
     for kind, figures in JUDGED.items():
-        ours = scores([run for run in runs if is_judged(run, kind)], kind)
+        ours = scores([one for run in runs if (one := judged(run, kind)) is not None])
         model = cases_of(theirs, kind, set(ours), study.folder)
         if not model.rows:
             continue
@@ -86,14 +85,13 @@ def cases_of(found: Evaluation, kind: Kind, wanted: Collection[str], folder: Pat
     )
 
 
-def scores(runs: Sequence[Measured], kind: Kind) -> Mapping[str, Mapping[str, float]]:
+def scores(evaluations: Sequence[StoredEvaluation]) -> Mapping[str, Mapping[str, float]]:
     """The figures of each case by its row in the store, means over the seeds."""
     found: dict[str, dict[str, list[float]]] = {}
-    for run in runs:
-        judged = read_evaluation(run.evaluation.folder, "test", kind)
-        for place, row in enumerate(judged.rows):
-            for figure in JUDGED[kind]:
-                found.setdefault(row, {}).setdefault(figure, []).append(float(judged.scores[figure][place]))
+    for one in evaluations:
+        for place, row in enumerate(one.rows):
+            for figure in JUDGED[one.by]:
+                found.setdefault(row, {}).setdefault(figure, []).append(float(one.scores[figure][place]))
     return {row: {figure: fmean(values) for figure, values in own.items()} for row, own in found.items()}
 
 

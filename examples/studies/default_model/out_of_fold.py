@@ -21,21 +21,28 @@ def out_of_fold(name: str, steps: int, runs: Sequence[Measured]) -> dict[str, ob
     folds, seeds = {fold_of(run) for run in runs}, {run.seed for run in runs}
     row: dict[str, object] = {"recipe": name, "steps": steps, "folds": len(folds), "seeds": len(seeds)}
     for kind, figures in JUDGED.items():
-        found = [(run, read_evaluation(run.evaluation.folder, "test", kind)) for run in runs if is_judged(run, kind)]
+        found = [(run, each) for run in runs if (each := judged(run, kind)) is not None]
         if not found:
             continue
         row[f"{kind}s"] = len({case for _, each in found for case in each.rows})  # each once, however many seeds
         for figure in figures:
-            column = figure if kind == "slice" else f"lesion_{figure}"
+            column = column_of(figure, kind)
             row[column] = interval(figure, [each for _, each in found])
             row[f"{column}_of_folds"] = span(figure, found, fold_of)
             row[f"{column}_of_seeds"] = span(figure, found, lambda run: run.seed)
     return row
 
 
-def is_judged(run: Measured, kind: Kind) -> bool:
-    """Whether a run was judged on cases of a kind."""
-    return kind == "slice" or run.has_lesions
+def column_of(figure: str, kind: Kind) -> str:
+    """The column of folds.csv that holds a figure of a kind of cases."""
+    return figure if kind == "slice" else f"lesion_{figure}"
+
+
+def judged(run: Measured, kind: Kind) -> StoredEvaluation | None:
+    """The evaluation of a run's cases of a kind; None where it has none."""
+    if kind == "slice":
+        return run.evaluation
+    return read_evaluation(run.evaluation.folder, "test", kind) if run.has_lesions else None
 
 
 def interval(figure: str, found: Sequence[StoredEvaluation]) -> str:

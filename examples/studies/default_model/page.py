@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from out_of_fold import FIGURES, JUDGED
+from out_of_fold import FIGURES, JUDGED, column_of
 from recipes import BASE, RECIPES, TRAINED
 
 from ambiseg.models.benchmarks.trials.entries import Entry
@@ -69,7 +69,7 @@ def out_of_fold(rows: Sequence[Mapping[str, str]]) -> Iterator[list[str]]:
     for row in rows:
         for kind, figures in JUDGED.items():
             for figure in figures:
-                column = figure if kind == "slice" else f"lesion_{figure}"
+                column = column_of(figure, kind)
                 if not row.get(column):
                     continue
                 about = [
