@@ -43,11 +43,8 @@ def drawn_areas(trained: Trained, store: Store, rows: NDArray[np.intp]) -> NDArr
     found = []
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        images = centre_crop(store.images(part), trained.record.crop)
-        given = trained.record.data.probabilities
-        probabilities = centre_crop(store.class_probabilities(part), trained.record.crop) if given else None
         with torch.inference_mode():
-            predictive = trained.predictive(images, probabilities)
+            predictive = trained.predictive(*trained.crops(store, part))
             labels, _ = harden(predictive.sample(DRAWS, generator_for(0, start)))
         found.append((labels > 0).sum((2, 3)).cpu().numpy())
     return np.concatenate(found)

@@ -38,7 +38,6 @@ from ambiseg.models.metrics.volume_scores import crps, weighted_quantiles
 from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.volumes.planes import centre_crop
 from ambiseg.terminal.console import plain_errors
 
 FOLDS = 5
@@ -56,7 +55,7 @@ class Made:
 
 def predictive_of(trained, store: Store, lesion: LesionRows) -> GatedPredictive:
     with torch.inference_mode():
-        found = trained.predictive(centre_crop(store.images(lesion.rows), trained.record.crop))
+        found = trained.predictive(*trained.crops(store, lesion.rows))
     if not isinstance(found, GatedPredictive):
         raise SystemExit("This study needs a model that states how probable it is that a reader marks a slice.")
     return found

@@ -234,11 +234,8 @@ def drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, siz
 
     The same seed gives the same masks.
     """
-    rows = np.array([row])
-    image = centre_crop(store.images(rows), size)
-    probabilities = centre_crop(store.class_probabilities(rows), size) if trained.record.data.probabilities else None
     with torch.inference_mode():
-        predictive = trained.predictive(image, probabilities)
+        predictive = trained.predictive(*trained.crops(store, np.array([row]), size))
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))
         stated = predictive.pixelwise()
     given = (atoms.weights, atoms.marginal, *(() if stated is None else (stated,)))

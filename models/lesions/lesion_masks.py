@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ambiseg.preprocessing.errors import DataError
 from ambiseg.preprocessing.store.lesion_rows import LesionRows
 from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.volumes.planes import centre_crop, centre_start
+from ambiseg.preprocessing.volumes.planes import centre_start
 
 from ..core.calibration import Reweighting, reweighted
 from ..core.lesion_slices import LesionSlices
@@ -94,13 +94,10 @@ def drawn_lesion(trained: Trained, store: Store, lesion: LesionRows, samples: in
 
     The random numbers depend on `seed` and on the lesion's first row alone.
     """
-    images = centre_crop(store.images(lesion.rows), size)
-    read = trained.record.data.probabilities
-    probabilities = centre_crop(store.class_probabilities(lesion.rows), size) if read else None
+    images, *probabilities = trained.crops(store, lesion.rows, size)
     slices = LesionSlices(places_mm(store, lesion), extent=trained.extent)
-    return lesion_atoms(
-        trained, images, slices, samples, seed_of(seed, "evaluate", int(lesion.rows.min())), probabilities
-    )
+    numbers = seed_of(seed, "evaluate", int(lesion.rows.min()))
+    return lesion_atoms(trained, images, slices, samples, numbers, *probabilities)
 
 
 def places_mm(store: Store, lesion: LesionRows) -> list[float]:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
+from ambiseg.preprocessing.store.store import Store
+from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.calibration import Calibration, read_calibration
 from ..core.lesion_slices import Extent
@@ -80,6 +82,20 @@ class Trained:
     def extent(self) -> Extent | None:
         """How a lesion's first and last slices are modelled; None where that was not fitted."""
         return None if self.calibration is None else self.calibration.extent
+
+    def crops(self, store: Store, rows: NDArray[np.intp], size: int | None = None) -> tuple[NDArray, ...]:
+        """What the model reads of the crops of a store: the arguments of `predictive` and `network_input`.
+
+        Args:
+            store: with images such as those of the training.
+            rows: [B] of the store.
+            size: the pixels of a side around the centre, by default those of the training.
+
+        Returns:
+            The images [B, C, size, size]; for a model that reads class probabilities also those, [B, K, size, size].
+        """
+        read = (store.images, store.class_probabilities) if self.record.data.probabilities else (store.images,)
+        return tuple(centre_crop(part(rows), size or self.record.crop) for part in read)
 
     @torch.inference_mode()
     def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:

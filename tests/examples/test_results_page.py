@@ -15,7 +15,6 @@ from winners import winners
 
 from ambiseg.models.audit.published_figures import read_published
 from ambiseg.models.benchmarks.trials.entries import Entry
-from ambiseg.models.benchmarks.trials.lidc_tables import write_results
 from ambiseg.models.benchmarks.trials.lidc_trials import Work, plan, run_benchmark
 from ambiseg.models.evaluation.stored import StoredEvaluation, read_evaluation
 from ambiseg.models.runs.run_folder import Run
@@ -35,7 +34,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, known_truth: Store) -> Pa
     trials = plan(folder, TWO, known_truth, "small", steps=30, settings=SMALL)
     for _ in run_benchmark(trials, Work(known_truth, torch.device("cpu"), limit=6), test=True):
         pass
-    write_results(folder, limit=6)
     write_page(folder, limit=6, published=read_published(PUBLISHED), command="ambiseg benchmark lidc --test")
     return folder
 

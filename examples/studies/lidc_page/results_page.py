@@ -1,9 +1,9 @@
-"""The page of `ambiseg benchmark lidc`: `results.md`, `at-a-glance.png` and `curves.png` in the benchmark's folder.
+"""The page of `ambiseg benchmark lidc`: `results.md`, `at-a-glance.png` and `curves.png`, and the CSV files, in its folder.
 
     python examples/studies/lidc_page/results_page.py benchmarks/lidc [--published published_lidc.csv]
 
-The page is made from the run folders, as the benchmark's CSV files are. It shows in bold which entry is better than all
-others by the paired comparison of cases, and with `--published` the figures of papers beside ours.
+All of it is made from the run folders, so an archive of runs (records.py) is enough. The page shows in bold which entry is
+better than all others by the paired comparison of cases, and with `--published` the figures of papers beside ours.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from winners import winners
 
 from ambiseg.models.audit.published_figures import Published, read_published
 from ambiseg.models.benchmarks.trials.entries import LIDC_ENTRIES
-from ambiseg.models.benchmarks.trials.lidc_tables import missing_section, read_results, split_section
+from ambiseg.models.benchmarks.trials.lidc_tables import missing_section, read_results, split_section, write_tables
 from ambiseg.models.benchmarks.trials.measured import GED, Measured, run_folders
 from ambiseg.models.benchmarks.trials.table_text import by_entry, markdown_table
 from ambiseg.models.calibration.calibrate_run import SPLIT
@@ -39,11 +39,12 @@ only within a row: it falls with the length of a list. AUROC measures how well t
 def write_page(
     folder: Path, *, limit: int | None = None, published: Sequence[Published] = (), command: str = ""
 ) -> str:
-    """Make page and picture from the run folders, and return the page.
+    """Make page, pictures and CSV files from the run folders, and return the page.
 
     limit: the number of cases on which the runs were measured, None for all; command: what made the runs, for the page.
     """
     measured = read_results(folder, limit=limit)
+    write_tables(folder, measured)
     curves = read_curves(folder)
     if curves:
         draw_curves(folder / "curves.png", curves, _curves_note(folder))

@@ -8,7 +8,6 @@ import torch
 
 from ambiseg.preprocessing.counted import counted
 from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ...core.randomness import generator_for
 from ...runs.hardware import has_bf16_units
@@ -27,9 +26,7 @@ def training_seconds(run: Run) -> float:
 
 def sampling_seconds(trained: Trained, store: Store, split: str, draws: int) -> float:
     """Seconds from one image of a split to that many masks drawn for it: the median of `TIMINGS` runs."""
-    row = store.rows(split)[:1]
-    arrays = [store.images(row), *([store.class_probabilities(row)] if trained.record.data.probabilities else [])]
-    inputs = [centre_crop(array, trained.record.crop) for array in arrays]
+    inputs = trained.crops(store, store.rows(split)[:1])
 
     def draw() -> None:
         with torch.inference_mode():

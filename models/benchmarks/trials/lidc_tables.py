@@ -58,13 +58,18 @@ def write_results(folder: Path, *, limit: int | None = None) -> str:
     limit: the number of cases on which the runs were measured, None for all.
     """
     measured = read_results(folder, limit=limit)
+    write_tables(folder, measured)
+    sections = [split_section(split, runs) for split, runs in measured.items() if runs]
+    return "\n".join([*sections, *missing_section(run_folders(folder))])
+
+
+def write_tables(folder: Path, measured: Mapping[str, Sequence[Measured]]) -> None:
+    """Write the CSV files of a benchmark's folder: the runs of each split, as `read_results` gives them."""
     for split, runs in measured.items():
         if runs:
             rows = [run.row() for run in runs]
             columns = list(dict.fromkeys(name for row in rows for name in row))
             write_table(folder / FILES[split], rows, columns, for_people=True)
-    sections = [split_section(split, runs) for split, runs in measured.items() if runs]
-    return "\n".join([*sections, *missing_section(run_folders(folder))])
 
 
 def read_results(folder: Path, *, limit: int | None = None) -> dict[str, list[Measured]]:

@@ -46,14 +46,13 @@ def crops(
     """
     store = readable(trained, store)
     rows = chosen_rows(store, split, images)
-    size, given = trained.record.crop, trained.record.data.probabilities
+    size = trained.record.crop
     shown = grey_levels(centre_crop(store.images(rows)[:, 0], size), store.intensity.unit)
     for number, row in enumerate(rows):
         one = rows[number : number + 1]
-        probabilities = centre_crop(store.class_probabilities(one), size) if given else None
         yield Crop(
             int(row),
-            trained.network_input(centre_crop(store.images(one), size), probabilities),
+            trained.network_input(*trained.crops(store, one)),
             shown[number],
             centre_crop(store.masks(one)[0], size)[store.present[row]],
         )

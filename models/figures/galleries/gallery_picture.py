@@ -136,10 +136,7 @@ def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[
 
 def _predictive(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Predictive:
     """What a model predicts on the rows' images."""
-    images = centre_crop(store.images(rows), trained.record.crop)
-    given = trained.record.data.probabilities
-    probabilities = centre_crop(store.class_probabilities(rows), trained.record.crop) if given else None
-    return trained.predictive(images, probabilities)
+    return trained.predictive(*trained.crops(store, rows))
 
 
 def _drawn(

@@ -19,7 +19,7 @@ from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.reliability import pixel_reliability, together
 from ambiseg.models.runs.run_record import DataRecord
-from ambiseg.models.runs.trained import load_trained
+from ambiseg.models.runs.trained import Trained, load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
@@ -75,6 +75,8 @@ class Oracle:
         self.method = SimpleNamespace(name="oracle")
         self.reader = ""
         self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
+
+    crops = Trained.crops
 
     def trained_on(self):
         return None

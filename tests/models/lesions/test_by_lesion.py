@@ -22,6 +22,7 @@ from ambiseg.models.lesions.case_work import CaseWork
 from ambiseg.models.lesions.lesion_masks import on_one_frame
 from ambiseg.models.metrics.catalogue import LESION_CASE_MEASURES, LESION_CATALOGUE
 from ambiseg.models.runs.run_record import DataRecord
+from ambiseg.models.runs.trained import Trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.lesion_rows import lesions_of
@@ -80,6 +81,8 @@ class Oracle:
         self.method = SimpleNamespace(name="oracle")
         self.reader = ""
         self.name, self.weights_hash, self.calibration, self.extent = "oracle-001", "0" * 64, None, None
+
+    crops = Trained.crops
 
     def trained_on(self) -> None:
         return None
