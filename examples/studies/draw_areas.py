@@ -44,7 +44,7 @@ def drawn_areas(trained: Trained, store: Store, rows: NDArray[np.intp]) -> NDArr
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         with torch.inference_mode():
-            predictive = trained.predictive(*trained.crops(store, part))
+            predictive = trained.predictive(*trained.record.crops(store, part))
             labels, _ = harden(predictive.sample(DRAWS, generator_for(0, start)))
         found.append((labels > 0).sum((2, 3)).cpu().numpy())
     return np.concatenate(found)

@@ -55,7 +55,7 @@ class Made:
 
 def predictive_of(trained, store: Store, lesion: LesionRows) -> GatedPredictive:
     with torch.inference_mode():
-        found = trained.predictive(*trained.crops(store, lesion.rows))
+        found = trained.predictive(*trained.record.crops(store, lesion.rows))
     if not isinstance(found, GatedPredictive):
         raise SystemExit("This study needs a model that states how probable it is that a reader marks a slice.")
     return found

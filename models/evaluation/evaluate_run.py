@@ -235,7 +235,7 @@ def drawn(trained: Trained, store: Store, row: int, samples: int, seed: int, siz
     The same seed gives the same masks.
     """
     with torch.inference_mode():
-        predictive = trained.predictive(*trained.crops(store, np.array([row]), size))
+        predictive = trained.predictive(*trained.record.crops(store, np.array([row]), size))
         atoms = predictive.atoms(samples, generator_for(seed, "evaluate", int(row)))
         stated = predictive.pixelwise()
     given = (atoms.weights, atoms.marginal, *(() if stated is None else (stated,)))

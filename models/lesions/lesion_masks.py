@@ -94,7 +94,7 @@ def drawn_lesion(trained: Trained, store: Store, lesion: LesionRows, samples: in
 
     The random numbers depend on `seed` and on the lesion's first row alone.
     """
-    images, *probabilities = trained.crops(store, lesion.rows, size)
+    images, *probabilities = trained.record.crops(store, lesion.rows, size)
     slices = LesionSlices(places_mm(store, lesion), extent=trained.extent)
     numbers = seed_of(seed, "evaluate", int(lesion.rows.min()))
     return lesion_atoms(trained, images, slices, samples, numbers, *probabilities)

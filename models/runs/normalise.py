@@ -112,6 +112,14 @@ def network_input(image: Tensor, centre: Centre, probabilities: Tensor | None = 
     return image if probabilities is None else torch.cat((image, probabilities.float() / 255), 1)
 
 
+def stored_input(arrays: Sequence[NDArray[Any]], window: Window, centre: Centre, device: torch.device) -> Tensor:
+    """The input of a network, on its device and with channels last, from what is stored: images [B, C, H, W] and, where the
+    network reads them, class probabilities [B, K, H, W].
+    """
+    image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays)
+    return network_input(normalise(image, window), centre, *others).to(memory_format=torch.channels_last)
+
+
 def centred(image: Tensor, centre: Centre) -> Tensor:
     """Normalised images [B, C, H, W] with their zero at the window's lower end ("none"); in its middle ("half"), so that its
     ends become -1 and 1; or at the mean of each channel of each image, in units of its standard deviation ("crop"), so that

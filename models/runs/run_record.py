@@ -1,15 +1,17 @@
 """The content of run.json: what a run was trained with and on."""
 
 from importlib.metadata import version
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from ambiseg.preprocessing.errors import DataError, UsageError
 from ambiseg.preprocessing.store.intensity import Channel, Intensity, Unit
 from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.volumes.planes import Fit
+from ambiseg.preprocessing.volumes.planes import Fit, centre_crop
 
 from ..core.bounds import LARGEST_STORED, MOST_MM
 from ..methods.constructor import by_reader
@@ -206,3 +208,17 @@ class RunRecord(BaseModel):
     def centre(self) -> Centre:
         """Where the networks' inputs are 0."""
         return resolve_centre(self.config.data.centre, self.data.intensity)
+
+    def crops(self, store: Store, rows: NDArray[np.intp], size: int | None = None) -> tuple[NDArray[Any], ...]:
+        """What the run's model reads of the crops of a store: the arguments of `Trained.predictive`.
+
+        Args:
+            store: with images such as those of the training.
+            rows: [B] of the store.
+            size: the pixels of a side around the centre, by default those of the training.
+
+        Returns:
+            The images [B, C, size, size]; for a model that reads class probabilities also those, [B, K, size, size].
+        """
+        read = (store.images, store.class_probabilities) if self.data.probabilities else (store.images,)
+        return tuple(centre_crop(part(rows), size or self.crop) for part in read)

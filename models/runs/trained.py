@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ambiseg.preprocessing.documents import shown
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
-from ambiseg.preprocessing.store.store import Store
-from ambiseg.preprocessing.volumes.planes import centre_crop
 
 from ..core.calibration import Calibration, read_calibration
 from ..core.lesion_slices import Extent
@@ -20,7 +18,7 @@ from ..core.method import Method
 from ..core.predictive import Predictive
 from ..methods.registry import MethodMissing, build
 from .hardware import keep_freed_memory
-from .normalise import network_input, normalise
+from .normalise import stored_input
 from .run_folder import RECORD, Run
 from .run_record import RunRecord
 from .training_list import TrainingList
@@ -83,20 +81,6 @@ class Trained:
         """How a lesion's first and last slices are modelled; None where that was not fitted."""
         return None if self.calibration is None else self.calibration.extent
 
-    def crops(self, store: Store, rows: NDArray[np.intp], size: int | None = None) -> tuple[NDArray, ...]:
-        """What the model reads of the crops of a store: the arguments of `predictive` and `network_input`.
-
-        Args:
-            store: with images such as those of the training.
-            rows: [B] of the store.
-            size: the pixels of a side around the centre, by default those of the training.
-
-        Returns:
-            The images [B, C, size, size]; for a model that reads class probabilities also those, [B, K, size, size].
-        """
-        read = (store.images, store.class_probabilities) if self.record.data.probabilities else (store.images,)
-        return tuple(centre_crop(part(rows), size or self.record.crop) for part in read)
-
     @torch.inference_mode()
     def predictive(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Predictive:
         """The predictive distribution of masks for images.
@@ -119,9 +103,7 @@ class Trained:
     def network_input(self, images: NDArray, probabilities: NDArray[np.uint8] | None = None) -> Tensor:
         """What the networks see of images and probabilities, as `predictive` takes them."""
         arrays = (images,) if probabilities is None else (images, probabilities)
-        image, *others = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
-        inputs: Tensor = network_input(normalise(image, self.record.window), self.record.centre, *others)
-        return inputs.to(memory_format=torch.channels_last)
+        return stored_input(arrays, self.record.window, self.record.centre, self.device)
 
 
 def load_trained(path: Path, device: torch.device, *, calibrated: bool = True, keep_memory: bool = False) -> Trained:

@@ -149,7 +149,7 @@ def _drawn(
 ) -> NDArray[np.uint8]:
     """Masks [N, draws, h, w] of the middle of the given crops. A pixel that all readers ignore stays ignored."""
     size = teacher.record.crop
-    labels, _ = harden(teacher.predictive(*teacher.crops(store, rows)).sample(draws, generator))
+    labels, _ = harden(teacher.predictive(*teacher.record.crops(store, rows)).sample(draws, generator))
     masks: NDArray[np.uint8] = labels.cpu().numpy()
     present: NDArray[np.bool_] = np.asarray(store.present)[rows][..., None, None]
     ignored = ((centre_crop(store.masks(rows), size) == IGNORE) | ~present).all(1) & present.any(1)

@@ -19,7 +19,7 @@ from ..metrics.distances import equal_weights, ged
 from ..metrics.modes import mode_error
 from ..metrics.scores import PAPERS_DRAWS, drawn_masks, matched
 from ..metrics.summary import NAN
-from ..runs.normalise import network_input, normalise
+from ..runs.normalise import stored_input
 from ..runs.run_record import RunRecord
 
 IMAGES_AT_ONCE = 16
@@ -34,14 +34,7 @@ class Validation:
         self.seed, self.samples = record.config.seed, record.config.validation.samples
         chosen = np.random.default_rng(seed_of(self.seed, "validation")).permutation(rows)
         rows = np.sort(chosen[: record.config.validation.limit])
-        images = _tensor(centre_crop(store.images(rows), record.crop), device)
-        extra = (
-            (_tensor(centre_crop(store.class_probabilities(rows), record.crop), device),)
-            if store.manifest.has_class_probabilities
-            else ()
-        )
-        inputs = network_input(normalise(images, record.window), record.centre, *extra)
-        self.images = inputs.to(memory_format=torch.channels_last)
+        self.images = stored_input(record.crops(store, rows), record.window, record.centre, device)
         self.masks = centre_crop(store.masks(rows), record.crop)
         self.present, self.scored = store.present[rows], store.manifest.scored_labels
         self.odds = store.truth.probabilities(rows) if store.manifest.known_odds else None
@@ -87,10 +80,6 @@ class Validation:
         loss = method.loss(Batch(images, masks.to(images.device), progress=1.0), generator)
         terms = {"loss": loss.total, **loss.terms}
         return {name: value.item() * len(images) for name, value in terms.items()}
-
-
-def _tensor(array: NDArray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(array.copy()).to(device)
 
 
 def validation_scores(

@@ -26,7 +26,7 @@ def training_seconds(run: Run) -> float:
 
 def sampling_seconds(trained: Trained, store: Store, split: str, draws: int) -> float:
     """Seconds from one image of a split to that many masks drawn for it: the median of `TIMINGS` runs."""
-    inputs = trained.crops(store, store.rows(split)[:1])
+    inputs = trained.record.crops(store, store.rows(split)[:1])
 
     def draw() -> None:
         with torch.inference_mode():

@@ -52,7 +52,7 @@ def crops(
         one = rows[number : number + 1]
         yield Crop(
             int(row),
-            trained.network_input(*trained.crops(store, one)),
+            trained.network_input(*trained.record.crops(store, one)),
             shown[number],
             centre_crop(store.masks(one)[0], size)[store.present[row]],
         )

@@ -136,7 +136,7 @@ def _finite(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Iterator[
 
 def _predictive(trained: Trained, store: Store, rows: NDArray[np.intp]) -> Predictive:
     """What a model predicts on the rows' images."""
-    return trained.predictive(*trained.crops(store, rows))
+    return trained.predictive(*trained.record.crops(store, rows))
 
 
 def _drawn(

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,8 @@ from ambiseg.models.evaluation.evaluation import Evaluation
 from ambiseg.models.evaluation.rows import data_for
 from ambiseg.models.metrics.catalogue import CASE_MEASURES, CATALOGUE, MEASURES
 from ambiseg.models.metrics.reliability import pixel_reliability, together
-from ambiseg.models.runs.run_record import DataRecord
-from ambiseg.models.runs.trained import Trained, load_trained
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
+from ambiseg.models.runs.trained import load_trained
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.flips import Flip
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
@@ -72,11 +73,10 @@ class Oracle:
     def __init__(self, store, known, exact=False, crop=SIZE, stated=None):
         self.known, self.exact, self.stated = known, exact, stated
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
+        self.record.crops = partial(RunRecord.crops, self.record)
         self.method = SimpleNamespace(name="oracle")
         self.reader = ""
         self.name, self.weights_hash, self.calibration = "oracle-001", "0" * 64, None
-
-    crops = Trained.crops
 
     def trained_on(self):
         return None

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,7 @@ from ambiseg.models.lesions.by_lesion import BASELINES, chosen_lesions, evaluate
 from ambiseg.models.lesions.case_work import CaseWork
 from ambiseg.models.lesions.lesion_masks import on_one_frame
 from ambiseg.models.metrics.catalogue import LESION_CASE_MEASURES, LESION_CATALOGUE
-from ambiseg.models.runs.run_record import DataRecord
-from ambiseg.models.runs.trained import Trained
+from ambiseg.models.runs.run_record import DataRecord, RunRecord
 from ambiseg.preprocessing.errors import DataError, InputError, UsageError
 from ambiseg.preprocessing.store.intensity import HOUNSFIELD
 from ambiseg.preprocessing.store.lesion_rows import lesions_of
@@ -78,11 +78,10 @@ class Oracle:
         self.known = known or (lambda number: (volumes(), POPULATION))
         self.exact = exact
         self.record = SimpleNamespace(data=DataRecord.of(store), crop=crop)
+        self.record.crops = partial(RunRecord.crops, self.record)
         self.method = SimpleNamespace(name="oracle")
         self.reader = ""
         self.name, self.weights_hash, self.calibration, self.extent = "oracle-001", "0" * 64, None, None
-
-    crops = Trained.crops
 
     def trained_on(self) -> None:
         return None
